@@ -1,0 +1,128 @@
+"""Upload Ollama models: through a server or straight to a registry, with one truthful verdict.
+
+>>> import ollama_push
+>>> str(ollama_push.ModelName.parse("myuser/my-llama"))
+'myuser/my-llama:latest'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ollama_push.client import AsyncPushClient, PushClient
+    from ollama_push.core.errors import (
+        ConnectFailed,
+        ConnectionLost,
+        InvalidModelName,
+        InvalidSetting,
+        LineTooLong,
+        MalformedLine,
+        OllamaPushError,
+        ProtocolError,
+        PushRejected,
+        PushStalled,
+        RejectionReason,
+        ServerError,
+        StreamTruncated,
+        TransportError,
+        TransportTimeout,
+        UnexpectedContent,
+        VerificationFailed,
+    )
+    from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
+    from ollama_push.core.names import ModelName
+    from ollama_push.core.progress import ProgressSnapshot, PushProgress
+    from ollama_push.core.readiness import Readiness
+    from ollama_push.core.receipts import PushReceipt
+    from ollama_push.core.requests import PushRequest
+    from ollama_push.core.retry import RetryPolicy
+    from ollama_push.core.version import __version__
+    from ollama_push.transports import AiohttpTransport, Urllib3Transport
+
+# Public name -> where it lives. Loaded on first use: "import ollama_push" costs next to nothing and
+# brings in neither urllib3 nor aiohttp nor asyncio (PEP 562).
+_EXPORTS = {
+    "AiohttpTransport": "ollama_push.transports",
+    "AsyncPushClient": "ollama_push.client",
+    "ConnectFailed": "ollama_push.core.errors",
+    "ConnectionLost": "ollama_push.core.errors",
+    "InvalidModelName": "ollama_push.core.errors",
+    "InvalidSetting": "ollama_push.core.errors",
+    "LayerProgress": "ollama_push.core.events",
+    "LineTooLong": "ollama_push.core.errors",
+    "MalformedLine": "ollama_push.core.errors",
+    "ModelName": "ollama_push.core.names",
+    "OllamaPushError": "ollama_push.core.errors",
+    "ProgressSnapshot": "ollama_push.core.progress",
+    "ProtocolError": "ollama_push.core.errors",
+    "PushClient": "ollama_push.client",
+    "PushEvent": "ollama_push.core.events",
+    "PushProgress": "ollama_push.core.progress",
+    "PushReceipt": "ollama_push.core.receipts",
+    "PushRejected": "ollama_push.core.errors",
+    "PushRequest": "ollama_push.core.requests",
+    "PushStalled": "ollama_push.core.errors",
+    "PushSucceeded": "ollama_push.core.events",
+    "Readiness": "ollama_push.core.readiness",
+    "RejectionReason": "ollama_push.core.errors",
+    "RetryPolicy": "ollama_push.core.retry",
+    "ServerError": "ollama_push.core.errors",
+    "StatusChanged": "ollama_push.core.events",
+    "StreamTruncated": "ollama_push.core.errors",
+    "TransportError": "ollama_push.core.errors",
+    "TransportTimeout": "ollama_push.core.errors",
+    "UnexpectedContent": "ollama_push.core.errors",
+    "Urllib3Transport": "ollama_push.transports",
+    "VerificationFailed": "ollama_push.core.errors",
+    "__version__": "ollama_push.core.version",
+}
+
+__all__ = [  # noqa: PLE0604 - names of _EXPORTS, spelled out for type checkers and readers
+    "AiohttpTransport",
+    "AsyncPushClient",
+    "ConnectFailed",
+    "ConnectionLost",
+    "InvalidModelName",
+    "InvalidSetting",
+    "LayerProgress",
+    "LineTooLong",
+    "MalformedLine",
+    "ModelName",
+    "OllamaPushError",
+    "ProgressSnapshot",
+    "ProtocolError",
+    "PushClient",
+    "PushEvent",
+    "PushProgress",
+    "PushReceipt",
+    "PushRejected",
+    "PushRequest",
+    "PushStalled",
+    "PushSucceeded",
+    "Readiness",
+    "RejectionReason",
+    "RetryPolicy",
+    "ServerError",
+    "StatusChanged",
+    "StreamTruncated",
+    "TransportError",
+    "TransportTimeout",
+    "UnexpectedContent",
+    "Urllib3Transport",
+    "VerificationFailed",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

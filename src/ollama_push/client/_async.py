@@ -1,0 +1,137 @@
+"""The async client: a thin driver. Its twin is ``_sync.py``; keep them in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from types import TracebackType
+from typing import Self
+
+from ollama_push.client._settings import ClientSettings
+from ollama_push.core.errors import TransportError, UsedAfterClose
+from ollama_push.core.events import PushEvent
+from ollama_push.core.names import ModelName
+from ollama_push.core.ports import AsyncTransport, Hook, HttpRequest
+from ollama_push.core.readiness import Answer, AnswerBuffer, CheckFlow, Readiness
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.requests import PushRequest
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.run import PushRun
+
+__all__ = ["AsyncPushClient"]
+
+
+class AsyncPushClient:
+    """Pushes models through an Ollama server; the awaited twin of :class:`PushClient`.
+
+    Args:
+        host: The server's address as in ``OLLAMA_HOST``, which is read when this is ``None``.
+        transport: Moves the bytes; built, and closed with the client, when not given.
+        hooks: Called with every observation, on the event loop; one that raises is dropped.
+        retry: When to try again.
+        stall_timeout: Seconds without a moved byte after which a push has stalled; ``None`` for no limit.
+        headers: Sent with every request to the server.
+
+    Raises:
+        InvalidSetting: An argument or environment variable cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        transport: AsyncTransport | None = None,
+        hooks: Iterable[Hook] = (),
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        stall_timeout: float | None = 900.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = ClientSettings.from_arguments(host, hooks, retry, stall_timeout, headers)
+        self._owned = transport is None
+        self._transport = _default_transport() if transport is None else transport
+        self._closed = False
+
+    async def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
+        """Push *model* and wait for the verdict; see :meth:`PushClient.push`."""
+        run = self._new_run(PushRequest(model, insecure, stream))
+        async with aclosing(self._events(run)) as events:
+            async for _ in events:
+                pass
+        return run.result()
+
+    def stream(
+        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True
+    ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
+        """Push *model* and hand over the events as they come; see :meth:`PushClient.stream`."""
+        return aclosing(self._events(self._new_run(PushRequest(model, insecure, stream))))
+
+    async def check(self, model: str | ModelName) -> Readiness:
+        """Ask whether a push of *model* is going to work; nothing is uploaded."""
+        self._require_open()
+        return await self._drive(self._settings.new_check(model))
+
+    async def aclose(self) -> None:
+        """Close the transport unless it was given. Idempotent."""
+        self._closed = True
+        if self._owned:
+            await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _new_run(self, request: PushRequest) -> PushRun:
+        self._require_open()
+        return self._settings.new_run(request, self._transport)
+
+    async def _events(self, run: PushRun) -> AsyncGenerator[PushEvent, None]:
+        try:
+            while not run.over:
+                try:
+                    async with self._transport.open(run.begin_attempt()) as response:
+                        run.receive_head(response.status, response.headers)
+                        async for chunk in response.chunks():
+                            for event in run.receive_data(chunk):
+                                yield event
+                            if run.over:
+                                return
+                        for event in run.receive_eof():
+                            yield event
+                except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
+                    await asyncio.sleep(run.attempt_failed(exc))
+        finally:
+            run.leave()
+
+    async def _drive(self, flow: CheckFlow) -> Readiness:
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(await self._ask(request))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
+
+    async def _ask(self, request: HttpRequest) -> Answer | TransportError:
+        body = AnswerBuffer()
+        try:
+            async with self._transport.open(request) as response:
+                async for chunk in response.chunks():
+                    if not body.receive_data(chunk):
+                        break
+                return body.answer(response.status, response.headers)
+        except TransportError as exc:
+            return exc
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+
+
+def _default_transport() -> AsyncTransport:
+    from ollama_push.transports import AiohttpTransport  # noqa: PLC0415 - loads aiohttp
+
+    return AiohttpTransport()

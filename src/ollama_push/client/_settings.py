@@ -1,0 +1,117 @@
+"""What both clients are told at construction, and how a push starts from it. No colour, no I/O.
+
+One of the two places that read the environment: ``OLLAMA_HOST`` and ``OLLAMA_API_KEY``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
+
+import attrs
+
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.hosts import base_url
+from ollama_push.core.names import ModelName
+from ollama_push.core.observations import PushContext
+from ollama_push.core.ports import Hook
+from ollama_push.core.readiness import CheckFlow, check_flow
+from ollama_push.core.redaction import hide_secret_headers, origin_of
+from ollama_push.core.requests import PushRequest, checked_headers, merged_headers
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.run import HookSet, PushRun
+
+__all__ = ["ClientSettings"]
+
+_hook_log = logging.getLogger("ollama_push.hooks")
+
+
+def _report_hook(hook: Hook, exc: Exception) -> None:
+    _hook_log.error("hook %r raised and is dropped for this push", hook, exc_info=exc)
+
+
+@attrs.frozen
+class ClientSettings:
+    """Checked settings of a client.
+
+    Attributes:
+        base: The server's base URL, without a trailing slash.
+        headers: Sent with every request.
+        hooks: Called with every observation.
+        retry: When to try again.
+        stall_timeout: Seconds, ``math.inf`` for no limit.
+    """
+
+    base: str
+    headers: Mapping[str, str] = attrs.field(repr=hide_secret_headers)
+    hooks: Sequence[Hook]
+    retry: RetryPolicy
+    stall_timeout: float
+
+    @classmethod
+    def from_arguments(
+        cls,
+        host: str | None,
+        hooks: Iterable[Hook],
+        retry: RetryPolicy,
+        stall_timeout: float | None,
+        headers: Mapping[str, str] | None,
+    ) -> Self:
+        """Check a client's arguments; what is not given comes from the environment.
+
+        Raises:
+            InvalidSetting: One of them cannot be used.
+        """
+        if host is None:
+            base = base_url(os.environ.get("OLLAMA_HOST"), setting="OLLAMA_HOST")
+        elif isinstance(host, str):
+            base = base_url(host)
+        else:
+            raise InvalidSetting("host", host, "expected a str")
+        hooks = tuple(hooks)
+        for hook in hooks:
+            if not callable(hook):
+                raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
+        return cls(
+            base, _with_api_key(checked_headers(headers)), hooks, retry, _seconds("stall_timeout", stall_timeout)
+        )
+
+    def new_run(self, request: PushRequest, transport: object) -> PushRun:
+        """Return the run of one push."""
+        return PushRun(
+            request.to_http(self.base, self.headers, self.stall_timeout),
+            context=PushContext(str(request.model), origin_of(self.base)),
+            stream=request.stream,
+            retry=self.retry,
+            stall_timeout=self.stall_timeout,
+            hooks=HookSet(self.hooks, _report_hook),
+            clock=time.monotonic,
+            chance=random.random,
+            transport=type(transport).__name__,
+        )
+
+    def new_check(self, model: str | ModelName) -> CheckFlow:
+        """Return the flow of one check."""
+        return check_flow(model, self.base, self.headers)
+
+
+def _with_api_key(headers: Mapping[str, str]) -> dict[str, str]:
+    """Add ``OLLAMA_API_KEY`` as the official clients do; a header of the caller's own wins."""
+    key = os.environ.get("OLLAMA_API_KEY", "").strip()
+    if not key:
+        return dict(headers)
+    return merged_headers(checked_headers({"Authorization": f"Bearer {key}"}), headers)
+
+
+def _seconds(setting: str, value: float | None) -> float:
+    if value is None:
+        return math.inf
+    # "not >" also catches NaN.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidSetting(setting, value, "expected seconds above 0, or None for no limit")
+    return float(value)

@@ -1,0 +1,151 @@
+"""The sync client: a thin driver. Its twin is ``_async.py``; keep them in the same order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from types import TracebackType
+from typing import Self
+
+from ollama_push.client._settings import ClientSettings
+from ollama_push.core.errors import TransportError, UsedAfterClose
+from ollama_push.core.events import PushEvent
+from ollama_push.core.names import ModelName
+from ollama_push.core.ports import Hook, HttpRequest, Transport
+from ollama_push.core.readiness import Answer, AnswerBuffer, CheckFlow, Readiness
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.requests import PushRequest
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.run import PushRun
+
+__all__ = ["PushClient"]
+
+
+class PushClient:
+    """Pushes models through an Ollama server. Safe to share between threads.
+
+    Args:
+        host: The server's address as in ``OLLAMA_HOST``, which is read when this is ``None``.
+        transport: Moves the bytes; built, and closed with the client, when not given.
+        hooks: Called with every observation; one that raises is dropped and cannot fail a push.
+        retry: When to try again.
+        stall_timeout: Seconds without a moved byte after which a push has stalled; ``None`` for no limit.
+        headers: Sent with every request to the server.
+
+    Raises:
+        InvalidSetting: An argument or environment variable cannot be used.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        transport: Transport | None = None,
+        hooks: Iterable[Hook] = (),
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        stall_timeout: float | None = 900.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = ClientSettings.from_arguments(host, hooks, retry, stall_timeout, headers)
+        self._owned = transport is None
+        self._transport = _default_transport() if transport is None else transport
+        self._closed = False
+
+    def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
+        """Push *model* and wait for the verdict.
+
+        Args:
+            model: ``[host/]namespace/model[:tag]``.
+            insecure: Plain HTTP between the server and the registry.
+            stream: ``False`` asks the server for one answer at the end: no progress until then.
+
+        Returns:
+            The receipt of a push that succeeded.
+
+        Raises:
+            OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
+        """
+        run = self._new_run(PushRequest(model, insecure, stream))
+        with closing(self._events(run)) as events:
+            deque(events, maxlen=0)
+        return run.result()
+
+    def stream(
+        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True
+    ) -> AbstractContextManager[Iterator[PushEvent]]:
+        """Push *model* and hand over the events as they come; arguments and errors are those of ``push``.
+
+        Use it as ``with client.stream(...) as events``: leaving the block hangs up at once, which
+        cancels the push on the server. A new attempt tells its phases again.
+        """
+        return closing(self._events(self._new_run(PushRequest(model, insecure, stream))))
+
+    def check(self, model: str | ModelName) -> Readiness:
+        """Ask whether a push of *model* is going to work; nothing is uploaded."""
+        self._require_open()
+        return self._drive(self._settings.new_check(model))
+
+    def close(self) -> None:
+        """Close the transport unless it was given. Idempotent."""
+        self._closed = True
+        if self._owned:
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_run(self, request: PushRequest) -> PushRun:
+        self._require_open()
+        return self._settings.new_run(request, self._transport)
+
+    def _events(self, run: PushRun) -> Generator[PushEvent, None, None]:
+        try:
+            while not run.over:
+                try:
+                    with self._transport.open(run.begin_attempt()) as response:
+                        run.receive_head(response.status, response.headers)
+                        for chunk in response.chunks():
+                            yield from run.receive_data(chunk)
+                            if run.over:
+                                return
+                        yield from run.receive_eof()
+                except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
+                    time.sleep(run.attempt_failed(exc))
+        finally:
+            run.leave()
+
+    def _drive(self, flow: CheckFlow) -> Readiness:
+        try:
+            request = next(flow)
+            while True:
+                request = flow.send(self._ask(request))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
+
+    def _ask(self, request: HttpRequest) -> Answer | TransportError:
+        body = AnswerBuffer()
+        try:
+            with self._transport.open(request) as response:
+                for chunk in response.chunks():
+                    if not body.receive_data(chunk):
+                        break
+                return body.answer(response.status, response.headers)
+        except TransportError as exc:
+            return exc
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+
+
+def _default_transport() -> Transport:
+    from ollama_push.transports import Urllib3Transport  # noqa: PLC0415 - loads urllib3
+
+    return Urllib3Transport()

@@ -1,0 +1,63 @@
+"""What the server said: one class per kind of line that is news.
+
+Source: ollama ``api/types.go`` ``ProgressResponse`` and ``server/images.go`` ``PushModel`` at fb3076099.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["SUCCESS", "LayerProgress", "PushEvent", "PushSucceeded", "StatusChanged"]
+
+SUCCESS = "success"
+"""The one status text that ends a push; all others are opaque (three generations of them exist)."""
+
+
+@attrs.frozen
+class StatusChanged:
+    """A phase of the push, such as ``"retrieving manifest"`` or ``"pushing manifest"``.
+
+    Attributes:
+        status: The server's text; show it, do not match on it.
+    """
+
+    status: str
+
+
+@attrs.frozen
+class LayerProgress:
+    """One layer's upload counter, as the server sees it.
+
+    ``completed`` can go *down* (the server takes bytes back when it retries a part), can exceed
+    ``total`` for a moment, and can pass 2**53: exporters need a gauge, not a counter.
+
+    Attributes:
+        digest: ``"sha256:"`` plus 64 hex digits, or the literal ``"sha256:model"``: the sum over all
+            layers of a model that is stored as tensors.
+        total: Size of the layer in bytes, never below 0 (``wire`` sees to it: a validator would cost
+            more than decoding); 0 when the server leaves it out.
+        completed: Bytes done so far, never below 0; 0 when the server leaves it out.
+        status: The server's text, such as ``"pushing 49a7f1752a33"``.
+
+    Source: ollama ``server/upload.go`` ``Wait`` and ``Rollback``, ``server/images.go`` (tensors).
+    """
+
+    digest: str
+    total: int = 0
+    completed: int = 0
+    status: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Share uploaded, 0.0 to 1.0; an empty layer counts as done."""
+        return min(1.0, self.completed / self.total) if self.total else 1.0
+
+
+@attrs.frozen
+class PushSucceeded:
+    """The terminal line: the registry took the manifest. Nothing follows it."""
+
+    status: str = SUCCESS
+
+
+PushEvent = StatusChanged | LayerProgress | PushSucceeded

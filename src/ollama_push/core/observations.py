@@ -1,0 +1,102 @@
+"""What a hook sees: facts about our side of a push.
+
+The union is closed; a later release may add kinds and fields, so a hook ``match``es and ends in
+``case _: pass``. All of one push's observations share its ``PushContext``, by which several pushes at
+once are told apart.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.events import PushEvent
+from ollama_push.core.receipts import PushReceipt
+
+__all__ = [
+    "AttemptFailed",
+    "AttemptStarted",
+    "EventSeen",
+    "Observation",
+    "PushContext",
+    "PushFinished",
+    "PushOutcome",
+    "PushStarted",
+]
+
+
+@attrs.frozen(eq=False)
+class PushContext:
+    """Identity of one push; compare with ``is``, use it as a key.
+
+    Attributes:
+        model: Canonical model name.
+        target: Origin of the server or registry, without credentials.
+    """
+
+    model: str
+    target: str
+
+
+class PushOutcome(enum.Enum):
+    """How a push ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@attrs.frozen
+class PushStarted:
+    """A push began; nothing was sent yet."""
+
+    push: PushContext
+    elapsed: float
+    """Seconds since the push began, here and below."""
+
+
+@attrs.frozen
+class AttemptStarted:
+    """A request is about to be sent. A later attempt replays the phases of the one before."""
+
+    push: PushContext
+    elapsed: float
+    attempt: int
+    """Counted from 1."""
+
+
+@attrs.frozen
+class EventSeen:
+    """The peer said something. ``elapsed`` is when its bytes arrived."""
+
+    push: PushContext
+    elapsed: float
+    event: PushEvent
+
+
+@attrs.frozen
+class AttemptFailed:
+    """An attempt ended without success."""
+
+    push: PushContext
+    elapsed: float
+    attempt: int
+    error: OllamaPushError
+    retry_in: float | None
+    """Seconds until the next attempt; ``None`` when there is none."""
+
+
+@attrs.frozen
+class PushFinished:
+    """The push is over: one of ``receipt`` and ``error`` is set, neither when it was cancelled."""
+
+    push: PushContext
+    elapsed: float
+    outcome: PushOutcome
+    receipt: PushReceipt | None = None
+    error: OllamaPushError | None = None
+
+
+Observation = PushStarted | AttemptStarted | EventSeen | AttemptFailed | PushFinished

@@ -1,0 +1,144 @@
+"""The two things others may plug in: a transport that moves bytes, and a hook that watches.
+
+A custom transport needs this module and :mod:`ollama_push.core.errors`, nothing else; a hook needs
+:mod:`ollama_push.core.observations`.
+
+The transport's promises (run them on your own: :mod:`ollama_push.testing.contract`):
+
+=====  ==========================================================================================
+T1     The request goes out as given: method, target, headers and body, once, with its length.
+T2     Status and headers are there before the body is; header names are lower case.
+T3     A chunk is handed over when it has arrived, however the body is framed.
+T4     Leaving the block early hangs up at once.
+T5     The body's bytes are not changed: no decoding, no splitting into lines.
+T6     No status is an error, and no redirect is followed.
+T7     Only ``TransportError`` kinds are raised, chained ``from`` the library's error.
+T8     A refused connection is ``ConnectFailed`` and names the address.
+T9     A body that ends before its framing says so is ``ConnectionLost``; what arrived is delivered first.
+T10    A silence longer than ``read_timeout`` is ``TransportTimeout``; there is no total timeout.
+T11    An error raised inside the block passes through untouched, and the connection is gone.
+T12    After ``close()`` nothing is left open, and ``open`` raises ``UsedAfterClose``.
+T13    Requests may run at the same time; a finished one leaves nothing behind.
+=====  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+
+from ollama_push.core.observations import Observation
+from ollama_push.core.redaction import hide_secret_headers, redact
+
+__all__ = [
+    "AsyncResponse",
+    "AsyncTransport",
+    "Hook",
+    "HttpRequest",
+    "RequestBody",
+    "Response",
+    "SizedBody",
+    "Transport",
+]
+
+
+@runtime_checkable
+class SizedBody(Protocol):
+    """A body too large to hold: ``len()`` bytes, given as buffers; each ``iter()`` starts over.
+
+    A buffer is valid until the next one is asked for, so that one can be reused.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes | memoryview]: ...
+
+
+RequestBody = bytes | SizedBody
+
+
+@attrs.frozen
+class HttpRequest:
+    """One HTTP request, as data.
+
+    Attributes:
+        method: The HTTP method, upper case.
+        url: Absolute URL; the query is already encoded.
+        headers: Header name to value; ``repr`` hides credentials.
+        body: The whole body, or a sized iterable of buffers.
+        read_timeout: Longest silence in seconds while waiting for the answer; ``math.inf`` for no
+            limit, ``None`` for the transport's own default.
+    """
+
+    method: str
+    url: str = attrs.field(repr=lambda url: repr(redact(url)))
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=hide_secret_headers)
+    body: RequestBody = attrs.field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
+    read_timeout: float | None = None
+
+
+class Response(Protocol):
+    """The answer while it arrives; valid inside the block that opened it."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, 200 to 599."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Header names in lower case; repeated ones joined with ``", "`` (RFC 9110, 5.3)."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body's bytes as they arrive; call it once."""
+        ...
+
+
+class Transport(Protocol):
+    """Moves bytes; the module docstring lists what it promises."""
+
+    def open(self, request: HttpRequest, /) -> AbstractContextManager[Response]:
+        """Send *request*; the block holds the answer, leaving it hangs up."""
+        ...
+
+    def close(self) -> None:
+        """Close what this transport opened, not what was injected. Idempotent."""
+        ...
+
+
+class AsyncResponse(Protocol):
+    """The awaited twin of :class:`Response`."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, 200 to 599."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Header names in lower case; repeated ones joined with ``", "`` (RFC 9110, 5.3)."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body's bytes as they arrive; call it once."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """The awaited twin of :class:`Transport`."""
+
+    def open(self, request: HttpRequest, /) -> AbstractAsyncContextManager[AsyncResponse]:
+        """Send *request*; the block holds the answer, leaving it hangs up."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what this transport opened, not what was injected. Idempotent."""
+        ...
+
+
+Hook = Callable[[Observation], Any]
+"""Called with each observation, in order, on the pushing thread or loop: be quick, do not block."""

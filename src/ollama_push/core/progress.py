@@ -1,0 +1,189 @@
+"""Events to numbers a person can read: how far, how fast, how long still.
+
+Pure: the time is an argument. Everything that shows progress reads these numbers and computes none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import attrs
+
+from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+
+__all__ = ["LayerSnapshot", "ProgressSnapshot", "PushProgress"]
+
+_MEMORY_SECONDS: Final = 8.0
+"""Time constant of the speed's moving average: a stall shows within seconds, a hiccup does not."""
+
+_MIN_SAMPLE_SECONDS: Final = 0.5
+"""Speeds are sampled no closer than this: the server ticks every 60 ms and sends in bursts."""
+
+_MIN_SPEED: Final = 1.0
+"""Bytes per second below which an ETA would be fiction."""
+
+
+@attrs.frozen
+class LayerSnapshot:
+    """One layer.
+
+    Attributes:
+        digest: As in ``LayerProgress``.
+        total_bytes: Its size.
+        completed_bytes: What the peer reports now; may be less than a moment ago.
+        was_present: Whether the peer had it from the start, as far as events tell.
+    """
+
+    digest: str
+    total_bytes: int
+    completed_bytes: int
+    was_present: bool
+
+    @property
+    def fraction(self) -> float:
+        """Share done, 0.0 to 1.0; an empty layer counts as done."""
+        return min(1.0, self.completed_bytes / self.total_bytes) if self.total_bytes else 1.0
+
+
+@attrs.frozen
+class ProgressSnapshot:
+    """The whole push at one moment.
+
+    Attributes:
+        status: The last status text; empty before the first event.
+        total_bytes: Size of the whole push; ``None`` when nobody said it.
+        completed_bytes: Bytes done over all layers; never goes back within a push.
+        fraction: ``completed_bytes`` of ``total_bytes``, 0.0 to 1.0, never goes back and reaches 1.0
+            only with success; ``None`` when the total is unknown.
+        bytes_per_second: Smoothed speed; ``None`` until it can be told.
+        eta_seconds: Time left at that speed; ``None`` when it is unknown.
+        layers: Every layer seen so far, in order.
+        succeeded: Whether the push has succeeded.
+    """
+
+    status: str
+    total_bytes: int | None
+    completed_bytes: int
+    fraction: float | None
+    bytes_per_second: float | None
+    eta_seconds: float | None
+    layers: tuple[LayerSnapshot, ...]
+    succeeded: bool
+
+
+@attrs.define
+class _Layer:
+    last: LayerProgress
+    was_present: bool
+    peak: int = 0
+
+
+class PushProgress:
+    """Folds events into a :class:`ProgressSnapshot`.
+
+    Call ``receive_event`` with each event, ``restart`` when an attempt begins again, and ``snapshot``
+    whenever something is to be shown. Layers that the registry had already count as done but not as speed.
+
+    Args:
+        expected_bytes: Size of the whole push when known beforehand, from ``check`` for example.
+    """
+
+    def __init__(self, expected_bytes: int | None = None) -> None:
+        self._expected = expected_bytes
+        self._layers: dict[str, _Layer] = {}
+        self._status = ""
+        self._succeeded = False
+        self._peak = 0  # high-water mark of completed bytes: what is shown never falls
+        self._moved = 0  # the part of _peak that was really sent: what speed is made of
+        self._sampled_at: float | None = None
+        self._sampled_moved = 0
+        self._speed: float | None = None
+        self._rollbacks = 0
+        self._last: PushEvent | None = None
+
+    @property
+    def rollbacks(self) -> int:
+        """How often a counter fell."""
+        return self._rollbacks
+
+    def receive_event(self, event: PushEvent, now: float) -> bool:
+        """Take *event*, which arrived at *now* seconds on a monotonic clock.
+
+        Returns:
+            Whether anything changed; a repeat of the event before changes nothing.
+        """
+        if event is self._last or event == self._last:
+            self._sample(now)
+            return False
+        self._last, self._status = event, event.status
+        if isinstance(event, LayerProgress):
+            self._receive_layer(event)
+        elif isinstance(event, PushSucceeded):
+            self._succeeded = True
+        self._sample(now)
+        return True
+
+    def restart(self) -> None:
+        """Forget which layers are under way: a new attempt reports them again. Numbers shown stay."""
+        self._last = None
+        for layer in self._layers.values():
+            layer.last = attrs.evolve(layer.last, completed=0)
+
+    def snapshot(self, now: float) -> ProgressSnapshot:
+        """Return the numbers at *now* seconds; calling it changes nothing but the speed's sample."""
+        self._sample(now)
+        total = self._total()
+        fraction = None
+        if self._succeeded:
+            fraction = 1.0
+        elif total:
+            # Short of 1.0 until the verdict: an error can follow the last byte.
+            fraction = min(self._peak / total, math.nextafter(1.0, 0.0))
+        speed = self._speed
+        eta = None
+        if self._succeeded:
+            eta = 0.0
+        elif total is not None and speed is not None and speed >= _MIN_SPEED:
+            eta = max(0, total - self._peak) / speed
+        layers = tuple(
+            LayerSnapshot(digest, layer.last.total, layer.last.completed, layer.was_present)
+            for digest, layer in self._layers.items()
+        )
+        return ProgressSnapshot(self._status, total, self._peak, fraction, speed, eta, layers, self._succeeded)
+
+    def _receive_layer(self, event: LayerProgress) -> None:
+        layer = self._layers.get(event.digest)
+        if layer is None:
+            present = event.total > 0 and event.completed == event.total
+            layer = self._layers[event.digest] = _Layer(event, present)
+        elif event.completed < layer.last.completed:
+            self._rollbacks += 1
+        layer.last = event
+        done = min(event.completed, event.total)
+        if done > layer.peak:
+            if not layer.was_present:
+                self._moved += done - layer.peak
+            layer.peak = done
+            self._peak = max(self._peak, sum(known.peak for known in self._layers.values()))
+
+    def _total(self) -> int | None:
+        seen = sum(layer.last.total for layer in self._layers.values())
+        if self._expected is not None:
+            return max(self._expected, seen)
+        # The aggregate of a tensor model is the whole; a single layer never is known to be.
+        return seen if self._succeeded or set(self._layers) == {"sha256:model"} else None
+
+    def _sample(self, now: float) -> None:
+        if self._sampled_at is None:
+            self._sampled_at = now
+            return
+        span = now - self._sampled_at
+        if span < _MIN_SAMPLE_SECONDS:
+            return
+        speed = (self._moved - self._sampled_moved) / span
+        # Exponential average for uneven spans; the first sample stands alone.
+        weight = 1.0 if self._speed is None else 1.0 - math.exp(-span / _MEMORY_SECONDS)
+        if self._speed is not None or self._moved:
+            self._speed = speed if self._speed is None else self._speed + weight * (speed - self._speed)
+        self._sampled_at, self._sampled_moved = now, self._moved

@@ -1,0 +1,64 @@
+"""Takes secrets out of texts before they can reach an error, a log or a screen.
+
+Server errors quote presigned storage URLs and whole HTML pages; a URL may hold a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+__all__ = ["HIDDEN", "hide_secret_headers", "origin_of", "redact"]
+
+HIDDEN: Final = "<hidden>"
+
+_SECRET_HEADERS: Final = re.compile(r"authorization|cookie|token|secret|password|api[-_]?key|signature", re.IGNORECASE)
+
+# Order matters: URLs first, so that what is left is free text.
+_SECRETS: Final = (
+    # user:password@ in a URL (RFC 3986, 3.2.1)
+    (re.compile(r"(?<=://)[^\s/?#@\"'<>]+@"), f"{HIDDEN}@"),
+    # the query of a URL that carries a credential or signature: AWS, GCS, Azure, R2, token endpoints
+    (
+        re.compile(
+            r"(?P<base>\b[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*"
+            r"(?:x-amz-|x-goog-|signature|sig=|token|credential|secret|password|passwd|api_?key|nonce)[^\s\"'<>]*",
+            re.IGNORECASE,
+        ),
+        rf"\g<base>?{HIDDEN}",
+    ),
+    # Authorization values wherever they are quoted
+    (
+        re.compile(r"\b(?P<scheme>bearer|basic)(?P<gap>\s+)(?!realm\b)[A-Za-z0-9._~+/-]{8,}=*", re.IGNORECASE),
+        rf"\g<scheme>\g<gap>{HIDDEN}",
+    ),
+    # key=value and "key": "value"
+    (
+        re.compile(
+            r"(?P<key>[\"']?\b(?:password|passwd|secret|access_?token|refresh_?token|id_?token|api_?key|identitytoken"
+            r"|x-amz-signature|x-amz-credential|x-amz-security-token)[\"']?\s*[=:]\s*)[\"']?[^\s\"'&,;}]+[\"']?",
+            re.IGNORECASE,
+        ),
+        rf"\g<key>{HIDDEN}",
+    ),
+)
+
+
+def redact(text: str) -> str:
+    """Return *text* without passwords, tokens, userinfo and the queries of presigned URLs."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def hide_secret_headers(headers: Mapping[str, str]) -> str:
+    """Return a ``repr`` of *headers* in which credentials are hidden; for ``attrs.field(repr=...)``."""
+    return repr({key: HIDDEN if _SECRET_HEADERS.search(key) else redact(value) for key, value in headers.items()})
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of *url*: what may be shown, and what credentials belong to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

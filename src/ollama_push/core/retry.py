@@ -1,0 +1,98 @@
+"""Decides whether and when to try again; never sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidSetting,
+    OllamaPushError,
+    PushRejected,
+    PushStalled,
+    ServerError,
+    StreamTruncated,
+    TransportTimeout,
+)
+from ollama_push.core.reasons import RejectionReason
+
+__all__ = ["RetryPolicy"]
+
+# RFC 9110, 15: timeouts, overload and failures that a later request may not meet.
+_TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_CAUSES: Final = frozenset({ConnectCause.REFUSED, ConnectCause.UNREACHABLE, ConnectCause.OTHER})
+_MAX_DOUBLINGS: Final = 30
+
+
+def _at_least(minimum: float) -> Callable[[object, attrs.Attribute[float], float], None]:
+    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+        # "not >=" also catches NaN.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
+            raise InvalidSetting(attribute.name, value, f"expected a number of at least {minimum:g}")
+
+    return check
+
+
+@attrs.frozen
+class RetryPolicy:
+    """When a failed attempt is worth another one.
+
+    Pushing again is safe: blobs are addressed by content and the manifest comes last. Permanent
+    verdicts (name, identity, model not found, a malformed answer) are never retried, nor is a server
+    that was never reached at all.
+
+    Attributes:
+        attempts: Requests in total, at least 1; 1 never retries.
+        base: Longest wait before the second attempt, in seconds; doubled each time.
+        cap: Longest wait in seconds, also for a server's ``Retry-After``: beyond it we give up.
+
+    Raises:
+        InvalidSetting: A value is out of range.
+    """
+
+    attempts: int = attrs.field(default=4, validator=_at_least(1))
+    base: float = attrs.field(default=1.0, validator=_at_least(0))
+    cap: float = attrs.field(default=60.0, validator=_at_least(0))
+
+    def wait_after(self, error: OllamaPushError, attempt: int, *, reached: bool, chance: float) -> float | None:
+        """Return the seconds to wait before the next attempt; ``None`` to give up.
+
+        Args:
+            error: Why the attempt failed.
+            attempt: Its number, from 1.
+            reached: Whether any attempt of this push got the head of an answer.
+            chance: A random number, 0.0 to 1.0: the wait is drawn from the upper half of the backoff,
+                so that many clients do not come back at once.
+        """
+        if attempt >= self.attempts or not _is_transient(error, reached=reached):
+            return None
+        asked = error.retry_after if isinstance(error, ServerError) else None
+        if asked is not None:
+            return asked if asked <= self.cap else None
+        ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+        return ceiling * (0.5 + 0.5 * chance)
+
+
+def _is_transient(error: OllamaPushError, *, reached: bool) -> bool:
+    match error:
+        case ConnectFailed(cause=cause):
+            return reached and cause in _TRANSIENT_CAUSES
+        case TransportTimeout(phase="connect"):
+            return reached
+        case ConnectionLost() | TransportTimeout() | PushStalled() | StreamTruncated():
+            return True
+        case ServerError(status=status):
+            known = error.reason
+            return status in _TRANSIENT_STATUSES and (known.is_transient or known is RejectionReason.UNKNOWN)
+        case PushRejected(reason=RejectionReason.REGISTRY_UNREACHABLE):
+            # Refused or unknown from the start is a wrong address; in mid-upload it is an outage.
+            return error.bytes_moved > 0
+        case PushRejected(reason=reason):
+            return reason.is_transient
+        case _:
+            return False

@@ -1,0 +1,20 @@
+"""Adapters that move bytes with a real HTTP library; each is loaded on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ollama_push.transports._aiohttp import AiohttpTransport
+    from ollama_push.transports._urllib3 import Urllib3Transport
+
+__all__ = ["AiohttpTransport", "Urllib3Transport"]
+
+_EXPORTS = {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

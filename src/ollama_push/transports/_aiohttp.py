@@ -1,0 +1,200 @@
+"""The async transport, on aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from os import PathLike
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+from yarl import URL
+
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    MachineMisuse,
+    TransportError,
+    TransportTimeout,
+    UsedAfterClose,
+)
+from ollama_push.core.ports import HttpRequest, SizedBody
+from ollama_push.core.redaction import origin_of
+from ollama_push.transports._failures import connect_failed
+from ollama_push.transports._proxies import proxy_for
+from ollama_push.transports._tls import ClientCertificate, build_tls_context
+
+__all__ = ["AiohttpTransport"]
+
+# Headers that aiohttp would add: a request goes out as given.
+_NOT_OURS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
+
+
+class AiohttpTransport:
+    """Moves bytes with aiohttp. Belongs to the event loop it is first used in.
+
+    Args:
+        session: A session to use for everything; it is not closed by us, and its connector's TLS and limits
+            hold. It must have ``auto_decompress=False`` to keep the body's bytes as they are.
+        connect_timeout: Seconds for DNS, TCP and TLS together.
+        read_timeout: Longest silence in seconds for requests that do not say; ``None`` for no limit.
+        ca_file: PEM file of CAs to trust in addition to the system's.
+        client_cert: Certificate and key to show to the server.
+        trust_env: Whether to use the proxies of the environment (never for loopback).
+
+    Raises:
+        InvalidSetting: ``ca_file`` or ``client_cert`` cannot be used.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession | None = None,
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float | None = 900.0,
+        ca_file: str | PathLike[str] | None = None,
+        client_cert: ClientCertificate | None = None,
+        trust_env: bool = True,
+    ) -> None:
+        self._session = session
+        self._owned = session is None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._trust_env = trust_env
+        # True: aiohttp's own default context, which it builds once for the process.
+        custom = ca_file is not None or client_cert is not None
+        self._tls = build_tls_context(ca_file, client_cert) if custom else True
+        self._closed = False
+
+    @asynccontextmanager
+    async def open(self, request: HttpRequest, /) -> AsyncIterator[_Response]:
+        """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`."""
+        session = self._session_here()
+        timeout = self._timeout(request)
+        try:
+            raw = await session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                data=_body(request),
+                headers={**request.headers, **_length(request)},
+                timeout=timeout,
+                allow_redirects=False,
+                skip_auto_headers=_NOT_OURS,
+                proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
+            )
+        except _FAILURES as exc:
+            raise _translated(exc, request.url, timeout) from exc
+        try:
+            yield _Response(raw, request.url, timeout)
+        finally:
+            # A body read to its end has already given the connection back; any other hangs up here.
+            raw.close()
+
+    async def aclose(self) -> None:
+        """Close the session unless it was injected. Idempotent."""
+        self._closed = True
+        if self._owned and self._session is not None:
+            await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _session_here(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise MachineMisuse(f"this {type(self).__name__} belongs to another event loop; build one in each loop")
+        self._loop = loop
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session
+
+    def _timeout(self, request: HttpRequest) -> aiohttp.ClientTimeout:
+        silence = self._read_timeout if request.read_timeout is None else request.read_timeout
+        return aiohttp.ClientTimeout(
+            total=None,
+            connect=self._connect_timeout,
+            sock_connect=self._connect_timeout,
+            sock_read=None if silence == math.inf else silence,
+        )
+
+
+class _Response:
+    """An answer while it arrives."""
+
+    def __init__(self, raw: aiohttp.ClientResponse, url: str, timeout: aiohttp.ClientTimeout) -> None:
+        self._raw = raw
+        self._url = url
+        self._timeout = timeout
+        self.status: int = raw.status
+        names = {name.lower() for name in raw.headers}
+        self.headers: Mapping[str, str] = {name: ", ".join(raw.headers.getall(name)) for name in names}
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        content = self._raw.content
+        while True:
+            try:
+                data = await content.readany()
+            except _FAILURES as exc:
+                # aiohttp raises before it hands over what it still holds.
+                if held := _held_by(content):
+                    yield held
+                raise _translated(exc, self._url, self._timeout, answered=True) from exc
+            if not data:
+                return
+            yield data
+
+
+def _held_by(content: aiohttp.StreamReader) -> bytes:
+    take = getattr(content, "_read_nowait", None)
+    return bytes(take(-1)) if take is not None else b""
+
+
+def _body(request: HttpRequest) -> bytes | AsyncIterator[bytes | memoryview] | None:
+    body = request.body
+    return (body or None) if isinstance(body, bytes) else _buffers(body)
+
+
+async def _buffers(body: SizedBody) -> AsyncIterator[bytes | memoryview]:
+    for buffer in body:
+        yield buffer
+
+
+def _length(request: HttpRequest) -> dict[str, str]:
+    """Return the length of a body that aiohttp would otherwise send chunked."""
+    return {} if isinstance(request.body, bytes) else {"Content-Length": str(len(request.body))}
+
+
+def _translated(exc: Exception, url: str, timeout: aiohttp.ClientTimeout, *, answered: bool = False) -> TransportError:
+    """Return our error for one of aiohttp's."""
+    address = origin_of(url)
+    match exc:
+        case aiohttp.ConnectionTimeoutError():
+            return TransportTimeout(address, "connect", timeout.connect or 0.0)
+        case aiohttp.ServerTimeoutError():
+            return TransportTimeout(address, "read", timeout.sock_read or 0.0)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return ConnectFailed(address, ConnectCause.PROXY, str(exc))
+        case aiohttp.ClientConnectorError() if not answered:
+            return connect_failed(url, exc)
+        case aiohttp.InvalidURL():
+            return ConnectFailed(address, ConnectCause.UNKNOWN_HOST, "this is no URL")
+        case _:
+            return ConnectionLost(address, str(exc))

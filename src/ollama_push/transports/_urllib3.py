@@ -1,0 +1,213 @@
+"""The sync transport, on urllib3."""
+
+from __future__ import annotations
+
+import http.client
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+from urllib3 import exceptions as u3
+
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    TransportError,
+    TransportTimeout,
+    UsedAfterClose,
+)
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.redaction import origin_of
+from ollama_push.transports._failures import connect_failed
+from ollama_push.transports._proxies import proxy_for
+from ollama_push.transports._tls import ClientCertificate, build_tls_context
+
+__all__ = ["Urllib3Transport"]
+
+_READ_BYTES: Final = 65536
+_POOLED_CONNECTIONS: Final = 16
+# What urllib3 and, below it, http.client raise for a peer or a network.
+_FAILURES: Final = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
+
+
+class Urllib3Transport:
+    """Moves bytes with urllib3. Safe to share between threads.
+
+    Args:
+        pool: A pool manager to use for everything; it is not closed by us, and proxies and TLS are then
+            its own business.
+        connect_timeout: Seconds for DNS, TCP and TLS together per address.
+        read_timeout: Longest silence in seconds for requests that do not say; ``None`` for no limit.
+        ca_file: PEM file of CAs to trust in addition to the system's.
+        client_cert: Certificate and key to show to the server.
+        trust_env: Whether to use the proxies of the environment (never for loopback).
+
+    Raises:
+        InvalidSetting: ``ca_file`` or ``client_cert`` cannot be used.
+    """
+
+    def __init__(
+        self,
+        pool: urllib3.PoolManager | None = None,
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float | None = 900.0,
+        ca_file: str | PathLike[str] | None = None,
+        client_cert: ClientCertificate | None = None,
+        trust_env: bool = True,
+    ) -> None:
+        self._injected = pool
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._trust_env = trust_env
+        # Reading the system's CAs takes tens of milliseconds: only when they are not the defaults.
+        custom = ca_file is not None or client_cert is not None
+        self._tls: dict[str, Any] = {"ssl_context": build_tls_context(ca_file, client_cert)} if custom else {}
+        self._closed = False
+
+    @contextmanager
+    def open(self, request: HttpRequest, /) -> Iterator[_Response]:
+        """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`."""
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+        silence = self._read_timeout if request.read_timeout is None else request.read_timeout
+        limits = _Limits(origin_of(request.url), self._connect_timeout, None if silence == math.inf else silence)
+        try:
+            raw = self._pool_for(request.url).request(
+                request.method,
+                request.url,
+                body=request.body or None,
+                headers={**request.headers, **_length(request)},
+                timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except _FAILURES as exc:
+            raise _translated(exc, request.url, limits) from exc
+        response = _Response(raw, request.url, limits)
+        try:
+            yield response
+        finally:
+            response.hang_up()
+
+    def close(self) -> None:
+        """Close all idle connections; an injected pool stays open. Idempotent."""
+        self._closed = True
+        for pool in self._pools.values():
+            pool.clear()
+        self._pools.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pool_for(self, url: str) -> urllib3.PoolManager:
+        if self._injected is not None:
+            return self._injected
+        proxy = proxy_for(url) if self._trust_env else None
+        pool = self._pools.get(proxy)
+        if pool is None:
+            # setdefault: two threads may get here at once, and both must end up with one pool.
+            pool = self._pools.setdefault(proxy, self._new_pool(proxy))
+        return pool
+
+    def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
+        if proxy is None:
+            return urllib3.PoolManager(maxsize=_POOLED_CONNECTIONS, **self._tls)
+        parts = urlsplit(proxy)
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else None
+        headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+        return urllib3.ProxyManager(proxy, maxsize=_POOLED_CONNECTIONS, proxy_headers=headers, **self._tls)
+
+
+class _Limits:
+    """What a request may take, and how errors name its peer."""
+
+    __slots__ = ("address", "connect", "read")
+
+    def __init__(self, address: str, connect: float, read: float | None) -> None:
+        self.address = address
+        self.connect = connect
+        self.read = read
+
+
+class _Response:
+    """An answer while it arrives."""
+
+    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str, limits: _Limits) -> None:
+        self._raw = raw
+        self._url = url
+        self._limits = limits
+        self._complete = False
+        self.status: int = raw.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in raw.headers.items()}
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it arrives."""
+        # read1() hands over what has arrived; stream() would wait for a whole chunk. http.client's own costs
+        # a third of urllib3's wrapper around it, which adds decoding that we do not want.
+        read = getattr(self._raw, "_fp", self._raw).read1
+        missing = self._announced()
+        while True:
+            try:
+                data = read(_READ_BYTES)
+            except _FAILURES as exc:
+                raise _translated(exc, self._url, self._limits, answered=True) from exc
+            if not data:
+                break
+            missing -= len(data)
+            yield data
+        if 0 < missing < math.inf:
+            raise ConnectionLost(self._limits.address, f"{missing} bytes of the body are missing")
+        self._complete = True
+
+    def hang_up(self) -> None:
+        """Close the connection, or give it back when nothing is left on it."""
+        if self._complete:
+            self._raw.release_conn()
+        else:
+            self._raw.close()
+
+    def _announced(self) -> float:
+        """Return how many bytes ``Content-Length`` promises; infinite when the framing is another."""
+        length = self.headers.get("content-length", "")
+        if "transfer-encoding" in self.headers or not length.isdecimal():
+            return math.inf
+        return int(length)
+
+
+def _length(request: HttpRequest) -> dict[str, str]:
+    """Return the length of a body that urllib3 would otherwise send chunked."""
+    return {} if isinstance(request.body, bytes) else {"Content-Length": str(len(request.body))}
+
+
+def _translated(exc: Exception, url: str, limits: _Limits, *, answered: bool = False) -> TransportError:
+    """Return our error for one of urllib3's or http.client's."""
+    match exc:
+        case u3.ConnectTimeoutError() if not isinstance(exc, u3.NewConnectionError):
+            return TransportTimeout(limits.address, "connect", limits.connect)
+        case u3.ProxyError():
+            return ConnectFailed(limits.address, ConnectCause.PROXY, str(exc.original_error))
+        case u3.NewConnectionError():
+            return connect_failed(url, exc)
+        case u3.LocationParseError() | u3.LocationValueError():
+            return ConnectFailed(limits.address, ConnectCause.UNKNOWN_HOST, str(exc))
+        case u3.ReadTimeoutError() | TimeoutError():
+            return TransportTimeout(limits.address, "read", limits.read or 0.0)
+        case u3.SSLError() if not answered:
+            return connect_failed(url, exc)
+        case _:
+            return ConnectionLost(limits.address, str(exc))
