@@ -79,7 +79,7 @@ _EXPORTS = {
     "__version__": "ollama_push.core.version",
 }
 
-__all__ = [  # noqa: PLE0604 - names of _EXPORTS, spelled out for type checkers and readers
+__all__ = [
     "AiohttpTransport",
     "AsyncPushClient",
     "ConnectFailed",

@@ -91,7 +91,7 @@ class AsyncPushClient:
 
     async def _events(self, run: PushRun) -> AsyncGenerator[PushEvent, None]:
         try:
-            while not run.over:
+            while True:
                 try:
                     async with self._transport.open(run.begin_attempt()) as response:
                         run.receive_head(response.status, response.headers)
@@ -102,6 +102,7 @@ class AsyncPushClient:
                                 return
                         for event in run.receive_eof():
                             yield event
+                        return
                 except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
                     await asyncio.sleep(run.attempt_failed(exc))
         finally:

@@ -107,7 +107,7 @@ class PushClient:
 
     def _events(self, run: PushRun) -> Generator[PushEvent, None, None]:
         try:
-            while not run.over:
+            while True:
                 try:
                     with self._transport.open(run.begin_attempt()) as response:
                         run.receive_head(response.status, response.headers)
@@ -116,6 +116,7 @@ class PushClient:
                             if run.over:
                                 return
                         yield from run.receive_eof()
+                        return
                 except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
                     time.sleep(run.attempt_failed(exc))
         finally:

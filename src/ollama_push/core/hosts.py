@@ -51,8 +51,8 @@ def base_url(text: str | None, *, setting: str = "host") -> str:
     if scheme not in _PORTS:
         raise InvalidSetting(setting, text, "the scheme must be http or https")
     hostport, slash, path = rest.partition("/")
-    host, port = _split_port(hostport, port_unless_given)
-    host = _connectable(host)
+    given, port = _split_port(hostport, port_unless_given)
+    host = _connectable(given)
     if host is None:
         raise InvalidSetting(setting, text, "this is no host; expected host, host:port or http(s)://host:port")
     if not _PATH.fullmatch(path):

@@ -1,4 +1,4 @@
-"""Bytes to lines: cut at ``\\n`` and nowhere else, in linear time, within a limit.
+r"""Bytes to lines: cut at ``\n`` and nowhere else, in linear time, within a limit.
 
 ``str.splitlines`` would also cut at U+0085 and U+2028, which are legal inside JSON strings.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -29,8 +29,8 @@ _TRANSIENT_CAUSES: Final = frozenset({ConnectCause.REFUSED, ConnectCause.UNREACH
 _MAX_DOUBLINGS: Final = 30
 
 
-def _at_least(minimum: float) -> Callable[[object, attrs.Attribute[float], float], None]:
-    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _at_least(minimum: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         # "not >=" also catches NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= minimum:
             raise InvalidSetting(attribute.name, value, f"expected a number of at least {minimum:g}")

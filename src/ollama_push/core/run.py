@@ -61,7 +61,9 @@ class HookSet:
 
 
 class PushRun:
-    """Drives one push; a driver calls, in this order and until ``over``::
+    """Drives one push.
+
+    A driver calls, in this order and until ``over``::
 
         begin_attempt -> receive_head -> receive_data* -> receive_eof
                       -> attempt_failed, which raises the verdict or returns the seconds to wait
@@ -174,7 +176,7 @@ class PushRun:
 
     def _events(self) -> Iterator[PushEvent]:
         next_event = self._machine.next_event
-        hooks = self._hooks if self._hooks else None
+        hooks = self._hooks or None
         now = self._clock()
         while (event := next_event()) is not NEED_DATA:
             if event is PUSH_OVER:

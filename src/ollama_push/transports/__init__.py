@@ -1,4 +1,8 @@
-"""Adapters that move bytes with a real HTTP library; each is loaded on first use."""
+"""Adapters that move bytes with a real HTTP library; each is loaded on first use.
+
+``connect_failed`` reads from any library's exception why a peer was not reached; it serves other
+people's transports too.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ollama_push.transports._aiohttp import AiohttpTransport
+    from ollama_push.transports._failures import connect_failed
     from ollama_push.transports._urllib3 import Urllib3Transport
 
-__all__ = ["AiohttpTransport", "Urllib3Transport"]
+__all__ = ["AiohttpTransport", "Urllib3Transport", "connect_failed"]
 
-_EXPORTS = {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3"}
+_EXPORTS = {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3", "connect_failed": "_failures"}
 
 
 def __getattr__(name: str) -> Any:

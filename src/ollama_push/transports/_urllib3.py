@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
@@ -83,7 +83,7 @@ class Urllib3Transport:
             raw = self._pool_for(request.url).request(
                 request.method,
                 request.url,
-                body=request.body or None,
+                body=_body(request),
                 headers={**request.headers, **_length(request)},
                 timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
                 retries=False,
@@ -187,6 +187,11 @@ class _Response:
         if "transfer-encoding" in self.headers or not length.isdecimal():
             return math.inf
         return int(length)
+
+
+def _body(request: HttpRequest) -> bytes | Iterable[bytes] | None:
+    # typeshed-style hints of urllib3 name bytes only; http.client sends any buffer.
+    return request.body or None  # type: ignore[return-value]
 
 
 def _length(request: HttpRequest) -> dict[str, str]:

@@ -1,0 +1,35 @@
+"""The root of the exception tree, and what all of it shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from ollama_push.core.events import PushEvent
+
+__all__ = ["OllamaPushError", "shorten"]
+
+_SHOWN: Final = 80
+
+
+def shorten(value: object, limit: int = _SHOWN) -> str:
+    """Return ``repr(value)``, cut to *limit* characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+@attrs.define(eq=False, slots=False)
+class OllamaPushError(Exception):
+    """Root of everything this package raises on purpose.
+
+    Attributes:
+        last_event: The last event seen before the failure, if any.
+        attempts: How many times the push was tried; 0 when nothing was sent.
+        bytes_moved: Bytes the peer had reported as done in the last attempt.
+    """
+
+    last_event: PushEvent | None = attrs.field(default=None, init=False, repr=False)
+    attempts: int = attrs.field(default=0, init=False, repr=False)
+    bytes_moved: int = attrs.field(default=0, init=False, repr=False)

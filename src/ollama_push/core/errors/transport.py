@@ -1,0 +1,116 @@
+"""The bytes could not be moved: the only errors a transport may raise."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from ollama_push.core.errors.root import OllamaPushError
+from ollama_push.core.redaction import redact
+
+__all__ = [
+    "ConnectCause",
+    "ConnectFailed",
+    "ConnectionLost",
+    "TransportError",
+    "TransportTimeout",
+]
+
+
+@attrs.define(eq=False, slots=False)
+class TransportError(OllamaPushError):
+    """The bytes could not be moved. Transports raise its kinds and nothing else."""
+
+
+class ConnectCause(enum.Enum):
+    """Why a peer could not be reached, as far as the adapter can tell."""
+
+    REFUSED = "refused"
+    UNKNOWN_HOST = "unknown-host"
+    UNREACHABLE = "unreachable"
+    UNTRUSTED_CERTIFICATE = "untrusted-certificate"
+    CLIENT_CERTIFICATE = "client-certificate"
+    NOT_TLS = "not-tls"
+    TLS = "tls"
+    PROXY = "proxy"
+    OTHER = "other"
+
+
+# What happened, and what to try. "{address}" is the scheme, host and port that was tried.
+_CONNECT_TEXT: Final[Mapping[ConnectCause, str]] = {
+    ConnectCause.REFUSED: (
+        "nothing listens at {address}; is it running? start `ollama serve`, or `ollama-push serve`,"
+        " or point OLLAMA_HOST at the right address"
+    ),
+    ConnectCause.UNKNOWN_HOST: "the host of {address} is unknown; check its spelling, OLLAMA_HOST and DNS",
+    ConnectCause.UNREACHABLE: "no route to {address}; check the network, a VPN or a firewall",
+    ConnectCause.UNTRUSTED_CERTIFICATE: (
+        "the certificate of {address} is not trusted; pass the CA that signed it (`ca_file=`, `--ca`, or SSL_CERT_FILE)"
+    ),
+    ConnectCause.CLIENT_CERTIFICATE: "{address} wants a client certificate, or refused the one given",
+    ConnectCause.NOT_TLS: "{address} does not speak TLS; use http:// instead of https://",
+    ConnectCause.TLS: "the TLS handshake with {address} failed",
+    ConnectCause.PROXY: (
+        "the proxy in the way of {address} failed; check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY"
+    ),
+    ConnectCause.OTHER: "cannot connect to {address}",
+}
+
+
+@attrs.define(eq=False, slots=False)
+class ConnectFailed(TransportError):
+    """The peer was never reached; no byte of the request was answered.
+
+    Attributes:
+        address: Scheme, host and port that was tried, without credentials.
+        cause: Why, as far as the adapter can tell.
+        detail: The library's own words; may be empty.
+    """
+
+    address: str = attrs.field(converter=redact)
+    cause: ConnectCause = ConnectCause.OTHER
+    detail: str = attrs.field(default="", converter=redact)
+
+    def __str__(self) -> str:
+        text = _CONNECT_TEXT[self.cause].format(address=self.address)
+        return f"{text} ({self.detail})" if self.detail else text
+
+
+@attrs.define(eq=False, slots=False)
+class ConnectionLost(TransportError):
+    """The connection broke before the answer was whole.
+
+    Attributes:
+        address: Scheme, host and port of the peer, without credentials.
+        detail: The library's own words; may be empty.
+    """
+
+    address: str = attrs.field(converter=redact)
+    detail: str = attrs.field(default="", converter=redact)
+
+    def __str__(self) -> str:
+        text = f"the connection to {self.address} broke before the answer was complete"
+        return f"{text} ({self.detail})" if self.detail else text
+
+
+@attrs.define(eq=False, slots=False)
+class TransportTimeout(TransportError, TimeoutError):
+    """Connecting, or one silence between two reads, took too long.
+
+    Attributes:
+        address: Scheme, host and port of the peer, without credentials.
+        phase: ``"connect"``, ``"read"`` or ``"write"``.
+        seconds: The limit that was passed.
+    """
+
+    address: str = attrs.field(converter=redact)
+    phase: str
+    seconds: float
+
+    def __str__(self) -> str:
+        if self.phase == "connect":
+            return f"no connection to {self.address} within {self.seconds:g} s"
+        return f"{self.address} was silent for {self.seconds:g} s ({self.phase})"
