@@ -46,13 +46,13 @@ coverage: $(VENV)/.dev  ## Branch coverage of the core by its own unit tests; mu
 	$(BIN)/coverage report --fail-under 100
 
 docs: $(VENV)/.dev  ## Build the documentation
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 verdicts: $(VENV)/.dev  ## Print every misbehaviour with our verdict beside the official client's
 	$(BIN)/python -m tests.verdicts
 
 bench: $(VENV)/.dev  ## Print ratios against peers measured in the same run
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 fuzz: $(VENV)/.dev  ## Fuzz the state machine (FUZZ_SECONDS, default 600)
 	$(BIN)/python -m tests.fuzz

@@ -16,6 +16,7 @@ from typing import Self
 import attrs
 
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.hooks import HookSet
 from ollama_push.core.hosts import base_url
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushContext
@@ -24,7 +25,7 @@ from ollama_push.core.readiness import CheckFlow, check_flow
 from ollama_push.core.redaction import hide_secret_headers, origin_of
 from ollama_push.core.requests import PushRequest, checked_headers, merged_headers
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.core.run import HookSet, PushRun
+from ollama_push.core.run import PushRun
 
 __all__ = ["ClientSettings"]
 
@@ -83,13 +84,14 @@ class ClientSettings:
 
     def new_run(self, request: PushRequest, transport: object) -> PushRun:
         """Return the run of one push."""
+        context = PushContext(str(request.model), origin_of(self.base))
         return PushRun(
             request.to_http(self.base, self.headers, self.stall_timeout),
-            context=PushContext(str(request.model), origin_of(self.base)),
+            context=context,
             stream=request.stream,
             retry=self.retry,
             stall_timeout=self.stall_timeout,
-            hooks=HookSet(self.hooks, _report_hook),
+            hooks=HookSet(self.hooks, context, _report_hook),
             clock=time.monotonic,
             chance=random.random,
             transport=type(transport).__name__,

@@ -8,6 +8,7 @@ once are told apart.
 from __future__ import annotations
 
 import enum
+from collections.abc import MutableMapping
 
 import attrs
 
@@ -24,6 +25,7 @@ __all__ = [
     "PushFinished",
     "PushOutcome",
     "PushStarted",
+    "RolledBack",
 ]
 
 
@@ -65,6 +67,8 @@ class AttemptStarted:
     elapsed: float
     attempt: int
     """Counted from 1."""
+    trace_headers: MutableMapping[str, str] = attrs.field(factory=dict, eq=False)
+    """A tracing hook may put its context here (W3C Trace Context); it is sent with this attempt's request."""
 
 
 @attrs.frozen
@@ -74,6 +78,17 @@ class EventSeen:
     push: PushContext
     elapsed: float
     event: PushEvent
+
+
+@attrs.frozen
+class RolledBack:
+    """A layer's counter fell: the peer takes bytes back, to send them again."""
+
+    push: PushContext
+    elapsed: float
+    digest: str
+    rolled_back_bytes: int
+    """By how much it fell."""
 
 
 @attrs.frozen
@@ -99,4 +114,4 @@ class PushFinished:
     error: OllamaPushError | None = None
 
 
-Observation = PushStarted | AttemptStarted | EventSeen | AttemptFailed | PushFinished
+Observation = PushStarted | AttemptStarted | EventSeen | RolledBack | AttemptFailed | PushFinished

@@ -51,6 +51,7 @@ class ProgressSnapshot:
     """The whole push at one moment.
 
     Attributes:
+        model: Whose push this is; empty when nobody said.
         status: The last status text; empty before the first event.
         total_bytes: Size of the whole push; ``None`` when nobody said it.
         completed_bytes: Bytes done over all layers; never goes back within a push.
@@ -62,6 +63,7 @@ class ProgressSnapshot:
         succeeded: Whether the push has succeeded.
     """
 
+    model: str
     status: str
     total_bytes: int | None
     completed_bytes: int
@@ -87,10 +89,12 @@ class PushProgress:
 
     Args:
         expected_bytes: Size of the whole push when known beforehand, from ``check`` for example.
+        model: Name to show; handed through to the snapshot.
     """
 
-    def __init__(self, expected_bytes: int | None = None) -> None:
+    def __init__(self, expected_bytes: int | None = None, model: str = "") -> None:
         self._expected = expected_bytes
+        self._model = model
         self._layers: dict[str, _Layer] = {}
         self._status = ""
         self._succeeded = False
@@ -99,13 +103,12 @@ class PushProgress:
         self._sampled_at: float | None = None
         self._sampled_moved = 0
         self._speed: float | None = None
-        self._rollbacks = 0
         self._last: PushEvent | None = None
 
     @property
-    def rollbacks(self) -> int:
-        """How often a counter fell."""
-        return self._rollbacks
+    def moved_bytes(self) -> int:
+        """Bytes that really moved: without layers the registry had, rollbacks counted once."""
+        return self._moved
 
     def receive_event(self, event: PushEvent, now: float) -> bool:
         """Take *event*, which arrived at *now* seconds on a monotonic clock.
@@ -150,15 +153,15 @@ class PushProgress:
             LayerSnapshot(digest, layer.last.total, layer.last.completed, layer.was_present)
             for digest, layer in self._layers.items()
         )
-        return ProgressSnapshot(self._status, total, self._peak, fraction, speed, eta, layers, self._succeeded)
+        return ProgressSnapshot(
+            self._model, self._status, total, self._peak, fraction, speed, eta, layers, self._succeeded
+        )
 
     def _receive_layer(self, event: LayerProgress) -> None:
         layer = self._layers.get(event.digest)
         if layer is None:
             present = event.total > 0 and event.completed == event.total
             layer = self._layers[event.digest] = _Layer(event, present)
-        elif event.completed < layer.last.completed:
-            self._rollbacks += 1
         layer.last = event
         done = min(event.completed, event.total)
         if done > layer.peak:

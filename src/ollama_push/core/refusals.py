@@ -69,7 +69,7 @@ def readable_excerpt(body: bytes) -> str:
         text = f"{title[1]}: {_UNSEEN.sub(' ', text.replace(title[0], ''))}" if title else _UNSEEN.sub(" ", text)
         text = html.unescape(text)
     text = " ".join(text.split()).removesuffix(":")
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
 
 
 def _message_in(body: bytes) -> tuple[str, str | None]:

@@ -6,7 +6,9 @@ error carries are decided here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+
+import attrs
 
 from ollama_push.core.errors import (
     MachineMisuse,
@@ -17,47 +19,24 @@ from ollama_push.core.errors import (
     shorten,
 )
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
     AttemptFailed,
     AttemptStarted,
-    EventSeen,
     Observation,
     PushContext,
     PushFinished,
     PushOutcome,
     PushStarted,
+    RolledBack,
 )
-from ollama_push.core.ports import Hook, HttpRequest
+from ollama_push.core.ports import HttpRequest
 from ollama_push.core.push import PushProtocol
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.sentinels import NEED_DATA, PUSH_OVER
 
-__all__ = ["HookFailure", "HookSet", "PushRun"]
-
-HookFailure = Callable[[Hook, Exception], None]
-"""Told once about a hook that raised and was dropped; it logs, the core does not."""
-
-
-class HookSet:
-    """The hooks of one push; one that raises is reported, dropped and never called again."""
-
-    __slots__ = ("_hooks", "_report")
-
-    def __init__(self, hooks: Sequence[Hook], report: HookFailure) -> None:
-        self._hooks = list(hooks)
-        self._report = report
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
-
-    def __call__(self, seen: Observation) -> None:
-        for hook in tuple(self._hooks):
-            try:
-                hook(seen)
-            except Exception as exc:  # noqa: BLE001 - a hook may raise anything and must not matter
-                self._hooks.remove(hook)
-                self._report(hook, exc)
+__all__ = ["PushRun"]
 
 
 class PushRun:
@@ -128,9 +107,12 @@ class PushRun:
         self._attempt += 1
         self._machine = PushProtocol(stream=self._stream)
         self._layers = {}
-        self._tell(AttemptStarted(self._context, self._elapsed(), self._attempt))
+        started = AttemptStarted(self._context, self._elapsed(), self._attempt)
+        self._tell(started)
         self._moved_at = self._clock()
-        return self._request
+        if not started.trace_headers:
+            return self._request
+        return attrs.evolve(self._request, headers={**self._request.headers, **started.trace_headers})
 
     def receive_head(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the answer's head."""
@@ -184,7 +166,7 @@ class PushRun:
             if event is not self._last:
                 self._note(event, now)
             if hooks is not None:
-                hooks(EventSeen(self._context, now - self._started_at, event))
+                hooks.tell_event(event, now - self._started_at)
             if self.receipt is not None:
                 # Told before the caller gets the event: whoever leaves on it has still succeeded.
                 self._finish(PushOutcome.SUCCEEDED, receipt=self.receipt)
@@ -197,9 +179,13 @@ class PushRun:
     def _note(self, event: PushEvent, now: float) -> None:
         """Remember an event that is not a repeat of the one before."""
         if isinstance(event, LayerProgress):
-            if self._layers.get(event.digest) != event:
+            known = self._layers.get(event.digest)
+            if known != event:
                 self._layers[event.digest] = event
                 self._moved_at = now
+                if known is not None and event.completed < known.completed:
+                    fallen = known.completed - event.completed
+                    self._tell(RolledBack(self._context, now - self._started_at, event.digest, fallen))
         elif isinstance(event, PushSucceeded):
             layers = tuple(LayerReceipt(layer.digest, layer.total) for layer in self._layers.values())
             total = sum(layer.total_bytes for layer in layers)
@@ -230,7 +216,7 @@ class PushRun:
 
     def _tell(self, seen: Observation) -> None:
         if self._hooks:
-            self._hooks(seen)
+            self._hooks.tell(seen)
 
     def _elapsed(self) -> float:
         return self._clock() - self._started_at

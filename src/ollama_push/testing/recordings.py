@@ -10,7 +10,7 @@ from typing import Self
 
 import attrs
 
-from ollama_push.testing.server import Pause, Script, Step
+from ollama_push.testing.steps import Pause, Script, Step
 
 __all__ = ["Recording"]
 
@@ -33,10 +33,13 @@ class Recording:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read a recording from its JSON file: keys as the attributes, bytes as Latin-1 or UTF-8 text."""
+        """Read a recording from its JSON file: keys as the attributes.
+
+        What came back is UTF-8 text there; of the request each character stands for one byte.
+        """
         fields = json.loads(Path(path).read_text("utf-8"))
         received = tuple((float(seconds), text.encode("utf-8")) for seconds, text in fields["received"])
-        return cls(fields["server"], fields["scenario"], fields["request"].encode("utf-8"), received)
+        return cls(fields["server"], fields["scenario"], fields["request"].encode("latin-1"), received)
 
     @property
     def raw(self) -> bytes:
@@ -46,7 +49,7 @@ class Recording:
     @property
     def streamed(self) -> bool:
         """Whether the request asked for a stream."""
-        return b'"stream": false' not in self.request
+        return b'"stream":false' not in self.request.replace(b" ", b"")
 
     def at_its_own_pace(self, speed: float = 1.0) -> Script:
         """Return a script with the recorded pauses, divided by *speed*."""

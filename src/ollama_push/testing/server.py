@@ -7,20 +7,25 @@ script is a sequence of steps for one connection; ``bytes`` stand for ``Send``.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
 import attrs
 
+from ollama_push.testing.answers import chunk, head, json_answer, lines_answer
+from ollama_push.testing.steps import Await, Hangup, Hold, NextRequest, Pause, Reset, Script, Send, Step
+
 __all__ = [
     "Await",
     "Hangup",
     "Hold",
+    "NextRequest",
     "Pause",
     "ReceivedRequest",
     "Reset",
@@ -36,46 +41,6 @@ __all__ = [
 
 _PATIENCE_SECONDS: Final = 20.0
 _LINGER_RST: Final = struct.pack("ii", 1, 0)  # l_onoff, l_linger: close() sends RST, see socket(7)
-
-
-@attrs.frozen
-class Send:
-    """Send these bytes."""
-
-    data: bytes
-
-
-@attrs.frozen
-class Pause:
-    """Do nothing for so many seconds, or until the server stops."""
-
-    seconds: float
-
-
-@attrs.frozen
-class Hold:
-    """Keep the connection open without a byte until the peer hangs up or the server stops."""
-
-
-@attrs.frozen
-class Await:
-    """Go on when the event is set, or the server stops: a script that waits for its test."""
-
-    event: threading.Event
-
-
-@attrs.frozen
-class Reset:
-    """Break the connection with RST."""
-
-
-@attrs.frozen
-class Hangup:
-    """Close the connection in order (FIN). The end of every script does the same."""
-
-
-Step = bytes | Send | Pause | Hold | Await | Reset | Hangup
-Script = Sequence[Step]
 
 
 @attrs.frozen
@@ -95,11 +60,17 @@ class ReceivedRequest:
     body: bytes
 
 
+class _PeerLeft(Exception):
+    """No further request came: the script is over, and nobody is to blame."""
+
+
 class ScriptedServer:
     """Listens on a free loopback port from construction on and plays a script per connection.
 
     Args:
-        scripts: The first connection gets the first script, and so on; the last one repeats.
+        scripts: The first connection's request gets the first script, and so on; the last one repeats.
+        answers: Scripts for targets (such as ``"/api/tags"``) that are played whenever asked for and do
+            not count as one of *scripts*.
         tls: Serve TLS with this context.
 
     Attributes:
@@ -107,12 +78,16 @@ class ScriptedServer:
         peer_closed: Set when a peer hung up while a script was holding, pausing or sending.
     """
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *scripts: Script, answers: Mapping[str, Script] | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._scripts = scripts or ((),)
+        self._answers = answers or {}
+        self._played = 0
         self._tls = tls
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._changed = threading.Condition()  # guards what follows
         self._connections: set[socket.socket] = set()
+        self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._accepted = 0
         self.requests: list[ReceivedRequest] = []
@@ -142,6 +117,11 @@ class ScriptedServer:
         """How many connections are open now."""
         return len(self._connections)
 
+    def wait_for_open(self, at_most: int, seconds: float) -> bool:
+        """Wait until no more than *at_most* connections are open; ``False`` when it took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._connections) <= at_most, seconds)
+
     def close(self) -> None:
         """Stop: end all scripts, close all sockets, wait for all threads. Idempotent."""
         self._stopping.set()
@@ -150,7 +130,7 @@ class ScriptedServer:
             socket.create_connection(self._listener.getsockname(), 1).close()
         self._acceptor.join()
         self._listener.close()
-        with self._lock:
+        with self._changed:
             connections = list(self._connections)
         for connection in connections:
             with contextlib.suppress(OSError):
@@ -172,34 +152,48 @@ class ScriptedServer:
             if self._stopping.is_set():
                 connection.close()
                 return
+            if self._tls is not None:
+                try:
+                    # The handshake is left to the connection's own thread: who stalls it must not stop others.
+                    connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                except OSError:  # the peer has left already
+                    connection.close()
+                    continue
             script = self._scripts[min(self._accepted, len(self._scripts) - 1)]
-            self._accepted += 1
-            thread = threading.Thread(target=self._serve, args=(connection, script), daemon=True)
+            with self._changed:
+                # Here and not in the thread: close() must find every connection that was accepted.
+                self._connections.add(connection)
+                self._accepted += 1
+            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection: socket.socket, script: Script) -> None:
-        connection.settimeout(_PATIENCE_SECONDS)
-        # OSError covers TLS and resets: a peer that leaves is what many scripts are for.
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-        with self._lock:
-            self._connections.add(connection)
+    def _serve(self, connection: socket.socket) -> None:
         try:
-            request = _read_request(connection)
-            if request is not None:
-                with self._lock:
-                    self.requests.append(request)
-                for step in script:
-                    self._play(connection, step)
+            connection.settimeout(_PATIENCE_SECONDS)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(connection, ssl.SSLSocket):
+                connection.do_handshake()
+            for step in self._script_for(self._receive(connection)):
+                self._play(connection, step)
+        except _PeerLeft:
+            pass
         except OSError:
+            # A peer that leaves, or breaks TLS off, is what many scripts are for.
             self.peer_closed.set()
         finally:
-            with self._lock:
-                self._connections.discard(connection)
+            # Closed before it counts as closed: who waits for the count may look at the socket's other end.
             connection.close()
+            with self._changed:
+                self._connections.discard(connection)
+                self._changed.notify_all()
+
+    def _script_for(self, request: ReceivedRequest) -> Script:
+        if request.target in self._answers:
+            return self._answers[request.target]
+        with self._changed:
+            self._played += 1
+            return self._scripts[min(self._played, len(self._scripts)) - 1]
 
     def _play(self, connection: socket.socket, step: Step) -> None:
         match step:
@@ -209,56 +203,40 @@ class ScriptedServer:
                 connection.sendall(data)
             case Pause(seconds):
                 self._stopping.wait(seconds)
-            case Await(event):
-                while not event.wait(0.02) and not self._stopping.is_set():
-                    pass
-            case Hold():
-                self._hold(connection)
+            case Await(event, seconds):
+                self._await(event, seconds)
+            case Hold(seconds):
+                self._hold(connection, seconds)
+            case NextRequest():
+                self._receive(connection)
             case Reset():
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
                 connection.close()
             case Hangup():
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _hold(self, connection: socket.socket) -> None:
-        connection.settimeout(None)
-        # close() shuts the socket down, which ends this recv() too.
-        data = connection.recv(65536)
-        while data:
-            data = connection.recv(65536)
-        if not self._stopping.is_set():
-            self.peer_closed.set()
+    def _await(self, event: threading.Event, seconds: float) -> None:
+        waited = 0.0
+        while not event.wait(0.02) and waited < seconds and not self._stopping.is_set():
+            waited += 0.02
 
+    def _hold(self, connection: socket.socket, seconds: float) -> None:
+        connection.settimeout(None if seconds == math.inf else seconds)
+        with contextlib.suppress(TimeoutError):
+            # close() shuts the socket down, which ends this recv() too.
+            while connection.recv(65536):
+                pass
+            if not self._stopping.is_set():
+                self.peer_closed.set()
+        connection.settimeout(_PATIENCE_SECONDS)
 
-def head(
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-    *,
-    content_type: str | None = "application/x-ndjson",
-    reason: str = "Scripted",
-) -> bytes:
-    """Return a response head; the body's framing is up to *headers* and what follows."""
-    fields = {**({"Content-Type": content_type} if content_type else {}), **(headers or {})}
-    return "".join(
-        [f"HTTP/1.1 {status} {reason}\r\n", *(f"{name}: {value}\r\n" for name, value in fields.items()), "\r\n"]
-    ).encode("latin-1")
-
-
-def chunk(data: bytes) -> bytes:
-    """Return *data* as one chunk (RFC 9112, 7.1); empty data is the last chunk."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def lines_answer(lines: Iterable[bytes], *, end: bool = True) -> list[Step]:
-    """Return the script of a streamed answer: one chunk a line, newline added."""
-    steps: list[Step] = [head(headers={"Transfer-Encoding": "chunked"}), *(chunk(line + b"\n") for line in lines)]
-    return [*steps, chunk(b"")] if end else steps
-
-
-def json_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> list[Step]:
-    """Return the script of a single JSON answer with its length."""
-    fields = {"Content-Length": str(len(body)), **(headers or {})}
-    return [head(status, fields, content_type="application/json; charset=utf-8") + body]
+    def _receive(self, connection: socket.socket) -> ReceivedRequest:
+        request = _read_request(connection)
+        if request is None:
+            raise _PeerLeft
+        with self._changed:
+            self.requests.append(request)
+        return request
 
 
 def _read_request(connection: socket.socket) -> ReceivedRequest | None:

@@ -17,7 +17,7 @@ _SHOWN: Final = 80
 def shorten(value: object, limit: int = _SHOWN) -> str:
     """Return ``repr(value)``, cut to *limit* characters."""
     text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 @attrs.define(eq=False, slots=False)

@@ -1,0 +1,58 @@
+"""The command line as a whole, and the one place where endings become exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ollama_push.cli import exits
+from ollama_push.cli.check import check
+from ollama_push.cli.completion import completion
+from ollama_push.cli.demo import demo
+from ollama_push.cli.push import push
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.version import __version__
+
+__all__ = ["app", "run"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def app() -> None:
+    """Upload Ollama models, with one truthful verdict.
+
+    \b
+    Exit codes:
+      0 pushed             5 refused            9 timeout or stall
+      1 a bug              6 not authorized    10 verification failed
+      2 wrong usage        7 model not found  130 Ctrl-C
+      3 wrong name         8 not the protocol
+      4 no connection
+    """  # noqa: D301 - \b keeps click from rewrapping
+
+
+for _command in (push, check, demo, completion):
+    app.add_command(_command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command with *arguments* and return its exit code."""
+    try:
+        code = app.main(list(arguments), prog_name="ollama-push", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return exits.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(
+            "stopped: the connection is closed, so the server stops too. Layers that were complete stay in the"
+            " registry; run the same command again to go on.",
+            err=True,
+        )
+        return exits.INTERRUPTED
+    except OllamaPushError as exc:
+        click.echo(f"error: {exc}", err=True)
+        return exits.exit_code(exc)
+    return code if isinstance(code, int) else exits.SUCCESS

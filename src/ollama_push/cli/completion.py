@@ -1,0 +1,24 @@
+"""``ollama-push completion``: the script that teaches a shell the command's words."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+__all__ = ["completion"]
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a completion script for SHELL.
+
+    For bash: ollama-push completion bash > ~/.local/share/bash-completion/completions/ollama-push
+    """
+    kind = get_completion_class(shell)
+    root = context.find_root()
+    name = root.info_name or "ollama-push"
+    if kind is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(kind(root.command, {}, name, f"_{name}_COMPLETE".replace("-", "_").upper()).source())

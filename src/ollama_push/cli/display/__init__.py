@@ -1,0 +1,61 @@
+"""Shows a push while it happens: bars or lines for people, JSON for programs, or nothing.
+
+A display is a hook; the verdict is told to it apart, because a push that never began has no observations.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Protocol
+
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.observations import Observation
+from ollama_push.core.receipts import PushReceipt
+
+__all__ = ["CHOICES", "Display", "new_display"]
+
+CHOICES = ("auto", "bar", "lines", "json", "none")
+
+
+class Display(Protocol):
+    """Shows one push."""
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Take an observation."""
+
+    def succeeded(self, receipt: PushReceipt) -> None:
+        """Show a success."""
+
+    def failed(self, error: OllamaPushError) -> None:
+        """Show a failure."""
+
+
+def new_display(choice: str, model: str, expected_bytes: int | None) -> Display:
+    """Return the display for one push of *model*; people read stderr, programs stdout."""
+    if choice == "auto":
+        choice = "bar" if _is_capable_terminal() else "lines"
+    match choice:
+        case "bar":
+            from ollama_push.cli.display.bars import Bars
+
+            return Bars(sys.stderr, model, expected_bytes)
+        case "lines":
+            from ollama_push.cli.display.lines import SparseLines
+
+            return SparseLines(sys.stderr, model, expected_bytes)
+        case "json":
+            from ollama_push.cli.display.json_lines import JsonLines
+
+            return JsonLines(sys.stdout, sys.stderr, model, expected_bytes)
+        case _:
+            from ollama_push.cli.display.lines import Silence
+
+            return Silence(sys.stderr, model)
+
+
+def _is_capable_terminal() -> bool:
+    """Say whether stderr can redraw a line; a log viewer of a CI system cannot, whatever it claims."""
+    return (
+        sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "") and "CI" not in os.environ
+    )

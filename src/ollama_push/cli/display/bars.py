@@ -1,0 +1,55 @@
+"""Bars for people at a terminal: ``RichProgress`` plus the verdict in one line."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+
+from ollama_push.cli.texts import failure_text, receipt_text
+from ollama_push.contrib.progress import RichProgress
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.observations import AttemptFailed, Observation
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.units import seconds_text
+
+__all__ = ["Bars"]
+
+
+class Bars(RichProgress):
+    """Draws the bars of one push and says what cannot be drawn.
+
+    Args:
+        stream: The terminal.
+        model: Canonical name.
+        expected_bytes: Size of the push, if known.
+        console: Instead of one built for *stream*.
+    """
+
+    def __init__(
+        self, stream: TextIO, model: str, expected_bytes: int | None = None, *, console: Console | None = None
+    ) -> None:
+        self._terminal = Console(file=stream) if console is None else console
+        super().__init__(self._terminal, expected_bytes=expected_bytes)
+        self._model = model
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Draw *seen*; a failed attempt is a line above the bars."""
+        match seen:
+            case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
+                self._say(f"{error}; trying again in {seconds_text(retry_in)}")
+            case _:
+                pass
+        super().__call__(seen)
+
+    def succeeded(self, receipt: PushReceipt) -> None:
+        """Say the receipt."""
+        self._say(receipt_text(receipt), "green")
+
+    def failed(self, error: OllamaPushError) -> None:
+        """Say the error."""
+        self._say(f"error: {failure_text(self._model, error)}", "red")
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        # soft_wrap: the terminal breaks lines, so that a copied address is whole.
+        self._terminal.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

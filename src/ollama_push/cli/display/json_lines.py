@@ -1,0 +1,98 @@
+"""One JSON object a line, for programs. The schema is ``docs/progress.schema.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import attrs
+
+from ollama_push.cli.exits import exit_code, reason_of
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
+from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation
+from ollama_push.core.progress import PushProgress
+from ollama_push.core.receipts import PushReceipt
+
+__all__ = ["JsonLines"]
+
+
+class JsonLines:
+    """Writes each piece of news as an object, flushed whole; keys in a fixed order.
+
+    When the reader has gone, that is said once on *notices* and the push goes on: hours of upload are worth
+    more than a broken pipe.
+
+    Args:
+        stream: Where to; stdout as a rule.
+        notices: Where to say that *stream* is gone.
+        model: Canonical name, in every object.
+        expected_bytes: Size of the push, if known; without it ``overall`` is ``null``.
+    """
+
+    def __init__(self, stream: TextIO, notices: TextIO, model: str, expected_bytes: int | None = None) -> None:
+        self._stream = stream
+        self._notices = notices
+        self._model = model
+        self._progress = PushProgress(expected_bytes, model)
+        self._gone = False
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Write what is news; repeats are not."""
+        match seen:
+            case AttemptStarted(attempt=attempt) if attempt > 1:
+                self._progress.restart()
+            case AttemptFailed(attempt=attempt, error=error, retry_in=retry_in) if retry_in is not None:
+                fields = {"attempt": attempt, "error": type(error).__name__, "message": str(error)}
+                self._write("retry", {**fields, "retry_in_seconds": retry_in})
+            case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
+                self._write_event(event, elapsed)
+            case _:
+                pass
+
+    def succeeded(self, receipt: PushReceipt) -> None:
+        """Write the receipt, the last object."""
+        self._write("succeeded", attrs.asdict(receipt, filter=lambda field, _value: field.name != "model"))
+
+    def failed(self, error: OllamaPushError) -> None:
+        """Write the error, the last object."""
+        fields = {
+            "error": type(error).__name__,
+            "reason": reason_of(error),
+            "message": str(error),
+            "exit_code": exit_code(error),
+            "attempts": error.attempts,
+            "signin_url": getattr(error, "signin_url", None),
+        }
+        self._write("failed", fields)
+
+    def _write_event(self, event: PushEvent, elapsed: float) -> None:
+        match event:
+            case StatusChanged(status):
+                self._write("status", {"status": status})
+            case LayerProgress(digest, total, completed):
+                overall = self._progress.snapshot(elapsed).fraction
+                share = None if overall is None else round(overall, 6)
+                self._write("progress", {"digest": digest, "completed": completed, "total": total, "overall": share})
+            case _:
+                pass  # "succeeded" says it, with the receipt
+
+    def _write(self, kind: str, fields: Mapping[str, Any]) -> None:
+        if self._gone:
+            return
+        line = json.dumps({"event": kind, "model": self._model, **fields}, separators=(",", ":"))
+        try:
+            # One write a line: a reader never sees half an object, even of a process that is killed.
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except OSError as exc:
+            self._gone = True
+            # What is still buffered would fail again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            said = exc.strerror or exc
+            self._notices.write(
+                f"stdout cannot be written ({said}): no more JSON. The push goes on; Ctrl-C stops it.\n"
+            )
+            self._notices.flush()

@@ -1,0 +1,104 @@
+"""Sparse lines for logs, pipes and dumb terminals; and silence."""
+
+from __future__ import annotations
+
+from typing import Final, TextIO
+
+from ollama_push.cli.texts import failure_text, receipt_text
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
+from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation
+from ollama_push.core.progress import PushProgress
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.units import bytes_text, seconds_text
+
+__all__ = ["Silence", "SparseLines"]
+
+_LINE_EVERY_SECONDS: Final = 5.0
+
+
+class Silence:
+    """Shows nothing but a failure."""
+
+    def __init__(self, stream: TextIO, model: str) -> None:
+        self._stream = stream
+        self._model = model
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Ignore *seen*."""
+
+    def succeeded(self, receipt: PushReceipt) -> None:
+        """Say nothing: the exit code is enough."""
+
+    def failed(self, error: OllamaPushError) -> None:
+        """Say why."""
+        self._stream.write(f"error: {failure_text(self._model, error)}\n")
+        self._stream.flush()
+
+
+class SparseLines:
+    """Writes a line per phase, and one now and then while bytes move.
+
+    Args:
+        stream: Where to; stderr as a rule.
+        model: Canonical name.
+        expected_bytes: Size of the push, if known.
+    """
+
+    def __init__(self, stream: TextIO, model: str, expected_bytes: int | None = None) -> None:
+        self._stream = stream
+        self._model = model
+        self._progress = PushProgress(expected_bytes, model)
+        self._layer = ""
+        self._written_at = 0.0
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Write a line when there is something to say."""
+        match seen:
+            case AttemptStarted(attempt=attempt) if attempt > 1:
+                self._progress.restart()
+                self._layer = ""
+                self._write(f"attempt {attempt}", seen.elapsed)
+            case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
+                self._write(f"{error}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+            case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
+                self._show(event, elapsed)
+            case _:
+                pass
+
+    def succeeded(self, receipt: PushReceipt) -> None:
+        """Write the receipt."""
+        self._write(receipt_text(receipt), receipt.elapsed_seconds)
+
+    def failed(self, error: OllamaPushError) -> None:
+        """Write the error."""
+        self._write(f"error: {failure_text(self._model, error)}", 0.0)
+
+    def _show(self, event: PushEvent, elapsed: float) -> None:
+        match event:
+            case StatusChanged(status):
+                self._write(status, elapsed)
+            case LayerProgress(digest, total, completed):
+                first, last = digest != self._layer, completed >= total
+                if first or last or elapsed - self._written_at >= _LINE_EVERY_SECONDS:
+                    self._write(self._layer_text(event, elapsed), elapsed)
+                self._layer = digest
+            case _:
+                pass
+
+    def _layer_text(self, event: LayerProgress, elapsed: float) -> str:
+        now = self._progress.snapshot(elapsed)
+        parts = [f"{event.status} {bytes_text(event.completed)} of {bytes_text(event.total)}"]
+        if now.fraction is not None:
+            # Rounded down: "100 %" is the verdict's word.
+            parts.append(f"{int(now.fraction * 100)}% of all")
+        if now.bytes_per_second is not None:
+            parts.append(f"{bytes_text(now.bytes_per_second)}/s")
+        if now.eta_seconds is not None:
+            parts.append(f"{seconds_text(now.eta_seconds)} left")
+        return ", ".join(parts)
+
+    def _write(self, text: str, elapsed: float) -> None:
+        self._written_at = elapsed
+        self._stream.write(f"{text}\n")
+        self._stream.flush()

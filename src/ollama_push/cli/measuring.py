@@ -1,0 +1,75 @@
+"""Metrics of the command's own pushes: served while it runs, or left in a file at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.observations import Observation
+
+__all__ = ["measuring"]
+
+
+@contextmanager
+def measuring(port: str | None, file: str | None) -> Iterator[list[Callable[[Observation], Any]]]:
+    """Yield the hooks that measure; none when neither *port* nor *file* is given.
+
+    Args:
+        port: ``[ADDRESS:]PORT`` to serve on; loopback without an address.
+        file: Textfile for node_exporter, replaced atomically.
+
+    Raises:
+        InvalidSetting: The extra is missing, the port is taken, or the file cannot be written. Found out
+            before anything is pushed.
+    """
+    if port is None and file is None:
+        yield []
+        return
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+
+        from ollama_push.contrib.metrics import MetricsHook, PrometheusSink
+    except ImportError as exc:
+        option = "--metrics-file" if port is None else "--metrics-port"
+        raise InvalidSetting(option, port or file, "needs: pip install 'ollama-push[prometheus]'") from exc
+
+    registry = CollectorRegistry()
+    hook = MetricsHook(PrometheusSink(registry))
+    if file is not None:
+        _write(lambda: write_to_textfile(file, registry), file)
+    server = None
+    if port is not None:
+        address, number = _address(port)
+        try:
+            server, thread = start_http_server(number, address, registry)
+        except OSError as exc:
+            raise InvalidSetting("--metrics-port", port, f"cannot listen there: {_words(exc)}; choose another") from exc
+    try:
+        yield [hook]
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+        if file is not None:
+            _write(lambda: write_to_textfile(file, registry), file)
+
+
+def _address(text: str) -> tuple[str, int]:
+    address, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP
+        raise InvalidSetting("--metrics-port", text, "expected [ADDRESS:]PORT, a port from 0 to 65535")
+    return address.strip("[]") or "127.0.0.1", int(port)
+
+
+def _write(write: Callable[[], None], file: str) -> None:
+    try:
+        write()
+    except OSError as exc:
+        raise InvalidSetting("--metrics-file", file, f"cannot be written: {_words(exc)}") from exc
+
+
+def _words(exc: OSError) -> str:
+    return (exc.strerror or str(exc)).lower()

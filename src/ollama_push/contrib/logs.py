@@ -1,0 +1,124 @@
+"""Tells the story of a push through standard ``logging``: a line a phase, never one a tick.
+
+structlog users get the same fields through its standard-library bridge
+(``structlog.stdlib.ProcessorFormatter`` with ``ExtraAdder``).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from ollama_push.core.errors import OllamaPushError, PushRejected, ServerError
+from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
+from ollama_push.core.observations import (
+    AttemptFailed,
+    AttemptStarted,
+    EventSeen,
+    Observation,
+    PushContext,
+    PushFinished,
+    PushOutcome,
+    PushStarted,
+    RolledBack,
+)
+
+__all__ = ["LogHook"]
+
+_SECONDS: Final = 3  # digits kept
+
+
+@attrs.define
+class _Story:
+    """What was said of one push, so that it is said once."""
+
+    status: str = ""
+    done: set[str] = attrs.field(factory=set)
+
+
+@attrs.define
+class LogHook:
+    """Logs pushes. INFO: start, phases, finished layers, outcome; DEBUG: attempts and rollbacks.
+
+    WARNING is an attempt that is tried again, ERROR a push that failed. Each record carries its facts as
+    ``extra`` fields, all prefixed ``push_``: ``model, target, elapsed_seconds`` always; by kind ``attempt,
+    status, digest, total_bytes, rolled_back_bytes, retry_in_seconds, error, reason, outcome``.
+    Texts of a peer are redacted before they get here.
+
+    Attributes:
+        logger: Where to; ``ollama_push`` when not given.
+        min_interval: Seconds between two looks at a layer's progress; lines are per layer anyway.
+    """
+
+    logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("ollama_push"))
+    min_interval: float = 0.25
+    _stories: WeakKeyDictionary[PushContext, _Story] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Log *seen* if it is news."""
+        match seen:
+            case EventSeen(event=event):
+                self._tell_event(seen, event)
+            case PushStarted(push=push):
+                self._log(logging.INFO, seen, "pushing %s to %s", push.model, push.target)
+            case AttemptStarted(attempt=attempt):
+                self._stories[seen.push] = _Story()
+                self._log(logging.DEBUG, seen, "attempt %d started", attempt, attempt=attempt)
+            case RolledBack(digest=digest, rolled_back_bytes=count):
+                text = "layer %s fell back by %d bytes"
+                self._log(logging.DEBUG, seen, text, digest, count, digest=digest, rolled_back_bytes=count)
+            case AttemptFailed(attempt=attempt, error=error, retry_in=wait) if wait is not None:
+                facts = {"attempt": attempt, "retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
+                text = "attempt %d failed: %s; trying again in %.1f s"
+                self._log(logging.WARNING, seen, text, attempt, error, wait, **facts)
+            case PushFinished(outcome=outcome, error=error):
+                self._tell_outcome(seen, outcome, error)
+            case _:
+                pass
+
+    def _tell_event(self, seen: EventSeen, event: PushEvent) -> None:
+        story = self._stories.setdefault(seen.push, _Story())
+        match event:
+            case LayerProgress(digest=digest, total=total, completed=completed):
+                if completed >= total and digest not in story.done:
+                    story.done.add(digest)
+                    text = "layer %s is there (%d bytes)"
+                    self._log(logging.INFO, seen, text, digest, total, digest=digest, total_bytes=total)
+            case StatusChanged(status=status) if status != story.status:
+                story.status = status
+                self._log(logging.INFO, seen, "%s", status, status=status)
+            case _:
+                pass
+
+    def _tell_outcome(self, seen: PushFinished, outcome: PushOutcome, error: OllamaPushError | None) -> None:
+        facts: dict[str, Any] = {"outcome": outcome.value, **_facts(error)}
+        match outcome:
+            case PushOutcome.FAILED:
+                self._log(logging.ERROR, seen, "push failed: %s", error, **facts)
+            case PushOutcome.CANCELLED:
+                self._log(logging.WARNING, seen, "push cancelled after %.1f s", seen.elapsed, **facts)
+            case PushOutcome.SUCCEEDED:
+                total = seen.receipt.total_bytes if seen.receipt is not None else 0
+                text = "pushed %s, %d bytes in %.1f s"
+                self._log(logging.INFO, seen, text, seen.push.model, total, seen.elapsed, total_bytes=total, **facts)
+
+    def _log(self, level: int, seen: Observation, text: str, *args: object, **facts: Any) -> None:
+        if not self.logger.isEnabledFor(level):
+            return
+        extra = {
+            "push_model": seen.push.model,
+            "push_target": seen.push.target,
+            "push_elapsed_seconds": round(seen.elapsed, _SECONDS),
+            **{f"push_{name}": value for name, value in facts.items()},
+        }
+        self.logger.log(level, text, *args, extra=extra)
+
+
+def _facts(error: OllamaPushError | None) -> dict[str, Any]:
+    if error is None:
+        return {}
+    reason = error.reason.value if isinstance(error, PushRejected | ServerError) else None
+    return {"error": type(error).__name__, "reason": reason}

@@ -1,0 +1,28 @@
+"""Metrics of pushes: one mapping from observations to measurements, any exporter behind it.
+
+``MetricsHook(sink)`` turns observations into the measurements of ``METRICS``; a sink is any object with
+``count``, ``gauge`` and ``observe``. Shipped: ``PrometheusSink`` (extra ``prometheus``) and ``OtelSink``
+(extra ``otel``), each loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ollama_push.contrib.metrics.catalogue import METRICS, Kind, Metric, MetricsSink
+from ollama_push.contrib.metrics.hook import MetricsHook
+
+if TYPE_CHECKING:
+    from ollama_push.contrib.metrics.otel import OtelSink
+    from ollama_push.contrib.metrics.prometheus import PrometheusSink
+
+__all__ = ["METRICS", "Kind", "Metric", "MetricsHook", "MetricsSink", "OtelSink", "PrometheusSink"]
+
+_EXPORTS = {"OtelSink": "otel", "PrometheusSink": "prometheus"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

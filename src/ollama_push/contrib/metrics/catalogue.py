@@ -1,0 +1,117 @@
+"""Every measurement there is: name, kind, unit, labels. Sinks, docs, dashboard and tests read this table."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import attrs
+
+__all__ = [
+    "ATTEMPTS",
+    "BYTES",
+    "DURATION",
+    "IN_PROGRESS",
+    "METRICS",
+    "PUSHES",
+    "RETRIES",
+    "ROLLBACKS",
+    "ROLLED_BACK_BYTES",
+    "STALLS",
+    "THROUGHPUT",
+    "Kind",
+    "Metric",
+    "MetricsSink",
+]
+
+
+class Kind(enum.Enum):
+    """What a measurement is."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@attrs.frozen
+class Metric:
+    """One measurement.
+
+    Attributes:
+        name: Dotted, without unit or suffix: sinks spell it as their world does.
+        kind: What it is.
+        unit: UCUM: ``"s"``, ``"By"``, ``"By/s"``, or ``"{thing}"`` for counts of things.
+        description: One sentence.
+        labels: Names of its labels; few values each.
+        buckets: Upper bounds of a histogram.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+class MetricsSink(Protocol):
+    """Takes measurements. Called on the pushing thread or loop: be quick, do not block."""
+
+    def count(self, metric: Metric, amount: float, labels: Mapping[str, str], /) -> None:
+        """Add *amount*, never negative, to a counter."""
+
+    def gauge(self, metric: Metric, change: float, labels: Mapping[str, str], /) -> None:
+        """Add *change*, of either sign, to a gauge."""
+
+    def observe(self, metric: Metric, value: float, labels: Mapping[str, str], /) -> None:
+        """Put *value* into a histogram."""
+
+
+# From a config of a few bytes within a tick to a hundred gigabytes over a slow line.
+_SECONDS: Final = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200)
+# From a modem to a local disk.
+_BYTES_PER_SECOND: Final = (1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9)
+
+PUSHES: Final = Metric(
+    "ollama_push.pushes",
+    Kind.COUNTER,
+    "{push}",
+    "Pushes that ended, by outcome; error is the exception's name, or empty.",
+    ("outcome", "error"),
+)
+IN_PROGRESS: Final = Metric("ollama_push.pushes_in_progress", Kind.GAUGE, "{push}", "Pushes under way.")
+DURATION: Final = Metric(
+    "ollama_push.push.duration", Kind.HISTOGRAM, "s", "From first request to verdict.", ("outcome",), _SECONDS
+)
+BYTES: Final = Metric(
+    "ollama_push.moved", Kind.COUNTER, "By", "Bytes that moved; layers the registry had do not count."
+)
+THROUGHPUT: Final = Metric(
+    "ollama_push.push.throughput",
+    Kind.HISTOGRAM,
+    "By/s",
+    "Moved bytes by duration of each successful push that moved any.",
+    (),
+    _BYTES_PER_SECOND,
+)
+ATTEMPTS: Final = Metric("ollama_push.attempts", Kind.COUNTER, "{attempt}", "Requests sent, first ones and retries.")
+RETRIES: Final = Metric(
+    "ollama_push.retries", Kind.COUNTER, "{retry}", "Attempts tried again, by the exception that caused it.", ("cause",)
+)
+STALLS: Final = Metric("ollama_push.stalls", Kind.COUNTER, "{stall}", "Attempts given up because no bytes moved.")
+ROLLBACKS: Final = Metric("ollama_push.rollbacks", Kind.COUNTER, "{rollback}", "Times a layer's counter fell.")
+ROLLED_BACK_BYTES: Final = Metric("ollama_push.rolled_back", Kind.COUNTER, "By", "Bytes taken back by rollbacks.")
+
+METRICS: Final = (
+    PUSHES,
+    IN_PROGRESS,
+    DURATION,
+    BYTES,
+    THROUGHPUT,
+    ATTEMPTS,
+    RETRIES,
+    STALLS,
+    ROLLBACKS,
+    ROLLED_BACK_BYTES,
+)

@@ -1,0 +1,108 @@
+"""The one mapping from observations to measurements."""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from ollama_push.contrib.metrics.catalogue import (
+    ATTEMPTS,
+    BYTES,
+    DURATION,
+    IN_PROGRESS,
+    PUSHES,
+    RETRIES,
+    ROLLBACKS,
+    ROLLED_BACK_BYTES,
+    STALLS,
+    THROUGHPUT,
+    MetricsSink,
+)
+from ollama_push.core.errors import PushStalled
+from ollama_push.core.observations import (
+    AttemptFailed,
+    AttemptStarted,
+    EventSeen,
+    Observation,
+    PushContext,
+    PushFinished,
+    PushOutcome,
+    PushStarted,
+    RolledBack,
+)
+from ollama_push.core.progress import PushProgress
+
+__all__ = ["MetricsHook"]
+
+_NO_LABELS: Final[dict[str, str]] = {}
+
+
+@attrs.define
+class _Moved:
+    """How far one push got, and how much of it was counted."""
+
+    progress: PushProgress = attrs.field(factory=PushProgress)
+    counted: int = 0
+
+
+@attrs.define
+class MetricsHook:
+    """Feeds *sink* with every measurement of ``METRICS``. One hook may serve any number of clients.
+
+    Attributes:
+        sink: Where the measurements go.
+        model_label: Put the model's name on ``pushes`` as label ``model``; off, because names are many.
+        min_interval: Seconds between two counts of moved bytes.
+    """
+
+    sink: MetricsSink
+    model_label: bool = False
+    min_interval: float = 1.0
+    _moved: WeakKeyDictionary[PushContext, _Moved] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Measure *seen*."""
+        sink = self.sink
+        match seen:
+            case EventSeen(push=push, event=event, elapsed=elapsed):
+                moved = self._moved.setdefault(push, _Moved())
+                moved.progress.receive_event(event, elapsed)
+                self._count_moved(moved)
+            case PushStarted():
+                sink.gauge(IN_PROGRESS, 1, _NO_LABELS)
+            case AttemptStarted(push=push, attempt=attempt):
+                sink.count(ATTEMPTS, 1, _NO_LABELS)
+                if attempt > 1:
+                    self._moved.setdefault(push, _Moved()).progress.restart()
+            case RolledBack(rolled_back_bytes=count):
+                sink.count(ROLLBACKS, 1, _NO_LABELS)
+                sink.count(ROLLED_BACK_BYTES, count, _NO_LABELS)
+            case AttemptFailed(error=error, retry_in=retry_in):
+                if isinstance(error, PushStalled):
+                    sink.count(STALLS, 1, _NO_LABELS)
+                if retry_in is not None:
+                    sink.count(RETRIES, 1, {"cause": type(error).__name__})
+            case PushFinished():
+                self._finish(seen)
+            case _:
+                pass
+
+    def _finish(self, seen: PushFinished) -> None:
+        outcome = seen.outcome.value
+        labels = {"outcome": outcome, "error": type(seen.error).__name__ if seen.error is not None else ""}
+        if self.model_label:
+            labels["model"] = seen.push.model
+        self.sink.gauge(IN_PROGRESS, -1, _NO_LABELS)
+        self.sink.count(PUSHES, 1, labels)
+        self.sink.observe(DURATION, seen.elapsed, {"outcome": outcome})
+        moved = self._moved.pop(seen.push, None)
+        if moved is not None and seen.outcome is PushOutcome.SUCCEEDED and moved.counted and seen.elapsed > 0:
+            self.sink.observe(THROUGHPUT, moved.counted / seen.elapsed, _NO_LABELS)
+
+    def _count_moved(self, moved: _Moved) -> None:
+        now = moved.progress.moved_bytes
+        if now > moved.counted:
+            self.sink.count(BYTES, now - moved.counted, _NO_LABELS)
+            moved.counted = now

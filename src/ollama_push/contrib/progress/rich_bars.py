@@ -1,0 +1,138 @@
+"""Bars on a terminal, drawn by rich: one per layer, one for all, with speed and time left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
+from ollama_push.core.observations import PushContext, PushFinished
+from ollama_push.core.progress import ProgressSnapshot
+from ollama_push.core.units import bytes_text, seconds_text
+
+try:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
+except ImportError as exc:  # pragma: no cover - covered by a test in its own environment
+    raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from exc
+
+__all__ = ["RichProgress"]
+
+_WIDE: Final = 60
+"""Columns from which on size, speed and time left have room beside the bar."""
+
+
+@attrs.define
+class _Bars:
+    """The bars of one push."""
+
+    overall: TaskID
+    layers: dict[str, TaskID] = attrs.field(factory=dict)
+
+
+class RichProgress(ProgressHook):
+    """Draws bars while pushes run and leaves the last picture standing.
+
+    Args:
+        console: Where to draw; stderr when not given.
+        min_interval: Seconds between two redraws.
+        expected_bytes: Size of the push, or of each by canonical model name, if known.
+        clock: Monotonic seconds, for rich's own animation.
+    """
+
+    def __init__(
+        self,
+        console: Console | None = None,
+        min_interval: float = 0.1,
+        *,
+        expected_bytes: ExpectedBytes = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(min_interval, expected_bytes)
+        self._console = Console(stderr=True) if console is None else console
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bars: dict[PushContext, _Bars] = {}
+        self._drawing: Progress | None = None
+
+    def begin(self, push: PushContext) -> None:
+        """Add the bar of a push; the first one starts the drawing."""
+        with self._lock:
+            if self._drawing is None:
+                self._drawing = self._new_drawing()
+                self._drawing.start()
+            overall = self._drawing.add_task(push.model, total=None, size="", speed="", left="")
+            self._bars[push] = _Bars(overall)
+
+    def show(self, push: PushContext, now: ProgressSnapshot) -> None:
+        """Move the bars of a push."""
+        with self._lock:
+            bars = self._bars.get(push)
+            if bars is None or self._drawing is None:
+                return
+            for layer in now.layers:
+                task = bars.layers.get(layer.digest)
+                if task is None:
+                    name = f"  {layer.digest.removeprefix('sha256:')[:12]}"
+                    task = bars.layers[layer.digest] = self._drawing.add_task(name, size="", speed="", left="")
+                shown = min(layer.completed_bytes, layer.total_bytes)
+                # An empty layer is a full bar of one.
+                self._drawing.update(
+                    task,
+                    total=layer.total_bytes or 1,
+                    completed=shown if layer.total_bytes else 1,
+                    size=bytes_text(layer.total_bytes),
+                    speed="there" if layer.was_present else "",
+                )
+            self._drawing.update(
+                bars.overall,
+                total=now.total_bytes,
+                completed=now.completed_bytes,
+                size=_size(now),
+                speed="" if now.bytes_per_second is None else f"{bytes_text(now.bytes_per_second)}/s",
+                left=_time_left(now),
+            )
+            self._drawing.refresh()
+
+    def end(self, seen: PushFinished) -> None:
+        """Drop a push; the last one ends the drawing."""
+        with self._lock:
+            self._bars.pop(seen.push, None)
+            if not self._bars and self._drawing is not None:
+                self._drawing.stop()
+                self._drawing = None
+
+    def _new_drawing(self) -> Progress:
+        # Redrawn when something happened, by hand: no thread to leave behind.
+        return Progress(
+            *_columns(self._console.width),
+            console=self._console,
+            auto_refresh=False,
+            expand=True,
+            get_time=self._clock,
+        )
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    name: ProgressColumn = TextColumn("{task.description}", markup=False)
+    bar = BarColumn(bar_width=None)
+    share = TextColumn("{task.percentage:>3.0f}%", markup=False)
+    if width < _WIDE:
+        return [name, bar, share]
+    facts = [TextColumn(f"{{task.fields[{key}]}}", markup=False, justify="right") for key in ("size", "speed", "left")]
+    return [name, bar, share, *facts]
+
+
+def _size(now: ProgressSnapshot) -> str:
+    if now.total_bytes is None:
+        return bytes_text(now.completed_bytes)
+    return f"{bytes_text(now.completed_bytes)} of {bytes_text(now.total_bytes)}"
+
+
+def _time_left(now: ProgressSnapshot) -> str:
+    if now.succeeded:
+        return "done"
+    return "time left unknown" if now.eta_seconds is None else f"{seconds_text(now.eta_seconds)} left"

@@ -1,0 +1,72 @@
+"""A bar per push drawn by tqdm, in terminals and, through ``tqdm.auto``, in notebooks."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
+from ollama_push.core.observations import PushContext, PushFinished
+from ollama_push.core.progress import ProgressSnapshot
+from ollama_push.core.units import bytes_text, seconds_text
+
+try:
+    from tqdm.auto import tqdm
+except ImportError as exc:  # pragma: no cover - covered by a test in its own environment
+    raise ImportError("TqdmProgress needs: pip install 'ollama-push[tqdm]'") from exc
+
+__all__ = ["TqdmProgress"]
+
+# tqdm's own rate and ETA take rollbacks and layers that were there for speed: ours stand in the postfix.
+_KNOWN = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+_UNKNOWN = "{desc} {n_fmt}{postfix}"
+
+
+class TqdmProgress(ProgressHook):
+    """Draws one bar per push.
+
+    Args:
+        min_interval: Seconds between two looks at the numbers.
+        expected_bytes: Size of the push, or of each by canonical model name, if known.
+        options: Handed to ``tqdm``, such as ``file=`` or ``ncols=``.
+    """
+
+    def __init__(self, min_interval: float = 0.1, *, expected_bytes: ExpectedBytes = None, **options: Any) -> None:
+        super().__init__(min_interval, expected_bytes)
+        self._options = options
+        self._lock = threading.Lock()
+        self._bars: dict[PushContext, Any] = {}
+
+    def begin(self, push: PushContext) -> None:
+        """Add the bar of a push."""
+        options = {"desc": push.model, "unit": "B", "unit_scale": True, "bar_format": _UNKNOWN, **self._options}
+        with self._lock:
+            self._bars[push] = tqdm(total=None, **options)
+
+    def show(self, push: PushContext, now: ProgressSnapshot) -> None:
+        """Move the bar of a push."""
+        with self._lock:
+            bar = self._bars.get(push)
+            if bar is None:
+                return
+            bar.total = now.total_bytes
+            bar.bar_format = self._options.get("bar_format", _UNKNOWN if now.total_bytes is None else _KNOWN)
+            bar.n = now.completed_bytes
+            bar.set_postfix_str(_facts(now), refresh=False)
+            bar.refresh()
+
+    def end(self, seen: PushFinished) -> None:
+        """Close the bar of a push."""
+        with self._lock:
+            bar = self._bars.pop(seen.push, None)
+        if bar is not None:
+            bar.close()
+
+
+def _facts(now: ProgressSnapshot) -> str:
+    if now.succeeded:
+        return "done"
+    speed = "speed unknown" if now.bytes_per_second is None else f"{bytes_text(now.bytes_per_second)}/s"
+    return (
+        f"{speed}, time left unknown" if now.eta_seconds is None else f"{speed}, {seconds_text(now.eta_seconds)} left"
+    )

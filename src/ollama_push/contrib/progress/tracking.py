@@ -1,0 +1,63 @@
+"""What all progress hooks share: one ``PushProgress`` per push, fed from observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+from ollama_push.core.observations import AttemptStarted, EventSeen, Observation, PushContext, PushFinished, PushStarted
+from ollama_push.core.progress import ProgressSnapshot, PushProgress
+
+__all__ = ["ExpectedBytes", "ProgressHook"]
+
+ExpectedBytes = int | Mapping[str, int | None] | None
+"""Size of the push, or of each by canonical model name; without it there is no overall share and no ETA."""
+
+
+class ProgressHook:
+    """Keeps the progress of every push; subclasses show it.
+
+    Args:
+        min_interval: Seconds between two looks at one layer's progress.
+        expected_bytes: What ``check`` said.
+    """
+
+    def __init__(self, min_interval: float, expected_bytes: ExpectedBytes) -> None:
+        self.min_interval = min_interval
+        self._expected = expected_bytes
+        self._pushes: WeakKeyDictionary[PushContext, PushProgress] = WeakKeyDictionary()
+
+    def __call__(self, seen: Observation, /) -> None:
+        """Fold *seen* into its push's progress and show what is news."""
+        match seen:
+            case EventSeen(push=push, event=event, elapsed=elapsed):
+                progress = self._progress_of(push)
+                progress.receive_event(event, elapsed)
+                self.show(push, progress.snapshot(elapsed))
+            case PushStarted(push=push):
+                self.begin(push)
+            case AttemptStarted(push=push, attempt=attempt, elapsed=elapsed) if attempt > 1:
+                progress = self._progress_of(push)
+                progress.restart()
+                self.show(push, progress.snapshot(elapsed))
+            case PushFinished(push=push):
+                self.end(seen)
+                self._pushes.pop(push, None)
+            case _:
+                pass
+
+    def begin(self, push: PushContext) -> None:
+        """Take note of a new push."""
+
+    def show(self, push: PushContext, now: ProgressSnapshot) -> None:
+        """Show the numbers of one push."""
+
+    def end(self, seen: PushFinished) -> None:
+        """Take note of a push's end."""
+
+    def _progress_of(self, push: PushContext) -> PushProgress:
+        progress = self._pushes.get(push)
+        if progress is None:
+            expected = self._expected.get(push.model) if isinstance(self._expected, Mapping) else self._expected
+            progress = self._pushes[push] = PushProgress(expected, push.model)
+        return progress

@@ -1,0 +1,29 @@
+"""Bytes and seconds in words for people; every display uses these."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["bytes_text", "seconds_text"]
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP: Final = 1000
+_MINUTE: Final = 60
+
+
+def bytes_text(count: float) -> str:
+    """Return *count* bytes in decimal units, as Ollama and registries count."""
+    size, unit = float(count), 0
+    while size >= _STEP and unit < len(_UNITS) - 1:
+        size, unit = size / _STEP, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.1f} {_UNITS[unit]}"  # noqa: PLR2004
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration: ``3.2 s``, ``2m05s``, ``1h02m``."""
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if minutes < _MINUTE:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // _MINUTE}h{minutes % _MINUTE:02d}m"

@@ -1,0 +1,56 @@
+"""The contract from a shell: check a transport, print a table, exit with 1 when a promise is broken."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from ollama_push.testing.blocking import Blocking
+from ollama_push.testing.contract import CLAUSES, MakeTransport
+from ollama_push.testing.contract._clauses import run_clauses
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the contract as the command line says and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ollama_push.testing.contract", description=__doc__)
+    parser.add_argument(
+        "factory", metavar="MODULE:FACTORY", help="called with a read timeout in seconds, returns a new transport"
+    )
+    parser.add_argument("--async", dest="is_async", action="store_true", help="it is an async transport")
+    parser.add_argument("--patience", type=float, default=5.0, metavar="SECONDS", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        factory = _load(options.factory)
+    except (ImportError, AttributeError, ValueError) as exc:
+        parser.error(f"{options.factory}: {exc}")
+    make = _blocking(factory) if options.is_async else factory
+    width = max(len(str(clause)) for clause in CLAUSES)
+    failures = 0
+    for result in run_clauses(CLAUSES, make, options.patience):
+        failures += result.failure is not None
+        verdict = "kept" if result.failure is None else "BROKEN"
+        sys.stdout.write(f"{verdict:6}  {result.clause!s:{width}}  {result.failure or result.clause.promise}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(CLAUSES) - failures} of {len(CLAUSES)} clauses kept\n")
+    return 1 if failures else 0
+
+
+def _load(name: str) -> Callable[[float], Any]:
+    module, _, factory = name.partition(":")
+    if not factory:
+        raise ValueError("expected MODULE:FACTORY")
+    loaded: Callable[[float], Any] = getattr(import_module(module), factory)
+    return loaded
+
+
+def _blocking(factory: Callable[[float], Any]) -> MakeTransport:
+    return lambda read_timeout: Blocking(lambda: factory(read_timeout))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""What a clause is, and what it has to work with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from typing import NoReturn, TypeVar
+
+import attrs
+
+from ollama_push.core.errors import shorten
+from ollama_push.core.ports import HttpRequest, Transport
+from ollama_push.testing.answers import head
+from ollama_push.testing.server import ScriptedServer
+from ollama_push.testing.steps import Hold, Step
+
+__all__ = [
+    "CHUNKED",
+    "Answer",
+    "Clause",
+    "ClauseResult",
+    "MakeTransport",
+    "Rig",
+    "ask",
+    "clause_into",
+    "expect",
+    "fetch",
+    "plain",
+    "raised_by",
+    "read_until_error",
+    "run_clauses",
+]
+
+MakeTransport = Callable[[float], Transport]
+"""Builds a new transport; the argument is its default read timeout in seconds."""
+
+E = TypeVar("E", bound=BaseException)
+
+
+@attrs.frozen
+class Rig:
+    """The transport under test, and how long to wait for it.
+
+    Attributes:
+        make: Builds the transport.
+        patience: Seconds within which a sound transport has long done its part. Nothing a clause waits
+            for lasts much longer, whatever the transport does.
+    """
+
+    make: MakeTransport
+    patience: float
+
+    def transport(self, read_timeout: float | None = None) -> AbstractContextManager[Transport]:
+        """Return a new transport that is closed at the end of the block."""
+        return closing(self.make(self.patience if read_timeout is None else read_timeout))
+
+    @property
+    def hold(self) -> Hold:
+        """A silence in a script that outlasts every sound transport's patience."""
+        return Hold(2 * self.patience)
+
+
+@attrs.frozen
+class Clause:
+    """One promise of the transport contract, and the proof of it.
+
+    Attributes:
+        number: ``"T1"`` to ``"T13"``, as in :mod:`ollama_push.core.ports`.
+        case: Which side of the promise; empty when there is one.
+        promise: What a transport does.
+        proof: Talks to a transport; raises ``AssertionError`` when the promise is broken.
+    """
+
+    number: str
+    case: str
+    promise: str
+    proof: Callable[[Rig], None] = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.case}".rstrip()
+
+    def check(self, make: MakeTransport, *, patience: float = 5.0) -> None:
+        """Check the transports that *make* builds.
+
+        Args:
+            make: Builds the transport; called with its default read timeout in seconds.
+            patience: Seconds to wait for what a sound transport does at once.
+
+        Raises:
+            AssertionError: The promise is broken; the text says what was seen.
+        """
+        try:
+            self.proof(Rig(make, patience))
+        except AssertionError:
+            raise
+        except Exception as exc:
+            raise AssertionError(f"{shorten(exc, 200)} was raised where nothing should be") from exc
+
+
+@attrs.frozen
+class ClauseResult:
+    """What came of one clause.
+
+    Attributes:
+        clause: The clause.
+        failure: What was seen instead of what was promised; ``None`` when the promise was kept.
+        elapsed_seconds: How long it took.
+    """
+
+    clause: Clause
+    failure: str | None
+    elapsed_seconds: float
+
+
+def run_clauses(clauses: Iterable[Clause], make: MakeTransport, patience: float) -> Iterator[ClauseResult]:
+    """Check *clauses* one after the other and yield what came of each."""
+    for clause in clauses:
+        started = time.monotonic()
+        failure = None
+        try:
+            clause.check(make, patience=patience)
+        except AssertionError as exc:
+            failure = str(exc)
+        yield ClauseResult(clause, failure, time.monotonic() - started)
+
+
+def clause_into(clauses: list[Clause], number: str, case: str, promise: str) -> Callable[[Callable[[Rig], None]], None]:
+    """Return a decorator that makes a proof a clause and adds it to *clauses*."""
+
+    def add(proof: Callable[[Rig], None]) -> None:
+        clauses.append(Clause(number, case, promise, proof))
+
+    return add
+
+
+def expect(kept: object, otherwise: str) -> None:
+    """Raise ``AssertionError`` unless *kept*; unlike ``assert`` also under ``python -O``."""
+    if not kept:
+        fail(otherwise)
+
+
+def fail(seen: str, cause: BaseException | None = None) -> NoReturn:
+    """Raise ``AssertionError`` with what was seen."""
+    raise AssertionError(seen) from cause
+
+
+def raised_by(kind: type[E], action: Callable[[], object]) -> E:
+    """Return the error of *kind* that *action* raises."""
+    try:
+        action()
+    except kind as exc:
+        return exc
+    except Exception as exc:  # noqa: BLE001 - any other kind is the finding
+        fail(f"{shorten(exc, 200)} was raised, and not {kind.__name__}", exc)
+    fail(f"nothing was raised, and not {kind.__name__}")
+
+
+CHUNKED = head(headers={"Transfer-Encoding": "chunked"})
+"""A head whose body follows in chunks."""
+
+
+def plain(body: bytes, status: int = 200) -> bytes:
+    """Return a whole answer with its length."""
+    return head(status, {"Content-Length": str(len(body))}) + body
+
+
+def ask(server: ScriptedServer, method: str = "GET", target: str = "/", *, body: bytes = b"") -> HttpRequest:
+    """Return a request to *server*."""
+    return HttpRequest(method, server.url + target, body=body)
+
+
+@attrs.frozen
+class Answer:
+    """An answer that was read to its end."""
+
+    status: int
+    body: bytes
+
+
+def fetch(transport: Transport, request: HttpRequest) -> Answer:
+    """Send *request* and read the whole answer."""
+    with transport.open(request) as response:
+        return Answer(response.status, b"".join(response.chunks()))
+
+
+def read_until_error(rig: Rig, script: list[Step], kind: type[E]) -> tuple[bytes, E]:
+    """Return the bytes that a script's answer yields before it fails, and the failure."""
+    received: list[bytes] = []
+
+    def read() -> None:
+        with transport.open(ask(server)) as response:
+            received.extend(response.chunks())
+
+    with ScriptedServer(script) as server, rig.transport() as transport:
+        error = raised_by(kind, read)
+    return b"".join(received), error

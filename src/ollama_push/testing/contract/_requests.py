@@ -1,0 +1,133 @@
+"""T1: what goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import attrs
+
+from ollama_push.core.errors import ConnectionLost
+from ollama_push.core.ports import HttpRequest
+from ollama_push.testing.answers import head
+from ollama_push.testing.contract._clauses import Clause, Rig, ask, clause_into, expect, fetch, plain, raised_by
+from ollama_push.testing.server import ReceivedRequest, ScriptedServer
+from ollama_push.testing.steps import NextRequest, Step
+
+__all__ = ["CLAUSES"]
+
+CLAUSES: Final[list[Clause]] = []
+_clause = partial(clause_into, CLAUSES, "T1")
+
+# More than the kernel buffers on loopback, so that a transport meets a peer that is slower than itself.
+_LARGE: Final = bytes(range(251)) * 33_500
+_PIECE: Final = 65_536
+
+
+class _ReusedBuffer:
+    """A body as the port allows it: a buffer is valid until the next one is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        buffer = bytearray(_PIECE)
+        for start in range(0, len(self._data), _PIECE):
+            piece = self._data[start : start + _PIECE]
+            buffer[: len(piece)] = piece
+            yield memoryview(buffer)[: len(piece)]
+        buffer[:] = bytes(_PIECE)
+
+
+def _received(rig: Rig, request: HttpRequest) -> ReceivedRequest:
+    """Return *request* as it arrived, its URL being a target."""
+    with ScriptedServer([plain(b"")]) as server, rig.transport() as transport:
+        fetch(transport, attrs.evolve(request, url=server.url + request.url))
+        expect(len(server.requests) == 1, f"{len(server.requests)} requests arrived")
+        return server.requests[0]
+
+
+@_clause("as given", "Method, target, headers and body arrive as given.")
+def _(rig: Rig) -> None:
+    target = "/v2/team%2Fdemo/blobs/uploads/a~b?_state=x%2By%3D%3D&digest=sha256%3Aab&empty=&plus=a+b"
+    headers = {"Content-Type": "application/json", "X-Mixed-Case": 'a, b;c="d"', "Authorization": "Bearer t"}
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        seen = _received(rig, HttpRequest(method, target, headers, b'{"model":"team/demo"}'))
+        expect(seen.method == method, f"{method} arrived as {seen.method}")
+        expect(seen.target == target, f"the target arrived as {seen.target}")
+        for name, value in headers.items():
+            expect(seen.headers.get(name.lower()) == value, f"{name} arrived as {seen.headers.get(name.lower())!r}")
+        expect(seen.body == b'{"model":"team/demo"}', f"the body arrived as {seen.body!r}")
+        _expect_length(seen)
+
+
+@_clause("sized body", "A sized body of reused buffers arrives whole, with its length and not in chunks.")
+def _(rig: Rig) -> None:
+    seen = _received(rig, HttpRequest("PUT", "/", body=_ReusedBuffer(_LARGE)))
+    _expect_length(seen)
+    expect(len(seen.body) == len(_LARGE), f"{len(seen.body)} bytes of {len(_LARGE)} arrived")
+    expect(seen.body == _LARGE, "the body arrived with other bytes: a buffer was used after the next one was asked for")
+
+
+@_clause("empty body", "An empty body is no body, and not a chunked one.")
+def _(rig: Rig) -> None:
+    for body in (b"", _ReusedBuffer(b"")):
+        seen = _received(rig, HttpRequest("POST", "/", body=body))
+        expect(seen.body == b"", f"{len(seen.body)} bytes arrived")
+        expect("transfer-encoding" not in seen.headers, "an empty body was sent in chunks")
+        length = seen.headers.get("content-length", "0")
+        expect(length == "0", f"an empty body was announced with {length} bytes")
+
+
+@_clause("no codings", "No content coding is asked for unless the request does.")
+def _(rig: Rig) -> None:
+    codings = _received(rig, HttpRequest("GET", "/")).headers.get("accept-encoding", "identity")
+    expect(codings == "identity", f"the request arrived with Accept-Encoding: {codings}")
+
+
+@_clause("no memory", "Nothing an answer says is added to later requests, cookies included.")
+def _(rig: Rig) -> None:
+    answer = head(headers={"Set-Cookie": "sid=1; Path=/", "Content-Length": "0"})
+    with ScriptedServer([answer, NextRequest(), answer]) as server, rig.transport() as transport:
+        fetch(transport, ask(server))
+        fetch(transport, ask(server))
+        first, second = (request.headers for request in server.requests)
+        expect(first == second, f"the second request arrived with {set(second.items()) ^ set(first.items())}")
+
+
+@_clause("once", "A request is sent once, even when the connection drops before the answer.")
+def _(rig: Rig) -> None:
+    for method in ("GET", "POST", "PUT"):
+        with ScriptedServer(()) as server, rig.transport() as transport:
+            _expect_loss(lambda: fetch(transport, ask(server, method, body=b"")))  # noqa: B023 - called at once
+            _expect_arrived(server, 1)
+
+
+@_clause("once, kept connection", "A request is sent once, even when a connection that was kept drops.")
+def _(rig: Rig) -> None:
+    first: list[Step] = [plain(b""), NextRequest()]
+    for method in ("GET", "POST", "PUT"):
+        with ScriptedServer(first, ()) as server, rig.transport() as transport:
+            fetch(transport, ask(server, method))
+            _expect_loss(lambda: fetch(transport, ask(server, method)))  # noqa: B023 - called at once
+            _expect_arrived(server, 2)
+
+
+def _expect_length(seen: ReceivedRequest) -> None:
+    expect("transfer-encoding" not in seen.headers, "the body was sent in chunks")
+    length = seen.headers.get("content-length")
+    expect(length == str(len(seen.body)), f"{len(seen.body)} bytes were announced as {length}")
+
+
+def _expect_loss(action: Callable[[], object]) -> None:
+    error = raised_by(ConnectionLost, action)
+    expect(error.__cause__ is not None, "ConnectionLost was raised without the library's error as its cause")
+
+
+def _expect_arrived(server: ScriptedServer, count: int) -> None:
+    methods = " ".join(request.method for request in server.requests)
+    expect(len(server.requests) == count, f"{len(server.requests)} requests arrived, and not {count}: {methods}")

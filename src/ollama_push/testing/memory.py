@@ -1,0 +1,139 @@
+"""Transports without sockets, sync and async, that play scripts: for unit tests of clients."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+
+import attrs
+
+from ollama_push.core.errors import ConnectionLost, UsedAfterClose
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.redaction import origin_of
+
+__all__ = ["AsyncScriptedTransport", "ScriptedAnswer", "ScriptedTransport"]
+
+
+def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@attrs.frozen
+class ScriptedAnswer:
+    """One answer.
+
+    Attributes:
+        chunks: The body as it arrives; an exception among them is raised in its place.
+        status: The HTTP status.
+        headers: Names are handed over in lower case, as a transport must (clause T2).
+    """
+
+    chunks: tuple[bytes | Exception, ...] = attrs.field(default=(), converter=tuple)
+    status: int = 200
+    headers: Mapping[str, str] = attrs.field(factory=lambda: {"content-type": "application/x-ndjson"}, converter=_lower)
+
+
+class _Script:
+    """What both colours share: whose turn it is, what was asked, and who hung up."""
+
+    def __init__(self, *answers: ScriptedAnswer | Exception) -> None:
+        self._answers = answers or (ScriptedAnswer(),)
+        self._lock = threading.Lock()
+        self.requests: list[HttpRequest] = []
+        self.hangups = 0
+        self.closed = False
+
+    def _next_answer(self, request: HttpRequest) -> ScriptedAnswer:
+        if self.closed:
+            raise UsedAfterClose(type(self).__name__)
+        # Read here, as a real transport would: a buffer is valid only until the next one is asked for.
+        body = request.body if isinstance(request.body, bytes) else b"".join(bytes(part) for part in request.body)
+        with self._lock:
+            answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
+            self.requests.append(attrs.evolve(request, body=body))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _leave(self, response: _Response) -> None:
+        response.left = True
+        if not response.complete:
+            with self._lock:
+                self.hangups += 1
+
+
+class ScriptedTransport(_Script):
+    """A transport that plays *answers*: the first request gets the first one, the last one repeats.
+
+    Safe to share between threads. An exception instead of an answer is raised by ``open``.
+
+    Attributes:
+        requests: Every request, in order; bodies as bytes.
+        hangups: How many blocks were left before their body had been read to its end.
+        closed: Whether ``close`` was called.
+    """
+
+    @contextmanager
+    def open(self, request: HttpRequest, /) -> Iterator[_SyncResponse]:
+        """Play the next answer; see :mod:`ollama_push.core.ports`."""
+        response = _SyncResponse(self._next_answer(request), request.url)
+        try:
+            yield response
+        finally:
+            self._leave(response)
+
+    def close(self) -> None:
+        """Refuse every further request. Idempotent."""
+        self.closed = True
+
+
+class AsyncScriptedTransport(_Script):
+    """The awaited twin of :class:`ScriptedTransport`, with the same attributes."""
+
+    @asynccontextmanager
+    async def open(self, request: HttpRequest, /) -> AsyncIterator[_AsyncResponse]:
+        """Play the next answer; see :mod:`ollama_push.core.ports`."""
+        # Other tasks get their turn, and a cancellation its chance, wherever a real transport waits.
+        await asyncio.sleep(0)
+        response = _AsyncResponse(self._next_answer(request), request.url)
+        try:
+            yield response
+        finally:
+            self._leave(response)
+
+    async def aclose(self) -> None:
+        """Refuse every further request. Idempotent."""
+        self.closed = True
+
+
+class _Response:
+    def __init__(self, answer: ScriptedAnswer, url: str) -> None:
+        self._chunks = answer.chunks
+        self._url = url
+        self.status = answer.status
+        self.headers = answer.headers
+        self.complete = False
+        self.left = False
+
+    def _next_chunks(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            if self.left:
+                raise ConnectionLost(origin_of(self._url), "the block was left")
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+        self.complete = True
+
+
+class _SyncResponse(_Response):
+    def chunks(self) -> Iterator[bytes]:
+        return self._next_chunks()
+
+
+class _AsyncResponse(_Response):
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._next_chunks():
+            await asyncio.sleep(0)
+            yield chunk

@@ -1,0 +1,220 @@
+"""What every error says, that it survives travelling, and that it keeps secrets."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import pytest
+
+from ollama_push.core import errors
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidModelName,
+    InvalidSetting,
+    LineTooLong,
+    MachineMisuse,
+    MalformedLine,
+    OllamaPushError,
+    ProtocolError,
+    PushRejected,
+    PushStalled,
+    RejectionReason,
+    ServerError,
+    StreamTruncated,
+    TransportError,
+    TransportMisbehaved,
+    TransportTimeout,
+    UnexpectedContent,
+    UsedAfterClose,
+    VerificationFailed,
+    shorten,
+)
+from ollama_push.core.events import LayerProgress
+
+_AT: Final = "http://127.0.0.1:11434"
+
+ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
+    (InvalidModelName("x y", "spaces"), "'x y': spaces"),
+    (InvalidSetting("stall_timeout", -1, "expected more"), "stall_timeout=-1: expected more"),
+    (UsedAfterClose("PushClient"), "this PushClient is closed; build a new one"),
+    (MachineMisuse("receive_head() called twice"), "receive_head() called twice"),
+    (
+        TransportMisbehaved("Mine", "KeyError('x')"),
+        "Mine raised KeyError('x'); a transport may raise only TransportError kinds",
+    ),
+    (
+        ConnectFailed(_AT, ConnectCause.REFUSED),
+        f"nothing listens at {_AT}; is it running? start `ollama serve`, or `ollama-push serve`,"
+        " or point OLLAMA_HOST at the right address",
+    ),
+    (
+        ConnectFailed(_AT, ConnectCause.UNKNOWN_HOST, "no such name"),
+        f"the host of {_AT} is unknown; check its spelling, OLLAMA_HOST and DNS (no such name)",
+    ),
+    (ConnectFailed(_AT, ConnectCause.UNREACHABLE), f"no route to {_AT}; check the network, a VPN or a firewall"),
+    (
+        ConnectFailed(_AT, ConnectCause.UNTRUSTED_CERTIFICATE),
+        f"the certificate of {_AT} is not trusted; pass the CA that signed it (`ca_file=`, `--ca`, or SSL_CERT_FILE)",
+    ),
+    (
+        ConnectFailed(_AT, ConnectCause.CLIENT_CERTIFICATE),
+        f"{_AT} wants a client certificate, or refused the one given",
+    ),
+    (ConnectFailed(_AT, ConnectCause.NOT_TLS), f"{_AT} does not speak TLS; use http:// instead of https://"),
+    (ConnectFailed(_AT, ConnectCause.TLS), f"the TLS handshake with {_AT} failed"),
+    (
+        ConnectFailed(_AT, ConnectCause.PROXY),
+        f"the proxy in the way of {_AT} failed; check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY",
+    ),
+    (ConnectFailed(_AT), f"cannot connect to {_AT}"),
+    (ConnectionLost(_AT), f"the connection to {_AT} broke before the answer was complete"),
+    (ConnectionLost(_AT, "reset"), f"the connection to {_AT} broke before the answer was complete (reset)"),
+    (TransportTimeout(_AT, "connect", 2.5), f"no connection to {_AT} within 2.5 s"),
+    (TransportTimeout(_AT, "read", 60), f"{_AT} was silent for 60 s (read)"),
+    (ServerError(502), "the server answered HTTP 502"),
+    (ServerError(500, "no space left"), "the server answered HTTP 500: no space left"),
+    (
+        ServerError(401, "unauthorized", "https://ollama.com/connect?key=abc"),
+        "the server answered HTTP 401: unauthorized (sign in at https://ollama.com/connect?key=abc)",
+    ),
+    (PushRejected("unauthorized: access denied"), "the push was refused: unauthorized: access denied"),
+    (PushRejected(""), "the push was refused: (the server gave no text)"),
+    (MalformedLine("nope", "not JSON"), "malformed line 'nope': not JSON"),
+    (LineTooLong(8_000_000, 8_000_001), "8000001 bytes without a newline; the limit is 8000000"),
+    (
+        UnexpectedContent(200, "text/html", "Welcome"),
+        "HTTP 200 with text/html; is this an Ollama server, or a proxy? It says: 'Welcome'",
+    ),
+    (UnexpectedContent(204, ""), "HTTP 204 with no content type; is this an Ollama server, or a proxy?"),
+    (
+        StreamTruncated("pushing manifest"),
+        "the answer ended after 'pushing manifest' with neither success nor error; the push may not have happened",
+    ),
+    (
+        StreamTruncated(),
+        "the answer ended before any status with neither success nor error; the push may not have happened",
+    ),
+    (PushStalled(900.0), "no bytes moved for 900 s although the server keeps answering"),
+    (VerificationFailed("sha256:ab", "it is missing"), "verification failed for sha256:ab: it is missing"),
+)
+
+_IDS: Final = [f"{type(error).__name__}-{number}" for number, (error, _text) in enumerate(ERRORS)]
+
+# Each holds the word "hush" where a secret is.
+SECRETS: Final = (
+    "Put https://bucket.example.com/b?X-Amz-Algorithm=A&X-Amz-Signature=hush0123&x=1: EOF",
+    "Authorization: Bearer hush0123456789",
+    "dial https://user:hush@registry.example.com/v2/: refused",
+    '{"username": "me", "password": "hush"}',
+)
+
+# How each error takes a peer's text.
+QUOTING: Final[tuple[Callable[[str], OllamaPushError], ...]] = (
+    lambda text: TransportMisbehaved("Mine", text),
+    lambda text: ConnectFailed(text, ConnectCause.OTHER, text),
+    lambda text: ConnectionLost(text, text),
+    lambda text: TransportTimeout(text, "read", 1.0),
+    lambda text: ServerError(500, text),
+    PushRejected,
+    lambda text: MalformedLine(text, "not JSON"),
+    lambda text: UnexpectedContent(200, "text/html", text),
+    StreamTruncated,
+    lambda text: VerificationFailed("sha256:ab", text),
+)
+
+
+@pytest.mark.parametrize(("error", "text"), ERRORS, ids=_IDS)
+def test_says(error: OllamaPushError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_every_error_has_a_row() -> None:
+    kinds = {value for name in errors.__all__ if isinstance(value := getattr(errors, name), type)}
+    concrete = {kind for kind in kinds if issubclass(kind, OllamaPushError)}
+    assert {type(error) for error, _ in ERRORS} == concrete - {OllamaPushError, TransportError, ProtocolError}
+
+
+def test_every_connect_cause_has_a_row() -> None:
+    assert {error.cause for error, _ in ERRORS if isinstance(error, ConnectFailed)} == set(ConnectCause)
+
+
+@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize(("error", "text"), ERRORS, ids=_IDS)
+def test_survives_travelling(
+    error: OllamaPushError, text: str, travel: Callable[[OllamaPushError], OllamaPushError]
+) -> None:
+    sent = copy.copy(error)
+    sent.last_event, sent.attempts, sent.bytes_moved = LayerProgress("sha256:ab", 2, 1), 3, 4
+    arrived = travel(sent)
+    assert type(arrived) is type(error)
+    assert (str(arrived), repr(arrived)) == (text, repr(error))
+    assert [getattr(arrived, field.name) for field in attrs.fields(type(error))] == [
+        getattr(sent, field.name) for field in attrs.fields(type(error))
+    ]
+
+
+@pytest.mark.parametrize(("error", "text"), ERRORS, ids=_IDS)
+def test_chains(error: OllamaPushError, text: str) -> None:
+    cause = OSError(1, "cause")
+    with pytest.raises(type(error)) as caught:
+        raise copy.copy(error) from cause
+    assert caught.value.__cause__ is cause
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("quote", QUOTING, ids=[type(quote("")).__name__ for quote in QUOTING])
+def test_shows_no_secret(quote: Callable[[str], OllamaPushError], secret: str) -> None:
+    error = quote(secret)
+    shown = f"{error} {error!r} {error.args}"
+    assert "hush" not in shown
+    assert "<hidden>" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "parent"),
+    [
+        (InvalidModelName, ValueError),
+        (InvalidSetting, ValueError),
+        (UsedAfterClose, RuntimeError),
+        (MachineMisuse, RuntimeError),
+        (TransportMisbehaved, RuntimeError),
+        (TransportTimeout, TimeoutError),
+        (PushStalled, TimeoutError),
+    ],
+)
+def test_is_caught_where_callers_expect_it(kind: type[OllamaPushError], parent: type[Exception]) -> None:
+    assert issubclass(kind, parent)
+    assert issubclass(kind, OllamaPushError)
+
+
+def test_a_fresh_error_knows_of_no_push() -> None:
+    error = PushRejected("no")
+    assert (error.last_event, error.attempts, error.bytes_moved) == (None, 0, 0)
+
+
+def test_two_equal_looking_errors_are_two_errors() -> None:
+    assert PushRejected("no") != PushRejected("no")
+
+
+def test_a_rejection_reads_its_reason_from_the_text_unless_told() -> None:
+    assert PushRejected("unauthorized: access denied").reason is RejectionReason.UNAUTHORIZED
+    assert PushRejected("no", RejectionReason.TOO_LARGE).reason is RejectionReason.TOO_LARGE
+
+
+def test_a_server_error_reads_its_reason_from_the_text() -> None:
+    assert ServerError(500, "invalid model name").reason is RejectionReason.INVALID_NAME
+    assert ServerError(500).reason is RejectionReason.UNKNOWN
+
+
+def test_a_long_value_is_cut() -> None:
+    assert shorten("a" * 78) == repr("a" * 78)
+    assert shorten("a" * 79) == "'" + "a" * 78 + "…"
+    assert len(str(InvalidSetting("host", "h" * 9000, "too long"))) < 200
+    assert len(repr(InvalidSetting("host", "h" * 9000, "too long"))) < 200

@@ -1,0 +1,35 @@
+"""Events are values: equal by content, unchangeable, with a share that stays within bounds."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from ollama_push.core.events import SUCCESS, LayerProgress, PushSucceeded, StatusChanged
+
+
+@pytest.mark.parametrize(
+    ("total", "completed", "share"),
+    [(0, 0, 1.0), (0, 5, 1.0), (4, 0, 0.0), (4, 1, 0.25), (4, 4, 1.0), (4, 5, 1.0), (2**60, 2**59, 0.5)],
+)
+def test_share_of_a_layer(total: int, completed: int, share: float) -> None:
+    assert LayerProgress("sha256:ab", total, completed).fraction == share
+
+
+def test_absent_counters_are_zero() -> None:
+    assert LayerProgress("sha256:ab") == LayerProgress("sha256:ab", 0, 0, "")
+
+
+def test_success_says_success() -> None:
+    assert PushSucceeded().status == SUCCESS == "success"
+
+
+def test_kinds_with_the_same_text_differ() -> None:
+    assert StatusChanged(SUCCESS) != PushSucceeded()
+
+
+@pytest.mark.parametrize("event", [StatusChanged("a"), LayerProgress("sha256:ab"), PushSucceeded()])
+def test_cannot_be_changed(event: StatusChanged | LayerProgress | PushSucceeded) -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.status = "other"  # type: ignore[misc]  # the point of the test
+    assert hash(event) == hash(attrs.evolve(event))
