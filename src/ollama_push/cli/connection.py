@@ -14,7 +14,7 @@ import click
 
 from ollama_push.client import AsyncPushClient, PushClient
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.observations import Observation
+from ollama_push.core.ports import Hook
 from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
@@ -22,8 +22,6 @@ from ollama_push.core.retry import RetryPolicy
 __all__ = ["Connection", "Settings", "connect", "connection_options"]
 
 _GROUP: Final = "ollama_push.transports"
-
-HookFn = Callable[[Observation], Any]
 
 
 @attrs.frozen
@@ -60,7 +58,7 @@ class Connection(Protocol):
     def check(self, name: str) -> Readiness:
         """Ask whether a push is going to work."""
 
-    def push(self, name: str, hooks: Iterable[HookFn], *, insecure: bool) -> PushReceipt:
+    def push(self, name: str, hooks: Iterable[Hook], *, insecure: bool) -> PushReceipt:
         """Push and wait for the verdict."""
 
 
@@ -124,7 +122,7 @@ class _SyncConnection:
         with self._client() as client:
             return client.check(name)
 
-    def push(self, name: str, hooks: Iterable[HookFn], *, insecure: bool) -> PushReceipt:
+    def push(self, name: str, hooks: Iterable[Hook], *, insecure: bool) -> PushReceipt:
         with self._client(hooks=hooks) as client:
             return client.push(name, insecure=insecure)
 
@@ -157,7 +155,7 @@ class _AsyncConnection:
 
         return self._runner.run(run())
 
-    def push(self, name: str, hooks: Iterable[HookFn], *, insecure: bool) -> PushReceipt:
+    def push(self, name: str, hooks: Iterable[Hook], *, insecure: bool) -> PushReceipt:
         async def run() -> PushReceipt:
             async with self._client(hooks=hooks) as client:
                 return await client.push(name, insecure=insecure)

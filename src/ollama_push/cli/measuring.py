@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.observations import Observation
+from ollama_push.core.ports import Hook
 
 __all__ = ["measuring"]
 
 
 @contextmanager
-def measuring(port: str | None, file: str | None) -> Iterator[list[Callable[[Observation], Any]]]:
+def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
     """Yield the hooks that measure; none when neither *port* nor *file* is given.
 
     Args:

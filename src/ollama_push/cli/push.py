@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
@@ -22,7 +21,7 @@ from ollama_push.core.errors import (
     RejectionReason,
     ServerError,
 )
-from ollama_push.core.observations import Observation
+from ollama_push.core.ports import Hook
 
 __all__ = ["push"]
 
@@ -62,7 +61,7 @@ def push(
         # The log tells the story already.
         progress = "none"
     with connect(settings) as connection, measuring(metrics_port, metrics_file) as measurers:
-        hooks = [*measurers, _log_hook(verbose)] if verbose else measurers
+        hooks: list[Hook] = [*measurers, *([_log_hook(verbose)] if verbose else [])]
         codes = [_push_one(connection, name, progress, hooks, insecure=insecure) for name in names]
     return next(filter(None, codes), exits.SUCCESS)
 
@@ -71,7 +70,7 @@ def _push_one(
     connection: Connection,
     name: str,
     progress: str,
-    hooks: Sequence[Callable[[Observation], Any]],
+    hooks: Sequence[Hook],
     *,
     insecure: bool,
 ) -> int:
@@ -104,7 +103,7 @@ def _is_fatal(problem: OllamaPushError) -> bool:
 
 def _log_hook(verbose: int) -> LogHook:
     """Return a hook with a logger of its own: the command must not set up logging for the whole process."""
-    logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001 - on purpose, see above
+    logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)

@@ -159,7 +159,6 @@ class ScriptedServer:
                 except OSError:  # the peer has left already
                     connection.close()
                     continue
-            script = self._scripts[min(self._accepted, len(self._scripts) - 1)]
             with self._changed:
                 # Here and not in the thread: close() must find every connection that was accepted.
                 self._connections.add(connection)

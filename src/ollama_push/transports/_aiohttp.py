@@ -88,7 +88,8 @@ class AiohttpTransport:
                 skip_auto_headers=_NOT_OURS,
                 proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
             )
-        except _FAILURES as exc:
+        except (*_FAILURES, RuntimeError) as exc:
+            # RuntimeError: aiohttp's word for a connection that closed between its head and its start.
             raise _translated(exc, request.url, timeout) from exc
         try:
             yield _Response(raw, request.url, timeout)
@@ -117,12 +118,16 @@ class AiohttpTransport:
         if self._loop not in (None, loop):
             raise MachineMisuse(f"this {type(self).__name__} belongs to another event loop; build one in each loop")
         self._loop = loop
+        if self._session is not None and self._session.closed:
+            raise UsedAfterClose(type(self._session).__name__)
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
             )
+            # aiohttp sends idempotent requests again on its own; when to retry is not a transport's to decide.
+            self._session._retry_connection = False  # noqa: SLF001 - there is no public switch
         return self._session
 
     def _timeout(self, request: HttpRequest) -> aiohttp.ClientTimeout:
@@ -143,6 +148,9 @@ class _Response:
         self._url = url
         self._timeout = timeout
         self.status: int = raw.status
+        # Only here is the connection's own end the body's end; aiohttp then takes a reset for one, too.
+        ends_with_connection = "Transfer-Encoding" not in raw.headers and "Content-Length" not in raw.headers
+        self._protocol = raw.connection.protocol if ends_with_connection and raw.connection is not None else None
         names = {name.lower() for name in raw.headers}
         self.headers: Mapping[str, str] = {name: ", ".join(raw.headers.getall(name)) for name in names}
 
@@ -158,8 +166,14 @@ class _Response:
                     yield held
                 raise _translated(exc, self._url, self._timeout, answered=True) from exc
             if not data:
+                self._require_orderly_end()
                 return
             yield data
+
+    def _require_orderly_end(self) -> None:
+        exc = self._protocol.exception() if self._protocol is not None else None
+        if isinstance(exc, OSError):
+            raise ConnectionLost(origin_of(self._url), str(exc)) from exc
 
 
 def _held_by(content: aiohttp.StreamReader) -> bytes:

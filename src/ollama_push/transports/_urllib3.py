@@ -93,7 +93,7 @@ class Urllib3Transport:
             )
         except _FAILURES as exc:
             raise _translated(exc, request.url, limits) from exc
-        response = _Response(raw, request.url, limits)
+        response = _Response(raw, request, limits)
         try:
             yield response
         finally:
@@ -147,13 +147,16 @@ class _Limits:
 class _Response:
     """An answer while it arrives."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, url: str, limits: _Limits) -> None:
+    def __init__(self, raw: urllib3.BaseHTTPResponse, request: HttpRequest, limits: _Limits) -> None:
         self._raw = raw
-        self._url = url
+        self._url = request.url
+        # RFC 9110, 6.4.1: whatever length these announce, they have no body.
+        self._bodiless = request.method == "HEAD" or raw.status in (204, 304)
         self._limits = limits
         self._complete = False
         self.status: int = raw.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in raw.headers.items()}
+        # Indexing joins repeated headers; items() would give each of them.
+        self.headers: Mapping[str, str] = {name.lower(): raw.headers[name] for name in raw.headers}
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives."""
@@ -184,7 +187,7 @@ class _Response:
     def _announced(self) -> float:
         """Return how many bytes ``Content-Length`` promises; infinite when the framing is another."""
         length = self.headers.get("content-length", "")
-        if "transfer-encoding" in self.headers or not length.isdecimal():
+        if self._bodiless or "transfer-encoding" in self.headers or not length.isdecimal():
             return math.inf
         return int(length)
 

@@ -215,6 +215,6 @@ def test_a_server_error_reads_its_reason_from_the_text() -> None:
 
 def test_a_long_value_is_cut() -> None:
     assert shorten("a" * 78) == repr("a" * 78)
-    assert shorten("a" * 79) == "'" + "a" * 78 + "…"
+    assert shorten("a" * 79) == "'" + "a" * 76 + "..."
     assert len(str(InvalidSetting("host", "h" * 9000, "too long"))) < 200
     assert len(repr(InvalidSetting("host", "h" * 9000, "too long"))) < 200

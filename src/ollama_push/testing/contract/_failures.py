@@ -43,7 +43,8 @@ def _(rig: Rig) -> None:
 @_clause("T7", "broken framing", "A body that breaks its own framing is a TransportError from the library's error.")
 def _(rig: Rig) -> None:
     received, error = read_until_error(rig, [CHUNKED, chunk(_LINE), b"no size\r\n"], TransportError)
-    expect(received == _LINE, f"{received!r} was handed over before the failure, and not {_LINE!r}")
+    # A parser may give up a whole read for what stands at its end: the good chunk can be lost with the bad one.
+    expect(received in (b"", _LINE), f"{received!r} was handed over before the failure, and not {_LINE!r}")
     expect(error.__cause__ is not None, f"{type(error).__name__} has no cause")
 
 
