@@ -93,7 +93,7 @@ def _connectable(host: str) -> str | None:
     if host in _LOOPBACK:
         return _LOOPBACK[host]
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if _is_address(bare):
+    if "[" not in bare and "]" not in bare and _is_address(bare):
         address = ip_address(bare)
         if address.is_unspecified:
             return "[::1]"

@@ -23,7 +23,7 @@ _SECRETS: Final = (
     # the query of a URL that carries a credential or signature: AWS, GCS, Azure, R2, token endpoints
     (
         re.compile(
-            r"(?P<base>\b[a-z][a-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*"
+            r"(?P<base>\b[a-z][a-z0-9+.-]*://(?:<hidden>@)?[^\s?\"'<>]*)\?[^\s\"'<>]*"
             r"(?:x-amz-|x-goog-|signature|sig=|token|credential|secret|password|passwd|api_?key|nonce)[^\s\"'<>]*",
             re.IGNORECASE,
         ),
@@ -31,7 +31,10 @@ _SECRETS: Final = (
     ),
     # Authorization values wherever they are quoted
     (
-        re.compile(r"\b(?P<scheme>bearer|basic)(?P<gap>\s+)(?!realm\b)[A-Za-z0-9._~+/-]{8,}=*", re.IGNORECASE),
+        re.compile(
+            r"\b(?P<scheme>bearer|basic)(?P<gap>\s+)(?!realm\b)(?:[A-Za-z0-9._~+/-]{8,}=*|[A-Za-z0-9+/]{2,7}={1,2})",
+            re.IGNORECASE,
+        ),
         rf"\g<scheme>\g<gap>{HIDDEN}",
     ),
     # key=value and "key": "value"

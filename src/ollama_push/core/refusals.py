@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from ollama_push.core.errors import ServerError
+from ollama_push.core.redaction import redact
 from ollama_push.core.wire import decode_json, encode_json
 
 __all__ = ["MAX_ERROR_BODY_BYTES", "foreign_content", "readable_excerpt", "retry_after_seconds", "server_error"]
@@ -68,7 +69,8 @@ def readable_excerpt(body: bytes) -> str:
         title = _TITLE.search(text)
         text = f"{title[1]}: {_UNSEEN.sub(' ', text.replace(title[0], ''))}" if title else _UNSEEN.sub(" ", text)
         text = html.unescape(text)
-    text = " ".join(text.split()).removesuffix(":")
+    # Redacted before it is cut: half a URL no longer looks like one.
+    text = redact(" ".join(text.split()).removesuffix(":"))
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
 
 

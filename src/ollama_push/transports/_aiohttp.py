@@ -32,7 +32,8 @@ __all__ = ["AiohttpTransport"]
 
 # Headers that aiohttp would add: a request goes out as given.
 _NOT_OURS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
+# RuntimeError is aiohttp's word for a connection that closed between two of its own steps.
+_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError, RuntimeError, asyncio.TimeoutError)
 
 
 class AiohttpTransport:
@@ -88,8 +89,7 @@ class AiohttpTransport:
                 skip_auto_headers=_NOT_OURS,
                 proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
             )
-        except (*_FAILURES, RuntimeError) as exc:
-            # RuntimeError: aiohttp's word for a connection that closed between its head and its start.
+        except _FAILURES as exc:
             raise _translated(exc, request.url, timeout) from exc
         try:
             yield _Response(raw, request.url, timeout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import pytest
+
 from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import EventSeen, Observation, PushContext, PushStarted
@@ -84,16 +86,20 @@ def test_a_throttled_hook_that_raises_is_dropped_too() -> None:
 def test_a_throttled_hook_gets_the_newest_progress_late_rather_than_never() -> None:
     hook = Throttled(1.0)
     hooks = _hooks(hook)
+    for tick in range(4):
+        hooks.tell_event(_layer(tick), tick / 4)
+    assert hook.seen == [(0.0, _layer(0))]
+    hooks.tell(PushStarted(_PUSH, 0.9))
+    assert hook.seen == [(0.0, _layer(0)), (0.75, _layer(3)), (0.9, None)]
+
+
+@pytest.mark.xfail(strict=True, reason="an event that a newer one replaces is told together with it")
+def test_a_throttled_hook_is_not_told_twice_at_once() -> None:
+    hook = Throttled(1.0)
+    hooks = _hooks(hook)
     for tick in range(5):
         hooks.tell_event(_layer(tick), tick / 4)
-    assert hook.seen == [(0.0, _layer(0)), (1.0, _layer(4))] or hook.seen == [
-        (0.0, _layer(0)),
-        (0.75, _layer(3)),
-        (1.0, _layer(4)),
-    ]
-    hooks.tell_event(_layer(7), 1.1)
-    hooks.tell(PushStarted(_PUSH, 1.2))
-    assert hook.seen[-2:] == [(1.1, _layer(7)), (1.2, None)]
+    assert hook.seen == [(0.0, _layer(0)), (1.0, _layer(4))]
 
 
 def test_what_was_told_is_not_told_again() -> None:
@@ -123,12 +129,21 @@ def test_an_eager_hook_beside_a_throttled_one_misses_nothing() -> None:
     assert len(hook.seen) == 1
 
 
-def test_the_quickest_of_several_throttled_hooks_sets_the_pace() -> None:
+def test_the_quickest_of_several_throttled_hooks_gets_what_it_asked_for() -> None:
     slow, quick = Throttled(9.0), Throttled(0.5)
     hooks = _hooks(slow, quick)
     hooks.tell_event(_layer(0), 0.0)
     hooks.tell_event(_layer(1), 0.5)
     assert len(quick.seen) == 2
+
+
+@pytest.mark.xfail(strict=True, reason="the smallest interval counts for all throttled hooks")
+def test_the_slowest_of_several_throttled_hooks_is_not_told_more_often_than_it_asked_for() -> None:
+    slow, quick = Throttled(9.0), Throttled(0.5)
+    hooks = _hooks(slow, quick)
+    hooks.tell_event(_layer(0), 0.0)
+    hooks.tell_event(_layer(1), 0.5)
+    assert len(slow.seen) == 1
 
 
 def test_a_zero_interval_is_no_throttle() -> None:
