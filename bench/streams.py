@@ -20,6 +20,7 @@ __all__ = ["MIXES", "Stream", "wire"]
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LAYERS: Final = 4
 _STEP_BYTES: Final = 1_572_864
+_MANY_LAYERS: Final = 1_000
 
 
 @attrs.frozen
@@ -63,9 +64,10 @@ def _counters(count: int) -> Iterator[bytes]:
 
 
 def _distinct(count: int) -> Iterator[bytes]:
-    """Yield one finished layer after the other: nothing can be remembered from the line before."""
+    """Yield ticks of many layers in turn: a line tells nothing about the next, and no two are alike."""
     for number in range(count):
-        yield _progress(f"layer {number}", _STEP_BYTES, _STEP_BYTES)
+        turn, layer = divmod(number, _MANY_LAYERS)
+        yield _progress(f"layer {layer}", count * _STEP_BYTES, (1 + turn) * _STEP_BYTES)
 
 
 MIXES: Final[Mapping[str, Callable[[int], Iterator[bytes]]]] = {
@@ -86,7 +88,7 @@ def wire(stream: Stream) -> bytes:
     return b"".join((_HEAD, *(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks), b"0\r\n\r\n"))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_MANY_LAYERS)
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 

@@ -18,8 +18,8 @@ class HookSet:
     """The hooks of one push.
 
     A hook that raises is reported, dropped and never called again. A hook with an attribute
-    ``min_interval`` (seconds) is told of a layer's progress no more often than that; the newest event is
-    told late rather than never: before anything else is told, and at every turn to another layer.
+    ``min_interval`` (seconds) is told of a layer's progress no more often than that. Of what it missed it is
+    told the newest: before anything else is told, and at every turn to another layer.
 
     Args:
         hooks: In the order in which they are told.
@@ -27,55 +27,61 @@ class HookSet:
         report: Told about a hook that raised.
     """
 
-    __slots__ = ("_context", "_digest", "_due", "_eager", "_interval", "_pending", "_report", "_throttled")
+    __slots__ = ("_context", "_report", "_seats")
 
     def __init__(self, hooks: Sequence[Hook], context: PushContext, report: HookFailure) -> None:
         self._context = context
         self._report = report
-        self._eager = tuple(hook for hook in hooks if _interval_of(hook) <= 0)
-        self._throttled = tuple(hook for hook in hooks if _interval_of(hook) > 0)
-        self._interval = min(map(_interval_of, self._throttled), default=0.0)
-        self._due = 0.0
-        self._digest: str | None = None
-        self._pending: tuple[PushEvent, float] | None = None
+        self._seats = tuple(_Seat(hook) for hook in hooks)
 
     def __bool__(self) -> bool:
-        return bool(self._eager or self._throttled)
+        return bool(self._seats)
 
     def tell(self, seen: Observation) -> None:
-        """Tell every hook, what was held back first."""
-        self._flush()
-        self._tell(self._eager, seen)
-        self._tell(self._throttled, seen)
+        """Tell every hook, and before that what it missed."""
+        for seat in self._seats:
+            self._tell_missed(seat)
+            self._call(seat, seen)
 
     def tell_event(self, event: PushEvent, elapsed: float) -> None:
         """Tell of an event that arrived after *elapsed* seconds; throttled hooks perhaps later."""
-        if self._eager:
-            self._tell(self._eager, EventSeen(self._context, elapsed, event))
-        if not self._throttled:
-            return
-        if elapsed < self._due and type(event) is LayerProgress and event.digest == self._digest:
-            self._pending = (event, elapsed)
-            return
-        self._flush()
-        self._due = elapsed + self._interval
-        self._digest = event.digest if type(event) is LayerProgress else None
-        self._tell(self._throttled, EventSeen(self._context, elapsed, event))
+        digest = event.digest if type(event) is LayerProgress else None
+        seen = None
+        for seat in self._seats:
+            if digest is not None and elapsed < seat.due and digest == seat.digest:
+                seat.missed, seat.missed_at = event, elapsed
+                continue
+            if digest is None or digest != seat.digest:
+                self._tell_missed(seat)
+            seat.missed = None
+            seat.due, seat.digest = elapsed + seat.interval, digest
+            seen = seen or EventSeen(self._context, elapsed, event)
+            self._call(seat, seen)
 
-    def _flush(self) -> None:
-        if self._pending is not None:
-            (event, elapsed), self._pending = self._pending, None
-            self._tell(self._throttled, EventSeen(self._context, elapsed, event))
+    def _tell_missed(self, seat: _Seat) -> None:
+        if seat.missed is not None:
+            missed, seat.missed = seat.missed, None
+            self._call(seat, EventSeen(self._context, seat.missed_at, missed))
 
-    def _tell(self, hooks: Sequence[Hook], seen: Observation) -> None:
-        for hook in hooks:
-            try:
-                hook(seen)
-            except Exception as exc:  # noqa: BLE001 - a hook may raise anything and must not matter
-                self._eager = tuple(kept for kept in self._eager if kept is not hook)
-                self._throttled = tuple(kept for kept in self._throttled if kept is not hook)
-                self._report(hook, exc)
+    def _call(self, seat: _Seat, seen: Observation) -> None:
+        if seat not in self._seats:
+            return  # it raised a moment ago
+        try:
+            seat.hook(seen)
+        except Exception as exc:  # noqa: BLE001 - a hook may raise anything and must not matter
+            self._seats = tuple(kept for kept in self._seats if kept is not seat)
+            self._report(seat.hook, exc)
 
 
-def _interval_of(hook: Hook) -> float:
-    return float(getattr(hook, "min_interval", 0.0))
+class _Seat:
+    """One hook and what it was last told."""
+
+    __slots__ = ("digest", "due", "hook", "interval", "missed", "missed_at")
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+        self.interval = float(getattr(hook, "min_interval", 0.0))
+        self.due = 0.0
+        self.digest: str | None = None
+        self.missed: PushEvent | None = None
+        self.missed_at = 0.0

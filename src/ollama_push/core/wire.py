@@ -19,6 +19,7 @@ from cattrs.errors import StructureHandlerNotFoundError
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
+from ollama_push.core.redaction import redact
 
 try:
     from orjson import loads as _fast_loads  # the extra "speed"
@@ -27,7 +28,8 @@ except ImportError:
 
 __all__ = ["ErrorLine", "LineDecoder", "decode_json", "encode_json"]
 
-_EXCERPT: Final = 200
+_EXCERPT: Final = 200  # characters of a malformed line that an error keeps
+_INSPECTED: Final = 4096  # bytes of it that are searched for secrets
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -154,16 +156,21 @@ class LineDecoder:
 def _decode_line(line: bytes) -> PushEvent | ErrorLine | None:
     if _fast_loads is not None:
         try:
-            return _to_event(_fast_loads(line))
+            value = _fast_loads(line)
+            # An error that is no text is shown as JSON; big integers must not have become floats by then.
+            if type(value) is dict and type(value.get("error", "")) is str:
+                return _to_event(value)
         except (ValueError, RecursionError):
             pass  # json decides, so that the verdict does not depend on an optional package
     try:
-        text = line.removeprefix(_BOM)
-        if not text.strip():
+        data = line.removeprefix(_BOM)
+        if not data.strip():
             return None
-        return _to_event(decode_json(text))
+        return _to_event(decode_json(data))
     except (ValueError, StructureHandlerNotFoundError) as exc:
-        raise MalformedLine(line[:_EXCERPT].decode("utf-8", "replace"), _explain(exc)) from exc
+        # Redacted before it is cut: half a URL no longer looks like one.
+        text = redact(line[:_INSPECTED].decode("utf-8", "replace"))
+        raise MalformedLine(text[:_EXCERPT], _explain(exc)) from exc
 
 
 def _to_event(value: Any) -> PushEvent | ErrorLine:

@@ -93,7 +93,6 @@ def test_a_throttled_hook_gets_the_newest_progress_late_rather_than_never() -> N
     assert hook.seen == [(0.0, _layer(0)), (0.75, _layer(3)), (0.9, None)]
 
 
-@pytest.mark.xfail(strict=True, reason="an event that a newer one replaces is told together with it")
 def test_a_throttled_hook_is_not_told_twice_at_once() -> None:
     hook = Throttled(1.0)
     hooks = _hooks(hook)
@@ -137,7 +136,6 @@ def test_the_quickest_of_several_throttled_hooks_gets_what_it_asked_for() -> Non
     assert len(quick.seen) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the smallest interval counts for all throttled hooks")
 def test_the_slowest_of_several_throttled_hooks_is_not_told_more_often_than_it_asked_for() -> None:
     slow, quick = Throttled(9.0), Throttled(0.5)
     hooks = _hooks(slow, quick)

@@ -135,7 +135,9 @@ def _(rig: Rig) -> None:
             return number, first + b"".join(chunks)
 
     bodies = [b"%d\n" % number * 2 for number in range(_AT_ONCE)]
-    scripts = [[CHUNKED + chunk(body[:2]) + chunk(body[2:]) + chunk(b"")] for body in bodies]
+    # Announced, because the end of the script is the end of the connection: nobody may use it again.
+    start = head(headers={"Transfer-Encoding": "chunked", "Connection": "close"})
+    scripts = [[start + chunk(body[:2]) + chunk(body[2:]) + chunk(b"")] for body in bodies]
     with (
         ScriptedServer(*scripts) as server,
         rig.transport() as transport,

@@ -1,0 +1,89 @@
+"""A push driven by hand: a clock that is set, a chance that is known, hooks that record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.events import PushEvent
+from ollama_push.core.hooks import HookSet
+from ollama_push.core.observations import Observation, PushContext
+from ollama_push.core.ports import Hook
+from ollama_push.core.requests import PushRequest
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.run import PushRun
+from tests.recorded import NDJSON
+
+__all__ = ["PUSH", "Clock", "Driven", "tick"]
+
+PUSH: Final = PushContext("myuser/my-llama:latest", "http://h:1")
+
+
+class Clock:
+    """Seconds that pass when told to; it counts how often it was read."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Driven:
+    """A run with everything it is given within reach."""
+
+    def __init__(
+        self,
+        *,
+        retry: RetryPolicy | None = None,
+        stall_timeout: float = 60.0,
+        hooks: Iterable[Hook] = (),
+        stream: bool = True,
+        chance: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self.clock = Clock()
+        self.seen: list[Observation] = []
+        self.reports: list[tuple[Hook, Exception]] = []
+        self.request = PushRequest(PUSH.model, stream=stream).to_http(PUSH.target, {}, None)
+        self.run = PushRun(
+            self.request,
+            context=PUSH,
+            stream=stream,
+            retry=retry or RetryPolicy(),
+            stall_timeout=stall_timeout,
+            hooks=HookSet([*hooks, self.seen.append], PUSH, lambda hook, exc: self.reports.append((hook, exc))),
+            clock=self.clock,
+            chance=chance,
+            transport="Mine",
+        )
+
+    def begin(self, status: int = 200, headers: Mapping[str, str] = NDJSON) -> None:
+        """Begin an attempt and take the head of its answer."""
+        self.run.begin_attempt()
+        self.run.receive_head(status, headers)
+
+    def feed(self, data: bytes) -> list[PushEvent]:
+        """Take bytes and return all events in them."""
+        return list(self.run.receive_data(data))
+
+    def end(self) -> list[PushEvent]:
+        """Take the end of the body and return the events it brings."""
+        return list(self.run.receive_eof())
+
+    def verdict(self, exc: Exception) -> OllamaPushError:
+        """Fail the attempt by *exc* for good."""
+        try:
+            wait = self.run.attempt_failed(exc)
+        except OllamaPushError as error:
+            return error
+        raise AssertionError(f"another attempt in {wait} s")
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """Return the observations of one kind."""
+        return [seen for seen in self.seen if isinstance(seen, kind)]
+
+
+def tick(completed: int, total: int = 100, digest: str = "sha256:a") -> bytes:
+    """Return one line of a layer's progress."""
+    return b'{"status":"p","digest":"%s","total":%d,"completed":%d}\n' % (digest.encode(), total, completed)
