@@ -1,7 +1,10 @@
 """Who is measured: each takes a server's base URL, pushes once and returns the verdict it saw.
 
-The bare loops are the least that a careful program can do by hand; they check nothing but the last line.
+The bare loops are the least that a program can do by hand: they check nothing but the last line, and decode
+each line themselves, because ``json.loads`` takes a sixth longer when it has to guess the encoding of bytes.
 """
+
+# ruff: noqa: PLC0415 - each contender loads its own library only, in a process of its own
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ class Contender:
         speed: Whether the extra ``speed`` (orjson) may be used.
         peer: Whether it is a library of others, which is measured with the realistic mix only.
         bare: Whether the others of its colour are compared with it.
+        official: Whether memory is compared with it.
     """
 
     label: str
@@ -38,6 +42,7 @@ class Contender:
     speed: bool = False
     peer: bool = False
     bare: bool = False
+    official: bool = False
 
 
 def _bare_urllib3(url: str) -> str:
@@ -49,7 +54,7 @@ def _bare_urllib3(url: str) -> str:
         for chunk in response.stream(_READ_BYTES):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                event = json.loads(line)
+                event = json.loads(line.decode())
         response.release_conn()
     return str(event["status"])
 
@@ -92,7 +97,7 @@ async def _bare_aiohttp(url: str) -> str:
         async for chunk in response.content.iter_any():
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                event = json.loads(line)
+                event = json.loads(line.decode())
     return str(event["status"])
 
 
@@ -133,11 +138,11 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
         Contender("PushClient.stream, speed extra", "sync", _ours, speed=True),
         Contender("PushClient.stream, three hooks", "sync", _ours_with_hooks),
         Contender("requests iter_lines", "sync", _requests, peer=True),
-        Contender("ollama.Client.push", "sync", _official, peer=True),
+        Contender("ollama.Client.push", "sync", _official, peer=True, official=True),
         Contender("bare aiohttp loop", "async", _run(_bare_aiohttp), bare=True),
         Contender("AsyncPushClient.stream", "async", _run(_ours_async)),
         Contender("AsyncPushClient.stream, speed extra", "async", _run(_ours_async), speed=True),
         Contender("AsyncPushClient.stream, three hooks", "async", _run(_ours_async_with_hooks)),
-        Contender("ollama.AsyncClient.push", "async", _run(_official_async), peer=True),
+        Contender("ollama.AsyncClient.push", "async", _run(_official_async), peer=True, official=True),
     )
 }

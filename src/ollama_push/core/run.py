@@ -80,6 +80,7 @@ class PushRun:
         self._retry = retry
         self._stall_timeout = stall_timeout
         self._hooks = hooks
+        self._watching = hooks or None
         self._clock = clock
         self._chance = chance
         self._transport = transport
@@ -157,20 +158,29 @@ class PushRun:
         self._finish(PushOutcome.CANCELLED)
 
     def _events(self) -> Iterator[PushEvent]:
-        next_event = self._machine.next_event
-        hooks = self._hooks or None
+        machine = self._machine
+        hooks = self._watching
         now = self._clock()
-        while (event := next_event()) is not NEED_DATA:
-            if event is PUSH_OVER:
-                return
+        # A whole read in one step as a rule; what ends a push, or is odd, comes one by one behind it.
+        for event in machine.next_events():
             if event is not self._last:
                 self._note(event, now)
             if hooks is not None:
                 hooks.tell_event(event, now - self._started_at)
+            yield event
+        while not machine.idle:
+            odd = machine.next_event()
+            if odd is NEED_DATA:
+                break
+            if odd is PUSH_OVER:
+                return
+            self._note(odd, now)
+            if hooks is not None:
+                hooks.tell_event(odd, now - self._started_at)
             if self.receipt is not None:
                 # Told before the caller gets the event: whoever leaves on it has still succeeded.
                 self._finish(PushOutcome.SUCCEEDED, receipt=self.receipt)
-            yield event
+            yield odd
         if now - self._moved_at > self._stall_timeout:
             raise PushStalled(now - self._moved_at)
         # What the caller did with the events is not the server's standing still.
@@ -180,8 +190,8 @@ class PushRun:
         """Remember an event that is not a repeat of the one before."""
         if isinstance(event, LayerProgress):
             known = self._layers.get(event.digest)
-            if known != event:
-                self._layers[event.digest] = event
+            self._layers[event.digest] = event
+            if known is None or known.completed != event.completed or known.total != event.total:
                 self._moved_at = now
                 if known is not None and event.completed < known.completed:
                     fallen = known.completed - event.completed

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from tests.recorded import NDJSON
+
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.hooks import HookSet
@@ -13,7 +15,6 @@ from ollama_push.core.ports import Hook
 from ollama_push.core.requests import PushRequest
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.run import PushRun
-from tests.recorded import NDJSON
 
 __all__ = ["PUSH", "Clock", "Driven", "tick"]
 
@@ -21,7 +22,7 @@ PUSH: Final = PushContext("myuser/my-llama:latest", "http://h:1")
 
 
 class Clock:
-    """Seconds that pass when told to; it counts how often it was read."""
+    """Seconds that pass when told to."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -41,18 +42,20 @@ class Driven:
         hooks: Iterable[Hook] = (),
         stream: bool = True,
         chance: Callable[[], float] = lambda: 1.0,
+        watched: bool = True,
     ) -> None:
         self.clock = Clock()
         self.seen: list[Observation] = []
         self.reports: list[tuple[Hook, Exception]] = []
         self.request = PushRequest(PUSH.model, stream=stream).to_http(PUSH.target, {}, None)
+        watching = [self.seen.append] if watched else []
         self.run = PushRun(
             self.request,
             context=PUSH,
             stream=stream,
             retry=retry or RetryPolicy(),
             stall_timeout=stall_timeout,
-            hooks=HookSet([*hooks, self.seen.append], PUSH, lambda hook, exc: self.reports.append((hook, exc))),
+            hooks=HookSet([*hooks, *watching], PUSH, lambda hook, exc: self.reports.append((hook, exc))),
             clock=self.clock,
             chance=chance,
             transport="Mine",

@@ -99,6 +99,6 @@ ODD_LINES: Final[tuple[bytes, ...]] = (
     b'{"error":0}',
     b'{"error":1.50}',
     b'{"error":[]}',
-    b'{"error":{"message":"caf\xc3\xa9"}}',
+    b'{"error":{"message":"ol\xc3\xa9"}}',
     b'{"error":"no","status":"success"}',
 )

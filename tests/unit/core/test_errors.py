@@ -50,8 +50,10 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (
         ConnectFailed(_AT, ConnectCause.REFUSED),
-        f"nothing listens at {_AT}; is it running? start `ollama serve`, or `ollama-push serve`,"
-        " or point OLLAMA_HOST at the right address",
+        (
+            f"nothing listens at {_AT}; is it running? start `ollama serve`, or `ollama-push serve`,"
+            " or point OLLAMA_HOST at the right address"
+        ),
     ),
     (
         ConnectFailed(_AT, ConnectCause.UNKNOWN_HOST, "no such name"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import pytest
-
 from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import EventSeen, Observation, PushContext, PushStarted

@@ -39,7 +39,7 @@ def test_splits_as_upstream(case: dict[str, Any]) -> None:
         expected["protocol_scheme"],
     )
     name = ModelName.parse_local(case["input"])
-    path = "/".join((name.host, name.namespace, name.model, name.tag))
+    path = f"{name.host}/{name.repository}/{name.tag}"
     assert path == case["expected_filepath_with_defaults"]
 
 

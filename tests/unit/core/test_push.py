@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
+from tests.recorded import NDJSON
 
 from ollama_push.core.errors import (
     LineTooLong,
@@ -21,7 +22,6 @@ from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, Sta
 from ollama_push.core.push import TRANSITIONS, Head, PushProtocol, PushState
 from ollama_push.core.sentinels import NEED_DATA, PUSH_OVER
 from ollama_push.core.wire import ErrorLine
-from tests.recorded import NDJSON
 
 _JSON: Final = {"content-type": "application/json; charset=utf-8"}
 _HTML: Final = {"content-type": "text/html"}

@@ -62,6 +62,22 @@ def test_every_row_cites_its_source() -> None:
     assert all(source for _pattern, _reason, source in REASONS)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("402: pay", _R.REGISTRY_REFUSED),
+        ("status 403: denied", _R.UNAUTHORIZED),
+        ("UNAUTHORIZED: ACCESS DENIED", _R.UNAUTHORIZED),
+        ("open C:\\m\\manifests\\h\\a: The system cannot find the path specified.", _R.MODEL_NOT_FOUND),
+        ("commit: status 413: too large", _R.TOO_LARGE),
+        ("status 404: x", _R.REGISTRY_REFUSED),
+        ("read: unexpected EOF", _R.REGISTRY_FAILED),
+    ],
+)
+def test_other_spellings_mean_the_same(text: str, reason: RejectionReason) -> None:
+    assert reason_for(text) is reason
+
+
 @pytest.mark.parametrize("text", ["", "something new", "the model 413 is odd", "name is a requirement", "6000: x"])
 def test_an_unknown_text_is_not_guessed(text: str) -> None:
     assert reason_for(text) is RejectionReason.UNKNOWN

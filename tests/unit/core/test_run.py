@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from tests.unit.core.driven import PUSH, Driven, tick
 
 from ollama_push.core.errors import (
     ConnectCause,
@@ -23,7 +24,6 @@ from ollama_push.core.errors import (
 from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.retry import RetryPolicy
-from tests.unit.core.driven import PUSH, Driven, tick
 
 _OK = b'{"status":"success"}\n'
 _LOST = ConnectionLost("http://h:1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.core.driven import PUSH, Driven, tick
 
 from ollama_push.core.errors import ConnectionLost, PushRejected
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
@@ -17,7 +18,6 @@ from ollama_push.core.observations import (
     RolledBack,
 )
 from ollama_push.core.retry import RetryPolicy
-from tests.unit.core.driven import PUSH, Driven, tick
 
 _OK = b'{"status":"success"}\n'
 
@@ -44,6 +44,16 @@ def test_a_push_tried_twice_as_hooks_see_it() -> None:
         EventSeen(PUSH, 3.0, PushSucceeded()),
         PushFinished(PUSH, 3.0, PushOutcome.SUCCEEDED, driven.run.result()),
     ]
+
+
+def test_a_push_that_nobody_watches_goes_the_same_way() -> None:
+    driven = Driven(watched=False)
+    driven.begin()
+    driven.feed(tick(9) + tick(5))
+    driven.run.attempt_failed(ConnectionLost("http://h:1"))
+    driven.begin()
+    assert driven.feed(tick(9) + _OK) == [LayerProgress("sha256:a", 100, 9, "p"), PushSucceeded()]
+    assert driven.run.result().attempts == 2
 
 
 def test_a_push_that_fails_ends_in_its_error() -> None:

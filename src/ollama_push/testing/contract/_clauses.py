@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, closing
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import attrs
 
@@ -25,6 +27,7 @@ __all__ = [
     "ask",
     "clause_into",
     "expect",
+    "fail",
     "fetch",
     "plain",
     "raised_by",
@@ -36,6 +39,9 @@ MakeTransport = Callable[[float], Transport]
 """Builds a new transport; the argument is its default read timeout in seconds."""
 
 E = TypeVar("E", bound=BaseException)
+
+# No proof lets a transport wait for more than a few times the patience.
+_HANGS_AFTER: Final = 6
 
 
 @attrs.frozen
@@ -90,12 +96,27 @@ class Clause:
         Raises:
             AssertionError: The promise is broken; the text says what was seen.
         """
+        # In a thread, because a transport that hangs for good must not take the test run with it.
+        done: Future[None] = Future()
+        threading.Thread(target=_settle, args=(done, self.proof, Rig(make, patience)), daemon=True).start()
+        limit = _HANGS_AFTER * patience
+        if not wait([done], limit).done:
+            fail(f"the transport was still busy after {limit:g} s")
         try:
-            self.proof(Rig(make, patience))
+            done.result()
         except AssertionError:
             raise
-        except Exception as exc:
-            raise AssertionError(f"{shorten(exc, 200)} was raised where nothing should be") from exc
+        except Exception as exc:  # noqa: BLE001 - whatever else comes out of a transport is a finding
+            fail(f"{shorten(exc, 200)} was raised where nothing should be", exc)
+
+
+def _settle(done: Future[None], proof: Callable[[Rig], None], rig: Rig) -> None:
+    try:
+        proof(rig)
+    except BaseException as exc:  # noqa: BLE001 - check() raises it in the thread that called
+        done.set_exception(exc)
+    else:
+        done.set_result(None)
 
 
 @attrs.frozen

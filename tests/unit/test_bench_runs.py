@@ -1,0 +1,41 @@
+"""The benchmark runs, and whoever it measures comes to the right verdict; how fast is nobody's failure."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+OURS = [
+    f"{client}.stream{how}"
+    for client in ("PushClient", "AsyncPushClient")
+    for how in ("", ", speed extra", ", three hooks")
+]
+BARE = ["bare urllib3 loop", "bare aiohttp loop"]
+PEERS = ["requests iter_lines", "ollama.Client.push", "ollama.AsyncClient.push"]
+
+
+ROW = re.compile(r"^  (.+?) +\d+\.\d\d (?:µs|MiB) +\d+\.\d\d x  (.*)$", re.MULTILINE)
+
+LOADED = {
+    "import ollama_push": "none",
+    "from ollama_push import PushClient": "none",
+    "from ollama_push import PushClient; PushClient()": "urllib3",
+    "from ollama_push import AsyncPushClient; AsyncPushClient()": "aiohttp, asyncio",
+}
+
+
+def test_every_row_is_printed_and_every_push_succeeds() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--events", "2000"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    cpu, _, rest = printed.partition("== Peak memory")
+    # Three mixes, two sizes of chunks; the libraries of others get the realistic mix only.
+    assert sorted(ROW.findall(cpu)) == sorted((label, "success") for label in (OURS + BARE) * 6 + PEERS * 2)
+    assert sorted(ROW.findall(rest)) == sorted((label, "success") for label in OURS + BARE + PEERS)
+    for statement, loaded in LOADED.items():
+        assert re.search(rf"^  {re.escape(statement)} +-?\d+\.\d ms  loads {loaded}$", rest, re.MULTILINE)
+    assert re.search(r"^  PushProtocol, 1,000,000 -> 4,000,000 bytes .* ns/byte +\d+\.\d\d x$", rest, re.MULTILINE)
