@@ -22,7 +22,10 @@ _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65535
 # What a name may hold; underscores are seen in container networks.
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+# RFC 3986, 3.3, without the quote: at the end it would not survive being read again.
+_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&()*+,;=:@%/-]*")
+# RFC 6874, 2: what may follow "%" in an address; ipaddress takes anything.
+_ZONE: Final = re.compile(r"(?:%[A-Za-z0-9._~-]+)?")
 _LOOPBACK: Final[Mapping[str, str]] = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1"}  # noqa: S104 - read, not bound
 
 
@@ -78,7 +81,7 @@ def is_ollama_cloud(host: str) -> bool:
 
 
 def _split_port(hostport: str, default: int) -> tuple[str, int]:
-    if _is_address(hostport):
+    if _is_address(hostport.removeprefix("[").removesuffix("]")):
         return hostport, default
     host, colon, port = hostport.rpartition(":")
     if not colon or port.endswith("]"):
@@ -93,7 +96,7 @@ def _connectable(host: str) -> str | None:
     if host in _LOOPBACK:
         return _LOOPBACK[host]
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if "[" not in bare and "]" not in bare and _is_address(bare):
+    if _is_address(bare):
         address = ip_address(bare)
         if address.is_unspecified:
             return "[::1]"
@@ -102,8 +105,9 @@ def _connectable(host: str) -> str | None:
 
 
 def _is_address(text: str) -> bool:
+    address, percent, zone = text.partition("%")
     try:
-        ip_address(text.removeprefix("[").removesuffix("]"))
+        ip_address(address)
     except ValueError:
         return False
-    return True
+    return _ZONE.fullmatch(percent + zone) is not None

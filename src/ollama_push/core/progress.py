@@ -167,8 +167,8 @@ class PushProgress:
         if done > layer.peak:
             if not layer.was_present:
                 self._moved += done - layer.peak
+            self._peak += done - layer.peak
             layer.peak = done
-            self._peak = max(self._peak, sum(known.peak for known in self._layers.values()))
 
     def _total(self) -> int | None:
         seen = sum(layer.last.total for layer in self._layers.values())

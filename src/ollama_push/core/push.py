@@ -205,12 +205,9 @@ class PushProtocol:
         """
         if self._state not in _BODY_OF_A_REFUSAL:
             return None
-        self.receive_eof()
-        try:
-            self.next_event()
-        except OllamaPushError as verdict:
-            return verdict
-        raise AssertionError("a refusal without a verdict")  # pragma: no cover - _refuse raises at the end
+        verdict = self._refusal(self._lines.peek(MAX_ERROR_BODY_BYTES))
+        self._enter(PushState.BROKEN)
+        return verdict
 
     def _announced(self) -> Head:
         # 3xx too: a redirected POST would arrive as GET (RFC 9110, 15.4), so none is followed.
@@ -250,11 +247,14 @@ class PushProtocol:
         body = self._lines.peek(MAX_ERROR_BODY_BYTES)
         if not self._ended and len(body) < MAX_ERROR_BODY_BYTES:
             return NEED_DATA
+        raise self._refusal(body)
+
+    def _refusal(self, body: bytes) -> OllamaPushError:
         if self._state is PushState.REFUSING:
-            raise server_error(self._status, self._headers, body)
+            return server_error(self._status, self._headers, body)
         encoding = self._headers.get("content-encoding", "")
         kind = f"content-encoding {encoding}" if encoding else self._headers.get("content-type", "")
-        raise UnexpectedContent(self._status, kind, readable_excerpt(body))
+        return UnexpectedContent(self._status, kind, readable_excerpt(body))
 
     def _enter(self, state: PushState) -> None:
         self._state, self._moves = state, _MOVES.get(state, {})

@@ -32,7 +32,8 @@ _SECRETS: Final = (
     # Authorization values wherever they are quoted
     (
         re.compile(
-            r"\b(?P<scheme>bearer|basic)(?P<gap>\s+)(?!realm\b)(?:[A-Za-z0-9._~+/-]{8,}=*|[A-Za-z0-9+/]{2,7}={1,2})",
+            r"\b(?P<scheme>bearer|basic)(?P<gap>\s+)(?!realm\b|authenti|authori|challenge|credential)"
+            r"(?:[A-Za-z0-9._~+/-]{8,}=*|[A-Za-z0-9+/]{2,7}={1,2})",
             re.IGNORECASE,
         ),
         rf"\g<scheme>\g<gap>{HIDDEN}",

@@ -14,14 +14,16 @@ _MINUTE: Final = 60
 def bytes_text(count: float) -> str:
     """Return *count* bytes in decimal units, as Ollama and registries count."""
     size, unit = float(count), 0
-    while size >= _STEP and unit < len(_UNITS) - 1:
+    # Half a unit below: 999.96 kB would be rounded to 1000 kB.
+    while size >= _STEP - 0.5 and unit < len(_UNITS) - 1:
         size, unit = size / _STEP, unit + 1
     return f"{size:.0f} {_UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.1f} {_UNITS[unit]}"  # noqa: PLR2004
 
 
 def seconds_text(seconds: float) -> str:
     """Return a duration: ``3.2 s``, ``2m05s``, ``1h02m``."""
-    if seconds < _MINUTE:
+    # 59.96 s would be rounded to 60.0 s.
+    if seconds < _MINUTE - 0.05:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _MINUTE)
     if minutes < _MINUTE:

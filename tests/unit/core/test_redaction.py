@@ -77,3 +77,8 @@ def test_headers_show_names_and_harmless_values() -> None:
 )
 def test_an_origin_has_no_credentials(url: str, origin: str) -> None:
     assert origin_of(url) == origin
+
+
+def test_prose_about_authentication_stays_readable() -> None:
+    assert redact("basic authentication failed") == "basic authentication failed"
+    assert redact("bearer abcdEFGH1 refused") == f"bearer {HIDDEN} refused"
