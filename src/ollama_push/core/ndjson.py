@@ -88,8 +88,7 @@ class LineBuffer:
                 lines.pop()
                 return lines
         lines = []
-        if not self._lines:
-            self._cut()
+        self._cut()
         while self._lines and len(self._lines[0]) <= self._limit:
             line = self._lines.popleft()
             lines.append(line[:-1] if line.endswith(b"\r") else line)

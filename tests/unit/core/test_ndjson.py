@@ -173,3 +173,34 @@ def test_eight_times_the_line_costs_about_eight_times_the_work() -> None:
     # The least of several runs is the one that nothing disturbed. Quadratic work would give 64;
     # what no longer fits the cache costs a little more.
     assert min(cost(8_000_000) for _ in range(7)) < 40 * min(cost(1_000_000) for _ in range(7))
+
+
+@pytest.mark.parametrize("end", [b"", b"rest"])
+@pytest.mark.parametrize("pieces", [[b"a\nb\n"], [b"a\r\n\nb\n"], [b"a", b"\nb\n"], [b"a\n", b"b\n"], [b"a"], []])
+def test_all_lines_at_once_are_the_lines_one_by_one(pieces: list[bytes], end: bytes) -> None:
+    at_once, one_by_one = LineBuffer(), LineBuffer()
+    for piece in [*pieces, end]:
+        at_once.receive_data(piece)
+        one_by_one.receive_data(piece)
+    lines = at_once.next_lines()
+    assert lines == list(iter(one_by_one.next_line, NEED_DATA))
+    assert at_once.next_line() is NEED_DATA
+    assert at_once.idle is not any(b"".join([*pieces, end]).rpartition(b"\n")[2:])
+
+
+def test_a_line_that_is_too_long_is_left_for_next_line_to_refuse() -> None:
+    buffer = LineBuffer(3)
+    buffer.receive_data(b"abc\nabcd\nab\n")
+    assert buffer.next_lines() == [b"abc"]
+    assert buffer.next_lines() == []
+    with pytest.raises(LineTooLong):
+        buffer.next_line()
+
+
+def test_lines_that_are_given_back_come_again_first() -> None:
+    buffer = LineBuffer()
+    buffer.receive_data(b"a\nb\nc\n")
+    buffer.give_back(buffer.next_lines()[1:])
+    assert not buffer.idle
+    buffer.receive_data(b"d\n")
+    assert [buffer.next_line() for _ in range(4)] == [b"b", b"c", b"d", NEED_DATA]

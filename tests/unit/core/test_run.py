@@ -77,6 +77,16 @@ def test_an_end_without_a_verdict_is_no_success() -> None:
     assert not driven.run.over
 
 
+def test_a_last_line_without_its_end_is_an_event_before_the_verdict() -> None:
+    driven = Driven()
+    driven.begin()
+    assert driven.feed(b'{"status":"a"}') == []
+    events = driven.run.receive_eof()
+    assert next(events) == StatusChanged("a")
+    with pytest.raises(StreamTruncated):
+        next(events)
+
+
 def test_a_second_attempt_starts_a_new_answer() -> None:
     driven = Driven()
     driven.begin()

@@ -1,0 +1,41 @@
+"""Every transport we ship or show keeps every clause."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from examples.httpx_transport import AsyncHttpxTransport, HttpxTransport
+
+from ollama_push.core.ports import HttpRequest, Transport
+from ollama_push.testing.blocking import Blocking
+from ollama_push.testing.contract import CLAUSES, Clause, MakeTransport
+from ollama_push.transports import AiohttpTransport, Urllib3Transport
+
+
+def _urllib3(read_timeout: float) -> Transport:
+    return Urllib3Transport(read_timeout=read_timeout)
+
+
+def _aiohttp(read_timeout: float) -> Transport:
+    return Blocking(lambda: AiohttpTransport(read_timeout=read_timeout))
+
+
+def _httpx_async(read_timeout: float) -> Transport:
+    return Blocking(lambda: AsyncHttpxTransport(read_timeout))
+
+
+@pytest.mark.parametrize(
+    "make", [_urllib3, _aiohttp, HttpxTransport, _httpx_async], ids=["urllib3", "aiohttp", "httpx", "httpx-async"]
+)
+@pytest.mark.parametrize("clause", CLAUSES, ids=str)
+def test_transport_keeps(clause: Clause, make: MakeTransport) -> None:
+    clause.check(make)
+
+
+@pytest.mark.parametrize("silence", [0.5, math.inf])
+def test_aiohttp_has_no_total_timeout(silence: float) -> None:
+    # Its own default ends everything after 300 s, which no clause has the time to see.
+    timeout = AiohttpTransport(read_timeout=900.0)._timeout(HttpRequest("GET", "http://h/", read_timeout=silence))
+    assert timeout.total is None
+    assert timeout.sock_read == (None if silence == math.inf else silence)
