@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import http.client
 import math
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from ollama_push.core.errors import ConnectFailed, ConnectionLost, TransportTimeout, UsedAfterClose
-from ollama_push.core.ports import HttpRequest
+from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout, UsedAfterClose
+from ollama_push.core.ports import HttpRequest, RequestBody
 
 __all__ = ["Plain", "PlainResponse"]
 
 
 class Plain:
-    """One connection per request. Every method is a place where a transport can go wrong."""
+    """One connection a request. Every method is a place where a transport can go wrong."""
 
     def __init__(self, read_timeout: float) -> None:
         self.read_timeout = read_timeout
@@ -24,18 +23,99 @@ class Plain:
 
     @contextmanager
     def open(self, request: HttpRequest, /) -> Iterator[PlainResponse]:
-        if self.closed:
-            self.refuse()
+        self.require_open()
         connection = self.connect(request)
+        raw: http.client.HTTPResponse | None = None
         try:
             with self.translated(request):
                 raw = self.exchange(connection, request)
             yield self.answer(raw, request)
         finally:
-            self.hang_up(connection)
+            self.hang_up(connection, raw)
 
     def close(self) -> None:
         self.closed = True
 
-    def refuse(self) -> None:
-        raise UsedAfterClose(type(self).__name__)
+    def require_open(self) -> None:
+        if self.closed:
+            raise UsedAfterClose(type(self).__name__)
+
+    def connect(self, request: HttpRequest) -> http.client.HTTPConnection:
+        address = urlsplit(request.url).netloc
+        connection = http.client.HTTPConnection(address, timeout=self.silence(request))
+        try:
+            connection.connect()
+        except OSError as exc:
+            raise ConnectFailed(f"http://{address}", ConnectCause.REFUSED) from exc
+        return connection
+
+    def silence(self, request: HttpRequest) -> float | None:
+        seconds = self.read_timeout if request.read_timeout is None else request.read_timeout
+        return None if seconds == math.inf else seconds
+
+    def exchange(self, connection: http.client.HTTPConnection, request: HttpRequest) -> http.client.HTTPResponse:
+        connection.putrequest(request.method, self.target(request), skip_accept_encoding=True)
+        for name, value in {**self.framing(request), **self.headers(request)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for buffer in self.buffers(request.body):
+            connection.send(buffer)
+        return connection.getresponse()
+
+    def target(self, request: HttpRequest) -> str:
+        parts = urlsplit(request.url)
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    def headers(self, request: HttpRequest) -> Mapping[str, str]:
+        return request.headers
+
+    def framing(self, request: HttpRequest) -> Mapping[str, str]:
+        return {"Content-Length": str(len(request.body))}
+
+    def buffers(self, body: RequestBody) -> Iterable[bytes | memoryview]:
+        return [body] if isinstance(body, bytes) else body
+
+    def answer(self, raw: http.client.HTTPResponse, request: HttpRequest) -> PlainResponse:
+        return PlainResponse(self, raw, request)
+
+    def names(self, raw: http.client.HTTPResponse) -> Mapping[str, str]:
+        return {name.lower(): ", ".join(raw.headers.get_all(name, [])) for name in raw.headers}
+
+    def read(self, raw: http.client.HTTPResponse) -> bytes:
+        return raw.read1(65536)
+
+    def finish(self, raw: http.client.HTTPResponse) -> None:
+        if raw.length:
+            raise ConnectionLost("http://peer", f"{raw.length} bytes are missing")
+
+    def hang_up(self, connection: http.client.HTTPConnection, raw: http.client.HTTPResponse | None) -> None:
+        connection.close()
+        if raw is not None:
+            raw.close()
+
+    @contextmanager
+    def translated(self, request: HttpRequest) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as exc:
+            raise TransportTimeout("http://peer", "read", self.silence(request) or 0.0) from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise ConnectionLost("http://peer", str(exc)) from exc
+
+
+class PlainResponse:
+    def __init__(self, transport: Plain, raw: http.client.HTTPResponse, request: HttpRequest) -> None:
+        self._transport = transport
+        self._raw = raw
+        self._request = request
+        self.status = raw.status
+        self.headers = transport.names(raw)
+
+    def chunks(self) -> Iterator[bytes]:
+        while True:
+            with self._transport.translated(self._request):
+                data = self._transport.read(self._raw)
+            if not data:
+                break
+            yield data
+        self._transport.finish(self._raw)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import attrs
 import pytest
+from tests.contract.plain import Plain
 
 from ollama_push.core import ports
 from ollama_push.testing.contract import CLAUSES, Clause, Rig, run_contract
-from ollama_push.testing.contract.__main__ import main
-from tests.contract.plain import Plain
 
 _NUMBERS = [clause.number for clause in CLAUSES]
 

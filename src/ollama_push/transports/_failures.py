@@ -22,7 +22,8 @@ def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
     not matter how a library wraps what the operating system said.
     """
     chain = list(_chain(exc))
-    for link in chain:
+    # The innermost tells most: libraries wrap, and some wrappers inherit from what they wrap.
+    for link in reversed(chain):
         cause = _cause_of(link)
         if cause is not None:
             return ConnectFailed(origin_of(url), cause, _words(link))
@@ -39,7 +40,8 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        queue += [*getattr(link, "exceptions", ()), getattr(link, "os_error", None), *link.args]
+        queue += [*getattr(link, "exceptions", ()), *link.args]
+        queue += [getattr(link, name, None) for name in ("os_error", "certificate_error")]
         queue += [link.__cause__, link.__context__]
 
 
@@ -75,7 +77,7 @@ def _tls_cause(exc: ssl.SSLError) -> ConnectCause:
 
 def _words(exc: BaseException) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return exc.verify_message
+        return str(getattr(exc, "verify_message", exc))
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror.lower()
     return str(exc) or type(exc).__name__

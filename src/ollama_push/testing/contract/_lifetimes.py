@@ -54,7 +54,7 @@ def _(rig: Rig) -> None:
 def _(rig: Rig) -> None:
     # Far more than the kernel buffers: the server gets through with it only when somebody reads it.
     flood = [chunk(bytes(65_536))] * 1_000
-    with ScriptedServer([CHUNKED, *flood]) as server, rig.transport() as transport:
+    with ScriptedServer([CHUNKED, *flood, chunk(b"")]) as server, rig.transport() as transport:
         with transport.open(ask(server)) as response:
             next(response.chunks())
         _expect_hangup(server, rig)

@@ -1,0 +1,72 @@
+"""What is injected stays the caller's: used as it is, and not closed by us."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+import urllib3
+
+from ollama_push.core.errors import MachineMisuse, UsedAfterClose
+from ollama_push.core.ports import HttpRequest
+from ollama_push.testing.server import ScriptedServer, json_answer
+from ollama_push.transports import AiohttpTransport, Urllib3Transport
+
+
+def test_an_injected_pool_is_used_and_left_open() -> None:
+    pool = urllib3.PoolManager(headers={"X-Mine": "1"})
+    with ScriptedServer(json_answer(b"x")) as server:
+        with Urllib3Transport(pool) as transport, transport.open(HttpRequest("GET", server.url)) as response:
+            assert b"".join(response.chunks()) == b"x"
+        assert pool.request("GET", server.url).data == b"x"
+    pool.clear()
+
+
+def test_an_injected_session_is_used_and_left_open() -> None:
+    async def run(url: str) -> None:
+        async with aiohttp.ClientSession(headers={"X-Mine": "1"}, auto_decompress=False) as session:
+            async with AiohttpTransport(session) as transport, transport.open(HttpRequest("GET", url)) as response:
+                assert [data async for data in response.chunks()] == [b"x"]
+            assert not session.closed
+
+    with ScriptedServer(json_answer(b"x")) as server:
+        asyncio.run(run(server.url))
+        assert server.requests[0].headers["x-mine"] == "1"
+
+
+def test_an_injected_session_that_is_closed_is_used_after_close() -> None:
+    async def run() -> None:
+        session = aiohttp.ClientSession()
+        await session.close()
+        async with AiohttpTransport(session) as transport:
+            with pytest.raises(UsedAfterClose, match="ClientSession"):
+                async with transport.open(HttpRequest("GET", "http://127.0.0.1:1")):
+                    pass
+
+    asyncio.run(run())
+
+
+def test_another_event_loop_is_refused_in_words() -> None:
+    async def use(transport: AiohttpTransport, url: str) -> None:
+        async with transport.open(HttpRequest("GET", url)):
+            pass
+
+    async def first(transport: AiohttpTransport, url: str) -> None:
+        await use(transport, url)
+        await transport._session.close()  # type: ignore[union-attr]  # the loop ends, the transport stays
+
+    with ScriptedServer(json_answer(b"x")) as server:
+        transport = AiohttpTransport()
+        asyncio.run(first(transport, server.url))
+        with pytest.raises(MachineMisuse, match="belongs to another event loop"):
+            asyncio.run(use(transport, server.url))
+
+
+def test_aiohttp_has_no_total_timeout_which_would_end_long_pushes() -> None:
+    async def run() -> None:
+        transport = AiohttpTransport(connect_timeout=3.0, read_timeout=7.0)
+        limits = transport._timeout(HttpRequest("GET", "http://h"))
+        assert (limits.total, limits.connect, limits.sock_connect, limits.sock_read) == (None, 3.0, 3.0, 7.0)
+
+    asyncio.run(run())

@@ -1,0 +1,108 @@
+"""Proxies come from the environment, never stand before loopback, and are named when they fail."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from tests.transports.conftest import MakeTransport
+
+from ollama_push.core.errors import ConnectCause, ConnectFailed
+from ollama_push.core.ports import HttpRequest
+from ollama_push.testing.server import ScriptedServer, json_answer
+
+NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+TARGET = "http://registry.example.com/api/version"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def proxy() -> Iterator[ScriptedServer]:
+    with ScriptedServer(json_answer(b"through the proxy")) as server:
+        yield server
+
+
+def fetch(make: MakeTransport, url: str, **options: object) -> bytes:
+    with closing(make(**options)) as transport, transport.open(HttpRequest("GET", url)) as response:
+        return b"".join(response.chunks())
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_the_environments_proxy_gets_the_absolute_url(
+    make: MakeTransport, proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, proxy.url)
+    assert fetch(make, TARGET) == b"through the proxy"
+    assert proxy.requests[0].target == TARGET
+
+
+def test_a_proxy_without_scheme_is_http(
+    make: MakeTransport, proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
+    assert fetch(make, TARGET) == b"through the proxy"
+
+
+def test_user_and_password_of_a_proxy_go_to_the_proxy(
+    make: MakeTransport, proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
+    fetch(make, TARGET)
+    sent = proxy.requests[0].headers["proxy-authorization"]
+    assert sent == f"Basic {base64.b64encode(b'me:p@ss').decode()}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_loopback_never_goes_through_a_proxy(
+    make: MakeTransport, proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setenv("ALL_PROXY", proxy.url)
+    with ScriptedServer(json_answer(b"direct")) as server:
+        assert fetch(make, f"http://{host}:{server.port}/") == b"direct"
+    assert proxy.accepted == 0
+
+
+def test_no_proxy_and_trust_env_keep_a_host_direct(
+    make: MakeTransport, proxy: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy.url)
+    with pytest.raises(ConnectFailed) as caught:
+        fetch(make, "http://no-such-host.invalid/", trust_env=False)
+    assert caught.value.cause is ConnectCause.UNKNOWN_HOST
+    monkeypatch.setenv("no_proxy", ".invalid")
+    with pytest.raises(ConnectFailed) as caught:
+        fetch(make, "http://no-such-host.invalid/")
+    assert caught.value.cause is ConnectCause.UNKNOWN_HOST
+    assert proxy.accepted == 0
+
+
+def test_a_dead_proxy_is_named_and_its_password_is_not_shown(
+    make: MakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer() as gone:
+        port = gone.port
+    monkeypatch.setenv("http_proxy", f"http://me:hush@127.0.0.1:{port}")
+    with pytest.raises(ConnectFailed) as caught:
+        fetch(make, TARGET)
+    assert caught.value.cause is ConnectCause.PROXY
+    assert "check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY" in str(caught.value)
+    assert "hush" not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_proxy_that_refuses_a_tunnel_is_named(make: MakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = json_answer(b"", 407, {"Proxy-Authenticate": "Basic"})
+    with ScriptedServer(refusal) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(ConnectFailed) as caught:
+            fetch(make, "https://registry.example.com/")
+    assert caught.value.cause is ConnectCause.PROXY
+    assert proxy.requests[0].method == "CONNECT"

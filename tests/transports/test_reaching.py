@@ -1,0 +1,117 @@
+"""Why a peer was not reached: every cause is told apart, names the address and what to try, in both adapters."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.transports.conftest import Certificates, MakeTransport
+
+from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidSetting, TransportError
+from ollama_push.core.ports import HttpRequest
+from ollama_push.testing.server import Script, ScriptedServer, json_answer
+from ollama_push.transports import AiohttpTransport, Urllib3Transport
+
+OK: Script = json_answer(b'{"version":"1"}')
+
+
+def fetch(make: MakeTransport, url: str, **options: object) -> bytes:
+    with closing(make(**options)) as transport, transport.open(HttpRequest("GET", url)) as response:
+        return b"".join(response.chunks())
+
+
+def failure(make: MakeTransport, url: str, **options: object) -> ConnectFailed:
+    with pytest.raises(ConnectFailed) as caught:
+        fetch(make, url, **options)
+    assert caught.value.__cause__ is not None
+    return caught.value
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_refused_connection_says_how_to_start_a_server(make: MakeTransport) -> None:
+    url = f"http://127.0.0.1:{unused_port()}"
+    error = failure(make, f"{url}/api/version")
+    assert (error.cause, error.address) == (ConnectCause.REFUSED, url)
+    assert f"nothing listens at {url}; is it running? start `ollama serve`, or `ollama-push serve`" in str(error)
+
+
+def test_localhost_refused_on_every_address_is_refused(make: MakeTransport) -> None:
+    assert failure(make, f"http://localhost:{unused_port()}/").cause is ConnectCause.REFUSED
+
+
+def test_an_unknown_host_is_named(make: MakeTransport) -> None:
+    error = failure(make, "http://no-such-host.invalid:11434/")
+    assert error.cause is ConnectCause.UNKNOWN_HOST
+    assert "the host of http://no-such-host.invalid:11434 is unknown" in str(error)
+
+
+def test_https_to_an_http_port_says_use_http(make: MakeTransport) -> None:
+    error = tls_failure_against_plain_text(make)
+    assert error.cause is ConnectCause.NOT_TLS
+    assert "does not speak TLS; use http:// instead of https://" in str(error)
+
+
+def tls_failure_against_plain_text(make: MakeTransport) -> ConnectFailed:
+    """Connect with TLS to a socket that answers the first bytes in plain HTTP, as Go's server does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            return failure(make, f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        finally:
+            thread.join()
+
+
+def test_an_untrusted_certificate_names_the_option(make: MakeTransport, certificates: Certificates) -> None:
+    with ScriptedServer(OK, tls=certificates.server_context()) as server:
+        error = failure(make, server.url)
+    assert error.cause is ConnectCause.UNTRUSTED_CERTIFICATE
+    assert "pass the CA that signed it" in str(error)
+
+
+def test_a_custom_ca_is_trusted(make: MakeTransport, certificates: Certificates) -> None:
+    with ScriptedServer(OK, tls=certificates.server_context()) as server:
+        assert fetch(make, server.url, ca_file=certificates.ca_file) == b'{"version":"1"}'
+
+
+def test_a_client_certificate_is_shown(make: MakeTransport, certificates: Certificates) -> None:
+    with ScriptedServer(OK, tls=certificates.server_context(ask_for_client=True)) as server:
+        options = {"ca_file": certificates.ca_file, "client_cert": certificates.client_file}
+        assert fetch(make, server.url, **options) == b'{"version":"1"}'
+
+
+def test_a_missing_client_certificate_is_a_transport_error(make: MakeTransport, certificates: Certificates) -> None:
+    with (
+        ScriptedServer(OK, tls=certificates.server_context(ask_for_client=True)) as server,
+        pytest.raises(TransportError),
+    ):
+        fetch(make, server.url, ca_file=certificates.ca_file)
+
+
+@pytest.mark.parametrize("kind", [Urllib3Transport, AiohttpTransport])
+@pytest.mark.parametrize("option", ["ca_file", "client_cert"])
+def test_unusable_files_are_refused_at_once(
+    kind: type[Urllib3Transport | AiohttpTransport], option: str, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no PEM")
+    for path in (tmp_path / "absent.pem", empty):
+        with pytest.raises(InvalidSetting) as caught:
+            kind(**{option: path})  # type: ignore[arg-type]  # the option is a parameter
+        assert str(path) in str(caught.value.value)
