@@ -24,6 +24,8 @@ ONCE: Final = RetryPolicy(attempts=1)
 ADDRESS: Final = "http://server"
 """Stands for the address in expected errors; it is not compared, for ports differ."""
 
+_PATIENCE_SECONDS: Final = 10.0
+
 # Differ from run to run (where, how long, how much was buffered) or from library to library (its own words).
 _CHANCE: Final = frozenset({"address", "detail", "buffered", "elapsed", "elapsed_seconds", "push", "trace_headers"})
 _ABOUT_THE_PUSH: Final = ("last_event", "attempts", "bytes_moved")
@@ -135,6 +137,8 @@ def push_awaited(asked: Push, make: Callable[[], AsyncTransport]) -> Told:
     """Push with the async client on an event loop of its own; *make* is called there."""
 
     async def main() -> Told:
-        return await push_async(asked, make())
+        # Whoever hangs fails, instead of stopping the suite.
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await push_async(asked, make())
 
     return asyncio.run(main())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 
-import attrs
 import pytest
+from tests.contract.broken import LastHeaderWins
 from tests.contract.plain import Plain
 
 from ollama_push.core import ports
 from ollama_push.testing.contract import CLAUSES, Clause, Rig, run_contract
-
-_NUMBERS = [clause.number for clause in CLAUSES]
+from ollama_push.testing.contract.__main__ import main
 
 
 def test_every_promise_of_the_port_has_a_clause() -> None:
     promised = re.findall(r"^(T\d+) ", ports.__doc__ or "", re.MULTILINE)
-    assert list(dict.fromkeys(_NUMBERS)) == promised
+    assert list(dict.fromkeys(clause.number for clause in CLAUSES)) == promised
 
 
 def test_no_two_clauses_have_one_name() -> None:
@@ -49,17 +49,45 @@ def test_any_other_error_is_a_finding_with_its_cause() -> None:
     assert caught.value.__cause__ is error
 
 
-def test_a_transport_that_hangs_for_good_is_a_finding() -> None:
-    import threading
+def test_an_interrupt_is_no_finding() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _clause(KeyboardInterrupt()).check(Plain)
 
+
+def test_a_transport_that_hangs_for_good_is_a_finding() -> None:
     for_good = threading.Event()
-    clause = Clause("T0", "", "nothing", lambda _rig: attrs.evolve(_rig) and for_good.wait() and None)
-    with pytest.raises(AssertionError, match="still busy after 0.06 s"):
-        clause.check(Plain, patience=0.01)
+
+    def proof(_rig: Rig) -> None:
+        for_good.wait()
+
+    with pytest.raises(AssertionError, match=r"still busy after 0\.06 s"):
+        Clause("T0", "", "nothing", proof).check(Plain, patience=0.01)
     for_good.set()
 
 
 def test_the_results_tell_kept_from_broken() -> None:
-    results = run_contract(Plain)
+    results = run_contract(LastHeaderWins)
     assert [result.clause for result in results] == list(CLAUSES)
-    assert {str(result.clause): result.failure for result in results if result.failure} == {}
+    broken = {str(result.clause): result.failure for result in results if result.failure}
+    assert list(broken) == ["T2 header names"]
+    assert "'www-authenticate': 'Bearer realm=x'" in str(broken["T2 header names"])
+
+
+def test_the_command_prints_a_table_and_fails_with_the_transport(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tests.contract.broken:LastHeaderWins"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(CLAUSES) + 1
+    assert [line.split()[:2] for line in lines if line.startswith("BROKEN")] == [["BROKEN", "T2"]]
+    assert lines[-1] == f"{len(CLAUSES) - 1} of {len(CLAUSES)} clauses kept"
+
+
+def test_the_command_takes_async_transports(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["examples.httpx_transport:AsyncHttpxTransport", "--async", "--patience", "3"]) == 0
+    assert capsys.readouterr().out.endswith(f"{len(CLAUSES)} of {len(CLAUSES)} clauses kept\n")
+
+
+@pytest.mark.parametrize("name", ["json", "no_such_module:X", "json:no_such_name"])
+def test_the_command_says_what_it_cannot_load(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([name])
+    assert f"error: {name}: " in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -16,5 +17,9 @@ def main() -> NoReturn:
         sys.stderr.write("the command needs more packages: pip install 'ollama-push[cli]'\n")
         sys.exit(2)
     from ollama_push.cli.app import run
+
+    # Closed by who started us (`2>&-`): nobody listens, and that is no mistake.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
 
     sys.exit(run(sys.argv[1:]))

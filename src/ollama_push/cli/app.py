@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 import click
@@ -55,4 +56,10 @@ def run(arguments: Sequence[str]) -> int:
     except OllamaPushError as exc:
         click.echo(f"error: {exc}", err=True)
         return exits.exit_code(exc)
+    except OSError as exc:
+        # The transports and the metrics translate theirs: what is left is our own printing.
+        if exc.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        click.echo(f"error: the output cannot be written: {exc.strerror}", err=True)
+        return exits.USAGE
     return code if isinstance(code, int) else exits.SUCCESS

@@ -28,6 +28,8 @@ def check(names: Sequence[str], settings: Settings) -> int:
             readiness = connection.check(name)
             for line in readiness_lines(readiness):
                 click.echo(line)
-            click.echo(f"{readiness.model}: {'ready' if readiness.ok else 'not ready'}", err=True)
+            # Spelled out when it is no name: it may hold what a terminal should not get.
+            shown = readiness.model if readiness.model.isprintable() and readiness.model else repr(readiness.model)
+            click.echo(f"{shown}: {'ready' if readiness.ok else 'not ready'}", err=True)
             codes += [exits.exit_code(problem) for problem in readiness.problems[:1]]
     return next(filter(None, codes), exits.SUCCESS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from types import TracebackType
@@ -22,6 +24,27 @@ from ollama_push.core.retry import RetryPolicy
 __all__ = ["Connection", "Settings", "connect", "connection_options"]
 
 _GROUP: Final = "ollama_push.transports"
+_HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_YEAR_SECONDS: Final = 31_536_000.0
+
+
+class _Seconds(click.ParamType):
+    """A duration a socket can take: NaN passes every comparison of ``FloatRange``, infinity overflows."""
+
+    name = "seconds"
+
+    def __init__(self, *, zero: bool) -> None:
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not (0 < seconds <= _YEAR_SECONDS or (self._zero and seconds == 0)):
+            least = "0 for never, or seconds" if self._zero else "seconds"
+            self.fail(f"{value!r}: expected {least} above 0, at most a year", param, ctx)
+        return seconds
 
 
 @attrs.frozen
@@ -41,13 +64,14 @@ class Settings:
         """The ``--header`` options by name.
 
         Raises:
-            InvalidSetting: One has no colon. Its value is not shown.
+            InvalidSetting: One does not begin with a name and a colon.
         """
         found = {}
         for text in self.header:
             name, colon, value = text.partition(":")
-            if not colon:
-                raise InvalidSetting("--header", name.split("=")[0], "expected 'Name: value'")
+            if not colon or not _HEADER_NAME.fullmatch(name.strip()):
+                # Nothing of it is shown: without a name and a colon, any part may be the secret.
+                raise InvalidSetting("--header", "<hidden>", "expected 'Name: value'")
             found[name.strip()] = value.strip()
         return found
 
@@ -97,7 +121,7 @@ def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
         raise InvalidSetting("--transport", name, f"no such transport; installed are {', '.join(sorted(found))}")
     try:
         factory = found[name].load()
-    except ImportError as exc:
+    except (ImportError, AttributeError) as exc:
         raise InvalidSetting("--transport", name, f"it cannot be loaded: {exc}") from exc
     try:
         return factory(**options)
@@ -182,10 +206,10 @@ _OPTIONS: Final = (
         help="urllib3, aiohttp, or an entry point's.",
     ),
     click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Sent with every request; may be repeated."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For connecting."),
+    click.option("--timeout", type=_Seconds(zero=False), metavar="SECONDS", help="For connecting."),
     click.option(
         "--stall-timeout",
-        type=click.FloatRange(min=0),
+        type=_Seconds(zero=True),
         default=900.0,
         show_default=True,
         metavar="SECONDS",

@@ -32,7 +32,7 @@ def demo() -> None:
         recording = Recording.load(path)
     name = str(ModelName.parse(_MODEL))
     with ScriptedServer(recording.at_its_own_pace()) as server:
-        click.echo(f"an embedded server at {server.url} replays a push recorded from {recording.server}", err=True)
+        click.echo(f"embedded server: {server.url}\nreplays a push to: {recording.server}", err=True)
 
         click.echo(f"\n--- PushClient().push({_MODEL!r})", err=True)
         display = new_display("auto", name, _TOTAL_BYTES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
+
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 
@@ -53,7 +55,11 @@ def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
             server.server_close()
             thread.join()
         if file is not None:
-            _write(lambda: write_to_textfile(file, registry), file)
+            try:
+                _write(lambda: write_to_textfile(file, registry), file)
+            except InvalidSetting as exc:
+                # It could be written before: what was pushed is not undone by that.
+                click.echo(f"warning: {exc}", err=True)
 
 
 def _address(text: str) -> tuple[str, int]:

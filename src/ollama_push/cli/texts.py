@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.errors import InvalidModelName, OllamaPushError
 from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.units import bytes_text, seconds_text
@@ -24,6 +24,8 @@ def receipt_text(receipt: PushReceipt) -> str:
 
 def failure_text(model: str, error: OllamaPushError) -> str:
     """Return a failure in one line."""
+    if isinstance(error, InvalidModelName):
+        return str(error)  # names it, with what a terminal should not get spelled out
     tried = f" (after {error.attempts} attempts)" if error.attempts > 1 else ""
     return f"{model}: {error}{tried}"
 

@@ -25,6 +25,7 @@ from ollama_push.core.observations import (
     PushStarted,
     RolledBack,
 )
+from ollama_push.core.redaction import redact
 
 __all__ = ["LogHook"]
 
@@ -46,7 +47,7 @@ class LogHook:
     WARNING is an attempt that is tried again, ERROR a push that failed. Each record carries its facts as
     ``extra`` fields, all prefixed ``push_``: ``model, target, elapsed_seconds`` always; by kind ``attempt,
     status, digest, total_bytes, rolled_back_bytes, retry_in_seconds, error, reason, outcome``.
-    Texts of a peer are redacted before they get here.
+    Texts of a peer are redacted and on one line: they can neither tell a secret nor forge a line.
 
     Attributes:
         logger: Where to; ``ollama_push`` when not given.
@@ -68,12 +69,12 @@ class LogHook:
                 self._stories[seen.push] = _Story()
                 self._log(logging.DEBUG, seen, "attempt %d started", attempt, attempt=attempt)
             case RolledBack(digest=digest, rolled_back_bytes=count):
-                text = "layer %s fell back by %d bytes"
+                text, digest = "layer %s fell back by %d bytes", _one_line(digest)
                 self._log(logging.DEBUG, seen, text, digest, count, digest=digest, rolled_back_bytes=count)
             case AttemptFailed(attempt=attempt, error=error, retry_in=wait) if wait is not None:
                 facts = {"attempt": attempt, "retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
                 text = "attempt %d failed: %s; trying again in %.1f s"
-                self._log(logging.WARNING, seen, text, attempt, error, wait, **facts)
+                self._log(logging.WARNING, seen, text, attempt, _one_line(str(error)), wait, **facts)
             case PushFinished(outcome=outcome, error=error):
                 self._tell_outcome(seen, outcome, error)
             case _:
@@ -85,10 +86,11 @@ class LogHook:
             case LayerProgress(digest=digest, total=total, completed=completed):
                 if completed >= total and digest not in story.done:
                     story.done.add(digest)
-                    text = "layer %s is there (%d bytes)"
+                    text, digest = "layer %s is there (%d bytes)", _one_line(digest)
                     self._log(logging.INFO, seen, text, digest, total, digest=digest, total_bytes=total)
             case StatusChanged(status=status) if status != story.status:
                 story.status = status
+                status = _one_line(status)
                 self._log(logging.INFO, seen, "%s", status, status=status)
             case _:
                 pass
@@ -97,7 +99,7 @@ class LogHook:
         facts: dict[str, Any] = {"outcome": outcome.value, **_facts(error)}
         match outcome:
             case PushOutcome.FAILED:
-                self._log(logging.ERROR, seen, "push failed: %s", error, **facts)
+                self._log(logging.ERROR, seen, "push failed: %s", _one_line(str(error)), **facts)
             case PushOutcome.CANCELLED:
                 self._log(logging.WARNING, seen, "push cancelled after %.1f s", seen.elapsed, **facts)
             case PushOutcome.SUCCEEDED:
@@ -122,3 +124,8 @@ def _facts(error: OllamaPushError | None) -> dict[str, Any]:
         return {}
     reason = error.reason.value if isinstance(error, PushRejected | ServerError) else None
     return {"error": type(error).__name__, "reason": reason}
+
+
+def _one_line(text: str) -> str:
+    """Return a peer's *text* as it may stand in a log: no secrets, no line breaks, no control characters."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(redact(text).split()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -23,7 +24,7 @@ from ollama_push.core.version import __version__
 
 try:
     from opentelemetry import propagate, trace
-except ImportError as exc:  # pragma: no cover - covered by a test in its own environment
+except ImportError as exc:
     raise ImportError("TracingHook needs: pip install 'ollama-push[otel]'") from exc
 
 __all__ = ["TracingHook"]
@@ -58,7 +59,7 @@ class TracingHook:
         if isinstance(seen, EventSeen):
             return
         if isinstance(seen, PushStarted):
-            attributes = {"ollama_push.model": seen.push.model, "server.address": seen.push.target}
+            attributes = {"ollama_push.model": seen.push.model, **_server(seen.push)}
             span = self._tracer.start_span(f"push {seen.push.model}", attributes=attributes)
             self._spans[seen.push] = _Spans(span)
             return
@@ -70,7 +71,7 @@ class TracingHook:
         match seen:
             case AttemptStarted(attempt=attempt, trace_headers=headers):
                 context = trace.set_span_in_context(spans.push)
-                attributes: dict[str, Any] = {"ollama_push.attempt": attempt, "http.request.method": "POST"}
+                attributes = {"ollama_push.attempt": attempt, "http.request.method": "POST", **_server(seen.push)}
                 spans.attempt = self._tracer.start_span(
                     _ATTEMPT_SPAN, context, trace.SpanKind.CLIENT, attributes=attributes
                 )
@@ -95,6 +96,15 @@ class TracingHook:
                 del self._spans[push]
             case _:
                 pass
+
+
+def _server(push: PushContext) -> dict[str, Any]:
+    """Return host and port as the semantic conventions for HTTP client spans want them: apart."""
+    parts = urlsplit(push.target)
+    facts: dict[str, Any] = {"server.address": parts.hostname or push.target}
+    if parts.port is not None:
+        facts["server.port"] = parts.port
+    return facts
 
 
 def _end(span: trace.Span | None, error: OllamaPushError | None) -> None:

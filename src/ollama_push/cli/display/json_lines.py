@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 import attrs
 
+from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.exits import exit_code, reason_of
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
@@ -83,16 +83,11 @@ class JsonLines:
         if self._gone:
             return
         line = json.dumps({"event": kind, "model": self._model, **fields}, separators=(",", ":"))
-        try:
-            # One write a line: a reader never sees half an object, even of a process that is killed.
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
-        except OSError as exc:
+        # One write a line: a reader never sees half an object, even of a process that is killed.
+        failure = write_whole(self._stream, f"{line}\n")
+        if failure is not None:
             self._gone = True
-            # What is still buffered would fail again when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            said = exc.strerror or exc
-            self._notices.write(
-                f"stdout cannot be written ({said}): no more JSON. The push goes on; Ctrl-C stops it.\n"
+            said = failure.strerror or failure
+            write_whole(
+                self._notices, f"stdout cannot be written ({said}): no more JSON. The push goes on; Ctrl-C stops it.\n"
             )
-            self._notices.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
+from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.texts import failure_text, receipt_text
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
@@ -32,8 +33,7 @@ class Silence:
 
     def failed(self, error: OllamaPushError) -> None:
         """Say why."""
-        self._stream.write(f"error: {failure_text(self._model, error)}\n")
-        self._stream.flush()
+        write_whole(self._stream, f"error: {failure_text(self._model, error)}\n")
 
 
 class SparseLines:
@@ -100,5 +100,4 @@ class SparseLines:
 
     def _write(self, text: str, elapsed: float) -> None:
         self._written_at = elapsed
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        write_whole(self._stream, f"{text}\n")

@@ -9,7 +9,7 @@ from ollama_push.contrib.metrics.catalogue import METRICS, PUSHES, Kind, Metric
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-except ImportError as exc:  # pragma: no cover - covered by a test in its own environment
+except ImportError as exc:
     raise ImportError("PrometheusSink needs: pip install 'ollama-push[prometheus]'") from exc
 
 __all__ = ["PrometheusSink", "prometheus_name"]

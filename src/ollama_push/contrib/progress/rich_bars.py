@@ -16,7 +16,7 @@ from ollama_push.core.units import bytes_text, seconds_text
 try:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
-except ImportError as exc:  # pragma: no cover - covered by a test in its own environment
+except ImportError as exc:
     raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from exc
 
 __all__ = ["RichProgress"]

@@ -12,7 +12,7 @@ from ollama_push.core.units import bytes_text, seconds_text
 
 try:
     from tqdm.auto import tqdm
-except ImportError as exc:  # pragma: no cover - covered by a test in its own environment
+except ImportError as exc:
     raise ImportError("TqdmProgress needs: pip install 'ollama-push[tqdm]'") from exc
 
 __all__ = ["TqdmProgress"]

@@ -111,7 +111,7 @@ def _(rig: Rig) -> None:
 @_clause("T6", "redirects", "A redirect is an answer like any other: it is not followed.")
 def _(rig: Rig) -> None:
     for status in (301, 302, 303, 307, 308):
-        redirect = head(status, {"Location": "/elsewhere", "Content-Length": "0"})
+        redirect = head(status, {"Location": "/elsewhere", "Content-Length": "0", "Connection": "close"})
         with ScriptedServer([redirect], [plain(b"elsewhere")]) as server, rig.transport() as transport:
             answer = fetch(transport, ask(server, "POST"))
             targets = [request.target for request in server.requests]

@@ -1,0 +1,119 @@
+"""Every example of the documentation runs, every option it names exists, and what is generated is fresh."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+import pytest
+
+from ollama_push.cli.app import app
+from ollama_push.testing.server import ScriptedServer
+from tests.docs.test_readme import ANSWERS, PUSH
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"(?:^<!-- (\w+) -->\n+)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@attrs.define
+class Example:
+    code: str
+    printed: str | None = None
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
+    for mark, language, text in BLOCK.findall(page.read_text("utf-8")):
+        yield mark, language, text
+
+
+def examples(page: Path) -> list[Example]:
+    """Return the page's scripts, with what each prints where the page says so."""
+    found: list[Example] = []
+    for mark, language, text in blocks(page):
+        match mark, language:
+            case "continues", "python":
+                found.append(Example(f"{found[-1].code}\n{text}"))
+            case _, "python":
+                found.append(Example(text))
+            case "prints", "text":
+                found[-1].printed = text
+    return found
+
+
+EXAMPLES = [
+    pytest.param(example, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, example in enumerate(examples(page), 1)
+]
+COMMANDS = [
+    pytest.param(line.strip(), id=f"{page.stem}-{number}")
+    for page in PAGES
+    for _mark, language, text in blocks(page)
+    if language in {"sh", "bash", "console"}
+    for number, line in enumerate(text.replace("\\\n", " ").splitlines(), 1)
+    if "ollama-push " in line.partition("#")[0]
+    if "pip install" not in line
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example_runs_as_written(example: Example, tmp_path: Path) -> None:
+    with ScriptedServer(PUSH, answers=ANSWERS) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example.code],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env={**os.environ, "OLLAMA_HOST": server.url},
+            check=False,
+        )
+    assert (done.returncode, done.stderr if "Traceback" in done.stderr else "") == (0, "")
+    if example.printed is not None:
+        assert done.stdout == example.printed
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command_line_names_only_what_exists(line: str) -> None:
+    words = shlex.split(line.partition(" >")[0].removeprefix("if ").partition(";")[0], comments=True)
+    name, *arguments = words[words.index("ollama-push") + 1 :]
+    command = app.commands[name]
+    # Parses as the process would: an option that is not there, or a wrong value, raises.
+    command.make_context(name, arguments, parent=click.Context(app)).close()
+
+
+def test_the_options_page_names_every_option_and_command() -> None:
+    page = (ROOT / "docs" / "command.md").read_text("utf-8")
+    options = {
+        option
+        for command in app.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    assert sorted(option for option in options if f"`{option}" not in page) == []
+    assert sorted(name for name in app.commands if f"`ollama-push {name}" not in page) == []
+
+
+def test_no_page_lacks_what_the_code_knows() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.generate", "--check"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
+    listed = re.findall(r": (\S+\.md)$", navigation, re.MULTILINE)
+    assert sorted(listed) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES)
+
+
+def test_there_are_examples_and_command_lines_to_check() -> None:
+    assert len(EXAMPLES) > 15
+    assert len(COMMANDS) > 8
