@@ -49,6 +49,7 @@ class Contestant:
         environment = {name: value for name, value in os.environ.items() if name.lower() not in _PROXIES}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.contestant", label, url],
+            cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bench.streams import Stream, wire
 
@@ -22,7 +23,8 @@ __all__ = ["running_feeder"]
 def running_feeder() -> Iterator[str]:
     """Run a feeder for the block; gives its URL without a path."""
     command = [sys.executable, "-m", "bench.feeder"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -37,8 +37,7 @@ def metrics_table() -> str:
     """Return every metric with both its names."""
     rows = [
         (
-            f"`{prometheus_name(metric)}`",
-            f"`{metric.name}`",
+            f"`{prometheus_name(metric)}`<br>`{metric.name}`",
             metric.kind.value,
             f"`{metric.unit}`",
             ", ".join(f"`{label}`" for label in metric.labels) or "none",
@@ -46,13 +45,13 @@ def metrics_table() -> str:
         )
         for metric in METRICS
     ]
-    return table(("Prometheus", "OpenTelemetry", "kind", "unit", "labels", "meaning"), rows)
+    return table(("Prometheus<br>OpenTelemetry", "kind", "unit", "labels", "meaning"), rows)
 
 
 def buckets_table() -> str:
     """Return the bounds of every histogram."""
     rows = [
-        (f"`{prometheus_name(metric)}`", ", ".join(f"{bound:g}" for bound in metric.buckets))
+        (f"`{prometheus_name(metric)}`", ", ".join(f"{bound:g}".replace("e+0", "e") for bound in metric.buckets))
         for metric in METRICS
         if metric.kind is Kind.HISTOGRAM
     ]

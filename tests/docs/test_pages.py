@@ -5,16 +5,16 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 import click
 import pytest
+from tests.docs.test_readme import ANSWERS, PUSH
 
 from ollama_push.cli.app import app
 from ollama_push.testing.server import ScriptedServer
-from tests.docs.test_readme import ANSWERS, PUSH
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -27,9 +27,8 @@ class Example:
     printed: str | None = None
 
 
-def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
-    for mark, language, text in BLOCK.findall(page.read_text("utf-8")):
-        yield mark, language, text
+def blocks(page: Path) -> Sequence[tuple[str, str, str]]:
+    return BLOCK.findall(page.read_text("utf-8"))
 
 
 def examples(page: Path) -> list[Example]:

@@ -28,23 +28,12 @@ _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.
 _YEAR_SECONDS: Final = 31_536_000.0
 
 
-class _Seconds(click.ParamType):
-    """A duration a socket can take: NaN passes every comparison of ``FloatRange``, infinity overflows."""
-
-    name = "seconds"
-
-    def __init__(self, *, zero: bool) -> None:
-        self._zero = zero
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not (0 < seconds <= _YEAR_SECONDS or (self._zero and seconds == 0)):
-            least = "0 for never, or seconds" if self._zero else "seconds"
-            self.fail(f"{value!r}: expected {least} above 0, at most a year", param, ctx)
+def _seconds(_context: click.Context, option: click.Parameter, seconds: float | None) -> float | None:
+    # What a socket can take: NaN passes every comparison of click's FloatRange, infinity overflows.
+    never = option.name == "stall_timeout"
+    if seconds is None or 0 < seconds <= _YEAR_SECONDS or (never and seconds == 0):
         return seconds
+    raise click.BadParameter(f"expected seconds above 0, at most a year{', or 0 for never' if never else ''}")
 
 
 @attrs.frozen
@@ -206,10 +195,11 @@ _OPTIONS: Final = (
         help="urllib3, aiohttp, or an entry point's.",
     ),
     click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Sent with every request; may be repeated."),
-    click.option("--timeout", type=_Seconds(zero=False), metavar="SECONDS", help="For connecting."),
+    click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help="For connecting."),
     click.option(
         "--stall-timeout",
-        type=_Seconds(zero=True),
+        type=float,
+        callback=_seconds,
         default=900.0,
         show_default=True,
         metavar="SECONDS",

@@ -7,7 +7,12 @@ from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["failure_text", "readiness_lines", "receipt_text"]
+__all__ = ["failure_text", "printable", "readiness_lines", "receipt_text"]
+
+
+def printable(text: str) -> str:
+    """Spell out what would move a cursor or begin a line: a peer's words are one line, and only words."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def receipt_text(receipt: PushReceipt) -> str:
@@ -40,4 +45,4 @@ def readiness_lines(readiness: Readiness) -> list[str]:
     if readiness.account is not None:
         lines.append(f"signed in as: {readiness.account}")
     lines += [f"problem: {problem}" for problem in readiness.problems]
-    return lines
+    return [printable(line) for line in lines]

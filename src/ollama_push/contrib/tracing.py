@@ -20,6 +20,7 @@ from ollama_push.core.observations import (
     PushStarted,
     RolledBack,
 )
+from ollama_push.core.redaction import redact
 from ollama_push.core.version import __version__
 
 try:
@@ -77,7 +78,7 @@ class TracingHook:
                 )
                 propagate.inject(headers, trace.set_span_in_context(spans.attempt))
             case RolledBack(digest=digest, rolled_back_bytes=count):
-                facts: dict[str, Any] = {"ollama_push.digest": digest, "ollama_push.rolled_back_bytes": count}
+                facts: dict[str, Any] = {"ollama_push.digest": redact(digest), "ollama_push.rolled_back_bytes": count}
                 (spans.attempt or spans.push).add_event("rollback", facts)
             case AttemptFailed(error=error, retry_in=wait):
                 if isinstance(error, PushStalled):

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from ollama_push.cli.texts import failure_text, receipt_text
+from ollama_push.cli.texts import failure_text, printable, receipt_text
 from ollama_push.contrib.progress import RichProgress
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import AttemptFailed, Observation
@@ -52,4 +52,4 @@ class Bars(RichProgress):
 
     def _say(self, text: str, style: str | None = None) -> None:
         # soft_wrap: the terminal breaks lines, so that a copied address is whole.
-        self._terminal.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self._terminal.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from ollama_push.cli.display.streams import write_whole
-from ollama_push.cli.texts import failure_text, receipt_text
+from ollama_push.cli.texts import failure_text, printable, receipt_text
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation
@@ -33,7 +33,7 @@ class Silence:
 
     def failed(self, error: OllamaPushError) -> None:
         """Say why."""
-        write_whole(self._stream, f"error: {failure_text(self._model, error)}\n")
+        write_whole(self._stream, f"error: {printable(failure_text(self._model, error))}\n")
 
 
 class SparseLines:
@@ -100,4 +100,4 @@ class SparseLines:
 
     def _write(self, text: str, elapsed: float) -> None:
         self._written_at = elapsed
-        write_whole(self._stream, f"{text}\n")
+        write_whole(self._stream, f"{printable(text)}\n")
