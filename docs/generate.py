@@ -19,7 +19,7 @@ import attrs
 from ollama_push.cli import exits
 from ollama_push.contrib.metrics import METRICS, Kind
 from ollama_push.contrib.metrics.prometheus import prometheus_name
-from ollama_push.core import errors
+from ollama_push.core import errors, ports
 from ollama_push.core.errors import ConnectCause, ConnectFailed, OllamaPushError, PushRejected, RejectionReason
 from ollama_push.core.push import TRANSITIONS, PushState
 
@@ -105,6 +105,12 @@ def causes_table() -> str:
     return table(("cause", "text"), rows)
 
 
+def promises_table() -> str:
+    """Return what a transport promises, as its port says it."""
+    found = re.findall(r"^(T\d+) +(.+)$", inspect.getdoc(ports) or "", re.MULTILINE)
+    return table(("clause", "promise"), [(number, text.replace("``", "`")) for number, text in found])
+
+
 def states_diagram() -> str:
     """Return the moves of ``TRANSITIONS``, by state."""
     width = max(len(_name(what)) for _state, what in TRANSITIONS)
@@ -123,6 +129,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "exits": exits_table,
     "reasons": reasons_table,
     "causes": causes_table,
+    "promises": promises_table,
     "states": states_diagram,
 }
 _MARKED: Final = re.compile(r"(?<=<!-- generated: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

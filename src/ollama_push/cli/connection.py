@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points

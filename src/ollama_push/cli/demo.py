@@ -39,7 +39,6 @@ def demo() -> None:
         with PushClient(server.url, hooks=[display]) as client:
             receipt = client.push(_MODEL)
         display.succeeded(receipt)
-        click.echo(receipt)
 
         async def push_async() -> PushReceipt:
             async with AsyncPushClient(server.url, hooks=[display]) as client:
@@ -49,7 +48,6 @@ def demo() -> None:
         display = new_display("auto", name, _TOTAL_BYTES)
         receipt = asyncio.run(push_async())
         display.succeeded(receipt)
-        click.echo(receipt)
     click.echo(
         "\nnext, with an Ollama server running:\n"
         f"  ollama-push check {_MODEL}\n"

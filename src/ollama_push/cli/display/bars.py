@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console
@@ -24,13 +25,20 @@ class Bars(RichProgress):
         model: Canonical name.
         expected_bytes: Size of the push, if known.
         console: Instead of one built for *stream*.
+        clock: Monotonic seconds, for rich's own animation.
     """
 
     def __init__(
-        self, stream: TextIO, model: str, expected_bytes: int | None = None, *, console: Console | None = None
+        self,
+        stream: TextIO,
+        model: str,
+        expected_bytes: int | None = None,
+        *,
+        console: Console | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._terminal = Console(file=stream) if console is None else console
-        super().__init__(self._terminal, expected_bytes=expected_bytes)
+        super().__init__(self._terminal, expected_bytes=expected_bytes, clock=clock)
         self._model = model
 
     def __call__(self, seen: Observation, /) -> None:
