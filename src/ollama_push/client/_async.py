@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.errors import TransportError, UsedAfterClose
+from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook, HttpRequest
@@ -126,6 +126,10 @@ class AsyncPushClient:
                 return body.answer(response.status, response.headers)
         except TransportError as exc:
             return exc
+        except OllamaPushError:
+            raise
+        except Exception as exc:
+            raise TransportMisbehaved.by(self._transport, exc) from exc
 
     def _require_open(self) -> None:
         if self._closed:

@@ -94,7 +94,7 @@ class ClientSettings:
             hooks=HookSet(self.hooks, context, _report_hook),
             clock=time.monotonic,
             chance=random.random,
-            transport=type(transport).__name__,
+            transport=transport,
         )
 
     def new_check(self, model: str | ModelName) -> CheckFlow:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.errors import TransportError, UsedAfterClose
+from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, HttpRequest, Transport
@@ -140,6 +140,10 @@ class PushClient:
                 return body.answer(response.status, response.headers)
         except TransportError as exc:
             return exc
+        except OllamaPushError:
+            raise
+        except Exception as exc:
+            raise TransportMisbehaved.by(self._transport, exc) from exc
 
     def _require_open(self) -> None:
         if self._closed:

@@ -16,7 +16,6 @@ from ollama_push.core.errors import (
     PushStalled,
     TransportError,
     TransportMisbehaved,
-    shorten,
 )
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
@@ -58,7 +57,7 @@ class PushRun:
         hooks: Called with every observation.
         clock: Monotonic seconds.
         chance: Random numbers, 0.0 to 1.0.
-        transport: Class name of the transport, for ``TransportMisbehaved``.
+        transport: Blamed when it raises what it must not.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class PushRun:
         hooks: HookSet,
         clock: Callable[[], float],
         chance: Callable[[], float],
-        transport: str,
+        transport: object,
     ) -> None:
         self._request = request
         self._context = context
@@ -213,9 +212,7 @@ class PushRun:
                 return verdict
         if isinstance(exc, OllamaPushError):
             return exc
-        misbehaved = TransportMisbehaved(self._transport, shorten(exc, 200))
-        misbehaved.__cause__ = exc
-        return misbehaved
+        return TransportMisbehaved.by(self._transport, exc)
 
     def _finish(
         self, outcome: PushOutcome, *, receipt: PushReceipt | None = None, error: OllamaPushError | None = None

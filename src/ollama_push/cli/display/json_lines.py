@@ -74,7 +74,8 @@ class JsonLines:
                 self._write("status", {"status": status})
             case LayerProgress(digest, total, completed):
                 overall = self._progress.snapshot(elapsed).fraction
-                share = None if overall is None else round(overall, 6)
+                # Short of 1.0: that is the verdict's word.
+                share = None if overall is None else min(round(overall, 6), 0.999999)
                 self._write("progress", {"digest": digest, "completed": completed, "total": total, "overall": share})
             case _:
                 pass  # "succeeded" says it, with the receipt

@@ -16,6 +16,8 @@ from ollama_push.core.units import bytes_text, seconds_text
 __all__ = ["Silence", "SparseLines"]
 
 _LINE_EVERY_SECONDS: Final = 5.0
+_LEAST_LEFT_SECONDS: Final = 0.05
+"""Less would be shown as "0.0 s left"."""
 
 
 class Silence:
@@ -94,7 +96,7 @@ class SparseLines:
             parts.append(f"{int(now.fraction * 100)}% of all")
         if now.bytes_per_second is not None:
             parts.append(f"{bytes_text(now.bytes_per_second)}/s")
-        if now.eta_seconds is not None:
+        if now.eta_seconds is not None and now.eta_seconds >= _LEAST_LEFT_SECONDS:
             parts.append(f"{seconds_text(now.eta_seconds)} left")
         return ", ".join(parts)
 

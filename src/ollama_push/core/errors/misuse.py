@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import attrs
 
 from ollama_push.core.errors.root import OllamaPushError, shorten
@@ -91,6 +93,13 @@ class TransportMisbehaved(OllamaPushError, RuntimeError):
 
     transport: str
     raised: str = attrs.field(converter=redact)
+
+    @classmethod
+    def by(cls, transport: object, exc: Exception) -> Self:
+        """Return the error for *exc*, which *transport* raised, chained."""
+        error = cls(type(transport).__name__, shorten(exc, 200))
+        error.__cause__ = exc
+        return error
 
     def __str__(self) -> str:
         return f"{self.transport} raised {self.raised}; a transport may raise only TransportError kinds"
