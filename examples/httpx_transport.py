@@ -105,11 +105,9 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 def _new_request(request: HttpRequest, read_timeout: float) -> httpx.Request:
     silence = read_timeout if request.read_timeout is None else request.read_timeout
-    timeout = {"connect": 10.0, "read": None if silence == math.inf else silence}
+    extensions = {"timeout": {"connect": 10.0, "read": None if silence == math.inf else silence}}
     length = {"Content-Length": str(len(request.body))} if len(request.body) else {}
-    sent = httpx.Request(
-        request.method, request.url, headers={**request.headers, **length}, extensions={"timeout": timeout}
-    )
+    sent = httpx.Request(request.method, request.url, headers={**request.headers, **length}, extensions=extensions)
     sent.stream = _Body(request.body)
     return sent
 

@@ -14,7 +14,7 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.observations import Observation, PushFinished
 from ollama_push.core.ports import AsyncTransport, Hook, Transport
-from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 
 __all__ = ["ADDRESS", "MODEL", "ONCE", "Expected", "Push", "Told", "facts_of", "push", "push_async", "push_awaited"]
@@ -40,6 +40,31 @@ class Push:
     stall_timeout: float | None = 5.0
     retry: RetryPolicy = ONCE
     hooks: tuple[Hook, ...] = ()
+
+
+def facts_of(value: Any) -> object:
+    """Return what is fixed about an error, an observation or a receipt, in a form that compares."""
+    if isinstance(value, tuple):
+        return tuple(facts_of(item) for item in value)
+    if not attrs.has(type(value)):
+        return value
+    names = [field.name for field in attrs.fields(type(value)) if field.name not in (*_CHANCE, *_ABOUT_THE_PUSH)]
+    # Of a stall it is known only that it was longer than allowed.
+    if type(value).__name__ == "PushStalled":
+        names.remove("seconds")
+    return type(value).__name__, {name: facts_of(getattr(value, name)) for name in names}
+
+
+@attrs.frozen
+class Expected:
+    """How a push ends: after so many events with *error*, or else with a receipt over *layers*.
+
+    ``events`` is ``None`` where nobody counts them.
+    """
+
+    events: int | None
+    error: OllamaPushError | None = attrs.field(default=None, eq=facts_of)
+    layers: tuple[tuple[str, int], ...] = ()
 
 
 @attrs.frozen
@@ -69,28 +94,6 @@ class Told:
         return self.events, facts_of(self.error), about, [facts_of(seen) for seen in self.seen]
 
 
-@attrs.frozen
-class Expected:
-    """How a push ends: after so many events with *error*, or else with a receipt over *layers*."""
-
-    events: int
-    error: OllamaPushError | None = attrs.field(default=None, eq=lambda error: facts_of(error))
-    layers: tuple[tuple[str, int], ...] = ()
-
-
-def facts_of(value: Any) -> object:
-    """Return what is fixed about an error, an observation or a receipt, in a form that compares."""
-    if isinstance(value, tuple):
-        return tuple(facts_of(item) for item in value)
-    if not attrs.has(type(value)):
-        return value
-    names = [field.name for field in attrs.fields(type(value)) if field.name not in (*_CHANCE, *_ABOUT_THE_PUSH)]
-    # Of a stall it is known only that it was longer than allowed.
-    if type(value).__name__ == "PushStalled":
-        names.remove("seconds")
-    return type(value).__name__, {name: facts_of(getattr(value, name)) for name in names}
-
-
 def push(asked: Push, transport: Transport) -> Told:
     """Push with the sync client; *transport* is closed afterwards."""
     seen: list[Observation] = []
@@ -105,8 +108,7 @@ def push(asked: Push, transport: Transport) -> Told:
         )
         try:
             with client.stream(MODEL, stream=asked.stream) as stream:
-                for event in stream:
-                    events.append(event)
+                events.extend(stream)
         except OllamaPushError as exc:
             return Told(tuple(events), tuple(seen), exc)
     return Told(tuple(events), tuple(seen), None)
@@ -127,7 +129,7 @@ async def push_async(asked: Push, transport: AsyncTransport) -> Told:
         try:
             async with client.stream(MODEL, stream=asked.stream) as stream:
                 async for event in stream:
-                    events.append(event)
+                    events.append(event)  # noqa: PERF401 - what came before an error is kept
         except OllamaPushError as exc:
             return Told(tuple(events), tuple(seen), exc)
     return Told(tuple(events), tuple(seen), None)

@@ -1,4 +1,4 @@
-"""Upload Ollama models: through a server or straight to a registry, with one truthful verdict.
+"""Upload Ollama models through an Ollama server, with one truthful verdict.
 
 >>> import ollama_push
 >>> str(ollama_push.ModelName.parse("myuser/my-llama"))

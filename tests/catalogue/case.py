@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
+from tests.outcomes import Expected
 
 from ollama_push.testing.server import head, lines_answer
 from ollama_push.testing.steps import Await, Script, Step
-from tests.outcomes import Expected
 
 __all__ = [
     "BOTH",
@@ -26,8 +26,8 @@ __all__ = [
     "Place",
     "Wait",
     "lines",
-    "told",
     "tick",
+    "told",
 ]
 
 STREAMED: Final = (True,)
@@ -61,7 +61,10 @@ class Place(enum.Enum):
     HTTP_TO_TLS = "http:// to a TLS server"
     UNTRUSTED = "https:// to a server whose CA is unknown"
     REFUSED = "nothing"
-    UNRESOLVABLE = "a host that does not exist"
+
+
+def _as_tuple(steps: Iterable[Step | Wait]) -> tuple[Step | Wait, ...]:
+    return tuple(steps)
 
 
 @attrs.frozen
@@ -80,7 +83,7 @@ class Case:
     """
 
     id: str
-    script: tuple[Step | Wait, ...] = attrs.field(converter=tuple, repr=False)
+    script: tuple[Step | Wait, ...] = attrs.field(converter=_as_tuple, repr=False)
     expected: Expected
     ways: tuple[bool, ...] = BOTH
     place: Place = Place.HTTP
@@ -92,6 +95,11 @@ class Case:
     def _explains(self, _attribute: attrs.Attribute[str], value: str) -> None:
         if bool(value) is not bool(self.unlike):
             raise ValueError(f"{self.id}: a library that differs needs a reason, and a reason such a library")
+
+    @property
+    def says_success(self) -> bool:
+        """Whether the success line is anywhere in the script, be it past what a client has to read."""
+        return any(SUCCESS in step for step in self.script if isinstance(step, bytes))
 
     def steps(self, read: threading.Event) -> Script:
         """Return the script; *read* is set when the client has told its first event."""
@@ -117,5 +125,3 @@ def tick(completed: Any, total: Any = 100, digest: str = "sha256:aa") -> bytes:
     counters: Iterable[tuple[str, Any]] = (("total", total), ("completed", completed))
     shown = "".join(f',"{key}":{value}' for key, value in counters if value is not None)
     return f'{{"status":"pushing aa","digest":"{digest}"{shown}}}'.encode()
-
-

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.core.errors import MalformedLine, PushRejected, StreamTruncated
 from tests.catalogue.case import START, SUCCESS, Case, tick, told
 from tests.outcomes import Expected
+
+from ollama_push.core.errors import MalformedLine, PushRejected, StreamTruncated
 
 __all__ = ["CASES"]
 
@@ -19,8 +20,16 @@ def _malformed(line: bytes, problem: str) -> Expected:
 
 
 CASES: Final = (
-    Case("completed falls", told(START, tick(80), tick(30), tick(100), SUCCESS), Expected(5, layers=(("sha256:aa", 100),))),
-    Case("completed falls to nothing", told(tick(80), tick(None), tick(100), SUCCESS), Expected(4, layers=(("sha256:aa", 100),))),
+    Case(
+        "completed falls",
+        told(START, tick(80), tick(30), tick(100), SUCCESS),
+        Expected(5, layers=(("sha256:aa", 100),)),
+    ),
+    Case(
+        "completed falls to nothing",
+        told(tick(80), tick(None), tick(100), SUCCESS),
+        Expected(4, layers=(("sha256:aa", 100),)),
+    ),
     Case("completed exceeds the total", told(tick(132_868), SUCCESS), Expected(2, layers=(("sha256:aa", 100),))),
     Case("success before the last byte", told(tick(30), SUCCESS), Expected(2, layers=(("sha256:aa", 100),))),
     Case("completed absent", told(tick(None), tick(None), SUCCESS), Expected(3, layers=(("sha256:aa", 100),))),
@@ -28,18 +37,26 @@ CASES: Final = (
     Case("an empty layer", told(tick(None, None), SUCCESS), Expected(2, layers=(("sha256:aa", 0),))),
     Case("total grows", told(tick(5, 10), tick(5, 20), SUCCESS), Expected(3, layers=(("sha256:aa", 20),))),
     Case("total shrinks", told(tick(5, 20), tick(5, 10), SUCCESS), Expected(3, layers=(("sha256:aa", 10),))),
-    Case("counters above 2**31", told(tick(1, 7_000_000_000), SUCCESS), Expected(2, layers=(("sha256:aa", 7_000_000_000),))),
+    Case(
+        "counters above 2**31",
+        told(tick(1, 7_000_000_000), SUCCESS),
+        Expected(2, layers=(("sha256:aa", 7_000_000_000),)),
+    ),
     Case("counters above 2**53", told(tick(1, 2**53 + 1), SUCCESS), Expected(2, layers=(("sha256:aa", 2**53 + 1),))),
     Case("counters above 2**63", told(tick(1, 2**63), SUCCESS), Expected(2, layers=(("sha256:aa", 2**63),))),
     Case("counters above 2**64", told(tick(1, 2**64), SUCCESS), Expected(2, layers=(("sha256:aa", 2**64),))),
     Case("counters below nothing", told(tick(-1, -5), SUCCESS), Expected(2, layers=(("sha256:aa", 0),))),
-    Case(
-        "a counter is a text", told(START, tick('"5"')), _malformed(tick('"5"'), "expected int or null, not str")
-    ),
+    Case("a counter is a text", told(START, tick('"5"')), _malformed(tick('"5"'), "expected int or null, not str")),
     Case("a counter is true", told(START, tick("true")), _malformed(tick("true"), "expected int or null, not bool")),
-    Case("a counter is a fraction", told(START, tick("1.0")), _malformed(tick("1.0"), "expected int or null, not float")),
+    Case(
+        "a counter is a fraction", told(START, tick("1.0")), _malformed(tick("1.0"), "expected int or null, not float")
+    ),
     Case("a counter is NaN", told(START, tick("NaN")), _malformed(tick("NaN"), "not JSON: NaN is not JSON")),
-    Case("the aggregate digest of tensors", told(tick(5, 10, "sha256:model"), SUCCESS), Expected(2, layers=(("sha256:model", 10),))),
+    Case(
+        "the aggregate digest of tensors",
+        told(tick(5, 10, "sha256:model"), SUCCESS),
+        Expected(2, layers=(("sha256:model", 10),)),
+    ),
     Case("a digest that is none", told(tick(5, 10, "layer one"), SUCCESS), Expected(2, layers=(("layer one", 10),))),
     Case("an empty digest", told(_BLANK, SUCCESS), Expected(2)),
     Case(

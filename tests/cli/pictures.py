@@ -1,7 +1,7 @@
-"""What each display shows of a recorded push, the recorded times being the clock.
+r"""What each display shows of a recorded push, the recorded times being the clock.
 
 ``python -m tests.cli.pictures --write`` writes the golden files anew. An escape sequence stands in them as
-``\\x1b``; nothing else is changed.
+``\x1b``; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 from rich.console import Console
+from tests.recorded import NDJSON
 
 from ollama_push.cli.display import Display
 from ollama_push.cli.display.bars import Bars
@@ -21,11 +22,11 @@ from ollama_push.cli.display.json_lines import JsonLines
 from ollama_push.cli.display.lines import SparseLines
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import PushContext
+from ollama_push.core.ports import Hook
 from ollama_push.core.requests import PushRequest
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.run import PushRun
 from ollama_push.testing.recordings import Recording
-from tests.recorded import NDJSON
 
 __all__ = ["GOLDEN", "PICTURES", "RECORDINGS", "picture"]
 
@@ -98,18 +99,39 @@ def picture(recording: str, kind: str) -> str:
     )
     run.begin_attempt()
     run.receive_head(200, NDJSON)
-    looks = iter((*wanted.looks, None))
-    look, shown = next(looks), []
+    drawn: list[tuple[float, str]] = []
     for clock.now, line in _lines(recording):
         before = stream.tell()
         for _event in run.receive_data(line):
             pass
-        drawn = stream.getvalue()[before:]
-        if look is not None and clock.now >= look and drawn:
-            shown.append(f"--- drawn at {clock.now} s\n{drawn}\n")
-            look = next(looks)
-    if wanted.looks:
-        shown.append("--- drawn at the end\n")
-        stream = _rest(stream, before)
+        drawn.append((clock.now, stream.getvalue()[before:]))
     display.succeeded(run.result())
-    return ("".join(shown) + stream.getvalue()).replace("\x1b", "\\x1b").replace("\r", "\\r")
+    shown = stream.getvalue()
+    if wanted.looks:
+        frames = [next(each for each in drawn if each[0] >= look and each[1]) for look in wanted.looks]
+        # From the last event on: the final bars and the verdict.
+        frames.append((clock.now, shown[before:]))
+        shown = "".join(f"--- drawn after {seconds} s\n{text.removesuffix(chr(10))}\n" for seconds, text in frames)
+    return shown.replace("\x1b", "\\x1b").replace("\r", "\\r")
+
+
+def _lines(recording: str) -> Iterator[tuple[float, bytes]]:
+    # The server writes whole lines, a chunk each: the chunks' framing is what does not begin with a brace.
+    for seconds, data in Recording.load(_DATA / f"{recording}.json").received:
+        for line in data.splitlines(keepends=True):
+            if line.startswith(b"{"):
+                yield seconds, line
+
+
+def _hooks_do_not_fail(hook: Hook, exc: Exception) -> None:
+    raise AssertionError(f"{hook} raised") from exc
+
+
+def _write() -> None:
+    for recording in RECORDINGS:
+        for kind in PICTURES:
+            (GOLDEN / f"{recording}-{kind}.txt").write_bytes(picture(recording, kind).encode())
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--write"]:
+    _write()

@@ -86,8 +86,12 @@ def test_failure_of_every_shape_is_described() -> None:
     assert events(run(new_server(refused), NAME)) == ["status", "failed"]
     [signed_out] = run(new_server(json_answer(b'{"error":"no","signin_url":"https://ollama.com/c"}', 401)), NAME)
     assert (signed_out["exit_code"], signed_out["signin_url"]) == (6, "https://ollama.com/c")
-    bad_name, good = run(new_server(SUCCESS), "llama3", NAME)[::4]
-    assert (bad_name["error"], bad_name["attempts"], good["event"]) == ("InvalidModelName", 0, "succeeded")
+    nameless, bare, *_, good = run(new_server(SUCCESS), "", "llama3", NAME)
+    assert [(bad["model"], bad["error"], bad["attempts"]) for bad in (nameless, bare)] == [
+        ("", "InvalidModelName", 0),
+        ("llama3", "InvalidModelName", 0),
+    ]
+    assert good["event"] == "succeeded"
 
 
 def test_a_killed_process_leaves_only_whole_lines() -> None:

@@ -14,6 +14,7 @@ def main() -> NoReturn:
     """Run the command and exit with its code."""
     try:
         import click  # noqa: F401 - only to see whether it is there
+        import rich  # noqa: F401 - likewise
     except ImportError:
         sys.stderr.write("the command needs more packages: pip install 'ollama-push[cli]'\n")
         sys.exit(2)

@@ -20,6 +20,7 @@ from ollama_push.core.errors import (
     PushRejected,
     RejectionReason,
     ServerError,
+    TransportMisbehaved,
 )
 from ollama_push.core.ports import Hook
 
@@ -74,7 +75,11 @@ def _push_one(
     *,
     insecure: bool,
 ) -> int:
-    readiness = connection.check(name)
+    try:
+        readiness = connection.check(name)
+    except TransportMisbehaved as exc:
+        new_display(progress, name, None).failed(exc)
+        return exits.exit_code(exc)
     display = new_display(progress, readiness.model, readiness.total_bytes)
     fatal = next(filter(_is_fatal, readiness.problems), None)
     try:

@@ -179,7 +179,7 @@ class PushProgress:
 
     def _sample(self, now: float) -> None:
         if self._sampled_at is None:
-            self._sampled_at = now
+            self._sampled_at, self._sampled_moved = now, self._moved
             return
         span = now - self._sampled_at
         if span < _MIN_SAMPLE_SECONDS:

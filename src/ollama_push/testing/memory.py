@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import attrs
@@ -20,6 +20,10 @@ def _lower(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
+def _tuple(chunks: Iterable[bytes | Exception]) -> tuple[bytes | Exception, ...]:
+    return tuple(chunks)
+
+
 @attrs.frozen
 class ScriptedAnswer:
     """One answer.
@@ -30,7 +34,7 @@ class ScriptedAnswer:
         headers: Names are handed over in lower case, as a transport must (clause T2).
     """
 
-    chunks: tuple[bytes | Exception, ...] = attrs.field(default=(), converter=tuple)
+    chunks: tuple[bytes | Exception, ...] = attrs.field(default=(), converter=_tuple)
     status: int = 200
     headers: Mapping[str, str] = attrs.field(factory=lambda: {"content-type": "application/x-ndjson"}, converter=_lower)
 

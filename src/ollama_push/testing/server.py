@@ -174,12 +174,15 @@ class ScriptedServer:
             if isinstance(connection, ssl.SSLSocket):
                 connection.do_handshake()
             for step in self._script_for(self._receive(connection)):
+                if self._stopping.is_set():
+                    break
                 self._play(connection, step)
         except _PeerLeft:
             pass
         except OSError:
             # A peer that leaves, or breaks TLS off, is what many scripts are for.
-            self.peer_closed.set()
+            if not self._stopping.is_set():
+                self.peer_closed.set()
         finally:
             # Closed before it counts as closed: who waits for the count may look at the socket's other end.
             connection.close()

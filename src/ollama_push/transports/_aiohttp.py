@@ -155,7 +155,11 @@ class _Response:
         self.status: int = raw.status
         # Only here is the connection's own end the body's end; aiohttp then takes a reset for one, too.
         ends_with_connection = "Transfer-Encoding" not in raw.headers and "Content-Length" not in raw.headers
-        self._protocol = raw.connection.protocol if ends_with_connection and raw.connection is not None else None
+        protocol = raw.connection.protocol if raw.connection is not None else None
+        self._protocol = protocol if ends_with_connection else None
+        closed = protocol.closed if protocol is not None else None
+        if closed is not None:
+            closed.add_done_callback(self._wake)
         names = {name.lower() for name in raw.headers}
         self.headers: Mapping[str, str] = {name: ", ".join(raw.headers.getall(name)) for name in names}
 
@@ -174,6 +178,14 @@ class _Response:
                 self._require_orderly_end()
                 return
             yield data
+
+    def _wake(self, closed: asyncio.Future[None]) -> None:
+        """End the reading of a body whose framing aiohttp gave up on: it drops its timeout and tells nobody."""
+        if not closed.cancelled():
+            closed.exception()  # or asyncio complains that nobody asked
+        content = self._raw.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
 
     def _require_orderly_end(self) -> None:
         exc = self._protocol.exception() if self._protocol is not None else None

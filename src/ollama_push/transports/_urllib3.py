@@ -180,6 +180,8 @@ class _Response:
     def hang_up(self) -> None:
         """Close the connection, or give it back when nothing is left on it."""
         if self._complete:
+            # http.client closes itself at the end of chunks, but not at the end of a length.
+            getattr(self._raw, "_fp", self._raw).close()
             self._raw.release_conn()
         else:
             self._raw.close()

@@ -12,7 +12,6 @@ from ollama_push.core.ports import Hook
 from ollama_push.core.retry import RetryPolicy
 
 __all__ = [
-    "LOST",
     "ONCE",
     "SUCCESS",
     "TEN_PUSHES",

@@ -13,13 +13,13 @@ from typing import Any, Final
 import pytest
 import structlog
 from tests.unit.contrib.stories import TEN_PUSHES, cancelled, refused, retried, rolled_back, uploaded
-from tests.unit.core.driven import Driven
+from tests.unit.core.driven import Driven, tick
 
 from ollama_push import PushClient
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.testing.answers import json_answer, lines_answer
+from ollama_push.testing.answers import chunk, head, lines_answer
 from ollama_push.testing.recordings import Recording
 from ollama_push.testing.server import ScriptedServer, Step
 
@@ -35,7 +35,7 @@ class Log(logging.Handler):
     def __init__(self, level: int = logging.DEBUG) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
-        self.logger = logging.Logger("story", level)
+        self.logger = logging.Logger("story", level)  # noqa: LOG001 - one per test, not one per process
         self.logger.addHandler(self)
         self.hook = LogHook(self.logger)
 
@@ -99,6 +99,19 @@ def test_a_push_is_told_from_start_to_outcome() -> None:
         ("INFO", "layer sha256:a is there (100 bytes)"),
         ("INFO", "layer sha256:b is there (40 bytes)"),
         ("INFO", "pushed myuser/my-llama:latest, 140 bytes in 2.0 s"),
+    ]
+
+
+def test_what_is_repeated_is_told_once() -> None:
+    log = Log(logging.INFO)
+    push = Driven(hooks=[log.hook])
+    push.begin()
+    manifest = b'{"status":"pushing manifest"}\n'
+    push.feed(tick(100) + tick(40, 40, "sha256:b") + tick(100) + manifest + manifest)
+    assert [text for _level, text in log.lines[1:]] == [
+        "layer sha256:a is there (100 bytes)",
+        "layer sha256:b is there (40 bytes)",
+        "pushing manifest",
     ]
 
 
@@ -168,7 +181,10 @@ def test_every_field_is_prefixed_and_three_are_always_there() -> None:
         ),
         lines_answer([b"no JSON but %s" % _PRESIGNED.encode()]),
         lines_answer([b'{"status":"at %s"}' % _PRESIGNED.encode()]),
-        json_answer(b'{"error":"Authorization: Bearer HUSHHUSHHUSH"}', 500),
+        [
+            head(500, {"Transfer-Encoding": "chunked", "Connection": "close"}),
+            chunk(b'{"error":"Authorization: Bearer HUSHHUSHHUSH"}') + chunk(b""),
+        ],
     ],
     ids=["refusal", "status", "digest", "rollback", "malformed", "truncated", "server error"],
 )
@@ -178,7 +194,7 @@ def test_no_record_holds_a_secret(script: list[Step]) -> None:
         ScriptedServer(script) as server,
         closing(
             PushClient(
-                server.url.replace("//", "//someone:HUSHPASS@"),
+                server.url,
                 hooks=[log.hook],
                 retry=RetryPolicy(attempts=2, base=0),
                 headers={"Authorization": "Bearer HUSHTOKEN"},

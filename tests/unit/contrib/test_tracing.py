@@ -156,6 +156,7 @@ def test_each_attempt_sends_its_own_context_to_the_server() -> None:
         ) as server,
         closing(PushClient(server.url, hooks=[traced.hook], retry=_AT_ONCE)) as client,
     ):
+        port = server.port
         client.push("myuser/my-llama")
         sent = [request.headers["traceparent"] for request in server.requests]
     push, first, second = traced.spans
@@ -163,7 +164,7 @@ def test_each_attempt_sends_its_own_context_to_the_server() -> None:
     assert sent[0] != sent[1]
     for span in (push, first, second):
         assert (span.attributes or {})["server.address"] == "127.0.0.1"
-        assert (span.attributes or {})["server.port"] == server.port
+        assert (span.attributes or {})["server.port"] == port
 
 
 def test_the_context_travels_with_async_pushes_too() -> None:

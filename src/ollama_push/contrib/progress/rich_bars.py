@@ -24,6 +24,8 @@ __all__ = ["RichProgress"]
 _WIDE: Final = 60
 """Columns from which on size, speed and time left have room beside the bar."""
 
+_LEAST_NAME: Final = 16
+
 
 @attrs.define
 class _Bars:
@@ -64,7 +66,8 @@ class RichProgress(ProgressHook):
             if self._drawing is None:
                 self._drawing = self._new_drawing()
                 self._drawing.start()
-            overall = self._drawing.add_task(push.model, total=None, size="", speed="", left="")
+            name = _short(push.model, self._console.width)
+            overall = self._drawing.add_task(name, total=None, share="", size="", speed="", left="")
             self._bars[push] = _Bars(overall)
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
@@ -77,13 +80,16 @@ class RichProgress(ProgressHook):
                 task = bars.layers.get(layer.digest)
                 if task is None:
                     name = f"  {layer.digest.removeprefix('sha256:')[:12]}"
-                    task = bars.layers[layer.digest] = self._drawing.add_task(name, size="", speed="", left="")
+                    task = bars.layers[layer.digest] = self._drawing.add_task(
+                        name, share="", size="", speed="", left=""
+                    )
                 shown = min(layer.completed_bytes, layer.total_bytes)
                 # An empty layer is a full bar of one.
                 self._drawing.update(
                     task,
                     total=layer.total_bytes or 1,
                     completed=shown if layer.total_bytes else 1,
+                    share=f"{shown * 100 // layer.total_bytes if layer.total_bytes else 100}%",
                     size=bytes_text(layer.total_bytes),
                     speed="there" if layer.was_present else "",
                 )
@@ -91,6 +97,8 @@ class RichProgress(ProgressHook):
                 bars.overall,
                 total=now.total_bytes,
                 completed=now.completed_bytes,
+                # Rounded down: 100 % is the verdict's word.
+                share="" if now.fraction is None else f"{int(now.fraction * 100)}%",
                 size=_size(now),
                 speed="" if now.bytes_per_second is None else f"{bytes_text(now.bytes_per_second)}/s",
                 left=_time_left(now),
@@ -116,10 +124,16 @@ class RichProgress(ProgressHook):
         )
 
 
+def _short(model: str, width: int) -> str:
+    # The end says more than the host; the bar and the numbers need the rest of the line.
+    room = max(_LEAST_NAME, width // 3)
+    return model if len(model) <= room else f"\N{HORIZONTAL ELLIPSIS}{model[1 - room :]}"
+
+
 def _columns(width: int) -> list[ProgressColumn]:
     name: ProgressColumn = TextColumn("{task.description}", markup=False)
     bar = BarColumn(bar_width=None)
-    share = TextColumn("{task.percentage:>3.0f}%", markup=False)
+    share = TextColumn("{task.fields[share]:>4}", markup=False)
     if width < _WIDE:
         return [name, bar, share]
     facts = [TextColumn(f"{{task.fields[{key}]}}", markup=False, justify="right") for key in ("size", "speed", "left")]

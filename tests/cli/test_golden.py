@@ -1,0 +1,32 @@
+"""What each display shows of a recorded push, byte for byte; ``tests.cli.pictures`` writes the files anew."""
+
+import pytest
+from tests.cli.pictures import GOLDEN, PICTURES, RECORDINGS, picture
+
+ALL = [(recording, kind) for recording in RECORDINGS for kind in PICTURES]
+
+
+@pytest.mark.parametrize(("recording", "kind"), [pytest.param(*each, id="-".join(each)) for each in ALL])
+def test_a_display_shows_a_recorded_push_as_it_did(recording: str, kind: str) -> None:
+    assert picture(recording, kind).encode() == (GOLDEN / f"{recording}-{kind}.txt").read_bytes()
+
+
+def test_no_golden_file_is_left_without_its_picture() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{recording}-{kind}.txt" for recording, kind in ALL}
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_bars_never_draw_past_the_right_edge(recording: str) -> None:
+    for width in (80, 40):
+        bars = [
+            line
+            for line in picture(recording, f"bars-{width}").splitlines()
+            if "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in line
+        ]
+        assert bars
+        assert max(len(line.rpartition("\\x1b[2K")[2]) for line in bars) <= width
+
+
+@pytest.mark.parametrize("kind", ["bars-dumb", "bars-pipe", "lines", "json"])
+def test_what_cannot_move_a_cursor_gets_no_escape_sequence(kind: str) -> None:
+    assert "\\x1b" not in picture("success_slow", kind)

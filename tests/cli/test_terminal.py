@@ -1,0 +1,133 @@
+"""The command on a real terminal: a pseudo-terminal, of which the test is the other end."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import pytest
+from tests.cli.process import HERE, LAYER, NAME, command, environment
+
+from ollama_push.testing.server import Await, Hold, Script, ScriptedServer, chunk, lines_answer
+
+BAR = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+STARTED = lines_answer([LAYER % 40], end=False)
+
+
+@attrs.define
+class Terminal:
+    """What a process wrote to its terminal so far."""
+
+    process: subprocess.Popen[bytes]
+    _end: int
+    screen: str = ""
+
+    def read_until(self, text: str) -> None:
+        while text not in self.screen:
+            assert self._read(), f"{text!r} never came: {self.screen!r}"
+
+    def read_all(self) -> int:
+        while self._read():
+            pass
+        return self.process.wait(10)
+
+    def _read(self) -> bool:
+        if not select.select([self._end], [], [], 20)[0]:
+            return False
+        try:
+            data = os.read(self._end, 65536)
+        except OSError:  # Linux says so when the process has closed its end
+            return False
+        self.screen += data.decode()
+        return bool(data)
+
+
+@contextmanager
+def terminal(columns: int, *arguments: str, **changed: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    variables = environment(**{"TERM": "xterm", "PYTHONUTF8": "1", **changed})
+    process = subprocess.Popen(command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
+    os.close(theirs)
+    try:
+        yield Terminal(process, ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@contextmanager
+def pushing(script: Script, columns: int = 80, *options: str, **changed: str) -> Iterator[Terminal]:
+    with (
+        ScriptedServer(script, answers=HERE) as server,
+        terminal(columns, "push", NAME, "--host", server.url, *options, **changed) as screen,
+    ):
+        yield screen
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_terminal_gets_bars_and_the_verdict(columns: int) -> None:
+    drawn = threading.Event()
+    script = [*STARTED, Await(drawn, 20), chunk(LAYER % 100 + b'\n{"status":"success"}\n'), chunk(b"")]
+    with pushing(script, columns) as screen:
+        screen.read_until(" 40%")
+        assert BAR in screen.screen
+        assert "pushed" not in screen.screen
+        drawn.set()
+        assert screen.read_all() == 0
+    assert f"pushed {NAME}:latest, 1 layer, 100 B" in screen.screen
+    assert screen.screen.rindex(SHOW) > screen.screen.rindex(HIDE)
+
+
+@pytest.mark.parametrize("transport", ["urllib3", "aiohttp"])
+def test_ctrl_c_shows_the_cursor_again(transport: str) -> None:
+    with pushing([*STARTED, Hold()], 80, "--transport", transport) as screen:
+        screen.read_until(" 40%")
+        assert HIDE in screen.screen
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.read_all() == 130
+    assert screen.screen.rindex(SHOW) > screen.screen.rindex(HIDE)
+    after = screen.screen[screen.screen.rindex(SHOW) :]
+    assert "run the same command again to go on" in after
+
+
+def test_a_failure_leaves_the_bars_and_says_why_below_them() -> None:
+    with pushing([*STARTED, chunk(b'{"error":"unauthorized: access denied"}\n'), chunk(b"")]) as screen:
+        assert screen.read_all() == 6
+    after = screen.screen[screen.screen.rindex(SHOW) :]
+    assert "error: localhost:5000/a/b:latest: the push was refused: unauthorized: access denied" in after
+    assert "100%" not in screen.screen
+
+
+@pytest.mark.parametrize("surroundings", [{"TERM": "dumb"}, {"CI": "true"}, {"TERM": ""}])
+def test_a_terminal_that_cannot_draw_gets_lines(surroundings: dict[str, str]) -> None:
+    with pushing(lines_answer([LAYER % 40, b'{"status":"success"}']), 80, **surroundings) as screen:
+        assert screen.read_all() == 0
+    assert "\x1b" not in screen.screen
+    assert screen.screen.startswith("pushing 49a7f1752a33 40 B of 100 B")
+
+
+def test_no_color_draws_bars_without_colours() -> None:
+    script = lines_answer([LAYER % 40, LAYER % 100, b'{"status":"success"}'])
+    with pushing(script, 80, NO_COLOR="1") as screen:
+        assert screen.read_all() == 0
+    assert BAR in screen.screen
+    colours = re.compile(r"\x1b\[[0-9;]*m")
+    assert {code for code in colours.findall(screen.screen) if re.search(r"[34][0-9]|9[0-7]", code)} == set()
+
+
+def test_quiet_leaves_a_terminal_alone() -> None:
+    with pushing(lines_answer([b'{"status":"success"}']), 80, "-q") as screen:
+        assert screen.read_all() == 0
+    assert screen.screen == ""
