@@ -43,7 +43,7 @@ def main() -> int:
     print("\n== Peak memory of the client's process, against the official client of the same colour ==")
     _print_rows("realistic mix, one event a chunk", cpu.memory_rows(results), "MiB")
 
-    print(f"\n== Imports, without the interpreter's start: median of {processes} ==\n")
+    print(f"\n== CPU time of imports, without the interpreter's start: median of {processes} ==\n")
     for one in imports.measure(processes):
         print(f"  {one.statement:<60} {one.milliseconds:7.1f} ms  loads {', '.join(one.loaded) or 'none'}")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from statistics import median
 from typing import Final
 
@@ -32,7 +32,7 @@ class Imported:
 
     Attributes:
         statement: What was run.
-        milliseconds: Median of its wall time, minus that of ``pass``.
+        milliseconds: Median of its CPU time, minus that of ``pass``.
         loaded: Which of the watched modules it brought in.
     """
 
@@ -46,15 +46,20 @@ def measure(processes: int) -> list[Imported]:
     spent: dict[str, list[float]] = {}
     for _ in range(processes):
         for statement in ("pass", *_STATEMENTS):
-            spent.setdefault(statement, []).append(_run_time(statement))
+            spent.setdefault(statement, []).append(_cpu_seconds(statement))
     start = median(spent["pass"])
     return [Imported(one, (median(spent[one]) - start) * 1e3, _loaded_by(one)) for one in _STATEMENTS]
 
 
-def _run_time(statement: str) -> float:
-    before = time.perf_counter()
+def _cpu_seconds(statement: str) -> float:
+    before = _spent_by_children()
     subprocess.run([sys.executable, "-c", statement], check=True)
-    return time.perf_counter() - before
+    return _spent_by_children() - before
+
+
+def _spent_by_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _loaded_by(statement: str) -> tuple[str, ...]:

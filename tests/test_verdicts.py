@@ -24,14 +24,14 @@ def verdicts(*words: str) -> list[str]:
 
 
 def test_verdicts_are_shown_side_by_side() -> None:
-    head, refused, empty, cut, word, last = verdicts(
-        "error line after", "error is an empty", "a last chunk, no success", "a word, then"
+    head, refused, empty, garbage, truncated, last = verdicts(
+        "error line after", "error is an empty", "framing: a last chunk, no success", "a word, then"
     )
     assert re.split(r" {2,}", head)[:2] == ["what the server does", "ollama-push"]
     assert re.search(r"PushRejected: .* ResponseError: unauthorized", refused)
     assert re.search(r"PushRejected: .* OK$", empty)
-    assert re.search(r"MalformedLine: .* JSONDecodeError: ", cut)
-    assert re.search(r"StreamTruncated: .* OK$", word)
+    assert re.search(r"MalformedLine: .* JSONDecodeError: ", garbage)
+    assert re.search(r"StreamTruncated: .* OK$", truncated)
     assert last.endswith("of 4 failed pushes, 2 reported as OK, 0 never reported")
 
 
