@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.outcomes import Expected, Push, Told, push, push_async
+from tests.recorded import RecordedAnswer, recorded_answers
+from tests.twins.recorded_verdicts import VERDICTS
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
 from ollama_push.testing.recordings import Recording
 from ollama_push.testing.server import Script, ScriptedServer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
-from tests.outcomes import Expected, Push, Told, push, push_async
-from tests.recorded import RecordedAnswer, recorded_answers
-from tests.twins.recorded_verdicts import VERDICTS
 
 _FOLDER: Final = Path(__file__).parents[1] / "data" / "recordings"
 _LARGE: Final = 20_000

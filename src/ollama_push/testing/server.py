@@ -122,6 +122,11 @@ class ScriptedServer:
         with self._changed:
             return self._changed.wait_for(lambda: len(self._connections) <= at_most, seconds)
 
+    def wait_for_request(self, seconds: float) -> bool:
+        """Wait until a request was read; ``False`` when it took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self.requests), seconds)
+
     def close(self) -> None:
         """Stop: end all scripts, close all sockets, wait for all threads. Idempotent."""
         self._stopping.set()
@@ -238,6 +243,7 @@ class ScriptedServer:
             raise _PeerLeft
         with self._changed:
             self.requests.append(request)
+            self._changed.notify_all()
         return request
 
 
