@@ -23,7 +23,7 @@ __all__ = ["DRIVERS", "play", "served"]
 
 DRIVERS: Final[Mapping[str, Callable[[Push], Told]]] = {
     "urllib3": lambda asked: push(asked, Urllib3Transport()),
-    "aiohttp": lambda asked: push_awaited(asked, AiohttpTransport),
+    "aiohttp": lambda asked: push_awaited(asked, lambda: AiohttpTransport(connect_timeout=1.0)),
     "httpx": lambda asked: push(asked, HttpxTransport()),
     "httpx-async": lambda asked: push_awaited(asked, AsyncHttpxTransport),
 }

@@ -14,6 +14,8 @@ _R: Final = RejectionReason
 
 _DEMO: Final = (
     ("sha256:49a7f1752a33e1ad3b8f85bad4cf5223966cd012e5c48d45a14ed39f6d9eeab9", 40_000_000),
+    ("sha256:ce0aabfa936fa7b3d8d50213de02499c0dcb08bb09dc254b6d36484e8789dc37", 21),
+    ("sha256:87c16cb154b866ff6f52ed04f0fd3219fdb892518b6186446f9c93ae458a74fd", 1200),
     ("sha256:9c09f58b2c3f34975c4961e65b64d4352e8d31239e39fe21030e874a825b6534", 20),
     ("sha256:a8de60b87fa3f5e3a134196196df1a1509f7217bce900051c88c59fe48236c08", 503),
 )
@@ -22,7 +24,10 @@ _BLOB_URL: Final = f"localhost:5001/v2/team/demo/blobs/{_DEMO[0][0]}"
 _MISSING: Final = (
     "open /usr/share/ollama/.ollama/models/manifests/localhost:5001/team/none/latest: no such file or directory"
 )
-_BLOB_UNKNOWN: Final = '400: {"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry","detail":{"digest":"sha256:00"}}]}'
+_BLOB_UNKNOWN: Final = (
+    '400: {"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry",'
+    '"detail":{"digest":"sha256:00"}}]}'
+)
 _MOVED: Final = "it redirects to /api/push; a push is not redirected, give the final address"
 _FORBIDDEN: Final = "Ollama refuses this Host or Origin header; use a loopback name, or OLLAMA_ORIGINS on the server"
 

@@ -81,16 +81,17 @@ class AiohttpTransport:
         session = self._session_here()
         timeout = self._timeout(request)
         try:
-            raw = await session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                data=_body(request),
-                headers={**request.headers, **_length(request)},
-                timeout=timeout,
-                allow_redirects=False,
-                skip_auto_headers=_NOT_OURS,
-                proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
-            )
+            async with asyncio.timeout(_longest_wait_for_a_head(request, timeout)):
+                raw = await session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    data=_body(request),
+                    headers={**request.headers, **_length(request)},
+                    timeout=timeout,
+                    allow_redirects=False,
+                    skip_auto_headers=_NOT_OURS,
+                    proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
+                )
         except _FAILURES as exc:
             raise _translated(exc, request.url, timeout) from exc
         try:
@@ -208,6 +209,16 @@ async def _buffers(body: SizedBody) -> AsyncIterator[bytes | memoryview]:
         yield buffer
 
 
+def _longest_wait_for_a_head(request: HttpRequest, timeout: aiohttp.ClientTimeout) -> float | None:
+    """Return the seconds after which no head can come within the limits; ``None`` when that cannot be told.
+
+    aiohttp stops its own read timer at an interim answer (100 Continue) and would wait for ever.
+    """
+    if timeout.sock_read is None or timeout.connect is None or not isinstance(request.body, bytes):
+        return None
+    return timeout.connect + 2 * timeout.sock_read
+
+
 def _length(request: HttpRequest) -> dict[str, str]:
     """Return the length of a body that aiohttp would otherwise send chunked."""
     return {} if isinstance(request.body, bytes) else {"Content-Length": str(len(request.body))}
@@ -219,7 +230,7 @@ def _translated(exc: Exception, url: str, timeout: aiohttp.ClientTimeout, *, ans
     match exc:
         case aiohttp.ConnectionTimeoutError():
             return TransportTimeout(address, "connect", timeout.connect or 0.0)
-        case aiohttp.ServerTimeoutError():
+        case aiohttp.ServerTimeoutError() | TimeoutError():
             return TransportTimeout(address, "read", timeout.sock_read or 0.0)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return ConnectFailed(address, ConnectCause.PROXY, str(exc))
