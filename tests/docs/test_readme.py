@@ -30,11 +30,13 @@ ANSWERS = {
 PRINTED = (
     "pushed 250 bytes in 0.0 s\n",
     "retrieving manifest\n3f2a9c11d0aa 0 of 250 bytes\n3f2a9c11d0aa 250 of 250 bytes\npushing manifest\nsuccess\n",
-    "retrieving manifest 0 bytes, speed None time left None\n"
-    "pushing 3f2a9c11d0aa 0 bytes, speed None time left None\n"
-    "pushing 3f2a9c11d0aa 250 bytes, speed None time left None\n"
-    "pushing manifest 250 bytes, speed None time left None\n"
-    "success 250 bytes, speed None time left 0.0\n",
+    (
+        "retrieving manifest 0 bytes, speed None time left None\n"
+        "pushing 3f2a9c11d0aa 0 bytes, speed None time left None\n"
+        "pushing 3f2a9c11d0aa 250 bytes, speed None time left None\n"
+        "pushing manifest 250 bytes, speed None time left None\n"
+        "success 250 bytes, speed None time left 0.0\n"
+    ),
     "myuser/my-llama:latest\n",
     "pushing myuser/my-llama:latest to {url}\nsucceeded after 0.0 s\n",
 )
