@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import urllib3
 
-from ollama_push.core.errors import MachineMisuse, UsedAfterClose
+from ollama_push.core.errors import InvalidSetting, MachineMisuse, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.server import ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
@@ -70,3 +70,22 @@ def test_aiohttp_has_no_total_timeout_which_would_end_long_pushes() -> None:
         assert (limits.total, limits.connect, limits.sock_connect, limits.sock_read) == (None, 3.0, 3.0, 7.0)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [Urllib3Transport, AiohttpTransport])
+@pytest.mark.parametrize("option", ["connect_timeout", "read_timeout"])
+@pytest.mark.parametrize("value", [0, -1.0, float("nan")])
+def test_a_timeout_that_is_none_is_refused(
+    kind: type[Urllib3Transport | AiohttpTransport], option: str, value: float
+) -> None:
+    with pytest.raises(InvalidSetting, match=option):
+        kind(**{option: value})  # type: ignore[arg-type]  # the option is a parameter
+
+
+def test_endless_timeouts_are_no_limit() -> None:
+    with (
+        ScriptedServer(json_answer(b"x")) as server,
+        Urllib3Transport(connect_timeout=None, read_timeout=1e12) as endless,
+        endless.open(HttpRequest("GET", server.url)) as response,
+    ):
+        assert b"".join(response.chunks()) == b"x"

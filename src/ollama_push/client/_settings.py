@@ -6,7 +6,6 @@ One of the two places that read the environment: ``OLLAMA_HOST`` and ``OLLAMA_AP
 from __future__ import annotations
 
 import logging
-import math
 import os
 import random
 import time
@@ -15,6 +14,7 @@ from typing import Self
 
 import attrs
 
+from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.hosts import base_url
@@ -79,7 +79,7 @@ class ClientSettings:
             if not callable(hook):
                 raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
         return cls(
-            base, _with_api_key(checked_headers(headers)), hooks, retry, _seconds("stall_timeout", stall_timeout)
+            base, _with_api_key(checked_headers(headers)), hooks, retry, checked_seconds("stall_timeout", stall_timeout)
         )
 
     def new_run(self, request: PushRequest, transport: object) -> PushRun:
@@ -108,12 +108,3 @@ def _with_api_key(headers: Mapping[str, str]) -> dict[str, str]:
     if not key:
         return dict(headers)
     return merged_headers(checked_headers({"Authorization": f"Bearer {key}"}), headers)
-
-
-def _seconds(setting: str, value: float | None) -> float:
-    if value is None:
-        return math.inf
-    # "not >" also catches NaN.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidSetting(setting, value, "expected seconds above 0, or None for no limit")
-    return float(value)

@@ -183,6 +183,8 @@ def _to_event(value: Any) -> PushEvent | ErrorLine:
     if line.status is None:
         raise _WrongType("neither status nor error")
     status = _well_formed(line.status)
+    if "://" in status or "=" in status:  # it may hold a presigned URL; looked for only then, for speed
+        status = redact(status)
     if status == SUCCESS:
         return PushSucceeded()
     if not line.digest:

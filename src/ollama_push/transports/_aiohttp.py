@@ -13,6 +13,7 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
+from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -51,14 +52,14 @@ class AiohttpTransport:
         trust_env: Whether to use the proxies of the environment (never for loopback).
 
     Raises:
-        InvalidSetting: ``ca_file`` or ``client_cert`` cannot be used.
+        InvalidSetting: A timeout, ``ca_file`` or ``client_cert`` cannot be used.
     """
 
     def __init__(
         self,
         session: aiohttp.ClientSession | None = None,
         *,
-        connect_timeout: float = 10.0,
+        connect_timeout: float | None = 10.0,
         read_timeout: float | None = 900.0,
         ca_file: str | PathLike[str] | None = None,
         client_cert: ClientCertificate | None = None,
@@ -67,8 +68,8 @@ class AiohttpTransport:
         self._session = session
         self._owned = session is None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
+        self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
+        self._read_timeout = checked_seconds("read_timeout", read_timeout)
         self._trust_env = trust_env
         # True: aiohttp's own default context, which it builds once for the process.
         custom = ca_file is not None or client_cert is not None
@@ -140,9 +141,9 @@ class AiohttpTransport:
         silence = self._read_timeout if request.read_timeout is None else request.read_timeout
         return aiohttp.ClientTimeout(
             total=None,
-            connect=self._connect_timeout,
-            sock_connect=self._connect_timeout,
-            sock_read=None if silence == math.inf else silence,
+            connect=_limit(self._connect_timeout),
+            sock_connect=_limit(self._connect_timeout),
+            sock_read=_limit(silence),
         )
 
 
@@ -217,6 +218,10 @@ def _longest_wait_for_a_head(request: HttpRequest, timeout: aiohttp.ClientTimeou
     if timeout.sock_read is None or timeout.connect is None or not isinstance(request.body, bytes):
         return None
     return timeout.connect + 2 * timeout.sock_read
+
+
+def _limit(seconds: float) -> float | None:
+    return None if seconds == math.inf else seconds
 
 
 def _length(request: HttpRequest) -> dict[str, str]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3 import exceptions as u3
 
+from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -49,14 +50,14 @@ class Urllib3Transport:
         trust_env: Whether to use the proxies of the environment (never for loopback).
 
     Raises:
-        InvalidSetting: ``ca_file`` or ``client_cert`` cannot be used.
+        InvalidSetting: A timeout, ``ca_file`` or ``client_cert`` cannot be used.
     """
 
     def __init__(
         self,
         pool: urllib3.PoolManager | None = None,
         *,
-        connect_timeout: float = 10.0,
+        connect_timeout: float | None = 10.0,
         read_timeout: float | None = 900.0,
         ca_file: str | PathLike[str] | None = None,
         client_cert: ClientCertificate | None = None,
@@ -64,8 +65,8 @@ class Urllib3Transport:
     ) -> None:
         self._injected = pool
         self._pools: dict[str | None, urllib3.PoolManager] = {}
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
+        self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
+        self._read_timeout = checked_seconds("read_timeout", read_timeout)
         self._trust_env = trust_env
         # Reading the system's CAs takes tens of milliseconds: only when they are not the defaults.
         custom = ca_file is not None or client_cert is not None
@@ -78,7 +79,7 @@ class Urllib3Transport:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
         silence = self._read_timeout if request.read_timeout is None else request.read_timeout
-        limits = _Limits(origin_of(request.url), self._connect_timeout, None if silence == math.inf else silence)
+        limits = _Limits(origin_of(request.url), _limit(self._connect_timeout), _limit(silence))
         try:
             raw = self._pool_for(request.url).request(
                 request.method,
@@ -138,7 +139,7 @@ class _Limits:
 
     __slots__ = ("address", "connect", "read")
 
-    def __init__(self, address: str, connect: float, read: float | None) -> None:
+    def __init__(self, address: str, connect: float | None, read: float | None) -> None:
         self.address = address
         self.connect = connect
         self.read = read
@@ -199,6 +200,10 @@ def _body(request: HttpRequest) -> bytes | Iterable[bytes] | None:
     return request.body or None  # type: ignore[return-value]
 
 
+def _limit(seconds: float) -> float | None:
+    return None if seconds == math.inf else seconds
+
+
 def _length(request: HttpRequest) -> dict[str, str]:
     """Return the length of a body that urllib3 would otherwise send chunked."""
     return {} if isinstance(request.body, bytes) else {"Content-Length": str(len(request.body))}
@@ -208,7 +213,7 @@ def _translated(exc: Exception, url: str, limits: _Limits, *, answered: bool = F
     """Return our error for one of urllib3's or http.client's."""
     match exc:
         case u3.ConnectTimeoutError() if not isinstance(exc, u3.NewConnectionError):
-            return TransportTimeout(limits.address, "connect", limits.connect)
+            return TransportTimeout(limits.address, "connect", limits.connect or 0.0)
         case u3.ProxyError():
             return ConnectFailed(limits.address, ConnectCause.PROXY, str(exc.original_error))
         case u3.NewConnectionError():

@@ -246,3 +246,9 @@ def test_json_is_strict(data: bytes) -> None:
 )
 def test_json_is_written_compact_and_in_utf8(value: Any, data: bytes) -> None:
     assert encode_json(value) == data
+
+
+def test_a_presigned_url_in_a_status_is_hidden() -> None:
+    event = LineDecoder().decode(b'{"status":"PUT https://s3.example.com/x?X-Amz-Signature=hush failed"}')
+    assert "hush" not in repr(event)
+    assert "https://s3.example.com/x" in repr(event)

@@ -1,0 +1,25 @@
+"""Durations: what is a limit, what is none, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from ollama_push.core.durations import checked_seconds
+from ollama_push.core.errors import InvalidSetting
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(1, 1.0), (0.5, 0.5), (None, math.inf), (math.inf, math.inf), (1e12, math.inf)]
+)
+def test_seconds_and_no_limit(value: float | None, seconds: float) -> None:
+    assert checked_seconds("x", value) == seconds
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, True, "5"])
+def test_what_is_no_duration_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        checked_seconds("connect_timeout", value)
+    assert caught.value.setting == "connect_timeout"
