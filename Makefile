@@ -42,6 +42,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 coverage: $(VENV)/.dev  ## Branch coverage of the core by its own unit tests; must be 100 %
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -p no:randomly tests/unit/core src/ollama_push/core
 	$(BIN)/coverage report --fail-under 100
 

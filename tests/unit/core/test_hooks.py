@@ -148,3 +148,19 @@ def test_a_zero_interval_is_no_throttle() -> None:
     for tick in range(3):
         hooks.tell_event(_layer(tick), 0.0)
     assert len(hook.seen) == 3
+
+
+def test_a_hook_that_raises_at_what_it_missed_is_not_called_for_what_comes_next() -> None:
+    class BrokenLater(Throttled):
+        def __call__(self, seen: Observation) -> None:
+            super().__call__(seen)
+            if len(self.seen) == 2:
+                raise KeyError
+
+    hook, reports = BrokenLater(1.0), list[tuple[Hook, Exception]]()
+    hooks = _hooks(hook, reports=reports)
+    hooks.tell_event(_layer(0), 0.0)
+    hooks.tell_event(_layer(1), 0.5)
+    hooks.tell(PushStarted(_PUSH, 0.6))
+    assert [event for _, event in hook.seen] == [_layer(0), _layer(1)]
+    assert len(reports) == 1
