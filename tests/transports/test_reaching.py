@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,22 +31,25 @@ def failure(make: MakeTransport, url: str, **options: object) -> ConnectFailed:
     return caught.value
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def refusing_port() -> Iterator[int]:
+    """Yield a port that is bound but not listened on: nobody else can take it, and connecting is refused."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def test_a_refused_connection_says_how_to_start_a_server(make: MakeTransport) -> None:
-    url = f"http://127.0.0.1:{unused_port()}"
-    error = failure(make, f"{url}/api/version")
+    with refusing_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        error = failure(make, f"{url}/api/version")
     assert (error.cause, error.address) == (ConnectCause.REFUSED, url)
     assert f"nothing listens at {url}; is it running? start `ollama serve`, or `ollama-push serve`" in str(error)
 
 
 def test_localhost_refused_on_every_address_is_refused(make: MakeTransport) -> None:
-    assert failure(make, f"http://localhost:{unused_port()}/").cause is ConnectCause.REFUSED
+    with refusing_port() as port:
+        assert failure(make, f"http://localhost:{port}/").cause is ConnectCause.REFUSED
 
 
 def test_an_unknown_host_is_named(make: MakeTransport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
@@ -25,6 +25,7 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.redaction import origin_of
+from ollama_push.transports._chunked import ChunkedBody
 from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._proxies import proxy_for
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
@@ -163,20 +164,39 @@ class _Response:
         """Yield the body as it arrives."""
         # read1() hands over what has arrived; stream() would wait for a whole chunk. http.client's own costs
         # a third of urllib3's wrapper around it, which adds decoding that we do not want.
-        read = getattr(self._raw, "_fp", self._raw).read1
+        raw = getattr(self._raw, "_fp", self._raw)
+        if getattr(raw, "chunked", False) and getattr(raw, "fp", None) is not None and not self._bodiless:
+            yield from self._chunked(raw)
+            return
         missing = self._announced()
-        while True:
-            try:
-                data = read(_READ_BYTES)
-            except _FAILURES as exc:
-                raise _translated(exc, self._url, self._limits, answered=True) from exc
-            if not data:
-                break
+        while data := self._read(raw.read1):
             missing -= len(data)
             yield data
         if 0 < missing < math.inf:
             raise ConnectionLost(self._limits.address, f"{missing} bytes of the body are missing")
         self._complete = True
+
+    def _chunked(self, raw: Any) -> Iterator[bytes]:
+        """Yield a chunked body, read below http.client, which would take off its coding chunk by chunk."""
+        body = ChunkedBody()
+        while data := self._read(raw.fp.read1):
+            if content := body.decode(data):
+                yield content
+            if body.problem:
+                raise ConnectionLost(self._limits.address, str(body.problem)) from body.problem
+            if body.ended:
+                raw.close()  # the answer is over for http.client too: its connection can be used again
+                self._complete = not body.surplus
+                return
+        # Some servers leave out what follows the last chunk; http.client does not mind either.
+        if not body.last:
+            raise ConnectionLost(self._limits.address, "the body ended within its chunks")
+
+    def _read(self, read1: Callable[[int], bytes]) -> bytes:
+        try:
+            return read1(_READ_BYTES)
+        except _FAILURES as exc:
+            raise _translated(exc, self._url, self._limits, answered=True) from exc
 
     def hang_up(self) -> None:
         """Close the connection, or give it back when nothing is left on it."""
