@@ -63,6 +63,19 @@ class Settings:
             found[name.strip()] = value.strip()
         return found
 
+    def for_a_client(self) -> dict[str, Any]:
+        """What a client of either colour is built with.
+
+        Raises:
+            InvalidSetting: A header has no name and colon.
+        """
+        return {
+            "host": self.host,
+            "retry": RetryPolicy(self.retries + 1),
+            "stall_timeout": self.stall_timeout or None,
+            "headers": self.headers,
+        }
+
 
 class Connection(Protocol):
     """A client of either colour, called from here as if it were sync."""
@@ -121,14 +134,7 @@ def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
 class _SyncConnection:
     def __init__(self, settings: Settings, transport: Any) -> None:
         self._transport = transport
-        self._client = functools.partial(
-            PushClient,
-            settings.host,
-            transport=transport,
-            retry=RetryPolicy(settings.retries + 1),
-            stall_timeout=settings.stall_timeout or None,
-            headers=settings.headers,
-        )
+        self._client = functools.partial(PushClient, transport=transport, **settings.for_a_client())
 
     def check(self, name: str) -> Readiness:
         with self._client() as client:
@@ -151,14 +157,7 @@ class _AsyncConnection:
     def __init__(self, settings: Settings, transport: Any) -> None:
         self._transport = transport
         self._runner = asyncio.Runner()
-        self._client = functools.partial(
-            AsyncPushClient,
-            settings.host,
-            transport=transport,
-            retry=RetryPolicy(settings.retries + 1),
-            stall_timeout=settings.stall_timeout or None,
-            headers=settings.headers,
-        )
+        self._client = functools.partial(AsyncPushClient, transport=transport, **settings.for_a_client())
 
     def check(self, name: str) -> Readiness:
         async def run() -> Readiness:

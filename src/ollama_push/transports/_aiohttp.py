@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
@@ -26,6 +25,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.ports import HttpRequest, SizedBody
 from ollama_push.core.redaction import origin_of
 from ollama_push.transports._failures import connect_failed
+from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_for
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
 
@@ -87,7 +87,7 @@ class AiohttpTransport:
                     request.method,
                     URL(request.url, encoded=True),
                     data=_body(request),
-                    headers={**request.headers, **_length(request)},
+                    headers={**request.headers, **body_length(request)},
                     timeout=timeout,
                     allow_redirects=False,
                     skip_auto_headers=_NOT_OURS,
@@ -141,9 +141,9 @@ class AiohttpTransport:
         silence = self._read_timeout if request.read_timeout is None else request.read_timeout
         return aiohttp.ClientTimeout(
             total=None,
-            connect=_limit(self._connect_timeout),
-            sock_connect=_limit(self._connect_timeout),
-            sock_read=_limit(silence),
+            connect=timer(self._connect_timeout),
+            sock_connect=timer(self._connect_timeout),
+            sock_read=timer(silence),
         )
 
 
@@ -218,15 +218,6 @@ def _longest_wait_for_a_head(request: HttpRequest, timeout: aiohttp.ClientTimeou
     if timeout.sock_read is None or timeout.connect is None or not isinstance(request.body, bytes):
         return None
     return timeout.connect + 2 * timeout.sock_read
-
-
-def _limit(seconds: float) -> float | None:
-    return None if seconds == math.inf else seconds
-
-
-def _length(request: HttpRequest) -> dict[str, str]:
-    """Return the length of a body that aiohttp would otherwise send chunked."""
-    return {} if isinstance(request.body, bytes) else {"Content-Length": str(len(request.body))}
 
 
 def _translated(exc: Exception, url: str, timeout: aiohttp.ClientTimeout, *, answered: bool = False) -> TransportError:

@@ -27,6 +27,7 @@ from ollama_push.core.ports import HttpRequest
 from ollama_push.core.redaction import origin_of
 from ollama_push.transports._chunked import ChunkedBody
 from ollama_push.transports._failures import connect_failed
+from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_for
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
 
@@ -80,13 +81,13 @@ class Urllib3Transport:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
         silence = self._read_timeout if request.read_timeout is None else request.read_timeout
-        limits = _Limits(origin_of(request.url), _limit(self._connect_timeout), _limit(silence))
+        limits = _Limits(origin_of(request.url), timer(self._connect_timeout), timer(silence))
         try:
             raw = self._pool_for(request.url).request(
                 request.method,
                 request.url,
                 body=_body(request),
-                headers={**request.headers, **_length(request)},
+                headers={**request.headers, **body_length(request)},
                 timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
                 retries=False,
                 redirect=False,
@@ -185,7 +186,6 @@ class _Response:
             if body.problem:
                 raise ConnectionLost(self._limits.address, str(body.problem)) from body.problem
             if body.ended:
-                raw.close()  # the answer is over for http.client too: its connection can be used again
                 self._complete = not body.surplus
                 return
         # Some servers leave out what follows the last chunk; http.client does not mind either.
@@ -201,7 +201,7 @@ class _Response:
     def hang_up(self) -> None:
         """Close the connection, or give it back when nothing is left on it."""
         if self._complete:
-            # http.client closes itself at the end of chunks, but not at the end of a length.
+            # For http.client the answer is over only now: it saw neither our chunks nor the end of a length.
             getattr(self._raw, "_fp", self._raw).close()
             self._raw.release_conn()
         else:
@@ -218,15 +218,6 @@ class _Response:
 def _body(request: HttpRequest) -> bytes | Iterable[bytes] | None:
     # typeshed-style hints of urllib3 name bytes only; http.client sends any buffer.
     return request.body or None  # type: ignore[return-value]
-
-
-def _limit(seconds: float) -> float | None:
-    return None if seconds == math.inf else seconds
-
-
-def _length(request: HttpRequest) -> dict[str, str]:
-    """Return the length of a body that urllib3 would otherwise send chunked."""
-    return {} if isinstance(request.body, bytes) else {"Content-Length": str(len(request.body))}
 
 
 def _translated(exc: Exception, url: str, limits: _Limits, *, answered: bool = False) -> TransportError:
