@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tests.property.inputs import bodies, damaged_bodies, json_values
 from tests.recorded import Reading, read_answer
 
+from ollama_push.core.answers import Answer
 from ollama_push.core.errors import OllamaPushError, ProtocolError, PushRejected, ServerError
 from ollama_push.core.events import PushSucceeded
 from ollama_push.core.push import PushState
-from ollama_push.core.readiness import Answer, Readiness, check_flow
+from ollama_push.core.readiness import Readiness, check_flow
 from ollama_push.core.reasons import RejectionReason
 from ollama_push.core.redaction import redact
 from ollama_push.core.refusals import readable_excerpt, server_error

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ollama_push.core import hosts, reasons, units
+from ollama_push.core.answers import Answer
 from ollama_push.core.errors import ConnectionLost, OllamaPushError
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushContext
 from ollama_push.core.progress import PushProgress
-from ollama_push.core.readiness import Answer, Readiness, check_flow
+from ollama_push.core.readiness import Readiness, check_flow
 from ollama_push.core.requests import PushRequest
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.run import PushRun

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self
 
 from ollama_push.client._settings import ClientSettings
+from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, HttpRequest, Transport
-from ollama_push.core.readiness import Answer, AnswerBuffer, CheckFlow, Readiness
+from ollama_push.core.readiness import CheckFlow, Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.requests import PushRequest
 from ollama_push.core.retry import RetryPolicy

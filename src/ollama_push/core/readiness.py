@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from ollama_push.core.answers import Answer
 from ollama_push.core.errors import (
     InvalidModelName,
     OllamaPushError,
@@ -33,9 +34,6 @@ from ollama_push.core.wire import decode_json
 
 __all__ = [
     "CHECK_TIMEOUT_SECONDS",
-    "MAX_ANSWER_BYTES",
-    "Answer",
-    "AnswerBuffer",
     "CheckFlow",
     "Readiness",
     "check_flow",
@@ -44,45 +42,7 @@ __all__ = [
 CHECK_TIMEOUT_SECONDS: Final = 10.0
 """Longest silence of a server that is asked a small question."""
 
-MAX_ANSWER_BYTES: Final = 8_000_000
-"""Longest list of models read; some thousand models fit."""
-
 _NEAREST: Final = 3
-
-
-@attrs.frozen
-class Answer:
-    """A whole answer to a small question.
-
-    Attributes:
-        status: The HTTP status.
-        headers: Names in lower case.
-        body: At most ``MAX_ANSWER_BYTES``.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class AnswerBuffer:
-    """Gathers the body of a small answer, up to ``MAX_ANSWER_BYTES``."""
-
-    __slots__ = ("_pieces", "_size")
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def receive_data(self, data: bytes) -> bool:
-        """Store *data*; return whether more is wanted."""
-        self._pieces.append(data)
-        self._size += len(data)
-        return self._size < MAX_ANSWER_BYTES
-
-    def answer(self, status: int, headers: Mapping[str, str]) -> Answer:
-        """Return the answer with what was gathered."""
-        return Answer(status, dict(headers), b"".join(self._pieces)[:MAX_ANSWER_BYTES])
 
 
 CheckFlow = Generator[HttpRequest, Answer | TransportError, "Readiness"]

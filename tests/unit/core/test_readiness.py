@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from ollama_push.core.answers import MAX_ANSWER_BYTES, Answer, AnswerBuffer
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -23,9 +24,6 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.readiness import (
     CHECK_TIMEOUT_SECONDS,
-    MAX_ANSWER_BYTES,
-    Answer,
-    AnswerBuffer,
     Readiness,
     check_flow,
 )

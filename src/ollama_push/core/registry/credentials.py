@@ -1,0 +1,73 @@
+"""Who we are to a registry, as values. Where they come from is :mod:`ollama_push.local`'s business."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+__all__ = ["AccessToken", "Credential", "CredentialSource", "IdentityToken", "Login", "Signer"]
+
+
+@attrs.frozen
+class Login:
+    """A user name and a password, or a password-like token.
+
+    Attributes:
+        username: May be shown.
+        password: Never shown, not even in ``repr``.
+    """
+
+    username: str
+    password: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class IdentityToken:
+    """A refresh token that a registry gave out at ``login``.
+
+    Source: docker's ``config.json`` key ``identitytoken``; distribution "Oauth2 Token Authentication".
+    """
+
+    token: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class AccessToken:
+    """A bearer token that is sent to the registry as it is.
+
+    Source: docker's ``config.json`` key ``registrytoken``.
+    """
+
+    token: str = attrs.field(repr=False)
+
+
+class Signer(Protocol):
+    """A key pair that proves an identity by signing: Ollama's ed25519 key.
+
+    Source: ollama ``auth/auth.go``, ``server/auth.go`` at fb3076099.
+    """
+
+    @property
+    def public_key(self) -> str:
+        """The middle field of the OpenSSH public key: base64, no name, no comment."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the raw signature of *data* (64 bytes for ed25519)."""
+        ...
+
+
+Credential = Login | IdentityToken | AccessToken | Signer
+
+
+class CredentialSource(Protocol):
+    """Finds the credential for a registry. It may read files and run programs, but not the registry."""
+
+    def find(self, host: str, /) -> Credential | None:
+        """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` to stay anonymous.
+
+        Raises:
+            InvalidSetting: There is one, but it cannot be read.
+        """
+        ...

@@ -1,0 +1,105 @@
+"""Manifests as Ollama stores them: read for their descriptors, kept as the bytes they are.
+
+Whoever pulls gets exactly the local model, so a manifest is never written anew: its digest would change.
+
+Source: ollama ``manifest/manifest.go``; Docker's image manifest v2, schema 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+import attrs
+
+from ollama_push.core.registry.digests import checked_digest, digest_of
+from ollama_push.core.wire import decode_json
+
+__all__ = ["MANIFEST_MEDIA_TYPES", "Descriptor", "Manifest"]
+
+_DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+MANIFEST_MEDIA_TYPES: Final = (_DOCKER_MANIFEST, "application/vnd.oci.image.manifest.v1+json")
+"""What we ask for when we read a manifest back."""
+
+
+@attrs.frozen
+class Descriptor:
+    """What a manifest says about one blob.
+
+    Attributes:
+        digest: ``"sha256:"`` plus 64 lower-case hex digits.
+        size: Bytes, never below 0.
+        media_type: As written; empty when absent.
+        mount_from: Name of the local model this layer was taken from, as Ollama wrote it; may be empty.
+    """
+
+    digest: str
+    size: int
+    media_type: str = ""
+    mount_from: str = ""
+
+
+@attrs.frozen
+class Manifest:
+    """One manifest.
+
+    Attributes:
+        raw: The bytes as stored; these are what is pushed.
+        media_type: What to announce them as.
+        blobs: Every blob once: the layers in order, the config last, as Ollama pushes them.
+    """
+
+    raw: bytes = attrs.field(repr=False)
+    media_type: str
+    blobs: tuple[Descriptor, ...]
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read a manifest.
+
+        Raises:
+            ValueError: It is no manifest; the text says why.
+        """
+        try:
+            value = decode_json(raw)
+        except ValueError as exc:
+            raise ValueError(f"it is no JSON: {exc}") from exc
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        layers = value.get("layers")
+        if not isinstance(layers, list):
+            raise ValueError("it has no list of layers")
+        # An empty config is legal: ollama pushes none then (v0.3.5+).
+        config = value.get("config")
+        entries = [*layers, config] if isinstance(config, dict) and config.get("digest") else layers
+        blobs: dict[str, Descriptor] = {}
+        for entry in entries:
+            blob = _descriptor(entry)
+            if blobs.setdefault(blob.digest, blob).size != blob.size:
+                raise ValueError(f"it gives two sizes for {blob.digest}")
+        media_type = value.get("mediaType")
+        return cls(
+            raw, media_type if isinstance(media_type, str) and media_type else _DOCKER_MANIFEST, (*blobs.values(),)
+        )
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bytes."""
+        return digest_of(self.raw)
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of the blobs' sizes, each counted once."""
+        return sum(blob.size for blob in self.blobs)
+
+
+def _descriptor(entry: Any) -> Descriptor:
+    if not isinstance(entry, Mapping):
+        raise ValueError("a layer of it is no object")
+    digest, size = entry.get("digest"), entry.get("size")
+    if not isinstance(digest, str):
+        raise ValueError("a layer of it has no digest")
+    if type(size) is not int or size < 0:
+        raise ValueError(f"{digest[:80]} has no size")
+    texts = {key: value for key in ("mediaType", "from") if isinstance(value := entry.get(key), str)}
+    return Descriptor(checked_digest(digest), size, texts.get("mediaType", ""), texts.get("from", ""))
