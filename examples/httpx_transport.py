@@ -105,7 +105,8 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 def _new_request(request: HttpRequest, read_timeout: float) -> httpx.Request:
     silence = read_timeout if request.read_timeout is None else request.read_timeout
-    extensions = {"timeout": {"connect": 10.0, "read": None if silence == math.inf else silence}}
+    seconds = None if silence == math.inf else silence
+    extensions = {"timeout": {"connect": 10.0, "read": seconds, "write": seconds}}
     length = {"Content-Length": str(len(request.body))} if len(request.body) else {}
     sent = httpx.Request(request.method, request.url, headers={**request.headers, **length}, extensions=extensions)
     sent.stream = _Body(request.body)
@@ -121,6 +122,8 @@ def _translated(sent: httpx.Request) -> Iterator[None]:
         raise TransportTimeout(origin_of(url), "connect", timeout["connect"]) from exc
     except httpx.ReadTimeout as exc:
         raise TransportTimeout(origin_of(url), "read", timeout["read"]) from exc
+    except httpx.WriteTimeout as exc:
+        raise TransportTimeout(origin_of(url), "write", timeout["write"]) from exc
     except (httpx.ConnectError, httpx.UnsupportedProtocol) as exc:
         raise connect_failed(url, exc) from exc
     except httpx.HTTPError as exc:

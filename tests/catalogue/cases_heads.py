@@ -17,7 +17,6 @@ _RECEIPT: Final = Expected(2)
 _OK: Final = b"HTTP/1.1 200 OK\r\n"
 _TYPE: Final = b"Content-Type: application/x-ndjson\r\n"
 _HALF_A_HEAD: Final = "http.client takes the end of the connection for the end of the head"
-_INTERIM: Final = "http.client knows of no interim answer but 100 Continue"
 _CLOSE: Final = b"Connection: close\r\n"
 _WHOLE: Final = told(START, SUCCESS)
 _BODY: Final = lines(START, SUCCESS)
@@ -70,13 +69,7 @@ CASES: Final = (
     ),
     Case("a header with a zero byte", [_with(b"X-A: a\0b")], _LOST, unlike={"urllib3": _RECEIPT}, because=_LAX),
     Case("a header of 8 kB", [_with(b"X-Long: " + b"a" * 8_000)], _RECEIPT),
-    Case(
-        "a header of 60 kB",
-        [_with(b"X-Long: " + b"a" * 60_000)],
-        _RECEIPT,
-        unlike={"aiohttp": _LOST},
-        because=_LIMITED,
-    ),
+    Case("a header of 60 kB", [_with(b"X-Long: " + b"a" * 60_000)], _RECEIPT),
     Case(
         "a header of 70 kB",
         [_with(b"X-Long: " + b"a" * 70_000)],
@@ -131,20 +124,8 @@ CASES: Final = (
     ),
     # --- interim answers
     Case("100 Continue first", [b"HTTP/1.1 100 Continue\r\n\r\n", *_WHOLE], _RECEIPT),
-    Case(
-        "102 Processing first",
-        [b"HTTP/1.1 102 Processing\r\n\r\n", *_WHOLE],
-        _RECEIPT,
-        unlike={"urllib3": Expected(0, UnexpectedContent(102, ""))},
-        because=_INTERIM,
-    ),
-    Case(
-        "103 Early Hints first",
-        [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", *_WHOLE],
-        _RECEIPT,
-        unlike={"urllib3": Expected(0, UnexpectedContent(103, ""))},
-        because=_INTERIM,
-    ),
+    Case("102 Processing first", [b"HTTP/1.1 102 Processing\r\n\r\n", *_WHOLE], _RECEIPT),
+    Case("103 Early Hints first", [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", *_WHOLE], _RECEIPT),
     Case("100 Continue and then nothing", [b"HTTP/1.1 100 Continue\r\n\r\n"], _LOST),
     Case(
         "101 Switching Protocols",

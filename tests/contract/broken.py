@@ -86,8 +86,7 @@ class FillsABuffer(Plain):
 
 
 class LetsConnectionsBe(Plain):
-    """Hangs up only when closed."""
-
+    # Hangs up only when closed.
     def __init__(self, read_timeout: float) -> None:
         super().__init__(read_timeout)
         self.left: list[tuple[Connection, Raw | None]] = []
@@ -109,8 +108,7 @@ class ClosesAtTheSecondTime(LetsConnectionsBe):
 
 
 class ReusesAnything(LetsConnectionsBe):
-    """Sends the next request where the last answer is still coming from."""
-
+    # Sends the next request where the last answer is still coming from.
     def connect(self, request: HttpRequest) -> Connection:
         if not self.left:
             return super().connect(request)
@@ -240,6 +238,33 @@ class LimitsTheTotal(Plain):
         if time.monotonic() > self.deadline:
             raise TimeoutError
         return super().read(raw)
+
+
+class TakesTheBodysErrorsForTheNetworks(Plain):
+    def unmistaken(self, buffers: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        yield from buffers
+
+
+class BlamesTheNetwork(Plain):
+    def unmistaken(self, buffers: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        try:
+            yield from buffers
+        except Exception as exc:
+            raise ConnectionLost("http://peer", str(exc)) from exc
+
+
+class FillsUpTheBody(Plain):
+    def exchange(self, connection: Connection, request: HttpRequest) -> Raw:
+        self.missing, self.used = len(request.body), connection
+        return super().exchange(connection, request)
+
+    def unmistaken(self, buffers: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        try:
+            for buffer in super().unmistaken(buffers):
+                self.missing -= len(buffer)
+                yield buffer
+        finally:
+            self.used.send(bytes(self.missing))
 
 
 class SwallowsErrors(Plain):

@@ -27,11 +27,17 @@ class Plain:
         connection = self.connect(request)
         raw: http.client.HTTPResponse | None = None
         try:
-            with self.translated(request):
-                raw = self.exchange(connection, request)
-            yield self.answer(raw, request)
+            try:
+                with self.translated(request):
+                    raw = self.exchange(connection, request)
+            except _BodysOwn as own:
+                error = own.error
+            else:
+                yield self.answer(raw, request)
+                return
         finally:
             self.hang_up(connection, raw)
+        raise error
 
     def close(self) -> None:
         self.closed = True
@@ -58,7 +64,7 @@ class Plain:
         for name, value in {**self.framing(request), **self.headers(request)}.items():
             connection.putheader(name, value)
         connection.endheaders()
-        for buffer in self.buffers(request.body):
+        for buffer in self.unmistaken(self.buffers(request.body)):
             connection.send(buffer)
         return connection.getresponse()
 
@@ -74,6 +80,12 @@ class Plain:
 
     def buffers(self, body: RequestBody) -> Iterable[bytes | memoryview]:
         return [body] if isinstance(body, bytes) else body
+
+    def unmistaken(self, buffers: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        try:
+            yield from buffers
+        except Exception as exc:
+            raise _BodysOwn(exc) from exc
 
     def answer(self, raw: http.client.HTTPResponse, request: HttpRequest) -> PlainResponse:
         return PlainResponse(self, raw, request)
@@ -101,6 +113,12 @@ class Plain:
             raise TransportTimeout("http://peer", "read", self.silence(request) or 0.0) from exc
         except (OSError, http.client.HTTPException) as exc:
             raise ConnectionLost("http://peer", str(exc)) from exc
+
+
+class _BodysOwn(Exception):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 class PlainResponse:

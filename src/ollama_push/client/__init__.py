@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ollama_push.client._async import AsyncPushClient
+    from ollama_push.client._registry_async import AsyncRegistryClient
+    from ollama_push.client._registry_sync import RegistryClient
     from ollama_push.client._sync import PushClient
 
-__all__ = ["AsyncPushClient", "PushClient"]
+__all__ = ["AsyncPushClient", "AsyncRegistryClient", "PushClient", "RegistryClient"]
 
-_EXPORTS = {"AsyncPushClient": "_async", "PushClient": "_sync"}
+_EXPORTS = {
+    "AsyncPushClient": "_async",
+    "AsyncRegistryClient": "_registry_async",
+    "PushClient": "_sync",
+    "RegistryClient": "_registry_sync",
+}
 
 
 def __getattr__(name: str) -> Any:

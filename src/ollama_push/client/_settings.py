@@ -27,13 +27,27 @@ from ollama_push.core.requests import PushRequest, checked_headers, merged_heade
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.run import PushRun
 
-__all__ = ["ClientSettings"]
+__all__ = ["ClientSettings", "checked_hooks", "report_hook"]
 
 _hook_log = logging.getLogger("ollama_push.hooks")
 
 
-def _report_hook(hook: Hook, exc: Exception) -> None:
+def report_hook(hook: Hook, exc: Exception) -> None:
+    """Log that *hook* raised; ``HookSet`` calls it once."""
     _hook_log.error("hook %r raised and is dropped for this push", hook, exc_info=exc)
+
+
+def checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    """Return *hooks* as they are kept.
+
+    Raises:
+        InvalidSetting: One cannot be called.
+    """
+    kept = tuple(hooks)
+    for hook in kept:
+        if not callable(hook):
+            raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
+    return kept
 
 
 @attrs.frozen
@@ -74,12 +88,12 @@ class ClientSettings:
             base = base_url(host)
         else:
             raise InvalidSetting("host", host, "expected a str")
-        hooks = tuple(hooks)
-        for hook in hooks:
-            if not callable(hook):
-                raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
         return cls(
-            base, _with_api_key(checked_headers(headers)), hooks, retry, checked_seconds("stall_timeout", stall_timeout)
+            base,
+            _with_api_key(checked_headers(headers)),
+            checked_hooks(hooks),
+            retry,
+            checked_seconds("stall_timeout", stall_timeout),
         )
 
     def new_run(self, request: PushRequest, transport: object) -> PushRun:
@@ -91,7 +105,7 @@ class ClientSettings:
             stream=request.stream,
             retry=self.retry,
             stall_timeout=self.stall_timeout,
-            hooks=HookSet(self.hooks, context, _report_hook),
+            hooks=HookSet(self.hooks, context, report_hook),
             clock=time.monotonic,
             chance=random.random,
             transport=transport,

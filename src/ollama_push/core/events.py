@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["SUCCESS", "LayerProgress", "PushEvent", "PushSucceeded", "StatusChanged"]
+__all__ = ["SUCCESS", "LayerProgress", "PushEvent", "PushPlanned", "PushSucceeded", "StatusChanged"]
 
 SUCCESS = "success"
 """The one status text that ends a push; all others are opaque (three generations of them exist)."""
@@ -60,4 +60,17 @@ class PushSucceeded:
     status: str = SUCCESS
 
 
-PushEvent = StatusChanged | LayerProgress | PushSucceeded
+@attrs.frozen
+class PushPlanned:
+    """The first event of a push straight to a registry: how large it is, before anything was asked or sent.
+
+    Attributes:
+        total_bytes: Sum of the blobs' sizes, each counted once.
+        status: As a server would say it.
+    """
+
+    total_bytes: int
+    status: str = "retrieving manifest"
+
+
+PushEvent = StatusChanged | LayerProgress | PushSucceeded | PushPlanned

@@ -25,6 +25,7 @@ __all__ = [
     "PushFinished",
     "PushOutcome",
     "PushStarted",
+    "RequestRetried",
     "RolledBack",
 ]
 
@@ -92,6 +93,17 @@ class RolledBack:
 
 
 @attrs.frozen
+class RequestRetried:
+    """A request of a push straight to a registry failed and will be sent again; what was acknowledged stays."""
+
+    push: PushContext
+    elapsed: float
+    error: OllamaPushError
+    retry_in: float
+    """Seconds until then."""
+
+
+@attrs.frozen
 class AttemptFailed:
     """An attempt ended without success."""
 
@@ -114,4 +126,4 @@ class PushFinished:
     error: OllamaPushError | None = None
 
 
-Observation = PushStarted | AttemptStarted | EventSeen | RolledBack | AttemptFailed | PushFinished
+Observation = PushStarted | AttemptStarted | EventSeen | RolledBack | RequestRetried | AttemptFailed | PushFinished

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded
 
 __all__ = ["LayerSnapshot", "ProgressSnapshot", "PushProgress"]
 
@@ -124,6 +124,8 @@ class PushProgress:
             self._receive_layer(event)
         elif isinstance(event, PushSucceeded):
             self._succeeded = True
+        elif isinstance(event, PushPlanned):
+            self._expected = event.total_bytes
         self._sample(now)
         return True
 

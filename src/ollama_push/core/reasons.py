@@ -44,6 +44,8 @@ class RejectionReason(enum.Enum):
     """The server does not trust the registry's certificate."""
     REGISTRY_FAILED = "registry-failed"
     """The registry answered with a server error, or the upload broke too often."""
+    REGISTRY_FULL = "registry-full"
+    """The registry has no room left."""
     REGISTRY_REFUSED = "registry-refused"
     """The registry answered with another 4xx."""
     CANCELLED = "cancelled"

@@ -30,6 +30,11 @@ class PushReceipt:
         total_bytes: Sum of the layers' sizes.
         attempts: How many requests it took, at least 1.
         elapsed_seconds: From the first request to the verdict.
+        manifest_digest: What the registry holds now, here and below known for pushes straight to a registry only.
+        sent_bytes: Bytes of blobs that went out, those that had to be sent again included.
+        skipped_bytes: Bytes the registry had before the push began.
+        resumed_bytes: Bytes an earlier push had left in unfinished uploads.
+        verified: Whether the registry was asked afterwards, and holds what it should.
     """
 
     model: str
@@ -37,3 +42,8 @@ class PushReceipt:
     total_bytes: int
     attempts: int
     elapsed_seconds: float
+    manifest_digest: str | None = None
+    sent_bytes: int | None = None
+    skipped_bytes: int | None = None
+    resumed_bytes: int | None = None
+    verified: bool | None = None

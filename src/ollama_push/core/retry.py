@@ -21,10 +21,10 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.reasons import RejectionReason
 
-__all__ = ["RetryPolicy"]
+__all__ = ["TRANSIENT_STATUSES", "RetryPolicy"]
 
 # RFC 9110, 15: timeouts, overload and failures that a later request may not meet.
-_TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT_CAUSES: Final = frozenset({ConnectCause.REFUSED, ConnectCause.UNREACHABLE, ConnectCause.OTHER})
 _MAX_DOUBLINGS: Final = 30
 
@@ -74,6 +74,12 @@ class RetryPolicy:
         asked = error.retry_after if isinstance(error, ServerError) else None
         if asked is not None:
             return asked if asked <= self.cap else None
+        return self.backoff(attempt, chance)
+
+    def backoff(self, attempt: int, chance: float) -> float | None:
+        """Return the seconds to wait after failure number *attempt*, whatever it was; ``None`` to give up."""
+        if attempt >= self.attempts:
+            return None
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
         return ceiling * (0.5 + 0.5 * chance)
 
@@ -88,7 +94,7 @@ def _is_transient(error: OllamaPushError, *, reached: bool) -> bool:
             return True
         case ServerError(status=status):
             known = error.reason
-            return status in _TRANSIENT_STATUSES and (known.is_transient or known is RejectionReason.UNKNOWN)
+            return status in TRANSIENT_STATUSES and (known.is_transient or known is RejectionReason.UNKNOWN)
         case PushRejected(reason=RejectionReason.REGISTRY_UNREACHABLE):
             # Refused or unknown from the start is a wrong address; in mid-upload it is an outage.
             return error.bytes_moved > 0

@@ -1,1 +1,48 @@
-"""This machine's disk: Ollama's model store, who we are to registries, uploads that are not finished."""
+"""This machine's disk: Ollama's model store, who we are to registries, uploads that are not finished.
+
+Importing it is cheap: each name loads its module when it is first asked for, and locks, subprocesses and
+cryptography are loaded by what uses them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ollama_push.local.bodies import BlobBody, BodyHalted
+    from ollama_push.local.credentials import Credentials
+    from ollama_push.local.files import BlobFile
+    from ollama_push.local.keys import OllamaKey
+    from ollama_push.local.store import ModelStore, StoredModel
+    from ollama_push.local.uploads import NoUploads, UploadSessions
+
+__all__ = [
+    "BlobBody",
+    "BlobFile",
+    "BodyHalted",
+    "Credentials",
+    "ModelStore",
+    "NoUploads",
+    "OllamaKey",
+    "StoredModel",
+    "UploadSessions",
+]
+
+_EXPORTS = {
+    "BlobBody": "bodies",
+    "BlobFile": "files",
+    "BodyHalted": "bodies",
+    "Credentials": "credentials",
+    "ModelStore": "store",
+    "NoUploads": "uploads",
+    "OllamaKey": "keys",
+    "StoredModel": "store",
+    "UploadSessions": "uploads",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

@@ -22,8 +22,9 @@ from ollama_push.core.errors import (
     TransportTimeout,
     UsedAfterClose,
 )
-from ollama_push.core.ports import HttpRequest, SizedBody
+from ollama_push.core.ports import HttpRequest
 from ollama_push.core.redaction import origin_of
+from ollama_push.transports._aiohttp_upload import Upload
 from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_for
@@ -35,6 +36,8 @@ __all__ = ["AiohttpTransport"]
 _NOT_OURS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 # Turns of the event loop that closing may take: a plain socket needs one, TLS some dozen (measured).
 _CLOSING_TURNS: Final = 50
+# Longest status line or header that is taken, as http.client has it.
+_MAX_HEADER_BYTES: Final = 65_536
 # RuntimeError is aiohttp's word for a connection that closed between two of its own steps.
 _FAILURES: Final = (aiohttp.ClientError, OSError, ValueError, RuntimeError, asyncio.TimeoutError)
 
@@ -81,25 +84,36 @@ class AiohttpTransport:
         """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`."""
         session = self._session_here()
         timeout = self._timeout(request)
+        upload = Upload(request.body, timeout.sock_read, asyncio.timeout(_longest_wait_for_a_head(request, timeout)))
+        raw = await self._send(session, request, timeout, upload)
         try:
-            async with asyncio.timeout(_longest_wait_for_a_head(request, timeout)):
-                raw = await session.request(
+            yield _Response(raw, request.url, timeout, upload)
+        finally:
+            # A body read to its end has already given the connection back; any other hangs up here.
+            raw.close()
+
+    async def _send(
+        self, session: aiohttp.ClientSession, request: HttpRequest, limits: aiohttp.ClientTimeout, upload: Upload
+    ) -> aiohttp.ClientResponse:
+        """Send *request* and return its answer, of which the head is there."""
+        try:
+            async with upload.head:
+                return await session.request(
                     request.method,
                     URL(request.url, encoded=True),
-                    data=_body(request),
+                    data=upload if len(request.body) else None,
                     headers={**request.headers, **body_length(request)},
-                    timeout=timeout,
+                    timeout=limits,
                     allow_redirects=False,
                     skip_auto_headers=_NOT_OURS,
                     proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
                 )
         except _FAILURES as exc:
-            raise _translated(exc, request.url, timeout) from exc
-        try:
-            yield _Response(raw, request.url, timeout)
-        finally:
-            # A body read to its end has already given the connection back; any other hangs up here.
-            raw.close()
+            failure = exc
+        # Out here the body's own error gets no context: it is raised as it was.
+        if upload.error is not None:
+            raise upload.error
+        raise _translated(failure, request.url, limits, upload) from failure
 
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""
@@ -132,6 +146,8 @@ class AiohttpTransport:
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
             )
             # aiohttp sends idempotent requests again on its own; when to retry is not a transport's to decide.
             self._session._retry_connection = False  # noqa: SLF001 - there is no public switch
@@ -150,10 +166,11 @@ class AiohttpTransport:
 class _Response:
     """An answer while it arrives."""
 
-    def __init__(self, raw: aiohttp.ClientResponse, url: str, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(self, raw: aiohttp.ClientResponse, url: str, timeout: aiohttp.ClientTimeout, upload: Upload) -> None:
         self._raw = raw
         self._url = url
         self._timeout = timeout
+        self._upload = upload
         self.status: int = raw.status
         # Only here is the connection's own end the body's end; aiohttp then takes a reset for one, too.
         ends_with_connection = "Transfer-Encoding" not in raw.headers and "Content-Length" not in raw.headers
@@ -175,7 +192,9 @@ class _Response:
                 # aiohttp raises before it hands over what it still holds.
                 if held := _held_by(content):
                     yield held
-                raise _translated(exc, self._url, self._timeout, answered=True) from exc
+                if self._upload.error is not None:
+                    raise self._upload.error  # noqa: B904 - as it was raised, not from what came of it
+                raise _translated(exc, self._url, self._timeout, self._upload, answered=True) from exc
             if not data:
                 self._require_orderly_end()
                 return
@@ -200,30 +219,24 @@ def _held_by(content: aiohttp.StreamReader) -> bytes:
     return bytes(take(-1)) if take is not None else b""
 
 
-def _body(request: HttpRequest) -> bytes | AsyncIterator[bytes | memoryview] | None:
-    body = request.body
-    return (body or None) if isinstance(body, bytes) else _buffers(body)
-
-
-async def _buffers(body: SizedBody) -> AsyncIterator[bytes | memoryview]:
-    for buffer in body:
-        yield buffer
-
-
 def _longest_wait_for_a_head(request: HttpRequest, timeout: aiohttp.ClientTimeout) -> float | None:
     """Return the seconds after which no head can come within the limits; ``None`` when that cannot be told.
 
     aiohttp stops its own read timer at an interim answer (100 Continue) and would wait for ever.
     """
-    if timeout.sock_read is None or timeout.connect is None or not isinstance(request.body, bytes):
+    if timeout.sock_read is None or timeout.connect is None or len(request.body):
         return None
     return timeout.connect + 2 * timeout.sock_read
 
 
-def _translated(exc: Exception, url: str, timeout: aiohttp.ClientTimeout, *, answered: bool = False) -> TransportError:
+def _translated(
+    exc: Exception, url: str, timeout: aiohttp.ClientTimeout, upload: Upload, *, answered: bool = False
+) -> TransportError:
     """Return our error for one of aiohttp's."""
     address = origin_of(url)
     match exc:
+        case _ if upload.stalled:
+            return TransportTimeout(address, "write", timeout.sock_read or 0.0)
         case aiohttp.ConnectionTimeoutError():
             return TransportTimeout(address, "connect", timeout.connect or 0.0)
         case aiohttp.ServerTimeoutError() | TimeoutError():
@@ -232,6 +245,8 @@ def _translated(exc: Exception, url: str, timeout: aiohttp.ClientTimeout, *, ans
             return ConnectFailed(address, ConnectCause.PROXY, str(exc))
         case aiohttp.ClientConnectorError() if not answered:
             return connect_failed(url, exc)
+        case UnicodeError() if not answered:
+            return ConnectFailed(address, ConnectCause.UNKNOWN_HOST, str(exc))  # a label of more than 63 characters
         case aiohttp.InvalidURL():
             return ConnectFailed(address, ConnectCause.UNKNOWN_HOST, "this is no URL")
         case _:

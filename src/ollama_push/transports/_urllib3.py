@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
@@ -30,6 +30,7 @@ from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_for
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
+from ollama_push.transports._urllib3_upload import BodyFailed, Upload, prepared
 
 __all__ = ["Urllib3Transport"]
 
@@ -43,8 +44,8 @@ class Urllib3Transport:
     """Moves bytes with urllib3. Safe to share between threads.
 
     Args:
-        pool: A pool manager to use for everything; it is not closed by us, and proxies and TLS are then
-            its own business.
+        pool: A pool manager to use for everything; it is not closed by us, and proxies, TLS and how long a
+            peer may take no bytes (urllib3 itself: the connect timeout) are then its own business.
         connect_timeout: Seconds for DNS, TCP and TLS together per address.
         read_timeout: Longest silence in seconds for requests that do not say; ``None`` for no limit.
         ca_file: PEM file of CAs to trust in addition to the system's.
@@ -82,21 +83,8 @@ class Urllib3Transport:
             raise UsedAfterClose(type(self).__name__)
         silence = self._read_timeout if request.read_timeout is None else request.read_timeout
         limits = _Limits(origin_of(request.url), timer(self._connect_timeout), timer(silence))
-        try:
-            raw = self._pool_for(request.url).request(
-                request.method,
-                request.url,
-                body=_body(request),
-                headers={**request.headers, **body_length(request)},
-                timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except _FAILURES as exc:
-            raise _translated(exc, request.url, limits) from exc
-        response = _Response(raw, request, limits)
+        upload = Upload(request.body, limits.read)
+        response = _Response(self._send(request, limits, upload), request, limits, upload)
         try:
             yield response
         finally:
@@ -117,6 +105,29 @@ class Urllib3Transport:
     ) -> None:
         self.close()
 
+    def _send(self, request: HttpRequest, limits: _Limits, upload: Upload) -> urllib3.BaseHTTPResponse:
+        """Send *request* and return its answer, of which the head is there."""
+        try:
+            return self._pool_for(request.url).request(
+                request.method,
+                request.url,
+                body=upload if len(request.body) else None,  # type: ignore[arg-type]  # any iterable will do
+                headers={**request.headers, **body_length(request)},
+                timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except BodyFailed as exc:
+            error = exc.error
+        except _FAILURES as exc:
+            if upload.stalled:
+                raise TransportTimeout(limits.address, "write", limits.read or 0.0) from exc
+            raise _translated(exc, request.url, limits, connected=upload.started) from exc
+        # Out here it gets no context: the error is the body's own, as it was raised.
+        raise error
+
     def _pool_for(self, url: str) -> urllib3.PoolManager:
         if self._injected is not None:
             return self._injected
@@ -129,11 +140,11 @@ class Urllib3Transport:
 
     def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
         if proxy is None:
-            return urllib3.PoolManager(maxsize=_POOLED_CONNECTIONS, **self._tls)
+            return prepared(urllib3.PoolManager(maxsize=_POOLED_CONNECTIONS, **self._tls))
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else None
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
-        return urllib3.ProxyManager(proxy, maxsize=_POOLED_CONNECTIONS, proxy_headers=headers, **self._tls)
+        return prepared(urllib3.ProxyManager(proxy, maxsize=_POOLED_CONNECTIONS, proxy_headers=headers, **self._tls))
 
 
 class _Limits:
@@ -150,16 +161,18 @@ class _Limits:
 class _Response:
     """An answer while it arrives."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, request: HttpRequest, limits: _Limits) -> None:
+    def __init__(self, raw: urllib3.BaseHTTPResponse, request: HttpRequest, limits: _Limits, upload: Upload) -> None:
         self._raw = raw
         self._url = request.url
         # RFC 9110, 6.4.1: whatever length these announce, they have no body.
         self._bodiless = request.method == "HEAD" or raw.status in (204, 304)
         self._limits = limits
-        self._complete = False
+        self._upload = upload
         self.status: int = raw.status
         # Indexing joins repeated headers; items() would give each of them.
         self.headers: Mapping[str, str] = {name.lower(): raw.headers[name] for name in raw.headers}
+        # Nobody has to read a body that is not there to keep the connection.
+        self._complete = self._bodiless or not self._announced()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives."""
@@ -196,11 +209,12 @@ class _Response:
         try:
             return read1(_READ_BYTES)
         except _FAILURES as exc:
-            raise _translated(exc, self._url, self._limits, answered=True) from exc
+            raise _translated(exc, self._url, self._limits, connected=True) from exc
 
     def hang_up(self) -> None:
         """Close the connection, or give it back when nothing is left on it."""
-        if self._complete:
+        # A request that was cut short would be continued by the next one.
+        if self._complete and self._upload.whole:
             # For http.client the answer is over only now: it saw neither our chunks nor the end of a length.
             getattr(self._raw, "_fp", self._raw).close()
             self._raw.release_conn()
@@ -215,12 +229,7 @@ class _Response:
         return int(length)
 
 
-def _body(request: HttpRequest) -> bytes | Iterable[bytes] | None:
-    # typeshed-style hints of urllib3 name bytes only; http.client sends any buffer.
-    return request.body or None  # type: ignore[return-value]
-
-
-def _translated(exc: Exception, url: str, limits: _Limits, *, answered: bool = False) -> TransportError:
+def _translated(exc: Exception, url: str, limits: _Limits, *, connected: bool = False) -> TransportError:
     """Return our error for one of urllib3's or http.client's."""
     match exc:
         case u3.ConnectTimeoutError() if not isinstance(exc, u3.NewConnectionError):
@@ -233,7 +242,7 @@ def _translated(exc: Exception, url: str, limits: _Limits, *, answered: bool = F
             return ConnectFailed(limits.address, ConnectCause.UNKNOWN_HOST, str(exc))
         case u3.ReadTimeoutError() | TimeoutError():
             return TransportTimeout(limits.address, "read", limits.read or 0.0)
-        case u3.SSLError() if not answered:
+        case u3.SSLError() if not connected:
             return connect_failed(url, exc)
         case _:
             return ConnectionLost(limits.address, str(exc))

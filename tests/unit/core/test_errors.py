@@ -21,7 +21,9 @@ from ollama_push.core.errors import (
     MachineMisuse,
     MalformedLine,
     OllamaPushError,
+    Peer,
     ProtocolError,
+    PushInterrupted,
     PushRejected,
     PushStalled,
     RejectionReason,
@@ -38,6 +40,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.events import LayerProgress
 
 _AT: Final = "http://127.0.0.1:11434"
+_REGISTRY: Final = "https://registry.example.com"
 
 ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     (InvalidModelName("x y", "spaces"), "'x y': spaces"),
@@ -75,6 +78,25 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
         f"the proxy in the way of {_AT} failed; check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY",
     ),
     (ConnectFailed(_AT), f"cannot connect to {_AT}"),
+    (
+        ConnectFailed(_REGISTRY, ConnectCause.REFUSED, "", Peer.REGISTRY),
+        f"nothing listens at {_REGISTRY}; is the registry running, and is the port in the name right?",
+    ),
+    (
+        ConnectFailed(_REGISTRY, ConnectCause.UNKNOWN_HOST, "", Peer.REGISTRY),
+        f"the host of {_REGISTRY} is unknown; check the spelling of the name, and DNS",
+    ),
+    (
+        ConnectFailed(_REGISTRY, ConnectCause.NOT_TLS, "", Peer.REGISTRY),
+        (
+            f"the registry at {_REGISTRY} does not speak TLS; plain HTTP must be asked for"
+            " (`plain_http=True`, `--plain-http`)"
+        ),
+    ),
+    (
+        ConnectFailed(_REGISTRY, ConnectCause.UNREACHABLE, "", Peer.REGISTRY),
+        f"no route to {_REGISTRY}; check the network, a VPN or a firewall",
+    ),
     (ConnectionLost(_AT), f"the connection to {_AT} broke before the answer was complete"),
     (ConnectionLost(_AT, "reset"), f"the connection to {_AT} broke before the answer was complete (reset)"),
     (TransportTimeout(_AT, "connect", 2.5), f"no connection to {_AT} within 2.5 s"),
@@ -103,6 +125,10 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
         "the answer ended before any status with neither success nor error; the push may not have happened",
     ),
     (PushStalled(900.0), "no bytes moved for 900 s although the server keeps answering"),
+    (
+        PushInterrupted(2_000_000, 5_000_000),
+        "stopped on request; 2.0 MB of 5.0 MB are kept by the registry, push again to go on",
+    ),
     (VerificationFailed("sha256:ab", "it is missing"), "verification failed for sha256:ab: it is missing"),
 )
 

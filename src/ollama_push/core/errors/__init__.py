@@ -20,6 +20,7 @@
     │   ├── UnexpectedContent
     │   └── StreamTruncated
     ├── PushStalled (TimeoutError)         lines keep coming, bytes do not
+    ├── PushInterrupted                    stopped on request, resumable
     └── VerificationFailed                 the registry does not hold what was sent
 
 Errors carry facts as positional fields and build their text late, so that all of them
@@ -45,10 +46,17 @@ from ollama_push.core.errors.transport import (
     ConnectCause,
     ConnectFailed,
     ConnectionLost,
+    Peer,
     TransportError,
     TransportTimeout,
 )
-from ollama_push.core.errors.verdicts import PushRejected, PushStalled, ServerError, VerificationFailed
+from ollama_push.core.errors.verdicts import (
+    PushInterrupted,
+    PushRejected,
+    PushStalled,
+    ServerError,
+    VerificationFailed,
+)
 from ollama_push.core.reasons import RejectionReason
 
 __all__ = [
@@ -61,7 +69,9 @@ __all__ = [
     "MachineMisuse",
     "MalformedLine",
     "OllamaPushError",
+    "Peer",
     "ProtocolError",
+    "PushInterrupted",
     "PushRejected",
     "PushStalled",
     "RejectionReason",

@@ -15,6 +15,7 @@ __all__ = [
     "ConnectCause",
     "ConnectFailed",
     "ConnectionLost",
+    "Peer",
     "TransportError",
     "TransportTimeout",
 ]
@@ -59,6 +60,22 @@ _CONNECT_TEXT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.OTHER: "cannot connect to {address}",
 }
 
+# A registry is not started with `ollama serve` and not named by OLLAMA_HOST.
+_REGISTRY_TEXT: Final[Mapping[ConnectCause, str]] = {
+    ConnectCause.REFUSED: "nothing listens at {address}; is the registry running, and is the port in the name right?",
+    ConnectCause.UNKNOWN_HOST: "the host of {address} is unknown; check the spelling of the name, and DNS",
+    ConnectCause.NOT_TLS: (
+        "the registry at {address} does not speak TLS; plain HTTP must be asked for (`plain_http=True`, `--plain-http`)"
+    ),
+}
+
+
+class Peer(enum.Enum):
+    """Whom a connection was meant for; decides what to advise when there is none."""
+
+    SERVER = "server"
+    REGISTRY = "registry"
+
 
 @attrs.define(eq=False, slots=False)
 class ConnectFailed(TransportError):
@@ -68,14 +85,17 @@ class ConnectFailed(TransportError):
         address: Scheme, host and port that was tried, without credentials.
         cause: Why, as far as the adapter can tell.
         detail: The library's own words; may be empty.
+        peer: Whom it was meant for. A transport need not know: who asked it does.
     """
 
     address: str = attrs.field(converter=redact)
     cause: ConnectCause = ConnectCause.OTHER
     detail: str = attrs.field(default="", converter=redact)
+    peer: Peer = Peer.SERVER
 
     def __str__(self) -> str:
-        text = _CONNECT_TEXT[self.cause].format(address=self.address)
+        texts = _CONNECT_TEXT if self.peer is Peer.SERVER else {**_CONNECT_TEXT, **_REGISTRY_TEXT}
+        text = texts[self.cause].format(address=self.address)
         return f"{text} ({self.detail})" if self.detail else text
 
 

@@ -7,8 +7,10 @@ import attrs
 from ollama_push.core.errors.root import OllamaPushError
 from ollama_push.core.reasons import RejectionReason, reason_for
 from ollama_push.core.redaction import redact
+from ollama_push.core.units import bytes_text
 
 __all__ = [
+    "PushInterrupted",
     "PushRejected",
     "PushStalled",
     "ServerError",
@@ -98,3 +100,20 @@ class VerificationFailed(OllamaPushError):
 
     def __str__(self) -> str:
         return f"verification failed for {self.digest}: {self.problem}"
+
+
+@attrs.define(eq=False, slots=False)
+class PushInterrupted(OllamaPushError):
+    """The push was asked to stop, and stopped at the end of what it had under way.
+
+    Attributes:
+        kept_bytes: Bytes the registry holds or keeps for this push, so that the next one need not send them.
+        total_bytes: Size of the whole push.
+    """
+
+    kept_bytes: int = 0
+    total_bytes: int = 0
+
+    def __str__(self) -> str:
+        kept = f"{bytes_text(self.kept_bytes)} of {bytes_text(self.total_bytes)}"
+        return f"stopped on request; {kept} are kept by the registry, push again to go on"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -42,6 +42,7 @@ class AccessToken:
     token: str = attrs.field(repr=False)
 
 
+@runtime_checkable
 class Signer(Protocol):
     """A key pair that proves an identity by signing: Ollama's ed25519 key.
 
@@ -61,6 +62,7 @@ class Signer(Protocol):
 Credential = Login | IdentityToken | AccessToken | Signer
 
 
+@runtime_checkable
 class CredentialSource(Protocol):
     """Finds the credential for a registry. It may read files and run programs, but not the registry."""
 

@@ -26,6 +26,7 @@ __all__ = [
     "FindCredential",
     "Flow",
     "Forget",
+    "News",
     "Rehash",
     "Release",
     "Retrying",
@@ -156,6 +157,9 @@ class Release:
 
 
 Effect = Send | Sleep | Emit | Retrying | Together | FindCredential | Rehash | Claim | Save | Forget | Release
+News = Emit | Retrying
+"""What hooks and callers are told of."""
+
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""
 

@@ -1,0 +1,158 @@
+"""Carries out the effects of a job's flows, with threads. Its twin is ``_drive_async.py``; keep the same order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from queue import SimpleQueue
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+
+from ollama_push.client._registry_settings import Job
+from ollama_push.core.answers import Answer, AnswerBuffer
+from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
+from ollama_push.core.ports import Transport
+from ollama_push.core.registry.effects import Effect, Emit, Flow, News, Retrying, Send, Sleep, Together
+from ollama_push.core.registry.run import RegistryRun
+
+__all__ = ["Drive"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LEAVING_SECONDS: Final = 2.0
+"""How long threads get to notice that they are to break off; they are daemons and end by themselves."""
+
+
+class Drive(Generic[R]):
+    """Drives one job.
+
+    Args:
+        job: What to do.
+        transport: Moves the bytes.
+        run: Counts what is sent; needed by jobs that send blobs.
+
+    Attributes:
+        result: What the job's flow returned, once ``news`` is over.
+    """
+
+    result: R
+
+    def __init__(self, job: Job[R], transport: Transport, run: RegistryRun | None = None) -> None:
+        self._job = job
+        self._transport = transport
+        self._run = run
+        self._woken = threading.Event()
+        # Whoever does the work reports here; the last message is how it ended: None, or the exception.
+        self._inbox: SimpleQueue[News | BaseException | None] = SimpleQueue()
+        self._worker = threading.Thread(target=self._work, name="ollama-push", daemon=True)
+
+    def interrupt(self) -> None:
+        """End the job where nothing is lost."""
+        self._job.stopping = True
+        self._woken.set()
+
+    def news(self) -> Iterator[News]:
+        """Do the job in threads of its own; yield what is news, in the caller's."""
+        self._worker.start()
+        while isinstance(new := self._inbox.get(), Emit | Retrying):
+            yield new
+        if new is not None:
+            raise new
+
+    def leave(self) -> None:
+        """Break off what is still under way, and give back what is claimed."""
+        self._job.halted = True
+        self.interrupt()
+        if self._worker.ident is not None:
+            self._worker.join(_LEAVING_SECONDS)
+        self._job.leave()
+
+    def _work(self) -> None:
+        try:
+            self.result = self._follow(self._job.flow)
+        except BaseException as exc:  # noqa: BLE001 - it belongs to the thread that waits
+            self._inbox.put(exc)
+        else:
+            self._inbox.put(None)
+
+    def _follow(self, flow: Flow[T]) -> T:
+        with closing(flow):
+            try:
+                effect = next(flow)
+                while True:
+                    try:
+                        answer = self._perform(effect)
+                    except OllamaPushError as exc:
+                        effect = flow.throw(exc)
+                    else:
+                        effect = flow.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
+
+    def _perform(self, effect: Effect) -> Any:
+        match effect:
+            case Emit() | Retrying():
+                self._inbox.put(effect)
+            case Send():
+                return self._send(effect)
+            case Sleep(seconds):
+                self._woken.wait(seconds)
+            case Together():
+                return self._together(effect)
+            case _:
+                return self._job.perform(effect)
+        return None
+
+    def _send(self, effect: Send) -> Answer | TransportError:
+        request, buffer, body = effect.request, AnswerBuffer(), None
+        if effect.span is not None:
+            body = self._job.body(effect.span, self._run, self._inbox.put)
+            request = attrs.evolve(request, body=body)
+        try:
+            with self._transport.open(request) as response:
+                for chunk in response.chunks():
+                    if not buffer.receive_data(chunk):
+                        break
+                return buffer.answer(response.status, response.headers)
+        except Exception as exc:  # noqa: BLE001 - the job tells a verdict from a transport's mistake
+            return self._job.without_answer(exc, body, self._transport)
+
+    def _together(self, effect: Together) -> list[Any]:
+        results: list[Any] = [None] * len(effect.flows)
+        waiting = deque(enumerate(effect.flows))
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while (item := self._next(waiting)) is not None:
+                    index, flow = item
+                    results[index] = self._follow(flow)
+            except BaseException as exc:  # noqa: BLE001 - it belongs to the flow that waits
+                failures.append(exc)
+                self.interrupt()
+
+        threads = [
+            threading.Thread(target=work, name="ollama-push-blob", daemon=True)
+            for _ in range(min(effect.limit, len(effect.flows)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for _index, flow in waiting:
+            flow.close()
+            failures.append(PushInterrupted())
+        # Those that were only told to stop say less than the one that was the reason.
+        for failure in sorted(failures, key=lambda exc: isinstance(exc, PushInterrupted)):
+            raise failure
+        return results
+
+    def _next(self, waiting: deque[tuple[int, Flow[T]]]) -> tuple[int, Flow[T]] | None:
+        try:
+            return None if self._job.stopping else waiting.popleft()
+        except IndexError:
+            return None

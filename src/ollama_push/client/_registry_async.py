@@ -1,0 +1,159 @@
+"""The async registry client: a thin driver of flows. Its twin is ``_registry_sync.py``; keep them in the same order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from weakref import WeakSet
+
+from ollama_push.client._drive_async import AsyncDrive
+from ollama_push.client._registry_settings import Job, RegistrySettings
+from ollama_push.core.errors import OllamaPushError, UsedAfterClose
+from ollama_push.core.events import PushEvent
+from ollama_push.core.names import ModelName
+from ollama_push.core.ports import AsyncTransport, Hook
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.credentials import Credential, CredentialSource
+from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.registry.plans import PushPlan, Verification
+from ollama_push.core.registry.pushing import Delivery
+from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.registry.sessions import UploadMemory
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.local import ModelStore
+
+__all__ = ["AsyncRegistryClient"]
+
+T = TypeVar("T")
+
+
+class AsyncRegistryClient:
+    """Pushes models from Ollama's store straight to a registry. Belongs to the event loop it is first used in.
+
+    Arguments and errors are those of :class:`RegistryClient`, but for the transport, which is an async one.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ModelStore | str | os.PathLike[str] | None = None,
+        credentials: Credential | CredentialSource | tuple[str, str] | None = None,
+        transport: AsyncTransport | None = None,
+        hooks: Iterable[Hook] = (),
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        concurrency: int = 4,
+        plain_http: bool = False,
+        verify: bool = True,
+        uploads: UploadMemory | None = None,
+        part_bytes: int | None = None,
+        stall_timeout: float | None = 900.0,
+    ) -> None:
+        self._settings = RegistrySettings.from_arguments(
+            store=store,
+            credentials=credentials,
+            hooks=hooks,
+            retry=retry,
+            concurrency=concurrency,
+            uploads=uploads,
+            part_bytes=part_bytes,
+            stall_timeout=stall_timeout,
+            plain_http=plain_http,
+            verify=verify,
+        )
+        self._owned = transport is None
+        self._transport = _default_transport() if transport is None else transport
+        self._drives: WeakSet[AsyncDrive[Any]] = WeakSet()
+        self._closed = False
+
+    async def push(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushReceipt:
+        """Push a local model to the registry its name begins with; see :meth:`RegistryClient.push`."""
+        job, run = self._new_push(model, source)
+        async with aclosing(self._events(job, run)) as events:
+            async for _ in events:
+                pass
+        return run.result()
+
+    def stream(
+        self, model: str | ModelName, *, source: str | ModelName | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
+        """Push and hand over the events as they come; see :meth:`RegistryClient.stream`."""
+        return aclosing(self._events(*self._new_push(model, source)))
+
+    async def plan(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushPlan:
+        """Find out what a push would send, and whether it may; nothing is uploaded."""
+        self._require_open()
+        return await self._finish(self._settings.new_plan(model, source))
+
+    async def verify(self, model: str | ModelName, *, source: str | ModelName | None = None) -> Verification:
+        """Ask the registry whether it holds *model*; see :meth:`RegistryClient.verify`."""
+        self._require_open()
+        return await self._finish(self._settings.new_verification(model, source))
+
+    def interrupt(self) -> None:
+        """End the pushes that are under way at the end of the parts they are sending.
+
+        They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
+        thread or a signal handler.
+        """
+        for drive in list(self._drives):
+            drive.interrupt()
+
+    async def aclose(self) -> None:
+        """Close the transport unless it was given. Idempotent."""
+        self._closed = True
+        if self._owned:
+            await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _new_push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[Job[Delivery], RegistryRun]:
+        self._require_open()
+        return self._settings.new_push(model, source)
+
+    async def _events(self, job: Job[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
+        drive = AsyncDrive(job, self._transport, run)
+        self._drives.add(drive)
+        try:
+            job.exchange.headers.update(run.begin())
+            async for new in drive.news():
+                if isinstance(new, Retrying):
+                    run.retrying(new)
+                else:
+                    run.receive_event(new.event)
+                    yield new.event
+            yield run.succeed(drive.result)
+        except OllamaPushError as error:
+            run.fail(error)
+            raise
+        finally:
+            await drive.leave()
+            run.leave()
+
+    async def _finish(self, job: Job[T]) -> T:
+        drive = AsyncDrive(job, self._transport)
+        self._drives.add(drive)
+        try:
+            async for _ in drive.news():
+                pass
+            return drive.result
+        finally:
+            await drive.leave()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+
+
+def _default_transport() -> AsyncTransport:
+    from ollama_push.transports import AiohttpTransport  # noqa: PLC0415 - loads aiohttp
+
+    return AiohttpTransport()

@@ -1,0 +1,193 @@
+"""The sync registry client: a thin driver of flows. Its twin is ``_registry_async.py``; keep them in the same order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from weakref import WeakSet
+
+from ollama_push.client._drive_sync import Drive
+from ollama_push.client._registry_settings import Job, RegistrySettings
+from ollama_push.core.errors import OllamaPushError, UsedAfterClose
+from ollama_push.core.events import PushEvent
+from ollama_push.core.names import ModelName
+from ollama_push.core.ports import Hook, Transport
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.credentials import Credential, CredentialSource
+from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.registry.plans import PushPlan, Verification
+from ollama_push.core.registry.pushing import Delivery
+from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.registry.sessions import UploadMemory
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.local import ModelStore
+
+__all__ = ["RegistryClient"]
+
+T = TypeVar("T")
+
+
+class RegistryClient:
+    """Pushes models from Ollama's store straight to a registry. Safe to share between threads.
+
+    Args:
+        store: Ollama's model store; found as Ollama finds it when not given (``OLLAMA_MODELS``).
+        credentials: Who we are: a ``Login``, ``(username, password)``, a token, or a source of them; when not
+            given the environment, docker's configuration and Ollama's key are asked, in this order.
+        transport: Moves the bytes; built, and closed with the client, when not given.
+        hooks: Called with every observation; one that raises is dropped and cannot fail a push.
+        retry: When to send a request again; bytes that were acknowledged meanwhile reset its count.
+        concurrency: Blobs on their way at the same time, 1 to 64.
+        plain_http: Speak plain HTTP to the registry. Logins then travel in the clear.
+        verify: Ask the registry afterwards what it holds.
+        uploads: Keeps unfinished uploads; on disk in the user's state directory when not given.
+        part_bytes: Size of one part of a blob; adapted to the speed when not given.
+        stall_timeout: Seconds without a byte taken or an answer after which a body has stalled; ``None`` for no limit.
+
+    Raises:
+        InvalidSetting: An argument or environment variable cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ModelStore | str | os.PathLike[str] | None = None,
+        credentials: Credential | CredentialSource | tuple[str, str] | None = None,
+        transport: Transport | None = None,
+        hooks: Iterable[Hook] = (),
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        concurrency: int = 4,
+        plain_http: bool = False,
+        verify: bool = True,
+        uploads: UploadMemory | None = None,
+        part_bytes: int | None = None,
+        stall_timeout: float | None = 900.0,
+    ) -> None:
+        self._settings = RegistrySettings.from_arguments(
+            store=store,
+            credentials=credentials,
+            hooks=hooks,
+            retry=retry,
+            concurrency=concurrency,
+            uploads=uploads,
+            part_bytes=part_bytes,
+            stall_timeout=stall_timeout,
+            plain_http=plain_http,
+            verify=verify,
+        )
+        self._owned = transport is None
+        self._transport = _default_transport() if transport is None else transport
+        self._drives: WeakSet[Drive[Any]] = WeakSet()
+        self._closed = False
+
+    def push(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushReceipt:
+        """Push a local model to the registry its name begins with, and wait for the verdict.
+
+        Args:
+            model: ``host/namespace/model[:tag]``.
+            source: Name of the local model when it has another; it is not copied.
+
+        Returns:
+            The receipt of a push that succeeded.
+
+        Raises:
+            OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
+        """
+        job, run = self._new_push(model, source)
+        with closing(self._events(job, run)) as events:
+            deque(events, maxlen=0)
+        return run.result()
+
+    def stream(
+        self, model: str | ModelName, *, source: str | ModelName | None = None
+    ) -> AbstractContextManager[Iterator[PushEvent]]:
+        """Push and hand over the events as they come; arguments and errors are those of ``push``.
+
+        Leaving the block hangs up at once; :meth:`interrupt` ends a push where nothing is lost.
+        """
+        return closing(self._events(*self._new_push(model, source)))
+
+    def plan(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushPlan:
+        """Find out what a push would send, and whether it may; nothing is uploaded."""
+        self._require_open()
+        return self._finish(self._settings.new_plan(model, source))
+
+    def verify(self, model: str | ModelName, *, source: str | ModelName | None = None) -> Verification:
+        """Ask the registry whether it holds *model*: its manifest, and every blob with its size.
+
+        Compared with the local model *source*, or the one of the same name when there is one.
+
+        Raises:
+            VerificationFailed: Something is missing, or another than it should be.
+        """
+        self._require_open()
+        return self._finish(self._settings.new_verification(model, source))
+
+    def interrupt(self) -> None:
+        """End the pushes that are under way at the end of the parts they are sending.
+
+        They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
+        thread or a signal handler.
+        """
+        for drive in list(self._drives):
+            drive.interrupt()
+
+    def close(self) -> None:
+        """Close the transport unless it was given. Idempotent."""
+        self._closed = True
+        if self._owned:
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[Job[Delivery], RegistryRun]:
+        self._require_open()
+        return self._settings.new_push(model, source)
+
+    def _events(self, job: Job[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
+        drive = Drive(job, self._transport, run)
+        self._drives.add(drive)
+        try:
+            job.exchange.headers.update(run.begin())
+            for new in drive.news():
+                if isinstance(new, Retrying):
+                    run.retrying(new)
+                else:
+                    run.receive_event(new.event)
+                    yield new.event
+            yield run.succeed(drive.result)
+        except OllamaPushError as error:
+            run.fail(error)
+            raise
+        finally:
+            drive.leave()
+            run.leave()
+
+    def _finish(self, job: Job[T]) -> T:
+        drive = Drive(job, self._transport)
+        self._drives.add(drive)
+        try:
+            deque(drive.news(), maxlen=0)
+            return drive.result
+        finally:
+            drive.leave()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+
+
+def _default_transport() -> Transport:
+    from ollama_push.transports import Urllib3Transport  # noqa: PLC0415 - loads urllib3
+
+    return Urllib3Transport()

@@ -1,0 +1,113 @@
+"""Where things are in a registry: URLs of one repository, and what a ``Location`` means.
+
+Source: distribution-spec v1.1.1, "Endpoints" and "Pushing a blob in chunks" (a ``Location`` may be relative).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Self
+from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+
+import attrs
+
+from ollama_push.core.hosts import is_loopback
+from ollama_push.core.names import ModelName
+
+__all__ = ["Endpoint", "is_private_enough", "origin_key"]
+
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+
+# The name is not the address there: distribution/reference, "normalize.go".
+_REGISTRY_HOSTS: Final[Mapping[str, str]] = {
+    "docker.io": "registry-1.docker.io",
+    "index.docker.io": "registry-1.docker.io",
+}
+
+
+@attrs.frozen
+class Endpoint:
+    """One repository of one registry.
+
+    Attributes:
+        host: As in the name, ``"host"`` or ``"host:port"``: what credentials are looked up by.
+        origin: Scheme, host and port requests go to.
+        repository: ``namespace/model``.
+    """
+
+    host: str
+    origin: str
+    repository: str
+
+    @classmethod
+    def of(cls, name: ModelName, *, plain_http: bool) -> Self:
+        """Return where *name* is pushed to."""
+        host = name.host.lower()
+        return cls(host, f"{'http' if plain_http else 'https'}://{_REGISTRY_HOSTS.get(host, host)}", name.repository)
+
+    @property
+    def base(self) -> str:
+        """URL of the registry's API, ``…/v2/``."""
+        return f"{self.origin}/v2/"
+
+    def blob(self, digest: str) -> str:
+        """URL of a blob."""
+        return f"{self.base}{self.repository}/blobs/{digest}"
+
+    def manifest(self, reference: str) -> str:
+        """URL of a manifest, by tag or digest."""
+        return f"{self.base}{self.repository}/manifests/{reference}"
+
+    def uploads(self, *, mount: str = "", source: str = "") -> str:
+        """URL that opens an upload session, or mounts the blob *mount* from the repository *source*."""
+        # A colon and a slash need no escape in a query (RFC 3986, 3.4), and some registries compare texts.
+        query = f"?{urlencode({'mount': mount, 'from': source}, safe=':/')}" if mount else ""
+        return f"{self.base}{self.repository}/blobs/uploads/{query}"
+
+    def owns(self, url: str) -> bool:
+        """Say whether *url* is on the registry's own origin: only there may credentials go."""
+        return origin_key(url) == origin_key(self.origin)
+
+    def located(self, location: str, asked: str) -> str | None:
+        """Return the absolute URL a ``Location`` names in the answer to *asked*; ``None`` when it names none.
+
+        A registry behind a proxy that ends TLS often believes it is asked in plain HTTP and says so
+        (oras-go#177 is a relative of it): on its own host, its own scheme is kept.
+        """
+        url = urljoin(asked, location.strip())
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            return None
+        own = urlsplit(self.origin)
+        if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
+            port = _port(url)
+            if port in (_PORTS["http"], origin_key(self.origin)[2]):
+                return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query, ""))
+
+    @staticmethod
+    def finishing(location: str, digest: str) -> str:
+        """Return the URL that ends the session at *location*; its own query is kept."""
+        return f"{location}{'&' if urlsplit(location).query else '?'}{urlencode({'digest': digest}, safe=':')}"
+
+
+def origin_key(url: str) -> tuple[str, str, int | None]:
+    """Return what two URLs of one origin have in common: scheme, host and port, the default one filled in."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", _port(url)
+
+
+def is_private_enough(url: str, *, plain_http: bool) -> bool:
+    """Say whether a secret may travel to *url*: over TLS, on this machine, or because plain HTTP was asked for."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and bool(parts.hostname) and (plain_http or is_loopback(parts.hostname or ""))
+
+
+def _port(url: str) -> int | None:
+    parts = urlsplit(url)
+    try:
+        return parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None

@@ -1,0 +1,170 @@
+"""One push's conversation with a registry: whole answers or errors, small questions asked again when they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import attrs
+
+from ollama_push.core.answers import Answer
+from ollama_push.core.errors import (
+    ConnectFailed,
+    OllamaPushError,
+    Peer,
+    PushInterrupted,
+    ServerError,
+    TransportError,
+)
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.authorizing import Authorizer
+from ollama_push.core.registry.effects import BlobSpan, Flow, Retrying, Sleep
+from ollama_push.core.registry.endpoints import Endpoint
+from ollama_push.core.registry.refusals import refusal
+from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
+from ollama_push.core.requests import USER_AGENT
+from ollama_push.core.retry import RetryPolicy
+
+__all__ = ["Exchange", "Patience"]
+
+# Answered once the registry has read and perhaps hashed all there is: its silence says nothing.
+_SLOW_METHODS: Final = frozenset({"PATCH", "PUT"})
+
+
+class Exchange:
+    """Everything the flows of one push share.
+
+    Args:
+        endpoint: The repository.
+        authorizer: Who we are there.
+        retry: When to ask again.
+        chance: Random numbers, 0.0 to 1.0.
+        clock: Monotonic seconds.
+        stopping: Whether the push was asked to stop, or another of its flows has failed.
+        patience_seconds: Longest silence while a body is sent or judged; ``math.inf`` for no limit.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        authorizer: Authorizer,
+        *,
+        retry: RetryPolicy,
+        chance: Callable[[], float],
+        clock: Callable[[], float],
+        stopping: Callable[[], bool],
+        patience_seconds: float,
+    ) -> None:
+        self.endpoint = endpoint
+        self.clock = clock
+        self.headers: dict[str, str] = {}
+        self._authorizer = authorizer
+        self._retry = retry
+        self._chance = chance
+        self._stopping = stopping
+        self._patience_seconds = patience_seconds
+        self._reached = False
+
+    def patience(self) -> Patience:
+        """Return a new count of failures, for one thing that is to be done."""
+        return Patience(self._retry, self._chance, lambda: self._reached)
+
+    def require_going_on(self) -> None:
+        """Raise ``PushInterrupted`` when the push is to stop."""
+        if self._stopping():
+            raise PushInterrupted
+
+    def once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        span: BlobSpan | None = None,
+    ) -> Flow[Answer]:
+        """Send one request, once.
+
+        Raises:
+            TransportError: There is no answer.
+            PushRejected: The registry does not let us in.
+        """
+        silence = self._patience_seconds if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
+        fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
+        answer = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
+        if isinstance(answer, TransportError):
+            if isinstance(answer, ConnectFailed):
+                answer.peer = Peer.REGISTRY
+            raise answer
+        self._reached = True
+        return answer
+
+    def ask(
+        self,
+        doing: str,
+        method: str,
+        url: str,
+        accept: Collection[int],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Flow[Answer]:
+        """Send a request that may be sent again, until it is answered with a status in *accept*.
+
+        Args:
+            doing: For the error, such as ``"opening an upload"``.
+            method: HTTP method.
+            url: Absolute URL.
+            accept: Statuses to return; every other is an error.
+            headers: Sent along.
+            body: Small.
+
+        Raises:
+            OllamaPushError: What it ended in.
+        """
+        patience = self.patience()
+        while True:
+            try:
+                answer = yield from self.once(method, url, headers, body)
+                if answer.status in accept:
+                    return answer
+                raise refusal(answer, doing)
+            except (TransportError, ServerError) as error:
+                yield from self.wait(patience.after(error), error)
+
+    def wait(self, seconds: float, error: OllamaPushError) -> Flow[None]:
+        """Wait after *error*, before the same is tried again."""
+        yield Retrying(error, seconds)
+        yield Sleep(seconds)
+        self.require_going_on()
+
+
+@attrs.define
+class Patience:
+    """Counts the failures of one thing that is to be done; progress makes it forget them."""
+
+    _retry: RetryPolicy
+    _chance: Callable[[], float]
+    _reached: Callable[[], bool]
+    _failures: int = attrs.field(default=0, init=False)
+
+    def after(self, error: OllamaPushError) -> float:
+        """Return the seconds to wait after *error*; raise it when enough is enough, or it is for good."""
+        self._failures += 1
+        wait = self._retry.wait_after(error, self._failures, reached=self._reached(), chance=self._chance())
+        if wait is None:
+            error.attempts = self._failures
+            raise error
+        return wait
+
+    def after_setback(self, error: OllamaPushError) -> float:
+        """Return the seconds to wait after something that another way may get around; raise *error* in the end."""
+        self._failures += 1
+        wait = self._retry.backoff(self._failures, self._chance())
+        if wait is None:
+            error.attempts = self._failures
+            raise error
+        return wait
+
+    def progressed(self) -> None:
+        """Take note that bytes were acknowledged which never were before."""
+        self._failures = 0

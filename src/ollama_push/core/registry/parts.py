@@ -1,0 +1,77 @@
+"""How much of a blob goes into one request.
+
+A session survives only between parts on distribution 2.8, so a part is what an interrupted push has to wait
+for: it is cut to what moves in a few seconds. Fewer, larger parts are faster, since registries flush each to disk.
+
+Source: distribution-spec v1.1.1, "Pushing a blob in chunks" (``OCI-Chunk-Min-Length``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["FIRST_PART_BYTES", "SMALLEST_PART_BYTES", "WHOLE_UP_TO_BYTES", "PartSizes"]
+
+_MIB: Final = 1024 * 1024
+
+FIRST_PART_BYTES: Final = 32 * _MIB
+"""Size of a part while the speed is unknown."""
+
+SMALLEST_PART_BYTES: Final = 256 * 1024
+"""Below this, a registry that still calls a part too large is taken at its word."""
+
+WHOLE_UP_TO_BYTES: Final = _MIB
+"""A blob up to this size is sent in one request: there is nothing to resume."""
+
+_LARGEST_PART_BYTES: Final = 1024 * _MIB
+_SECONDS_A_PART: Final = 4.0
+
+_LIMITS: Final[Mapping[str, int]] = {
+    # 4 MiB a PATCH, 416 on more: ocx#237, kitops
+    "ghcr.io": 4 * _MIB,
+}
+_WHOLE_ONLY: Final = (
+    # No chunked uploads: kitops
+    "gcr.io",
+    "pkg.dev",
+)
+
+
+class PartSizes:
+    """Decides part sizes for one push; learns from what the registry takes, and how fast.
+
+    Args:
+        host: The registry, for limits that are known beforehand.
+        fixed: Size to use for every part, in bytes; ``None`` to adapt.
+    """
+
+    def __init__(self, host: str = "", fixed: int | None = None) -> None:
+        self._fixed = fixed
+        name = host.partition(":")[0].lower()
+        self._limit = _LIMITS.get(name, _LARGEST_PART_BYTES)
+        self._minimum = 0
+        self._next = FIRST_PART_BYTES
+        self.whole = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
+
+    def require_at_least(self, size: int) -> None:
+        """Take note that the registry wants parts of at least *size* bytes, the last one excepted."""
+        self._minimum = max(self._minimum, size)
+
+    def next_size(self, left: int) -> int:
+        """Return the size of the next part when *left* bytes are to be sent."""
+        wanted = self._next if self._fixed is None else self._fixed
+        return min(left, max(min(wanted, self._limit), self._minimum))
+
+    def took(self, size: int, seconds: float) -> None:
+        """Take note of how long a part took."""
+        if size >= SMALLEST_PART_BYTES:
+            speed = size / max(seconds, 0.001)
+            self._next = round(min(max(speed * _SECONDS_A_PART, FIRST_PART_BYTES / 8), _LARGEST_PART_BYTES))
+
+    def too_large(self, size: int) -> bool:
+        """Take note that the registry did not take *size* bytes at once; say whether less can be tried."""
+        if size <= max(SMALLEST_PART_BYTES, self._minimum):
+            return False
+        self._limit = max(min(self._limit, size // 2), SMALLEST_PART_BYTES)
+        return True

@@ -1,0 +1,162 @@
+"""One push straight to a registry, as hooks and callers see it: the twin of ``core.run`` for flows.
+
+Flows decide what happens; this keeps what is told about it: events, observations, the counters that errors and
+the receipt carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushInterrupted
+from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.hooks import HookSet
+from ollama_push.core.observations import (
+    AttemptFailed,
+    AttemptStarted,
+    PushContext,
+    PushFinished,
+    PushOutcome,
+    PushStarted,
+    RequestRetried,
+    RolledBack,
+)
+from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.registry.probing import layer_progress
+from ollama_push.core.registry.pushing import Delivery
+
+__all__ = ["RegistryRun"]
+
+_TICK_SECONDS: Final = 0.06
+"""A layer's progress is told no more often than this, as a server does (ollama ``server/upload.go``)."""
+
+
+class RegistryRun:
+    """What is told about one push.
+
+    ``begin`` comes first, ``succeed`` or ``fail`` ends it, ``leave`` comes last whatever happened. A counter may
+    be called by another thread, one a blob; everything else belongs to the thread that consumes the events.
+
+    Args:
+        manifest: What is pushed.
+        context: Identity of the push in observations.
+        hooks: Called with every observation.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, manifest: Manifest, *, context: PushContext, hooks: HookSet, clock: Callable[[], float]) -> None:
+        self._manifest = manifest
+        self._context = context
+        self._hooks = hooks
+        self._clock = clock
+        self._started_at = clock()
+        self._begun = self._finished = False
+        self._completed: dict[str, int] = {}
+        self._last: PushEvent | None = None
+        self._blobs = {blob.digest: _Counter(blob) for blob in manifest.blobs}
+        self.receipt: PushReceipt | None = None
+
+    def begin(self) -> dict[str, str]:
+        """Tell that the push begins; return the headers a tracing hook wants in every request."""
+        self._started_at = self._clock()
+        self._begun = True
+        self._hooks.tell(PushStarted(self._context, 0.0))
+        started = AttemptStarted(self._context, self._elapsed(), 1)
+        self._hooks.tell(started)
+        return dict(started.trace_headers)
+
+    def counter(self, span: BlobSpan, tell: Callable[[LayerProgress], None]) -> Callable[[int], None]:
+        """Return what is to be called with the size of each piece of *span* that is on the wire.
+
+        Args:
+            span: What is being sent.
+            tell: Called with an event when one is due.
+        """
+        counter = self._blobs[span.digest]
+        so_far = span.offset
+
+        def moved(size: int) -> None:
+            nonlocal so_far
+            so_far += size
+            counter.sent_bytes += size
+            now = self._clock()
+            if now >= counter.due:
+                counter.due = now + _TICK_SECONDS
+                tell(layer_progress(counter.blob, so_far))
+
+        return moved
+
+    def receive_event(self, event: PushEvent) -> None:
+        """Tell hooks of *event*, in the order in which callers get it."""
+        self._last = event
+        if isinstance(event, LayerProgress):
+            known = self._completed.get(event.digest, 0)
+            self._completed[event.digest] = event.completed
+            if event.completed < known:
+                self._hooks.tell(RolledBack(self._context, self._elapsed(), event.digest, known - event.completed))
+        self._hooks.tell_event(event, self._elapsed())
+
+    def retrying(self, effect: Retrying) -> None:
+        """Tell hooks that a request is sent again."""
+        self._hooks.tell(RequestRetried(self._context, self._elapsed(), effect.error, effect.retry_in))
+
+    def succeed(self, delivery: Delivery) -> PushSucceeded:
+        """Take the flow's result; return the last event."""
+        self.receipt = PushReceipt(
+            self._context.model,
+            tuple(LayerReceipt(blob.digest, blob.size) for blob in self._manifest.blobs),
+            self._manifest.total_bytes,
+            1,
+            self._elapsed(),
+            manifest_digest=self._manifest.digest,
+            sent_bytes=sum(counter.sent_bytes for counter in self._blobs.values()),
+            skipped_bytes=delivery.skipped_bytes,
+            resumed_bytes=delivery.resumed_bytes,
+            verified=delivery.verified,
+        )
+        event = PushSucceeded()
+        self.receive_event(event)
+        # Told before the caller gets the event: whoever leaves on it has still succeeded.
+        self._finish(PushOutcome.SUCCEEDED)
+        return event
+
+    def fail(self, error: OllamaPushError) -> None:
+        """Tell hooks that the push ends in *error*, and complete what the error knows."""
+        error.last_event = self._last
+        error.attempts = max(error.attempts, 1)
+        error.bytes_moved = sum(self._completed.values())
+        self._hooks.tell(AttemptFailed(self._context, self._elapsed(), 1, error, None))
+        stopped = isinstance(error, PushInterrupted)
+        self._finish(PushOutcome.CANCELLED if stopped else PushOutcome.FAILED, error)
+
+    def result(self) -> PushReceipt:
+        """Return the receipt of a push that has succeeded."""
+        if self.receipt is None:
+            raise MachineMisuse("result() called before the push was over")
+        return self.receipt
+
+    def leave(self) -> None:
+        """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
+        self._finish(PushOutcome.CANCELLED)
+
+    def _finish(self, outcome: PushOutcome, error: OllamaPushError | None = None) -> None:
+        if self._begun and not self._finished:
+            self._finished = True
+            self._hooks.tell(PushFinished(self._context, self._elapsed(), outcome, self.receipt, error))
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._started_at
+
+
+class _Counter:
+    """What one blob has sent; only the thread that sends it counts."""
+
+    __slots__ = ("blob", "due", "sent_bytes")
+
+    def __init__(self, blob: Descriptor) -> None:
+        self.blob = blob
+        self.due = 0.0
+        self.sent_bytes = 0

@@ -1,0 +1,306 @@
+"""One blob's upload: opened or resumed, sent in parts, committed, and picked up again whatever breaks.
+
+The registry's word counts, never our own counter: its ``Range`` sets the next offset. Nobody's version header
+is believed either; a session is asked for its status, and what does not answer is begun anew.
+
+Source: distribution-spec v1.1.1, "Pushing blobs" and "Mounting a blob from another repository".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from ollama_push.core.answers import Answer
+from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.registry.effects import BlobSpan, Emit, Flow, Forget, Release, Save, claim, rehash
+from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.manifests import Descriptor
+from ollama_push.core.registry.parts import WHOLE_UP_TO_BYTES, PartSizes
+from ollama_push.core.registry.probing import layer_progress, probe
+from ollama_push.core.registry.refusals import refusal
+from ollama_push.core.registry.sessions import SavedUpload, UploadKey
+from ollama_push.core.registry.upload_answers import (
+    AFTER_COMMIT,
+    AFTER_PART,
+    ANY_DEFINITE,
+    Next,
+    bytes_arrived,
+    refuses_parts,
+)
+
+__all__ = ["BlobUpload"]
+
+_OCTETS: Final = {"Content-Type": "application/octet-stream"}
+_REFUSED: Final = RejectionReason.REGISTRY_REFUSED
+
+
+class _BeginAnewError(Exception):
+    """The session cannot be used any more, for the reason given."""
+
+    def __init__(self, reason: OllamaPushError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BlobUpload:
+    """Brings one blob into the repository.
+
+    Args:
+        exchange: The push's conversation.
+        blob: What to upload; the registry does not have it.
+        sizes: How much goes into one request.
+        mount_from: Repository of the same registry that may have it; empty when there is none.
+
+    Attributes:
+        resumed_bytes: How much of it an earlier push had left in the registry.
+        mounted: Whether another repository's blob was used.
+    """
+
+    def __init__(self, exchange: Exchange, blob: Descriptor, sizes: PartSizes, mount_from: str = "") -> None:
+        self._exchange = exchange
+        self._blob = blob
+        self._sizes = sizes
+        self._mount_from = mount_from
+        self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
+        self._session: SavedUpload | None = None
+        self._patience = exchange.patience()
+        self._farthest = 0
+        self._claimed = False
+        self._stored = False
+        self._committing = False
+        self.resumed_bytes = 0
+        self.mounted = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes the registry holds of it now."""
+        if self._stored:
+            return self._blob.size
+        return self._session.offset if self._session else 0
+
+    def begin(self) -> Flow[None]:
+        """Take up what an earlier push left, or open a session: from then on we know that we may write.
+
+        Raises:
+            OllamaPushError: We may not, or the registry cannot be asked.
+        """
+        if self._claimed:
+            return
+        self._exchange.require_going_on()
+        self._claimed = True
+        saved = yield from claim(self._key)
+        if saved is not None:
+            self._session = saved
+            yield from self._ask_status(first=True)
+        if self._session is None:
+            yield from self._open()
+        else:
+            self.resumed_bytes = self._session.offset
+
+    def run(self) -> Flow[None]:
+        """Upload the blob; returns when the registry has it.
+
+        Raises:
+            PushInterrupted: The push was asked to stop; the session is kept.
+            OllamaPushError: It cannot be uploaded.
+        """
+        try:
+            yield from self.begin()
+            yield Emit(layer_progress(self._blob, self.kept_bytes))
+            while not self._stored:
+                yield from self._go_on()
+            yield Forget(self._key)
+            yield Emit(layer_progress(self._blob, self._blob.size))
+        except OllamaPushError:
+            yield Release(self._key)
+            raise
+        yield Release(self._key)
+
+    def _go_on(self) -> Flow[None]:
+        """Get as far as possible until the blob is stored or something breaks, and recover from that."""
+        try:
+            if self._session is None:
+                yield from self._open()
+            yield from self._send()
+        except (TransportError, ServerError) as error:
+            wait = self._patience.after(error)
+            yield Emit(layer_progress(self._blob, self.kept_bytes))
+            yield from self._exchange.wait(wait, error)
+            if self._committing and (yield from probe(self._exchange, self._blob)):
+                self._stored = True
+            else:
+                yield from self._ask_status()
+        except _BeginAnewError as end:
+            yield from self._drop_session()
+            yield Emit(layer_progress(self._blob, 0))
+            yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
+
+    def _open(self) -> Flow[None]:
+        exchange = self._exchange
+        mount = {"mount": self._blob.digest, "source": self._mount_from} if self._mount_from else {}
+        url = exchange.endpoint.uploads(**mount)
+        answer = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
+        self._committing = False
+        if answer.status == 201:  # noqa: PLR2004 - "Created": mounted
+            self._stored = self.mounted = True
+            return
+        location = exchange.endpoint.located(answer.headers.get("location", ""), url)
+        if not answer.headers.get("location") or location is None:
+            raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
+        minimum = answer.headers.get("oci-chunk-min-length", "")
+        if minimum.isascii() and minimum.isdigit():
+            self._sizes.require_at_least(int(minimum[:18]))
+        yield from self._keep(SavedUpload(location))
+
+    def _send(self) -> Flow[None]:
+        while not self._stored and self._session is not None:
+            left = self._blob.size - self._session.offset
+            if self._session.offset == 0 and (self._sizes.whole or left <= WHOLE_UP_TO_BYTES):
+                yield from self._send_whole(self._session)
+            elif left:
+                self._exchange.require_going_on()
+                yield from self._send_part(self._session, self._sizes.next_size(left))
+            else:
+                yield from self._commit(self._session)
+
+    def _send_part(self, session: SavedUpload, size: int) -> Flow[None]:
+        span = BlobSpan(self._blob.digest, session.offset, size)
+        # Without "bytes", unlike RFC 9110: distribution-spec, "Pushing a blob in chunks".
+        headers = {**_OCTETS, "Content-Range": f"{span.offset}-{span.offset + size - 1}"}
+        began = self._exchange.clock()
+        answer = yield from self._exchange.once("PATCH", session.location, headers, span=span)
+        after = AFTER_PART.get(answer.status)
+        if refuses_parts(answer):
+            after = Next.SEND_WHOLE
+        if after is Next.GO_ON:
+            self._sizes.took(size, self._exchange.clock() - began)
+        yield from self._follow(after, answer, "sending a part", session, span)
+
+    def _send_whole(self, session: SavedUpload) -> Flow[None]:
+        span = BlobSpan(self._blob.digest, 0, self._blob.size)
+        url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
+        self._committing = True
+        # An empty body is no body: nothing is read from the store for it.
+        answer = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
+        after = AFTER_COMMIT.get(answer.status)
+        if after in (Next.SEND_LESS, Next.ASK_STATUS) and self._blob.size <= WHOLE_UP_TO_BYTES:
+            after = None if after is Next.SEND_LESS else Next.BEGIN_ANEW
+        yield from self._follow(after, answer, "sending the blob", session, span)
+
+    def _commit(self, session: SavedUpload) -> Flow[None]:
+        url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
+        self._committing = True
+        answer = yield from self._exchange.once("PUT", url, _OCTETS)
+        span = BlobSpan(self._blob.digest, self._blob.size, 0)
+        yield from self._follow(AFTER_COMMIT.get(answer.status), answer, "committing the blob", session, span)
+
+    def _follow(
+        self, after: Next | None, answer: Answer, doing: str, session: SavedUpload, span: BlobSpan
+    ) -> Flow[None]:
+        """Do what *answer* to *span* calls for."""
+        if after is Next.GO_ON:
+            yield from self._advance(answer, session, span)
+        elif after is Next.STORED:
+            yield from self._believe(answer, session, span)
+        else:
+            no = refusal(answer, f"{doing} of {self._blob.digest}")
+            if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
+                yield from self._blame(no)
+            yield from self._get_around(after, no, span)
+
+    def _get_around(self, after: Next | None, no: OllamaPushError, span: BlobSpan) -> Flow[None]:
+        """Try what may help against the registry's *no*, or raise it."""
+        match after:
+            case Next.ASK_STATUS:
+                yield from self._exchange.wait(self._patience.after_setback(no), no)
+                yield from self._ask_status(refused=span.offset)
+            case Next.LOOK_WHETHER_STORED:
+                self._stored = yield from probe(self._exchange, self._blob)
+                if not self._stored:
+                    raise _BeginAnewError(no)
+            case Next.BEGIN_ANEW:
+                raise _BeginAnewError(no)
+            case Next.SEND_WHOLE:
+                self._sizes.whole = True
+                raise _BeginAnewError(no)
+            case Next.SEND_LESS if self._sizes.too_large(span.size):
+                self._sizes.whole = False
+                yield from self._ask_status()
+            case _:
+                raise no
+
+    def _advance(self, answer: Answer, session: SavedUpload, span: BlobSpan) -> Flow[None]:
+        """Take the registry's word for how far the session is."""
+        sent_to = span.offset + span.size
+        offset = bytes_arrived(answer)
+        if offset is None or offset == 1:
+            # Not said, or ambiguous: an accepted part is a whole one.
+            offset = sent_to
+        if not span.offset < offset <= sent_to:
+            raise _BeginAnewError(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
+        yield from self._keep(SavedUpload(self._moved_to(answer, session), offset))
+        if offset < sent_to:
+            yield Emit(layer_progress(self._blob, offset))
+        self._note_progress(offset)
+
+    def _believe(self, answer: Answer, session: SavedUpload, span: BlobSpan) -> Flow[None]:
+        """Take "Created" for the end where it can be; in mid-upload look whether it is true."""
+        self._stored = span.offset + span.size == self._blob.size
+        if not self._stored:
+            self._stored = yield from probe(self._exchange, self._blob)
+        if not self._stored:
+            yield from self._advance(attrs.evolve(answer, headers={**answer.headers, "location": ""}), session, span)
+
+    def _blame(self, no: PushRejected) -> Flow[None]:
+        """Raise the error that says whose fault a wrong digest is; return when sending it again may help."""
+        if not (yield from rehash(self._blob.digest)):
+            text = f"the file of {self._blob.digest} in the model store does not hold what its name says"
+            raise PushRejected(text, RejectionReason.STORE_DAMAGED) from no
+        raise _BeginAnewError(no)
+
+    def _ask_status(self, *, first: bool = False, refused: int | None = None) -> Flow[None]:
+        """Ask how far the session is; without an answer to rely on, drop it.
+
+        Args:
+            first: Whether this is about what an earlier push left.
+            refused: Offset that the registry has just refused.
+        """
+        session = self._session
+        if session is None:
+            return
+        # 400 is crane's registry, which has no status; 404 a dead session: both begin anew.
+        answer = yield from self._exchange.ask(
+            "asking for the status of an upload", "GET", session.location, ANY_DEFINITE
+        )
+        offset = bytes_arrived(answer) if answer.status in (200, 202, 204) else None
+        if offset == 1 and session.offset != 1:
+            offset = 0
+        # An empty session, and one that does not move past what it refuses, are no better than new ones.
+        if offset is None or offset > self._blob.size or offset == refused or (first and not offset):
+            yield from self._drop_session()
+            yield Emit(layer_progress(self._blob, 0))
+            return
+        yield from self._keep(SavedUpload(self._moved_to(answer, session), offset))
+        yield Emit(layer_progress(self._blob, offset))
+        self._note_progress(offset)
+
+    def _note_progress(self, offset: int) -> None:
+        if offset > self._farthest:
+            self._farthest = offset
+            self._patience.progressed()
+
+    def _keep(self, session: SavedUpload) -> Flow[None]:
+        self._session = session
+        yield Save(self._key, session)
+
+    def _drop_session(self) -> Flow[None]:
+        self._session = None
+        self._committing = False
+        yield Forget(self._key)
+
+    def _moved_to(self, answer: Answer, session: SavedUpload) -> str:
+        """Return the session's URL after *answer*; a registry that names none keeps the one it had."""
+        location = answer.headers.get("location")
+        return (location and self._exchange.endpoint.located(location, session.location)) or session.location

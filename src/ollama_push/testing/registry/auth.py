@@ -1,0 +1,103 @@
+"""Who may do what: the port every authentication scheme fills, and Basic."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from ssl import SSLContext
+from typing import Protocol
+
+import attrs
+from aiohttp import web
+
+from ollama_push.testing.registry.refusing import Refused
+
+__all__ = ["Access", "Auth", "BasicAuth", "Endpoint", "basic_user"]
+
+Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@attrs.frozen
+class Access:
+    """What a request needs.
+
+    Attributes:
+        repository: Which one.
+        actions: Of ``"pull"``, ``"push"``, ``"delete"``.
+    """
+
+    repository: str
+    actions: frozenset[str]
+
+    @property
+    def scope(self) -> str:
+        """As in a challenge: ``repository:NAME:pull,push``."""
+        return f"repository:{self.repository}:{','.join(sorted(self.actions))}"
+
+
+class Auth(Protocol):
+    """An authentication scheme."""
+
+    def check(self, request: web.BaseRequest, access: Access | None) -> None:
+        """Let *request* pass; *access* is ``None`` where none in particular is needed (``GET /v2/``).
+
+        Raises:
+            Refused: 401 with a challenge.
+        """
+        ...
+
+    def may(self, request: web.BaseRequest, access: Access) -> bool:
+        """Say whether *request* also allows *access*, without using anything up."""
+        ...
+
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """Return what is served, by path, on the registry's own origin and without authorization."""
+        ...
+
+    def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:
+        """Run what else must listen: everything up to the one ``yield`` starts it, the rest ends it."""
+        ...
+
+
+def basic_user(request: web.BaseRequest, users: Mapping[str, str]) -> str | None:
+    """Return the user that a Basic ``Authorization`` proves; ``None`` without one, or when it is wrong."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    known = user in users and hmac.compare_digest(users[user].encode(), password.encode())
+    return user if known else None
+
+
+@attrs.frozen
+class BasicAuth:
+    """User names and passwords, as with htpasswd: who is known may do everything.
+
+    Attributes:
+        users: Password by name.
+        realm: Shown in the challenge.
+
+    Source: RFC 7617.
+    """
+
+    users: Mapping[str, str] = attrs.field(repr=lambda users: repr(sorted(users)))
+    realm: str = "embedded registry"
+
+    def check(self, request: web.BaseRequest, access: Access | None) -> None:  # noqa: ARG002 - see Auth
+        if basic_user(request, self.users) is None:
+            challenge = {"WWW-Authenticate": f'Basic realm="{self.realm}"'}
+            raise Refused(401, "UNAUTHORIZED", "authentication required", challenge)
+
+    def may(self, request: web.BaseRequest, access: Access) -> bool:  # noqa: ARG002 - see Auth
+        return basic_user(request, self.users) is not None
+
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        return {}
+
+    async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - see Auth
+        yield

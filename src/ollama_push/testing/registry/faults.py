@@ -1,0 +1,131 @@
+"""Faults by rule: "the third PATCH: reset after 5 MB"."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import attrs
+
+__all__ = ["AFTER_BODY", "Action", "Fault", "FaultDue", "FaultPlan", "Hangup", "LoseAnswer", "Reply", "Reset", "Stall"]
+
+AFTER_BODY: Final = -1
+"""Value of ``Fault.after_bytes``: once the whole request was processed."""
+
+
+@attrs.frozen
+class Reset:
+    """Break the connection with RST."""
+
+
+@attrs.frozen
+class Hangup:
+    """Close the connection without an answer."""
+
+
+@attrs.frozen
+class Reply:
+    """Answer this instead.
+
+    Attributes:
+        status: Such as 503.
+        headers: Such as ``{"Retry-After": "1"}``.
+        body: Sent as it is.
+    """
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+
+
+@attrs.frozen
+class LoseAnswer:
+    """Process the request to its end, then close the connection without an answer."""
+
+
+@attrs.frozen
+class Stall:
+    """Do nothing for so many seconds, or until the registry stops; then go on."""
+
+    seconds: float
+
+
+Action = Reset | Hangup | Reply | LoseAnswer | Stall
+
+
+@attrs.frozen
+class Fault:
+    """One rule. Requests are counted as they arrive, before authorization is looked at.
+
+    Attributes:
+        method: Upper case.
+        path: Regular expression searched in the path with its query; empty for every path.
+        nth: The first matching request that is hit, from 1.
+        times: How many in a row are hit; ``None`` for all that follow.
+        after_bytes: So much of the body is read and stored first (a shorter body passes unharmed); ``None``
+            acts before anything is read, ``AFTER_BODY`` once the request was processed, as ``LoseAnswer``
+            always does.
+        action: What happens.
+    """
+
+    method: str
+    path: str = ""
+    nth: int = 1
+    times: int | None = 1
+    after_bytes: int | None = None
+    action: Action = attrs.field(factory=Reset, kw_only=True)
+
+    def hits(self, number: int) -> bool:
+        """Say whether the matching request *number*, from 1, is hit."""
+        return self.nth <= number and (self.times is None or number < self.nth + self.times)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it acts before the request is looked at."""
+        return self.after_bytes is None and not isinstance(self.action, LoseAnswer)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it acts once the request was processed."""
+        return self.after_bytes == AFTER_BODY or isinstance(self.action, LoseAnswer)
+
+
+class FaultDue(Exception):
+    """So much of the body was read that its fault is due."""
+
+
+class FaultPlan:
+    """Counts requests and says which fault hits. Safe between threads.
+
+    Args:
+        faults: Of several that hit one request, the first acts; all of them count it.
+    """
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._lock = threading.Lock()
+        self._rules = [_Rule(fault) for fault in faults]
+
+    def add(self, fault: Fault) -> None:
+        """Add a rule; it counts from now on."""
+        with self._lock:
+            self._rules.append(_Rule(fault))
+
+    def due(self, method: str, path: str) -> Fault | None:
+        """Count a request and return the fault that hits it."""
+        with self._lock:
+            hits = [rule.fault for rule in self._rules if rule.counts(method, path)]
+        return hits[0] if hits else None
+
+
+@attrs.define
+class _Rule:
+    fault: Fault
+    seen: int = 0
+
+    def counts(self, method: str, path: str) -> bool:
+        if method != self.fault.method or re.search(self.fault.path, path) is None:
+            return False
+        self.seen += 1
+        return self.fault.hits(self.seen)

@@ -1,0 +1,213 @@
+"""Runs the registry in a thread of its own, so that a test or a demo has one by opening a block."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+
+from ollama_push.testing.registry.auth import Auth
+from ollama_push.testing.registry.depot import Depot
+from ollama_push.testing.registry.faults import Fault, FaultPlan
+from ollama_push.testing.registry.grammar import is_digest, is_repository, is_tag
+from ollama_push.testing.registry.quirks import Quirks, Temper
+from ollama_push.testing.registry.seen import Log, Seen
+from ollama_push.testing.registry.sessions import OpenSession
+
+__all__ = ["EmbeddedRegistry"]
+
+_PATIENCE_SECONDS: Final = 1.0
+"""How long a request may take to notice that the registry stops."""
+
+
+class EmbeddedRegistry:
+    """A registry that listens from construction on.
+
+    Args:
+        data: Folder it keeps everything in; made when it is missing.
+        listen: Host and port; port 0 takes a free one and keeps it over :meth:`restart`.
+        auth: Who may do what; ``None`` for everybody everything.
+        tls: Serve TLS with this context.
+        temper: What a broken part does to its session.
+        quirks: What is odd about it.
+        faults: What goes wrong.
+
+    Raises:
+        OSError: The address cannot be listened on, or *data* not be written.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
+        auth: Auth | None = None,
+        tls: ssl.SSLContext | None = None,
+        temper: Temper = Temper.KEEPS_BROKEN_PARTS,
+        quirks: Quirks | None = None,
+        faults: Iterable[Fault] = (),
+    ) -> None:
+        self._data = data
+        self._address, self._port = listen
+        self._auth = auth
+        self._tls = tls
+        self._temper = temper
+        self._quirks = quirks or Quirks()
+        self._faults = FaultPlan(faults)
+        self._log = Log()
+        self._running: _Running | None = None
+        self._depot = self._new_depot()
+        self.start()
+
+    @property
+    def host(self) -> str:
+        """``"127.0.0.1:PORT"``, as in the name of a model."""
+        return f"{self._address}:{self._port}"
+
+    @property
+    def url(self) -> str:
+        """Origin, without a trailing slash."""
+        return f"{'https' if self._tls else 'http'}://{self.host}"
+
+    @property
+    def requests(self) -> list[Seen]:
+        """Every request so far, in order of arrival, over restarts too."""
+        return self._log.snapshot()
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of blob bodies read so far, over restarts too."""
+        return self._log.received_bytes
+
+    def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait until *holds*; ``False`` when it took too long.
+
+        Args:
+            holds: Asked in this thread at once, and whenever a request arrived or bytes of a blob were stored;
+                such as ``lambda: registry.received_bytes > 1_000_000``.
+            seconds: How long at most.
+        """
+        return self._log.wait_until(holds, seconds)
+
+    def add_fault(self, fault: Fault) -> None:
+        """Add a rule; it counts from now on."""
+        self._faults.add(fault)
+
+    def blob_path(self, digest: str) -> Path:
+        """Return where the content of *digest* is, or would be.
+
+        Raises:
+            ValueError: It is no sha256 digest.
+        """
+        if not is_digest(digest):
+            raise ValueError(f"no sha256 digest: {digest!r}")
+        return self._depot.store.blob_path(digest)
+
+    def blob(self, digest: str) -> bytes | None:
+        """Return the content of *digest*; ``None`` when it is not held."""
+        path = self.blob_path(digest)
+        return path.read_bytes() if path.exists() else None
+
+    def manifest(self, repository: str, reference: str) -> bytes | None:
+        """Return the bytes of a manifest by tag or digest; ``None`` when it is not held."""
+        if not is_repository(repository) or not (is_tag(reference) or is_digest(reference)):
+            return None
+        found = self._depot.store.manifest(repository, reference)
+        return None if found is None else found.raw
+
+    def sessions(self) -> list[OpenSession]:
+        """Return the uploads that are neither finished nor gone."""
+        return [OpenSession(each.repository, each.id, each.size) for each in self._depot.sessions.all()]
+
+    def expire_sessions(self) -> None:
+        """Drop all open uploads: whoever goes on with one gets 404."""
+
+        async def expire() -> None:
+            for session in self._depot.sessions.all():
+                self._depot.sessions.drop(session)
+
+        if self._running is None:
+            asyncio.run(expire())
+        else:
+            asyncio.run_coroutine_threadsafe(expire(), self._running.loop).result()
+
+    def start(self) -> None:
+        """Listen, on the same port as before; does nothing while it listens."""
+        if self._running is None:
+            # Read from disk anew, as a new process would.
+            self._depot = self._new_depot()
+            self._running = _Running(self._depot.application(self._tls), self._address, self._port, self._tls)
+            self._port = self._running.port
+
+    def stop(self) -> None:
+        """Break off what is in progress and stop listening; what is on disk stays. Idempotent."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.stop()
+
+    def restart(self) -> None:
+        """Stop and start again."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop for good. Idempotent."""
+        self.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _new_depot(self) -> Depot:
+        return Depot(self._data, self._auth, self._temper, self._quirks, self._faults, self._log)
+
+
+class _Running:
+    """An application on a loop in a thread."""
+
+    def __init__(self, app: web.Application, address: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self._app = app
+        self._listen = (address, port)
+        self._tls = tls
+        started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="embedded-registry", daemon=True)
+        self._thread.start()
+        try:
+            self.port, self.loop, self._ended = started.result()
+        except BaseException:
+            self._thread.join()
+            raise
+
+    def stop(self) -> None:
+        """End the loop and its thread."""
+        self.loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    def _run(self, started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+        asyncio.run(self._serve(started))
+
+    async def _serve(self, started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+        ended = asyncio.Event()
+        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_PATIENCE_SECONDS)
+        try:
+            try:
+                await runner.setup()
+                await web.TCPSite(runner, *self._listen, ssl_context=self._tls).start()
+            except BaseException as exc:  # noqa: BLE001 - it is raised to whoever waits for the start
+                started.set_exception(exc)
+                return
+            started.set_result((runner.addresses[0][1], asyncio.get_running_loop(), ended))
+            await ended.wait()
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,239 @@
+"""Who we are: the first of several places that knows, and no secret on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from tests.unit.local.helper import Helper
+
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
+from ollama_push.local import Credentials
+from ollama_push.local.helper_programs import HelperProgram
+
+_HOST = "registry.example.com"
+_SECRET = "s3cret:with:colons"
+_ME = Login("me", _SECRET)
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@attrs.frozen
+class Machine:
+    """A home directory and an environment of its own."""
+
+    home: Path
+    environ: dict[str, str]
+    helper: Helper
+
+    def write(self, content: Any, path: str = ".docker/config.json") -> Path:
+        file = self.home / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        return file
+
+    def credentials(self, **environ: str) -> Credentials:
+        return Credentials(environ={**self.environ, **environ})
+
+    def problem(self, **environ: str) -> InvalidSetting:
+        with pytest.raises(InvalidSetting) as caught:
+            self.credentials(**environ).find(_HOST)
+        chain: BaseException | None = caught.value
+        while chain is not None:
+            assert "s3cret" not in f"{chain} {chain!r}"
+            chain = chain.__cause__
+        assert caught.value.__suppress_context__ or caught.value.__cause__ is caught.value.__context__
+        return caught.value
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    home = tmp_path / "home"
+    home.mkdir()
+    helper = Helper(tmp_path / "bin")
+    return Machine(home, {"HOME": str(home), "PATH": str(helper.directory)}, helper)
+
+
+def test_nobody_is_anonymous(machine: Machine) -> None:
+    assert machine.credentials().find(_HOST) is None
+
+
+def test_places_are_asked_in_order(machine: Machine) -> None:
+    machine.helper.install(**{_HOST: {"Username": "helper", "Secret": "s"}})
+    machine.write({"auths": {_HOST: {"auth": encoded("podman:s")}}}, "run/containers/auth.json")
+    runtime = {"XDG_RUNTIME_DIR": str(machine.home / "run")}
+    environment = {"OLLAMA_USERNAME": "env", "OLLAMA_PASSWORD": "s"}
+    seen = [machine.credentials(**runtime).find(_HOST)]
+    for docker in (
+        {"credsStore": "fake"},
+        {"credsStore": "fake", "auths": {_HOST: {"auth": encoded("file:s")}}},
+        {"credsStore": "none", "credHelpers": {_HOST: "fake"}, "auths": {_HOST: {"auth": encoded("file:s")}}},
+    ):
+        machine.write(docker)
+        seen.append(machine.credentials(**runtime).find(_HOST))
+    seen.append(machine.credentials(**runtime, **environment).find(_HOST))
+    everything = {**machine.environ, **runtime, **environment}
+    seen.append(Credentials(Login("explicit", "s"), environ=everything).find(_HOST))
+    names = ["podman", "helper", "file", "helper", "env", "explicit"]
+    assert seen == [Login(name, "s") for name in names]
+
+
+@pytest.mark.parametrize("there", ["OLLAMA_USERNAME", "OLLAMA_PASSWORD"])
+def test_half_a_login_in_the_environment_is_an_error_without_its_value(machine: Machine, there: str) -> None:
+    error = machine.problem(**{there: "s3cret"})
+    assert error.setting == there
+    assert "is not set; a login needs both" in str(error)
+
+
+def test_empty_variables_are_no_login(machine: Machine) -> None:
+    assert machine.credentials(OLLAMA_USERNAME="", OLLAMA_PASSWORD="").find(_HOST) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ({"auth": encoded(f"me:{_SECRET}")}, _ME),
+        ({"auth": encoded("me:pass\0\0")}, Login("me", "pass")),
+        ({"auth": encoded("me:")}, Login("me", "")),
+        ({"username": "me", "password": _SECRET}, _ME),
+        ({"auth": encoded("x:y"), "identitytoken": "t"}, IdentityToken("t")),
+        ({"registrytoken": "t"}, AccessToken("t")),
+        ({}, None),
+        ({"auth": "", "email": "me@x"}, None),
+        ("nonsense", None),
+    ],
+)
+def test_entries_are_read_as_docker_writes_them(machine: Machine, entry: Any, found: Credential | None) -> None:
+    machine.write({"auths": {_HOST: entry}})
+    assert machine.credentials().find(_HOST) == found
+
+
+@pytest.mark.parametrize("key", [_HOST, f"https://{_HOST}", f"http://{_HOST}/", f"https://{_HOST}/v1/"])
+def test_any_spelling_of_the_registry_is_found(machine: Machine, key: str) -> None:
+    machine.write({"auths": {"other.example.com": {"auth": encoded("no:no")}, key: {"auth": encoded("me:p")}}})
+    assert machine.credentials().find(_HOST) == Login("me", "p")
+
+
+@pytest.mark.parametrize(
+    ("path", "environ"),
+    [
+        ("d/config.json", {"DOCKER_CONFIG": "d"}),
+        ("a.json", {"REGISTRY_AUTH_FILE": "a.json"}),
+        ("r/containers/auth.json", {"XDG_RUNTIME_DIR": "r"}),
+        ("c/containers/auth.json", {"XDG_CONFIG_HOME": "c"}),
+        (".config/containers/auth.json", {}),
+    ],
+)
+def test_each_usual_file_is_read(machine: Machine, path: str, environ: dict[str, str]) -> None:
+    machine.write({"auths": {_HOST: {"auth": encoded("me:p")}}}, path)
+    named = {name: str(machine.home / value) for name, value in environ.items()}
+    assert machine.credentials(**named).find(_HOST) == Login("me", "p")
+
+
+def test_a_given_file_is_the_only_one_read(machine: Machine, tmp_path: Path) -> None:
+    machine.write({"auths": {_HOST: {"auth": encoded("me:p")}}})
+    assert Credentials(environ=machine.environ, config_file=tmp_path / "none.json").find(_HOST) is None
+
+
+def test_an_empty_file_is_no_error(machine: Machine) -> None:
+    machine.write("\n")
+    assert machine.credentials().find(_HOST) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("s3cret", "the file is no JSON"),
+        ('["s3cret"]', "the file is no JSON object"),
+        ({"auths": ["s3cret"]}, "its auths is no JSON object"),
+        ({"auths": {_HOST: {"auth": "s3cret!"}}}, f"the login for '{_HOST}' cannot be read"),
+        ({"auths": {_HOST: {"auth": encoded("s3cret")}}}, "its auth is no base64 of user:password"),
+        ({"auths": {_HOST: {"auth": "/w=="}}}, "its auth is no base64 of user:password"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_without_its_content(machine: Machine, content: Any, words: str) -> None:
+    path = machine.write(content)
+    error = machine.problem()
+    assert words in str(error)
+    assert error.value == str(path)
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+def test_what_is_no_file_is_an_error_at_once(machine: Machine, kind: str) -> None:
+    path = machine.write({})
+    path.unlink()
+    path.mkdir() if kind == "directory" else os.mkfifo(path)
+    assert "it is no regular file" in str(machine.problem())
+
+
+def test_a_helper_may_answer_with_a_token_or_with_nothing(machine: Machine) -> None:
+    machine.helper.install(**{_HOST: {"Username": "<token>", "Secret": "t"}, "empty:1": {"Username": "", "Secret": ""}})
+    machine.write({"credsStore": "fake"})
+    assert machine.credentials().find(_HOST) == IdentityToken("t")
+    assert machine.credentials().find("empty:1") is None
+    assert machine.credentials().find("unknown:1") is None
+
+
+def test_a_helper_is_asked_by_docker_s_own_name_for_its_registry(machine: Machine) -> None:
+    machine.helper.install(**{"https://index.docker.io/v1/": {"Username": "me", "Secret": "p"}})
+    machine.write({"credHelpers": {"docker.io": "fake"}})
+    assert machine.credentials().find("docker.io") == Login("me", "p")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("#!/bin/sh\necho s3cret; echo s3cret >&2; exit 3\n", "docker-credential-fake get failed with exit code 3"),
+        ("#!/bin/sh\necho s3cret\n", "it did not answer with Username and Secret"),
+        ('#!/bin/sh\necho \'{"Username":5,"Secret":"s3cret"}\'\n', "it did not answer with Username and Secret"),
+        ('#!/bin/sh\necho \'{"Username":"s3cret"}\'\n', "it did not answer with Username and Secret"),
+        ("#!/bin/sh\necho '[\"s3cret\"]'\n", "it did not answer with Username and Secret"),
+        ("#!/nowhere/at/all\n", "docker-credential-fake cannot be run: No such file or directory"),
+    ],
+)
+def test_a_helper_that_fails_is_named_without_what_it_printed(machine: Machine, script: str, words: str) -> None:
+    machine.helper.install_script(script)
+    machine.write({"credsStore": "fake"})
+    error = machine.problem()
+    assert words in str(error)
+    assert error.value == "fake"
+
+
+def test_a_helper_that_is_not_installed_is_named(machine: Machine) -> None:
+    machine.write({"credsStore": "absent"})
+    assert "there is no program docker-credential-absent on the PATH" in str(machine.problem())
+
+
+@pytest.mark.parametrize("name", ["../fake", "a b", "a/b", "fake;x"])
+def test_a_helper_s_name_cannot_lead_anywhere_else(machine: Machine, name: str) -> None:
+    machine.helper.install(**{_HOST: {"Username": "me", "Secret": "p"}})
+    machine.write({"credsStore": name})
+    assert "this is no helper's name" in str(machine.problem())
+
+
+def test_a_helper_that_hangs_is_given_up(machine: Machine) -> None:
+    machine.helper.install_script(f"#!{sys.executable}\nimport signal\nprint('s3cret', flush=True)\nsignal.pause()\n")
+    with pytest.raises(InvalidSetting, match=r"did not answer within 0\.5 s") as caught:
+        HelperProgram("fake", machine.environ, timeout_seconds=0.5).get(_HOST)
+    assert caught.value.__suppress_context__
+
+
+def test_nothing_of_a_helper_shows_its_environment(machine: Machine) -> None:
+    assert "s3cret" not in repr(HelperProgram("fake", {"TOKEN": "s3cret"}))
+
+
+def test_the_process_s_own_environment_is_the_default(machine: Machine) -> None:
+    program = "from ollama_push.local import Credentials; print(Credentials().find('h').username)"
+    environ = {**machine.environ, "OLLAMA_USERNAME": "me", "OLLAMA_PASSWORD": "p"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, timeout=30, check=True)
+    assert done.stdout == b"me\n"
