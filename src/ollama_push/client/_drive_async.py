@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from ollama_push.client._registry_settings import Job
+from ollama_push.client._jobs import Job
 from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport

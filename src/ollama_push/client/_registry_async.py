@@ -10,13 +10,14 @@ from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from ollama_push.client._drive_async import AsyncDrive
-from ollama_push.client._registry_settings import Job, RegistrySettings
+from ollama_push.client._jobs import Job
+from ollama_push.client._registry_settings import RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.credentials import Credential, CredentialSource
+from ollama_push.core.registry.credentials import Credential, CredentialSource, Login
 from ollama_push.core.registry.effects import Retrying
 from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.pushing import Delivery
@@ -91,6 +92,15 @@ class AsyncRegistryClient:
         """Ask the registry whether it holds *model*; see :meth:`RegistryClient.verify`."""
         self._require_open()
         return await self._finish(self._settings.new_verification(model, source))
+
+    async def try_login(self, host: str, login: Login) -> bool:
+        """Show *login* to the registry at *host*; return whether it wanted to see one.
+
+        Raises:
+            PushRejected: It does not accept the login.
+        """
+        self._require_open()
+        return await self._finish(self._settings.new_login(host, login))
 
     def interrupt(self) -> None:
         """End the pushes that are under way at the end of the parts they are sending.

@@ -6,23 +6,20 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import attrs
 
+from ollama_push.client._jobs import Job
 from ollama_push.client._settings import checked_hooks, report_hook
 from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import (
     InvalidSetting,
-    OllamaPushError,
-    PushInterrupted,
     PushRejected,
     RejectionReason,
-    TransportError,
-    TransportMisbehaved,
 )
 from ollama_push.core.hooks import HookSet
-from ollama_push.core.names import ModelName
+from ollama_push.core.names import ModelName, is_registry_host
 from ollama_push.core.observations import PushContext
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.authorizing import Authorizer
@@ -35,16 +32,7 @@ from ollama_push.core.registry.credentials import (
     Signer,
 )
 from ollama_push.core.registry.effects import (
-    BlobSpan,
-    Claim,
-    Effect,
-    Emit,
-    FindCredential,
     Flow,
-    Forget,
-    Rehash,
-    Release,
-    Save,
 )
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
@@ -53,103 +41,22 @@ from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.pushing import (
     Delivery,
     direct_name,
+    login_flow,
     plan_flow,
     push_flow,
     scopes_for,
     verify_flow,
 )
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.registry.sessions import UploadKey, UploadMemory
+from ollama_push.core.registry.sessions import UploadMemory
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.local import BlobBody, BodyHalted, Credentials, ModelStore, StoredModel, UploadSessions
+from ollama_push.local import Credentials, ModelStore, StoredModel, UploadSessions
 
-__all__ = ["Job", "RegistrySettings"]
+__all__ = ["RegistrySettings"]
 
 T = TypeVar("T")
 
 _MOST_AT_ONCE: Final = 64
-
-
-class Job(Generic[T]):
-    """One flow on its way, with what it may touch on this machine.
-
-    Attributes:
-        flow: What to drive.
-        stopping: Set to end it at the next place where nothing is lost; then ``PushInterrupted`` is raised.
-        halted: Set to break off the bodies that are being sent, too.
-    """
-
-    def __init__(
-        self,
-        make_flow: Callable[[Exchange], Flow[T]],
-        exchange: Exchange,
-        credentials: CredentialSource,
-        uploads: UploadMemory,
-        stored: StoredModel | None,
-    ) -> None:
-        self.exchange = exchange
-        self.flow = make_flow(exchange)
-        self.stopping = False
-        self.halted = False
-        self._credentials = credentials
-        self._uploads = uploads
-        self._stored = stored
-        self._claimed: set[UploadKey] = set()
-
-    def perform(self, effect: Effect) -> Any:
-        """Do what a flow asks of this machine's disk; programs may be run, too."""
-        match effect:
-            case Claim(key):
-                self._claimed.add(key)
-                return self._uploads.claim(key)
-            case Save(key, upload):
-                return self._uploads.save(key, upload)
-            case Forget(key):
-                return self._uploads.forget(key)
-            case Release(key):
-                self._claimed.discard(key)
-                return self._uploads.release(key)
-            case FindCredential(host):
-                return self._credentials.find(host)
-            case Rehash(digest):
-                return self._model.rehash(digest)
-        raise TypeError(f"{effect!r} is the driver's own business")
-
-    def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[Emit], None]) -> BlobBody:
-        """Return the body for *span*; *run* counts it, *tell* is told of its progress."""
-        if run is None:
-            raise TypeError("this flow sends no blobs")
-        moved = run.counter(span, lambda event: tell(Emit(event)))
-        return BlobBody(self._model.files[span.digest], span.offset, span.size, moved=moved, halted=lambda: self.halted)
-
-    @staticmethod
-    def without_answer(exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
-        """Return what a flow is sent instead of an answer that *exc* kept away.
-
-        Raises:
-            PushInterrupted: The body was broken off on request.
-            OllamaPushError: It is not the network's fault.
-        """
-        if body is not None and body.failure is not None:
-            raise body.failure from exc
-        if isinstance(exc, TransportError):
-            return exc
-        if isinstance(exc, BodyHalted):
-            raise PushInterrupted from exc
-        if isinstance(exc, OllamaPushError):
-            raise exc
-        raise TransportMisbehaved.by(transport, exc)
-
-    def leave(self) -> None:
-        """Give back what is still claimed. Idempotent."""
-        while self._claimed:
-            self._uploads.release(self._claimed.pop())
-
-    @property
-    def _model(self) -> StoredModel:
-        if self._stored is None:
-            raise TypeError("this flow has no local model")
-        return self._stored
 
 
 @attrs.frozen
@@ -252,11 +159,23 @@ class RegistrySettings:
         name = direct_name(model, plain_http=self.plain_http)
         return name, self.store.load(_local(name if source is None else source))
 
+    def new_login(self, host: str, login: Login) -> Job[bool]:
+        """Return the job of trying a login."""
+        if not is_registry_host(host):
+            raise InvalidSetting("registry", host, "expected host or host:port, without a scheme or a path")
+        trial = attrs.evolve(self, credentials=_Always(login))
+        return trial._started(Endpoint.of(host, plain_http=self.plain_http), (), None, login_flow)  # noqa: SLF001 - ours
+
     def _job(self, name: ModelName, stored: StoredModel | None, make: Callable[[Exchange], Flow[T]]) -> Job[T]:
-        endpoint = Endpoint.of(name, plain_http=self.plain_http)
+        endpoint = Endpoint.of(name.host, name.repository, plain_http=self.plain_http)
+        return self._started(endpoint, scopes_for(name, stored.manifest if stored else None), stored, make)
+
+    def _started(
+        self, endpoint: Endpoint, scopes: Sequence[str], stored: StoredModel | None, make: Callable[[Exchange], Flow[T]]
+    ) -> Job[T]:
         authorizer = Authorizer(
             endpoint,
-            scopes_for(name, stored.manifest if stored else None),
+            scopes,
             plain_http=self.plain_http,
             clock=time.monotonic,
             now=time.time,
@@ -269,7 +188,7 @@ class RegistrySettings:
             chance=random.random,
             clock=time.monotonic,
             # The job is made from the exchange; it is asked only once the flow runs.
-            stopping=lambda: bool(job.stopping),
+            stopping=lambda: job.stopping,
             patience_seconds=self.stall_timeout,
         )
         job = Job(make, exchange, self.credentials, self.uploads, stored)

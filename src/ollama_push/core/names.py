@@ -14,7 +14,15 @@ import attrs
 
 from ollama_push.core.errors import InvalidModelName, shorten
 
-__all__ = ["DEFAULT_HOST", "DEFAULT_NAMESPACE", "DEFAULT_TAG", "ModelName", "NameParts", "is_valid_part"]
+__all__ = [
+    "DEFAULT_HOST",
+    "DEFAULT_NAMESPACE",
+    "DEFAULT_TAG",
+    "ModelName",
+    "NameParts",
+    "is_registry_host",
+    "is_valid_part",
+]
 
 DEFAULT_HOST: Final = "registry.ollama.ai"
 DEFAULT_NAMESPACE: Final = "library"
@@ -42,6 +50,11 @@ _OCI_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-
 def is_valid_part(kind: str, text: str) -> bool:
     """Say whether *text* is a legal ``"host"``, ``"namespace"``, ``"model"`` or ``"tag"``."""
     return _PART[kind].fullmatch(text) is not None
+
+
+def is_registry_host(text: str) -> bool:
+    """Say whether *text* is ``host`` or ``host:port`` as an OCI registry can have it."""
+    return _OCI_HOST.fullmatch(text) is not None
 
 
 @attrs.frozen
@@ -190,7 +203,7 @@ class ModelName:
         Registries are stricter than Ollama: lower case only, no leading ``_``.
         Source: distribution-spec v1.1, "Pulling manifests".
         """
-        if not _OCI_HOST.fullmatch(self.host):
+        if not is_registry_host(self.host):
             return f"{shorten(self.host)} is no registry host; expected host or host:port"
         if _OCI_REPOSITORY.fullmatch(self.repository):
             return None

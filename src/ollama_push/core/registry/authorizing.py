@@ -65,6 +65,11 @@ class Authorizer:
         self._bearer: Challenge | None = None
         self._renew_at = float("inf")
 
+    @property
+    def asked(self) -> bool:
+        """Whether the registry has asked who we are, and got an answer."""
+        return bool(self._proof)
+
     def send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[Answer | TransportError]:
         """Send *request*, as somebody when the registry asks who we are.
 
@@ -166,7 +171,9 @@ class Authorizer:
                     f"{host} wants a login: run `ollama-push login {host}`, or set OLLAMA_USERNAME and OLLAMA_PASSWORD"
                 )
             case Login(username=username):
-                text = f"{host} does not accept the login of {username!r} for {self._endpoint.repository}"
+                text = f"{host} does not accept the login of {username!r}"
+                if self._endpoint.repository:
+                    text += f" for {self._endpoint.repository}"
             case IdentityToken() | AccessToken():
                 text = f"{host} does not accept the stored token; run `ollama-push login {host}` again"
             case signer:

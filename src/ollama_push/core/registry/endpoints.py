@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 import attrs
 
 from ollama_push.core.hosts import is_loopback
-from ollama_push.core.names import ModelName
 
 __all__ = ["Endpoint", "is_private_enough", "origin_key"]
 
@@ -32,7 +31,7 @@ class Endpoint:
     Attributes:
         host: As in the name, ``"host"`` or ``"host:port"``: what credentials are looked up by.
         origin: Scheme, host and port requests go to.
-        repository: ``namespace/model``.
+        repository: ``namespace/model``; empty for the registry as such.
     """
 
     host: str
@@ -40,10 +39,10 @@ class Endpoint:
     repository: str
 
     @classmethod
-    def of(cls, name: ModelName, *, plain_http: bool) -> Self:
-        """Return where *name* is pushed to."""
-        host = name.host.lower()
-        return cls(host, f"{'http' if plain_http else 'https'}://{_REGISTRY_HOSTS.get(host, host)}", name.repository)
+    def of(cls, host: str, repository: str = "", *, plain_http: bool) -> Self:
+        """Return the *repository* of the registry that names call *host*."""
+        host = host.lower()
+        return cls(host, f"{'http' if plain_http else 'https'}://{_REGISTRY_HOSTS.get(host, host)}", repository)
 
     @property
     def base(self) -> str:

@@ -65,6 +65,11 @@ class Exchange:
         self._patience_seconds = patience_seconds
         self._reached = False
 
+    @property
+    def authorized(self) -> bool:
+        """Whether the registry has asked who we are, and took the answer."""
+        return self._authorizer.asked
+
     def patience(self) -> Patience:
         """Return a new count of failures, for one thing that is to be done."""
         return Patience(self._retry, self._chance, lambda: self._reached)

@@ -32,7 +32,16 @@ from ollama_push.core.registry.probing import layer_progress, probe
 from ollama_push.core.registry.upload_answers import ABSENT, ANY_DEFINITE, PRESENT
 from ollama_push.core.registry.uploads import BlobUpload
 
-__all__ = ["Delivery", "direct_name", "mount_source", "plan_flow", "push_flow", "scopes_for", "verify_flow"]
+__all__ = [
+    "Delivery",
+    "direct_name",
+    "login_flow",
+    "mount_source",
+    "plan_flow",
+    "push_flow",
+    "scopes_for",
+    "verify_flow",
+]
 
 _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 
@@ -179,6 +188,18 @@ def verify_flow(
         raise VerificationFailed(wanted, f"what the registry holds as {name} is no image manifest: {exc}") from exc
     yield from together([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency)
     return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
+
+
+def login_flow(exchange: Exchange) -> Flow[bool]:
+    """Ask the registry as such, which makes it look at our login; say whether it wanted to see one.
+
+    Raises:
+        PushRejected: It does not accept the login.
+
+    Source: distribution-spec v1.1.1, "Determining Support": ``/v2/`` asks for what the registry wants.
+    """
+    yield from exchange.ask("asking the registry", "GET", exchange.endpoint.base, (200, 404))
+    return exchange.authorized
 
 
 def _present(exchange: Exchange, manifest: Manifest, concurrency: int) -> Flow[set[str]]:
