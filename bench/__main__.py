@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from bench import cpu, imports, longline
+from bench import cpu, imports, longline, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "orjson")
 
@@ -18,6 +18,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of everything: does it run?")
     parser.add_argument("--events", type=int, default=200_000, help="lines in each push (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each push is measured (default %(default)s)")
+    parser.add_argument("--blob-mib", type=int, default=1024, help="size of the uploaded blob (default %(default)s)")
+    parser.add_argument("--huge-mib", type=int, default=0, help="size of a sparse blob that is uploaded once, too")
+    parser.add_argument("--only", choices=("events", "uploads"), help="measure only these")
     return parser.parse_args()
 
 
@@ -27,12 +30,8 @@ def _print_rows(title: str, rows: Iterable[cpu.Row], unit: str) -> None:
         print(f"  {row.label:<36} {row.value:8.2f} {unit}  {row.ratio:5.2f} x  {row.verdict}")
 
 
-def main() -> int:
-    """Measure everything and print it; return the exit code."""
-    arguments = _arguments()
-    rounds, processes = (1, 1) if arguments.quick else (arguments.rounds, 15)
-    print(f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in _LIBRARIES)}")
-
+def _measure_events(arguments: argparse.Namespace, rounds: int, processes: int) -> int:
+    """Print everything about events; return how many pushes ended wrong."""
     print(f"\n== CPU time of the client per event: {arguments.events:,} events, median of {rounds} ==")
     results = cpu.measure(arguments.events, rounds)
     wrong = 0
@@ -52,6 +51,46 @@ def main() -> int:
         ratio = growth.long / growth.short
         label = f"{growth.label}, {growth.long_bytes // 4:,} -> {growth.long_bytes:,} bytes"
         print(f"  {label:<60} {growth.short:8.2f} -> {growth.long:8.2f} ns/byte  {ratio:5.2f} x")
+    return wrong
+
+
+def _print_uploads(title: str, rows: Iterable[uploads.Upload]) -> None:
+    print(f"\n== {title} ==\n")
+    first: uploads.Run | None = None
+    for row in rows:
+        first = first or row.cost
+        wall = f"wall {row.cost.wall:6.2f} s {row.cost.wall / first.wall:5.2f} x"
+        processor = f"CPU {row.cost.cpu:5.2f} s {row.cost.cpu / first.cpu:5.2f} x"
+        peak = f"   peak {row.cost.peak_mib:5.1f} MiB" if row.cost.peak_mib else ""
+        print(f"  {row.label:<36} {wall}   {processor}{peak}")
+
+
+def _measure_uploads(arguments: argparse.Namespace, rounds: int) -> None:
+    missing = uploads.missing_programs()
+    if missing:
+        print(f"\nuploads are not measured: {', '.join(missing)} not installed")
+        return
+    size = arguments.blob_mib * uploads.MIB
+    _print_uploads(
+        f"One blob of {arguments.blob_mib:,} MiB to docker-registry: median of {rounds}, curl is 1.0",
+        uploads.measure(size, rounds, huge=arguments.huge_mib * uploads.MIB),
+    )
+    _print_uploads(
+        f"Four blobs of {arguments.blob_mib // 4:,} MiB: median of {rounds}, one after the other is 1.0",
+        uploads.side_by_side(size // 4, 4, rounds),
+    )
+
+
+def main() -> int:
+    """Measure everything and print it; return the exit code."""
+    arguments = _arguments()
+    rounds, processes = (1, 1) if arguments.quick else (arguments.rounds, 15)
+    print(f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in _LIBRARIES)}")
+    wrong = 0
+    if arguments.only != "uploads":
+        wrong = _measure_events(arguments, rounds, processes)
+    if arguments.only != "events":
+        _measure_uploads(arguments, rounds)
     return 1 if wrong else 0
 
 
