@@ -1,6 +1,5 @@
 """Every example of the documentation runs, every option it names exists, and what is generated is fresh."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -11,10 +10,9 @@ from pathlib import Path
 import attrs
 import click
 import pytest
-from tests.docs.test_readme import ANSWERS, PUSH
+from tests.docs.surroundings import run_example
 
 from ollama_push.cli.app import app
-from ollama_push.testing.server import ScriptedServer
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -63,16 +61,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_runs_as_written(example: Example, tmp_path: Path) -> None:
-    with ScriptedServer(PUSH, answers=ANSWERS) as server:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example.code],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env={**os.environ, "OLLAMA_HOST": server.url},
-            check=False,
-        )
+    done = run_example(example.code, tmp_path)
     assert (done.returncode, done.stderr if "Traceback" in done.stderr else "") == (0, "")
     if example.printed is not None:
         assert done.stdout == example.printed

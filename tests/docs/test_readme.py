@@ -1,35 +1,17 @@
-"""The READMEs' Python examples run as they are written, against a server that plays a whole push."""
+"""The READMEs' Python examples run as they are written, against a server and a registry."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-from ollama_push.testing.server import ScriptedServer, json_answer, lines_answer
+from tests.docs.surroundings import run_example
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.zh-CN.md")
-TAGS = b'{"models":[{"name":"myuser/my-llama:latest","model":"myuser/my-llama:latest","size":250}]}'
-PUSH = lines_answer(
-    [
-        b'{"status":"retrieving manifest"}',
-        b'{"status":"pushing 3f2a9c11d0aa","digest":"sha256:3f2a9c11d0aa","total":250}',
-        b'{"status":"pushing 3f2a9c11d0aa","digest":"sha256:3f2a9c11d0aa","total":250,"completed":250}',
-        b'{"status":"pushing manifest"}',
-        b'{"status":"success"}',
-    ]
-)
-ANSWERS = {
-    "/api/version": json_answer(b'{"version":"0.32.15"}'),
-    "/api/tags": json_answer(TAGS),
-    "/api/me": json_answer(b'{"name":"myuser"}'),
-}
 PRINTED = (
     "pushed 250 bytes in 0.0 s\n",
     "retrieving manifest\n3f2a9c11d0aa 0 of 250 bytes\n3f2a9c11d0aa 250 of 250 bytes\npushing manifest\nsuccess\n",
+    "0 bytes are there, 8033 are missing\nsent 8033 bytes, skipped 0, verified: True\n",
     (
         "retrieving manifest 0 bytes, speed None time left None\n"
         "pushing 3f2a9c11d0aa 0 bytes, speed None time left None\n"
@@ -38,7 +20,7 @@ PRINTED = (
         "success 250 bytes, speed None time left 0.0\n"
     ),
     "myuser/my-llama:latest\n",
-    "pushing myuser/my-llama:latest to {url}\nsucceeded after 0.0 s\n",
+    "pushing myuser/my-llama:latest to http://127.0.0.1:11434\nsucceeded after 0.0 s\n",
 )
 
 
@@ -49,20 +31,10 @@ def python_blocks(readme: str) -> list[str]:
 @pytest.mark.parametrize("readme", READMES)
 @pytest.mark.parametrize("number", range(len(PRINTED)))
 def test_example_runs_as_written(readme: str, number: int, tmp_path: Path) -> None:
-    with ScriptedServer(PUSH, answers=ANSWERS) as server:
-        environment = {**os.environ, "OLLAMA_HOST": server.url}
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", python_blocks(readme)[number]],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            cwd=tmp_path,
-            env=environment,
-            check=False,
-        )
-        assert done.stderr == ""
-        printed = re.sub(r"\b\d+\.\d s\b", "0.0 s", done.stdout)  # how long it took is the machine's
-        assert printed == PRINTED[number].format(url=server.url)
+    done = run_example(python_blocks(readme)[number], tmp_path)
+    assert done.stderr == ""
+    printed = re.sub(r"\b\d+\.\d s\b", "0.0 s", done.stdout)  # how long it took is the machine's
+    assert printed == PRINTED[number]
 
 
 def test_every_example_is_run() -> None:
@@ -73,5 +45,5 @@ def test_both_readmes_show_the_same_code_and_verdicts() -> None:
     english, chinese = ((ROOT / readme).read_text("utf-8") for readme in READMES)
     assert python_blocks("README.md") == python_blocks("README.zh-CN.md")
     names = [re.findall(r"^\| (`.*?`) *(?:[(\uff08]|\|)", text, re.MULTILINE) for text in (english, chinese)]
-    assert len(names[0]) == 10
+    assert len(names[0]) == 11
     assert [re.findall(r"`(\w+)`", name) for name in names[0]] == [re.findall(r"`(\w+)`", name) for name in names[1]]

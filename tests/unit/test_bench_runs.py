@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bench.uploads import missing_programs
+
 ROOT = Path(__file__).parents[2]
 
 OURS = [
@@ -29,7 +33,7 @@ LOADED = {
 
 
 def test_every_row_is_printed_and_every_push_succeeds() -> None:
-    command = [sys.executable, "-m", "bench", "--quick", "--events", "2000"]
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "events", "--events", "2000"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
 
     cpu, _, rest = printed.partition("== Peak memory")
@@ -39,3 +43,17 @@ def test_every_row_is_printed_and_every_push_succeeds() -> None:
     for statement, loaded in LOADED.items():
         assert re.search(rf"^  {re.escape(statement)} +-?\d+\.\d ms  loads {loaded}$", rest, re.MULTILINE)
     assert re.search(r"^  PushProtocol, 1,000,000 -> 4,000,000 bytes .* ns/byte +\d+\.\d\d x$", rest, re.MULTILINE)
+
+
+@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+def test_every_upload_is_measured() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "uploads", "--blob-mib", "8", "--huge-mib", "8"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    row = re.compile(r"^  (.+?) +wall +\d+\.\d\d s +\d+\.\d\d x +CPU +\d+\.\d\d s +\d+\.\d\d x", re.MULTILINE)
+    ours = ["RegistryClient", "AsyncRegistryClient"]
+    assert row.findall(printed) == [
+        *("curl -T", "skopeo copy", *ours),
+        *(f"{client}, {size}" for size in ("1 kB", "8 MiB") for client in ours),
+        *(f"RegistryClient, concurrency {count}" for count in (1, 4)),
+    ]
