@@ -125,12 +125,13 @@ class Authorizer:
         return self._credential
 
     def _fetch_token(self, challenge: Challenge) -> Flow[None]:
+        credential = yield from self._who(refused=False)
         problem = self._realm_problem(challenge.realm)
         if problem:
             raise PushRejected(problem, RejectionReason.REALM_MISMATCH)
-        credential = yield from self._who(refused=False)
         asked_at = self._clock()
-        scopes = self._scopes or ((challenge.scope,) if challenge.scope else ())
+        # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
+        scopes = tuple(challenge.scope.split()) if self._signs() or not self._scopes else self._scopes
         request = token_request(
             challenge, scopes, credential, nonce=self._nonce, now=self._now, headers={"User-Agent": USER_AGENT}
         )
@@ -147,14 +148,16 @@ class Authorizer:
         if not is_private_enough(realm, plain_http=self._plain_http):
             return f"the registry sends logins to {realm!r}, which is no https:// URL: nothing was sent there"
         host = urlsplit(self._endpoint.origin).netloc
-        signs = self._looked and not isinstance(self._credential, Login | IdentityToken | AccessToken | None)
-        if not signs or signed_realm(realm, host):
+        if not self._signs() or signed_realm(realm, host):
             return None
         realm_host = urlsplit(realm).netloc
         # Ollama's registry has named a realm of its own at ollama.com (ollama#17361).
         if is_ollama_cloud(host) and is_ollama_cloud(realm_host):
             return None
         return f'realm host "{realm_host}" does not match original host "{host}"'
+
+    def _signs(self) -> bool:
+        return not isinstance(self._credential, Login | IdentityToken | AccessToken | None)
 
     def _no_token(self, realm: str, answer: Answer) -> OllamaPushError:
         if answer.status in (_UNAUTHORIZED, 403):

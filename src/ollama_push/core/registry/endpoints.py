@@ -67,13 +67,17 @@ class Endpoint:
         """Say whether *url* is on the registry's own origin: only there may credentials go."""
         return origin_key(url) == origin_key(self.origin)
 
-    def located(self, location: str, asked: str) -> str | None:
-        """Return the absolute URL a ``Location`` names in the answer to *asked*; ``None`` when it names none.
+    def located(self, headers: Mapping[str, str], asked: str) -> str | None:
+        """Return the absolute URL of the session that the answer to *asked* names; ``None`` when it names none.
 
-        A registry behind a proxy that ends TLS often believes it is asked in plain HTTP and says so
-        (oras-go#177 is a relative of it): on its own host, its own scheme is kept.
+        Ollama's registry names it in ``Docker-Upload-Location`` (ollama ``server/upload.go``). A registry behind a
+        proxy that ends TLS often believes it is asked in plain HTTP and says so (oras-go#177 is a relative of
+        it): on its own host, its own scheme is kept.
         """
-        url = urljoin(asked, location.strip())
+        location = (headers.get("docker-upload-location") or headers.get("location", "")).strip()
+        if not location:
+            return None
+        url = urljoin(asked, location)
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             return None

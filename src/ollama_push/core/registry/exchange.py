@@ -95,11 +95,13 @@ class Exchange:
         """
         silence = self._patience_seconds if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
         fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
-        answer = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
-        if isinstance(answer, TransportError):
-            if isinstance(answer, ConnectFailed):
-                answer.peer = Peer.REGISTRY
-            raise answer
+        try:
+            answer = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
+            if isinstance(answer, TransportError):
+                raise answer
+        except ConnectFailed as error:
+            error.peer = Peer.REGISTRY
+            raise
         self._reached = True
         return answer
 

@@ -220,8 +220,8 @@ def _try_to_write(exchange: Exchange) -> Flow[None]:
     """Open a session and cancel it: the only question about permission that every registry answers."""
     url = exchange.endpoint.uploads()
     answer = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
-    location = exchange.endpoint.located(answer.headers.get("location", ""), url)
-    if answer.headers.get("location") and location is not None:
+    location = exchange.endpoint.located(answer.headers, url)
+    if location is not None:
         try:
             yield from exchange.once("DELETE", location)
         except (TransportError, ServerError, PushRejected):

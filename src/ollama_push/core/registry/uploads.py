@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
-
 from ollama_push.core.answers import Answer
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.registry.effects import BlobSpan, Emit, Flow, Forget, Release, Save, claim, rehash
@@ -146,8 +144,8 @@ class BlobUpload:
         if answer.status == 201:  # noqa: PLR2004 - "Created": mounted
             self._stored = self.mounted = True
             return
-        location = exchange.endpoint.located(answer.headers.get("location", ""), url)
-        if not answer.headers.get("location") or location is None:
+        location = exchange.endpoint.located(answer.headers, url)
+        if location is None:
             raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
         minimum = answer.headers.get("oci-chunk-min-length", "")
         if minimum.isascii() and minimum.isdigit():
@@ -203,7 +201,7 @@ class BlobUpload:
         if after is Next.GO_ON:
             yield from self._advance(answer, session, span)
         elif after is Next.STORED:
-            yield from self._believe(answer, session, span)
+            yield from self._believe(answer.status, session, span)
         else:
             no = refusal(answer, f"{doing} of {self._blob.digest}")
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
@@ -245,13 +243,14 @@ class BlobUpload:
             yield Emit(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
-    def _believe(self, answer: Answer, session: SavedUpload, span: BlobSpan) -> Flow[None]:
+    def _believe(self, status: int, session: SavedUpload, span: BlobSpan) -> Flow[None]:
         """Take "Created" for the end where it can be; in mid-upload look whether it is true."""
         self._stored = span.offset + span.size == self._blob.size
         if not self._stored:
             self._stored = yield from probe(self._exchange, self._blob)
         if not self._stored:
-            yield from self._advance(attrs.evolve(answer, headers={**answer.headers, "location": ""}), session, span)
+            # Its headers would speak of the blob, not of the session.
+            yield from self._advance(Answer(status, {}, b""), session, span)
 
     def _blame(self, no: PushRejected) -> Flow[None]:
         """Raise the error that says whose fault a wrong digest is; return when sending it again may help."""
@@ -302,5 +301,4 @@ class BlobUpload:
 
     def _moved_to(self, answer: Answer, session: SavedUpload) -> str:
         """Return the session's URL after *answer*; a registry that names none keeps the one it had."""
-        location = answer.headers.get("location")
-        return (location and self._exchange.endpoint.located(location, session.location)) or session.location
+        return self._exchange.endpoint.located(answer.headers, session.location) or session.location
