@@ -15,23 +15,60 @@ from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport
 from ollama_push.core.registry.effects import (
+    Claim,
     Effect,
     Emit,
     FindCredential,
     Flow,
     News,
     Rehash,
+    Release,
     Retrying,
     Send,
     Sleep,
     Together,
 )
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.registry.sessions import UploadKey
 
-__all__ = ["AsyncDrive"]
+__all__ = ["AsyncDrive", "AsyncTurns"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class AsyncTurns:
+    """Lets one push at a time upload a blob to a repository; the others wait, and find it there."""
+
+    def __init__(self) -> None:
+        self._taken: dict[UploadKey, asyncio.Event] = {}
+        self._had: set[UploadKey] = set()
+
+    async def take(self, key: UploadKey, giving_up: asyncio.Event) -> bool:
+        """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
+
+        Raises:
+            PushInterrupted: *giving_up* was set meanwhile.
+        """
+        others = key in self._taken or key in self._had
+        while key in self._taken:
+            waiting = [asyncio.ensure_future(event.wait()) for event in (self._taken[key], giving_up)]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waiting:
+                    one.cancel()
+            if giving_up.is_set():
+                raise PushInterrupted
+        self._taken[key] = asyncio.Event()
+        return others
+
+    def give(self, *keys: UploadKey) -> None:
+        """Let the next have its turn."""
+        self._had.update(keys)
+        for key in keys:
+            if key in self._taken:
+                self._taken.pop(key).set()
 
 
 class AsyncDrive(Generic[R]):
@@ -40,6 +77,7 @@ class AsyncDrive(Generic[R]):
     Args:
         job: What to do.
         transport: Moves the bytes.
+        turns: Shared by all jobs of a client.
         run: Counts what is sent; needed by jobs that send blobs.
 
     Attributes:
@@ -48,9 +86,12 @@ class AsyncDrive(Generic[R]):
 
     result: R
 
-    def __init__(self, job: Job[R], transport: AsyncTransport, run: RegistryRun | None = None) -> None:
+    def __init__(
+        self, job: Job[R], transport: AsyncTransport, turns: AsyncTurns, run: RegistryRun | None = None
+    ) -> None:
         self._job = job
         self._transport = transport
+        self._turns = turns
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
@@ -78,7 +119,7 @@ class AsyncDrive(Generic[R]):
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        self._job.leave()
+        self._turns.give(*self._job.leave())
 
     async def _work(self) -> None:
         try:
@@ -115,6 +156,12 @@ class AsyncDrive(Generic[R]):
                     await asyncio.wait_for(self._woken.wait(), seconds)
             case Together():
                 return await self._together(effect)
+            case Claim(key):
+                waited = await self._turns.take(key, self._woken)
+                return waited, self._job.perform(effect)
+            case Release(key):
+                self._job.perform(effect)
+                self._turns.give(key)
             case FindCredential() | Rehash():
                 # They run a program or read a whole blob: not on the loop.
                 return await asyncio.to_thread(self._job.perform, effect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
@@ -15,10 +15,11 @@ from ollama_push.client._jobs import Job
 from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.ports import Transport
-from ollama_push.core.registry.effects import Effect, Emit, Flow, News, Retrying, Send, Sleep, Together
+from ollama_push.core.registry.effects import Claim, Effect, Emit, Flow, News, Release, Retrying, Send, Sleep, Together
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.registry.sessions import UploadKey
 
-__all__ = ["Drive"]
+__all__ = ["Drive", "Turns"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,12 +28,43 @@ _LEAVING_SECONDS: Final = 2.0
 """How long threads get to notice that they are to break off; they are daemons and end by themselves."""
 
 
+class Turns:
+    """Lets one push at a time upload a blob to a repository; the others wait, and find it there."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken: set[UploadKey] = set()
+        self._had: set[UploadKey] = set()
+
+    def take(self, key: UploadKey, giving_up: Callable[[], bool]) -> bool:
+        """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
+
+        Raises:
+            PushInterrupted: *giving_up* said yes meanwhile.
+        """
+        with self._changed:
+            others = key in self._taken or key in self._had
+            self._changed.wait_for(lambda: key not in self._taken or giving_up())
+            if key in self._taken:
+                raise PushInterrupted
+            self._taken.add(key)
+            return others
+
+    def give(self, *keys: UploadKey) -> None:
+        """Let the next have its turn; also wakes who gives up."""
+        with self._changed:
+            self._taken.difference_update(keys)
+            self._had.update(keys)
+            self._changed.notify_all()
+
+
 class Drive(Generic[R]):
     """Drives one job.
 
     Args:
         job: What to do.
         transport: Moves the bytes.
+        turns: Shared by all jobs of a client.
         run: Counts what is sent; needed by jobs that send blobs.
 
     Attributes:
@@ -41,9 +73,10 @@ class Drive(Generic[R]):
 
     result: R
 
-    def __init__(self, job: Job[R], transport: Transport, run: RegistryRun | None = None) -> None:
+    def __init__(self, job: Job[R], transport: Transport, turns: Turns, run: RegistryRun | None = None) -> None:
         self._job = job
         self._transport = transport
+        self._turns = turns
         self._run = run
         self._woken = threading.Event()
         # Whoever does the work reports here; the last message is how it ended: None, or the exception.
@@ -54,6 +87,7 @@ class Drive(Generic[R]):
         """End the job where nothing is lost."""
         self._job.stopping = True
         self._woken.set()
+        self._turns.give()
 
     def news(self) -> Iterator[News]:
         """Do the job in threads of its own; yield what is news, in the caller's."""
@@ -69,7 +103,7 @@ class Drive(Generic[R]):
         self.interrupt()
         if self._worker.ident is not None:
             self._worker.join(_LEAVING_SECONDS)
-        self._job.leave()
+        self._turns.give(*self._job.leave())
 
     def _work(self) -> None:
         try:
@@ -103,6 +137,12 @@ class Drive(Generic[R]):
                 self._woken.wait(seconds)
             case Together():
                 return self._together(effect)
+            case Claim(key):
+                waited = self._turns.take(key, lambda: self._job.stopping)
+                return waited, self._job.perform(effect)
+            case Release(key):
+                self._job.perform(effect)
+                self._turns.give(key)
             case _:
                 return self._job.perform(effect)
         return None

@@ -99,10 +99,12 @@ class Job(Generic[T]):
             raise exc
         raise TransportMisbehaved.by(transport, exc)
 
-    def leave(self) -> None:
-        """Give back what is still claimed. Idempotent."""
-        while self._claimed:
-            self._uploads.release(self._claimed.pop())
+    def leave(self) -> set[UploadKey]:
+        """Give back what is still claimed, and return it. Idempotent."""
+        claimed, self._claimed = self._claimed, set()
+        for key in claimed:
+            self._uploads.release(key)
+        return claimed
 
     @property
     def _model(self) -> StoredModel:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
-from ollama_push.client._drive_async import AsyncDrive
+from ollama_push.client._drive_async import AsyncDrive, AsyncTurns
 from ollama_push.client._jobs import Job
 from ollama_push.client._registry_settings import RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
@@ -67,6 +67,7 @@ class AsyncRegistryClient:
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
         self._drives: WeakSet[AsyncDrive[Any]] = WeakSet()
+        self._turns = AsyncTurns()
         self._closed = False
 
     async def push(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushReceipt:
@@ -130,7 +131,7 @@ class AsyncRegistryClient:
         return self._settings.new_push(model, source)
 
     async def _events(self, job: Job[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
-        drive = AsyncDrive(job, self._transport, run)
+        drive = AsyncDrive(job, self._transport, self._turns, run)
         self._drives.add(drive)
         try:
             job.exchange.headers.update(run.begin())
@@ -149,7 +150,7 @@ class AsyncRegistryClient:
             run.leave()
 
     async def _finish(self, job: Job[T]) -> T:
-        drive = AsyncDrive(job, self._transport)
+        drive = AsyncDrive(job, self._transport, self._turns)
         self._drives.add(drive)
         try:
             async for _ in drive.news():

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
-from ollama_push.client._drive_sync import Drive
+from ollama_push.client._drive_sync import Drive, Turns
 from ollama_push.client._jobs import Job
 from ollama_push.client._registry_settings import RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
@@ -83,6 +83,7 @@ class RegistryClient:
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
         self._drives: WeakSet[Drive[Any]] = WeakSet()
+        self._turns = Turns()
         self._closed = False
 
     def push(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushReceipt:
@@ -165,7 +166,7 @@ class RegistryClient:
         return self._settings.new_push(model, source)
 
     def _events(self, job: Job[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
-        drive = Drive(job, self._transport, run)
+        drive = Drive(job, self._transport, self._turns, run)
         self._drives.add(drive)
         try:
             job.exchange.headers.update(run.begin())
@@ -184,7 +185,7 @@ class RegistryClient:
             run.leave()
 
     def _finish(self, job: Job[T]) -> T:
-        drive = Drive(job, self._transport)
+        drive = Drive(job, self._transport, self._turns)
         self._drives.add(drive)
         try:
             deque(drive.news(), maxlen=0)

@@ -94,6 +94,7 @@ class PushProgress:
 
     def __init__(self, expected_bytes: int | None = None, model: str = "") -> None:
         self._expected = expected_bytes
+        self._planned = False
         self._model = model
         self._layers: dict[str, _Layer] = {}
         self._status = ""
@@ -125,7 +126,7 @@ class PushProgress:
         elif isinstance(event, PushSucceeded):
             self._succeeded = True
         elif isinstance(event, PushPlanned):
-            self._expected = event.total_bytes
+            self._expected, self._planned = event.total_bytes, True
         self._sample(now)
         return True
 
@@ -164,6 +165,10 @@ class PushProgress:
         if layer is None:
             present = event.total > 0 and event.completed == event.total
             layer = self._layers[event.digest] = _Layer(event, present)
+            if self._planned:
+                # Its first report is what an earlier push had left: progress, but not speed.
+                layer.peak = min(event.completed, event.total)
+                self._peak += layer.peak
         layer.last = event
         done = min(event.completed, event.total)
         if done > layer.peak:

@@ -129,7 +129,10 @@ class Rehash:
 
 @attrs.frozen
 class Claim:
-    """See ``UploadMemory.claim``; sent back: a ``SavedUpload`` or ``None``."""
+    """Wait while another push of this client uploads the same, then see ``UploadMemory.claim``.
+
+    Sent back: whether it had to wait, and a ``SavedUpload`` or ``None``.
+    """
 
     key: UploadKey
 
@@ -151,7 +154,7 @@ class Forget:
 
 @attrs.frozen
 class Release:
-    """See ``UploadMemory.release``; sent back: ``None``."""
+    """Let the next one have *key*; see ``UploadMemory.release``; sent back: ``None``."""
 
     key: UploadKey
 
@@ -176,10 +179,10 @@ def find_credential(host: str) -> Flow[Credential | None]:
     return credential
 
 
-def claim(key: UploadKey) -> Flow[SavedUpload | None]:
+def claim(key: UploadKey) -> Flow[tuple[bool, SavedUpload | None]]:
     """Yield a :class:`Claim`; the typed form, for ``yield from``."""
-    saved: SavedUpload | None = yield Claim(key)
-    return saved
+    claimed: tuple[bool, SavedUpload | None] = yield Claim(key)
+    return claimed
 
 
 def together(flows: Sequence[Flow[T]], limit: int) -> Flow[list[T]]:

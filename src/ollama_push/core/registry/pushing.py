@@ -51,7 +51,7 @@ class Delivery:
     """What a push moved.
 
     Attributes:
-        skipped_bytes: In blobs the registry had, or took from another repository.
+        skipped_bytes: In blobs the registry had, took from another repository, or got from another push meanwhile.
         resumed_bytes: In unfinished uploads of an earlier push.
         verified: Whether the registry was asked afterwards.
     """
@@ -141,8 +141,8 @@ def push_flow(
     if verify:
         yield Emit(StatusChanged("verifying"))
         yield from verify_flow(exchange, name, manifest, concurrency=concurrency)
-    mounted = sum(upload.kept_bytes for upload in uploads if upload.mounted)
-    return Delivery(had + mounted, sum(upload.resumed_bytes for upload in uploads), verify)
+    borrowed = sum(upload.kept_bytes for upload in uploads if upload.borrowed)
+    return Delivery(had + borrowed, sum(upload.resumed_bytes for upload in uploads), verify)
 
 
 def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concurrency: int) -> Flow[PushPlan]:

@@ -53,7 +53,7 @@ class BlobUpload:
 
     Attributes:
         resumed_bytes: How much of it an earlier push had left in the registry.
-        mounted: Whether another repository's blob was used.
+        borrowed: Whether another repository's blob was mounted, or another push uploaded it meanwhile.
     """
 
     def __init__(self, exchange: Exchange, blob: Descriptor, sizes: PartSizes, mount_from: str = "") -> None:
@@ -69,7 +69,7 @@ class BlobUpload:
         self._stored = False
         self._committing = False
         self.resumed_bytes = 0
-        self.mounted = False
+        self.borrowed = False
 
     @property
     def kept_bytes(self) -> int:
@@ -88,7 +88,10 @@ class BlobUpload:
             return
         self._exchange.require_going_on()
         self._claimed = True
-        saved = yield from claim(self._key)
+        waited, saved = yield from claim(self._key)
+        if waited and (yield from probe(self._exchange, self._blob)):
+            self._stored = self.borrowed = True
+            return
         if saved is not None:
             self._session = saved
             yield from self._ask_status(first=True)
@@ -142,7 +145,7 @@ class BlobUpload:
         answer = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
         self._committing = False
         if answer.status == 201:  # noqa: PLR2004 - "Created": mounted
-            self._stored = self.mounted = True
+            self._stored = self.borrowed = True
             return
         location = exchange.endpoint.located(answer.headers, url)
         if location is None:
