@@ -11,13 +11,13 @@ from weakref import WeakSet
 
 from ollama_push.client._drive_async import AsyncDrive, AsyncTurns
 from ollama_push.client._jobs import Job
-from ollama_push.client._registry_settings import RegistrySettings
+from ollama_push.client._registry_settings import AnyCredential, RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.credentials import Credential, CredentialSource, Login
+from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import Retrying
 from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.pushing import Delivery
@@ -41,7 +41,7 @@ class AsyncRegistryClient:
         self,
         *,
         store: ModelStore | str | os.PathLike[str] | None = None,
-        credentials: Credential | CredentialSource | tuple[str, str] | None = None,
+        credentials: AnyCredential = None,
         transport: AsyncTransport | None = None,
         hooks: Iterable[Hook] = (),
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
@@ -70,29 +70,57 @@ class AsyncRegistryClient:
         self._turns = AsyncTurns()
         self._closed = False
 
-    async def push(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushReceipt:
+    async def push(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushReceipt:
         """Push a local model to the registry its name begins with; see :meth:`RegistryClient.push`."""
-        job, run = self._new_push(model, source)
+        job, run = self._new_push(model, source, credentials, plain_http)
         async with aclosing(self._events(job, run)) as events:
             async for _ in events:
                 pass
         return run.result()
 
     def stream(
-        self, model: str | ModelName, *, source: str | ModelName | None = None
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push and hand over the events as they come; see :meth:`RegistryClient.stream`."""
-        return aclosing(self._events(*self._new_push(model, source)))
+        return aclosing(self._events(*self._new_push(model, source, credentials, plain_http)))
 
-    async def plan(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushPlan:
+    async def plan(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushPlan:
         """Find out what a push would send, and whether it may; nothing is uploaded."""
         self._require_open()
-        return await self._finish(self._settings.new_plan(model, source))
+        return await self._finish(self._settings.evolved(credentials, plain_http=plain_http).new_plan(model, source))
 
-    async def verify(self, model: str | ModelName, *, source: str | ModelName | None = None) -> Verification:
+    async def verify(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> Verification:
         """Ask the registry whether it holds *model*; see :meth:`RegistryClient.verify`."""
         self._require_open()
-        return await self._finish(self._settings.new_verification(model, source))
+        return await self._finish(
+            self._settings.evolved(credentials, plain_http=plain_http).new_verification(model, source)
+        )
 
     async def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; return whether it wanted to see one.
@@ -126,9 +154,15 @@ class AsyncRegistryClient:
     ) -> None:
         await self.aclose()
 
-    def _new_push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[Job[Delivery], RegistryRun]:
+    def _new_push(
+        self,
+        model: str | ModelName,
+        source: str | ModelName | None,
+        credentials: AnyCredential,
+        plain_http: bool | None,  # noqa: FBT001 - handed through
+    ) -> tuple[Job[Delivery], RegistryRun]:
         self._require_open()
-        return self._settings.new_push(model, source)
+        return self._settings.evolved(credentials, plain_http=plain_http).new_push(model, source)
 
     async def _events(self, job: Job[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
         drive = AsyncDrive(job, self._transport, self._turns, run)

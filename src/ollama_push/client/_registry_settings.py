@@ -52,9 +52,12 @@ from ollama_push.core.registry.sessions import UploadMemory
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import Credentials, ModelStore, StoredModel, UploadSessions
 
-__all__ = ["RegistrySettings"]
+__all__ = ["AnyCredential", "RegistrySettings"]
 
 T = TypeVar("T")
+
+AnyCredential = Credential | CredentialSource | tuple[str, str] | None
+"""Who we are, as callers may say it: ``None`` leaves it to the environment and docker's configuration."""
 
 _MOST_AT_ONCE: Final = 64
 
@@ -79,7 +82,7 @@ class RegistrySettings:
         cls,
         *,
         store: ModelStore | str | os.PathLike[str] | None,
-        credentials: Credential | CredentialSource | tuple[str, str] | None,
+        credentials: AnyCredential,
         hooks: Iterable[Hook],
         retry: RetryPolicy,
         concurrency: int,
@@ -109,6 +112,14 @@ class RegistrySettings:
             UploadSessions() if uploads is None else uploads,
             part_bytes,
             checked_seconds("stall_timeout", stall_timeout),
+        )
+
+    def evolved(self, credentials: AnyCredential, *, plain_http: bool | None) -> RegistrySettings:
+        """Return these settings with what one call says otherwise."""
+        return attrs.evolve(
+            self,
+            credentials=self.credentials if credentials is None else _source_of(credentials),
+            plain_http=self.plain_http if plain_http is None else plain_http,
         )
 
     def new_push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[Job[Delivery], RegistryRun]:
@@ -205,7 +216,7 @@ class _Always:
         return self._credential
 
 
-def _source_of(given: Credential | CredentialSource | tuple[str, str] | None) -> CredentialSource:
+def _source_of(given: AnyCredential) -> CredentialSource:
     if given is None:
         return Credentials()
     if isinstance(given, tuple):

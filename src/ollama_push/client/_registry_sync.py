@@ -12,13 +12,13 @@ from weakref import WeakSet
 
 from ollama_push.client._drive_sync import Drive, Turns
 from ollama_push.client._jobs import Job
-from ollama_push.client._registry_settings import RegistrySettings
+from ollama_push.client._registry_settings import AnyCredential, RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.credentials import Credential, CredentialSource, Login
+from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import Retrying
 from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.pushing import Delivery
@@ -57,7 +57,7 @@ class RegistryClient:
         self,
         *,
         store: ModelStore | str | os.PathLike[str] | None = None,
-        credentials: Credential | CredentialSource | tuple[str, str] | None = None,
+        credentials: AnyCredential = None,
         transport: Transport | None = None,
         hooks: Iterable[Hook] = (),
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
@@ -86,12 +86,21 @@ class RegistryClient:
         self._turns = Turns()
         self._closed = False
 
-    def push(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushReceipt:
+    def push(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushReceipt:
         """Push a local model to the registry its name begins with, and wait for the verdict.
 
         Args:
             model: ``host/namespace/model[:tag]``.
             source: Name of the local model when it has another; it is not copied.
+            credentials: Who we are in this push, if somebody else than in others.
+            plain_http: Speak plain HTTP in this push, or not, whatever the client does.
 
         Returns:
             The receipt of a push that succeeded.
@@ -99,26 +108,45 @@ class RegistryClient:
         Raises:
             OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
         """
-        job, run = self._new_push(model, source)
+        job, run = self._new_push(model, source, credentials, plain_http)
         with closing(self._events(job, run)) as events:
             deque(events, maxlen=0)
         return run.result()
 
     def stream(
-        self, model: str | ModelName, *, source: str | ModelName | None = None
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
     ) -> AbstractContextManager[Iterator[PushEvent]]:
         """Push and hand over the events as they come; arguments and errors are those of ``push``.
 
         Leaving the block hangs up at once; :meth:`interrupt` ends a push where nothing is lost.
         """
-        return closing(self._events(*self._new_push(model, source)))
+        return closing(self._events(*self._new_push(model, source, credentials, plain_http)))
 
-    def plan(self, model: str | ModelName, *, source: str | ModelName | None = None) -> PushPlan:
+    def plan(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushPlan:
         """Find out what a push would send, and whether it may; nothing is uploaded."""
         self._require_open()
-        return self._finish(self._settings.new_plan(model, source))
+        return self._finish(self._settings.evolved(credentials, plain_http=plain_http).new_plan(model, source))
 
-    def verify(self, model: str | ModelName, *, source: str | ModelName | None = None) -> Verification:
+    def verify(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> Verification:
         """Ask the registry whether it holds *model*: its manifest, and every blob with its size.
 
         Compared with the local model *source*, or the one of the same name when there is one.
@@ -127,7 +155,7 @@ class RegistryClient:
             VerificationFailed: Something is missing, or another than it should be.
         """
         self._require_open()
-        return self._finish(self._settings.new_verification(model, source))
+        return self._finish(self._settings.evolved(credentials, plain_http=plain_http).new_verification(model, source))
 
     def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; return whether it wanted to see one.
@@ -161,9 +189,15 @@ class RegistryClient:
     ) -> None:
         self.close()
 
-    def _new_push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[Job[Delivery], RegistryRun]:
+    def _new_push(
+        self,
+        model: str | ModelName,
+        source: str | ModelName | None,
+        credentials: AnyCredential,
+        plain_http: bool | None,  # noqa: FBT001 - handed through
+    ) -> tuple[Job[Delivery], RegistryRun]:
         self._require_open()
-        return self._settings.new_push(model, source)
+        return self._settings.evolved(credentials, plain_http=plain_http).new_push(model, source)
 
     def _events(self, job: Job[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
         drive = Drive(job, self._transport, self._turns, run)

@@ -131,7 +131,8 @@ class Rehash:
 class Claim:
     """Wait while another push of this client uploads the same, then see ``UploadMemory.claim``.
 
-    Sent back: whether it had to wait, and a ``SavedUpload`` or ``None``.
+    Sent back: whether another push of this client has had it, so that the blob may be there by now; and a
+    ``SavedUpload`` or ``None``.
     """
 
     key: UploadKey

@@ -88,8 +88,8 @@ class BlobUpload:
             return
         self._exchange.require_going_on()
         self._claimed = True
-        waited, saved = yield from claim(self._key)
-        if waited and (yield from probe(self._exchange, self._blob)):
+        others, saved = yield from claim(self._key)
+        if others and (yield from probe(self._exchange, self._blob)):
             self._stored = self.borrowed = True
             return
         if saved is not None:
