@@ -164,7 +164,8 @@ class Authorizer:
             return self._refused(words_in(answer))
         if answer.status == 200:  # noqa: PLR2004 - OK
             return PushRejected(f"{realm} answered without a token", RejectionReason.UNAUTHORIZED)
-        return refusal(answer, f"asking {realm} for a token")
+        no = refusal(answer, f"asking {realm} for a token")
+        return PushRejected(no.message, RejectionReason.UNAUTHORIZED) if isinstance(no, PushRejected) else no
 
     def _refused(self, words: str) -> PushRejected:
         host = self._endpoint.host

@@ -77,10 +77,10 @@ class Endpoint:
         location = (headers.get("docker-upload-location") or headers.get("location", "")).strip()
         if not location:
             return None
-        url = urljoin(asked, location)
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
+        url = _joined(asked, location)
+        if url is None:
             return None
+        parts = urlsplit(url)
         own = urlsplit(self.origin)
         if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
             port = _port(url)
@@ -102,15 +102,24 @@ def origin_key(url: str) -> tuple[str, str, int | None]:
 
 def is_private_enough(url: str, *, plain_http: bool) -> bool:
     """Say whether a secret may travel to *url*: over TLS, on this machine, or because plain HTTP was asked for."""
+    url = _joined(url, "") or ""
     parts = urlsplit(url)
     if parts.scheme == "https":
-        return bool(parts.hostname)
-    return parts.scheme == "http" and bool(parts.hostname) and (plain_http or is_loopback(parts.hostname or ""))
+        return True
+    return parts.scheme == "http" and (plain_http or is_loopback(parts.hostname or ""))
+
+
+def _joined(base: str, location: str) -> str | None:
+    """Return the absolute URL of *location*; ``None`` when nobody could connect to it."""
+    try:
+        url = urljoin(base, location)
+        parts = urlsplit(url)
+        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0  # reading the port checks it
+    except ValueError:
+        return None
+    return url if usable else None
 
 
 def _port(url: str) -> int | None:
     parts = urlsplit(url)
-    try:
-        return parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None
+    return parts.port or _PORTS.get(parts.scheme)

@@ -52,7 +52,16 @@ class PartSizes:
         self._limit = _LIMITS.get(name, _LARGEST_PART_BYTES)
         self._minimum = 0
         self._next = FIRST_PART_BYTES
-        self.whole = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
+        self._whole_only = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
+
+    def fits_whole(self, size: int) -> bool:
+        """Say whether a blob of *size* bytes goes into one request, which also ends its upload."""
+        limit = self._limit if self._fixed is None else min(self._limit, self._fixed)
+        return self._whole_only or size <= min(WHOLE_UP_TO_BYTES, limit)
+
+    def refuse_parts(self) -> None:
+        """Take note that the registry takes blobs only whole."""
+        self._whole_only = True
 
     def require_at_least(self, size: int) -> None:
         """Take note that the registry wants parts of at least *size* bytes, the last one excepted."""
@@ -71,7 +80,7 @@ class PartSizes:
 
     def too_large(self, size: int) -> bool:
         """Take note that the registry did not take *size* bytes at once; say whether less can be tried."""
-        if size <= max(SMALLEST_PART_BYTES, self._minimum):
+        if self._whole_only or size <= max(SMALLEST_PART_BYTES, self._minimum):
             return False
         self._limit = max(min(self._limit, size // 2), SMALLEST_PART_BYTES)
         return True

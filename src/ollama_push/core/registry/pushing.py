@@ -181,7 +181,7 @@ def verify_flow(
     if answer.status != 200:  # noqa: PLR2004 - OK
         raise VerificationFailed(wanted, f"the registry has no manifest for {name}")
     if expected is not None and answer.body != expected.raw:
-        raise VerificationFailed(wanted, f"{name} means the manifest {digest_of(answer.body)} in the registry")
+        raise VerificationFailed(wanted, f"the registry holds the manifest {digest_of(answer.body)} under that name")
     try:
         manifest = expected or Manifest.parse(answer.body)
     except ValueError as exc:

@@ -37,6 +37,13 @@ _REASON_OF_STATUS: Final[Mapping[int, RejectionReason]] = {
     507: _R.REGISTRY_FULL,
 }
 
+_WORDS_OF_STATUS: Final[Mapping[int, str]] = {
+    403: "this login may not do that there",
+    413: "it is too large for the registry, or for a proxy before it",
+    507: "the registry has no room left",
+}
+"""What is said for a registry that says nothing."""
+
 
 def refusal(answer: Answer, doing: str) -> OllamaPushError:
     """Return the error for an *answer* that is a no.
@@ -48,12 +55,16 @@ def refusal(answer: Answer, doing: str) -> OllamaPushError:
         answer: Any answer that is not what was hoped for.
         doing: What was asked for, such as ``"opening an upload"``.
     """
+    words = words_in(answer) or _WORDS_OF_STATUS.get(answer.status, "")
+    if not words and "location" in answer.headers:
+        words = f"it redirects to {answer.headers['location']}; a push is not redirected, give the final address"
+    if answer.status in TRANSIENT_STATUSES:
+        return ServerError(
+            answer.status, f"{doing}: {words}" if words else doing, None, retry_after_seconds(answer.headers)
+        )
     text = f"{doing}: HTTP {answer.status}"
-    words = words_in(answer)
     if words:
         text = f"{text}: {words}"
-    if answer.status in TRANSIENT_STATUSES:
-        return ServerError(answer.status, text, None, retry_after_seconds(answer.headers))
     reasons = (_REASON_OF_CODE[code] for code in codes_in(answer) if code in _REASON_OF_CODE)
     by_status = _REASON_OF_STATUS.get(answer.status)
     if by_status is None:

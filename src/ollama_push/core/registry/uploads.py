@@ -15,7 +15,7 @@ from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReas
 from ollama_push.core.registry.effects import BlobSpan, Emit, Flow, Forget, Release, Save, claim, rehash
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
-from ollama_push.core.registry.parts import WHOLE_UP_TO_BYTES, PartSizes
+from ollama_push.core.registry.parts import PartSizes
 from ollama_push.core.registry.probing import layer_progress, probe
 from ollama_push.core.registry.refusals import refusal
 from ollama_push.core.registry.sessions import SavedUpload, UploadKey
@@ -115,6 +115,8 @@ class BlobUpload:
             yield Forget(self._key)
             yield Emit(layer_progress(self._blob, self._blob.size))
         except OllamaPushError:
+            # What the error says was moved is what the registry has.
+            yield Emit(layer_progress(self._blob, self.kept_bytes))
             yield Release(self._key)
             raise
         yield Release(self._key)
@@ -158,7 +160,7 @@ class BlobUpload:
     def _send(self) -> Flow[None]:
         while not self._stored and self._session is not None:
             left = self._blob.size - self._session.offset
-            if self._session.offset == 0 and (self._sizes.whole or left <= WHOLE_UP_TO_BYTES):
+            if self._session.offset == 0 and self._sizes.fits_whole(left):
                 yield from self._send_whole(self._session)
             elif left:
                 self._exchange.require_going_on()
@@ -185,10 +187,7 @@ class BlobUpload:
         self._committing = True
         # An empty body is no body: nothing is read from the store for it.
         answer = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        after = AFTER_COMMIT.get(answer.status)
-        if after in (Next.SEND_LESS, Next.ASK_STATUS) and self._blob.size <= WHOLE_UP_TO_BYTES:
-            after = None if after is Next.SEND_LESS else Next.BEGIN_ANEW
-        yield from self._follow(after, answer, "sending the blob", session, span)
+        yield from self._follow(AFTER_COMMIT.get(answer.status), answer, "sending the blob", session, span)
 
     def _commit(self, session: SavedUpload) -> Flow[None]:
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
@@ -224,10 +223,9 @@ class BlobUpload:
             case Next.BEGIN_ANEW:
                 raise _BeginAnewError(no)
             case Next.SEND_WHOLE:
-                self._sizes.whole = True
+                self._sizes.refuse_parts()
                 raise _BeginAnewError(no)
             case Next.SEND_LESS if self._sizes.too_large(span.size):
-                self._sizes.whole = False
                 yield from self._ask_status()
             case _:
                 raise no
@@ -258,7 +256,10 @@ class BlobUpload:
     def _blame(self, no: PushRejected) -> Flow[None]:
         """Raise the error that says whose fault a wrong digest is; return when sending it again may help."""
         if not (yield from rehash(self._blob.digest)):
-            text = f"the file of {self._blob.digest} in the model store does not hold what its name says"
+            text = (
+                f"the file of {self._blob.digest} in the model store does not hold what its name says;"
+                " pull or create the model again"
+            )
             raise PushRejected(text, RejectionReason.STORE_DAMAGED) from no
         raise _BeginAnewError(no)
 
@@ -300,6 +301,7 @@ class BlobUpload:
     def _drop_session(self) -> Flow[None]:
         self._session = None
         self._committing = False
+        self.resumed_bytes = 0
         yield Forget(self._key)
 
     def _moved_to(self, answer: Answer, session: SavedUpload) -> str:

@@ -1,0 +1,103 @@
+"""A registry that cannot be reached, or not as asked: the cause, and what to try, at once."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import attrs
+import pytest
+import trustme
+from tests.twins.direct import Colour, Direct, either_colour, stored
+
+from ollama_push.cli.exits import exit_code
+from ollama_push.core.errors import ConnectCause, ConnectFailed, Peer, PushRejected, RejectionReason
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
+
+NOT_PATIENT = RetryPolicy(attempts=4, base=60.0)
+
+
+@attrs.frozen
+class Authority:
+    """A certificate authority that nobody trusts, but for its file."""
+
+    context: ssl.SSLContext
+    ca_file: Path
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    ca_file = tmp_path_factory.mktemp("direct-ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(ca_file))
+    return Authority(context, ca_file)
+
+
+def failure(colour: Colour, asked: Direct, cause: ConnectCause, words: str) -> None:
+    told = colour(attrs.evolve(asked, retry=NOT_PATIENT))
+    assert isinstance(told.error, ConnectFailed)
+    assert (told.error.cause, told.error.peer, told.error.attempts) == (cause, Peer.REGISTRY, 1)
+    assert words in str(told.error)
+    assert exit_code(told.error) == 4
+    assert "OLLAMA_HOST" not in str(told.error)
+
+
+@either_colour
+def test_a_certificate_nobody_knows_is_not_trusted(authority: Authority, colour: Colour, tmp_path: Path) -> None:
+    stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry", tls=authority.context) as registry:
+        asked = Direct(host=registry.host, home=tmp_path, plain_http=False)
+        failure(colour, asked, ConnectCause.UNTRUSTED_CERTIFICATE, "ca_file=")
+        assert registry.requests == []
+
+
+@either_colour
+def test_a_private_authority_is_trusted_when_its_file_is_given(
+    authority: Authority, colour: Colour, tmp_path: Path
+) -> None:
+    raw = stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry", tls=authority.context) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path, plain_http=False, ca_file=authority.ca_file))
+        assert told.error is None
+        assert registry.manifest("myuser/my-llama", "v1") == raw
+    assert told.seen[0].push.target == registry.url
+
+
+@either_colour
+def test_a_registry_without_tls_must_be_asked_for(colour: Colour, tmp_path: Path) -> None:
+    stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        asked = Direct(host=registry.host, home=tmp_path, plain_http=False)
+        failure(colour, asked, ConnectCause.NOT_TLS, "plain_http=True")
+        assert registry.requests == []
+
+
+@either_colour
+def test_nobody_listens_and_nobody_waits(colour: Colour, tmp_path: Path) -> None:
+    stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry") as gone:
+        asked = Direct(host=gone.host, home=tmp_path)
+    failure(colour, asked, ConnectCause.REFUSED, f"nothing listens at http://{gone.host}")
+
+
+@either_colour
+def test_a_host_that_does_not_exist_is_said_to_be_unknown(colour: Colour, tmp_path: Path) -> None:
+    stored(tmp_path)
+    asked = Direct(host="registry.invalid", home=tmp_path)
+    failure(colour, asked, ConnectCause.UNKNOWN_HOST, "registry.invalid")
+
+
+@either_colour
+@pytest.mark.parametrize("realm", ["/token", "token.example", "http://[::1/token", "ftp://127.0.0.1/token", "https://"])
+def test_a_realm_that_is_no_address_is_asked_nothing(realm: str, colour: Colour, tmp_path: Path) -> None:
+    stored(tmp_path)
+    challenge = Reply(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'})
+    with EmbeddedRegistry(tmp_path / "registry", faults=[Fault("HEAD", times=None, action=challenge)]) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path, retry=NOT_PATIENT))
+        assert len(registry.requests) == 1
+    assert isinstance(told.error, PushRejected)
+    assert told.error.reason is RejectionReason.REALM_MISMATCH
+    assert realm in told.error.message
