@@ -12,10 +12,21 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from ollama_push.core.answers import Answer
+from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.refusals import codes_in
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
-__all__ = ["ABSENT", "AFTER_COMMIT", "AFTER_PART", "ANY_DEFINITE", "PRESENT", "Next", "bytes_arrived", "refuses_parts"]
+__all__ = [
+    "ABSENT",
+    "AFTER_COMMIT",
+    "AFTER_PART",
+    "ANY_DEFINITE",
+    "PRESENT",
+    "BeginAnewError",
+    "Next",
+    "bytes_arrived",
+    "refuses_parts",
+]
 
 # "0-N", on some registries "bytes=0-N"; "0--1" was seen for nothing at all.
 _RANGE: Final = re.compile(r"(?:bytes[ =])?0-(-?[0-9]{1,18})")
@@ -85,3 +96,11 @@ def bytes_arrived(answer: Answer) -> int | None:
     """
     found = _RANGE.fullmatch(answer.headers.get("range", "").strip())
     return None if found is None else max(0, int(found[1]) + 1)
+
+
+class BeginAnewError(Exception):
+    """The session cannot be used any more, for the reason given."""
+
+    def __init__(self, reason: OllamaPushError) -> None:
+        super().__init__(reason)
+        self.reason = reason

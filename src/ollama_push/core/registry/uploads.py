@@ -23,6 +23,7 @@ from ollama_push.core.registry.upload_answers import (
     AFTER_COMMIT,
     AFTER_PART,
     ANY_DEFINITE,
+    BeginAnewError,
     Next,
     bytes_arrived,
     refuses_parts,
@@ -32,14 +33,6 @@ __all__ = ["BlobUpload"]
 
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _REFUSED: Final = RejectionReason.REGISTRY_REFUSED
-
-
-class _BeginAnewError(Exception):
-    """The session cannot be used any more, for the reason given."""
-
-    def __init__(self, reason: OllamaPushError) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class BlobUpload:
@@ -87,8 +80,8 @@ class BlobUpload:
         if self._claimed:
             return
         self._exchange.require_going_on()
-        self._claimed = True
         others, saved = yield from claim(self._key)
+        self._claimed = True
         if others and (yield from probe(self._exchange, self._blob)):
             self._stored = self.borrowed = True
             return
@@ -117,7 +110,8 @@ class BlobUpload:
         except OllamaPushError:
             # What the error says was moved is what the registry has.
             yield Emit(layer_progress(self._blob, self.kept_bytes))
-            yield Release(self._key)
+            if self._claimed:
+                yield Release(self._key)
             raise
         yield Release(self._key)
 
@@ -135,7 +129,7 @@ class BlobUpload:
                 self._stored = True
             else:
                 yield from self._ask_status()
-        except _BeginAnewError as end:
+        except BeginAnewError as end:
             yield from self._drop_session()
             yield Emit(layer_progress(self._blob, 0))
             yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
@@ -149,13 +143,12 @@ class BlobUpload:
         if answer.status == 201:  # noqa: PLR2004 - "Created": mounted
             self._stored = self.borrowed = True
             return
-        location = exchange.endpoint.located(answer.headers, url)
-        if location is None:
+        if exchange.endpoint.located(answer.headers, url) is None:
             raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
         minimum = answer.headers.get("oci-chunk-min-length", "")
         if minimum.isascii() and minimum.isdigit():
             self._sizes.require_at_least(int(minimum[:18]))
-        yield from self._keep(SavedUpload(location))
+        yield from self._keep(0, answer, url)
 
     def _send(self) -> Flow[None]:
         while not self._stored and self._session is not None:
@@ -219,12 +212,12 @@ class BlobUpload:
             case Next.LOOK_WHETHER_STORED:
                 self._stored = yield from probe(self._exchange, self._blob)
                 if not self._stored:
-                    raise _BeginAnewError(no)
+                    raise BeginAnewError(no)
             case Next.BEGIN_ANEW:
-                raise _BeginAnewError(no)
+                raise BeginAnewError(no)
             case Next.SEND_WHOLE:
                 self._sizes.refuse_parts()
-                raise _BeginAnewError(no)
+                raise BeginAnewError(no)
             case Next.SEND_LESS if self._sizes.too_large(span.size):
                 yield from self._ask_status()
             case _:
@@ -238,8 +231,8 @@ class BlobUpload:
             # Not said, or ambiguous: an accepted part is a whole one.
             offset = sent_to
         if not span.offset < offset <= sent_to:
-            raise _BeginAnewError(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
-        yield from self._keep(SavedUpload(self._moved_to(answer, session), offset))
+            raise BeginAnewError(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
+        yield from self._keep(offset, answer, session.location)
         if offset < sent_to:
             yield Emit(layer_progress(self._blob, offset))
         self._note_progress(offset)
@@ -261,7 +254,7 @@ class BlobUpload:
                 " pull or create the model again"
             )
             raise PushRejected(text, RejectionReason.STORE_DAMAGED) from no
-        raise _BeginAnewError(no)
+        raise BeginAnewError(no)
 
     def _ask_status(self, *, first: bool = False, refused: int | None = None) -> Flow[None]:
         """Ask how far the session is; without an answer to rely on, drop it.
@@ -285,7 +278,7 @@ class BlobUpload:
             yield from self._drop_session()
             yield Emit(layer_progress(self._blob, 0))
             return
-        yield from self._keep(SavedUpload(self._moved_to(answer, session), offset))
+        yield from self._keep(offset, answer, session.location)
         yield Emit(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
@@ -294,16 +287,13 @@ class BlobUpload:
             self._farthest = offset
             self._patience.progressed()
 
-    def _keep(self, session: SavedUpload) -> Flow[None]:
-        self._session = session
-        yield Save(self._key, session)
+    def _keep(self, offset: int, answer: Answer, before: str) -> Flow[None]:
+        """Take note of the session as *answer* describes it; where it names no URL, the one *before* stays."""
+        self._session = SavedUpload(self._exchange.endpoint.located(answer.headers, before) or before, offset)
+        yield Save(self._key, self._session)
 
     def _drop_session(self) -> Flow[None]:
         self._session = None
         self._committing = False
         self.resumed_bytes = 0
         yield Forget(self._key)
-
-    def _moved_to(self, answer: Answer, session: SavedUpload) -> str:
-        """Return the session's URL after *answer*; a registry that names none keeps the one it had."""
-        return self._exchange.endpoint.located(answer.headers, session.location) or session.location
