@@ -4,6 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
+# Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, a client.
+GO_PROGRAMS := \
+	github.com/distribution/distribution/v3/cmd/registry@v3.0.0 \
+	github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111 \
+	github.com/google/go-containerregistry/cmd/crane@v0.22.1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs verdicts fuzz format lint types contracts coverage clean
 
@@ -20,10 +26,21 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev --group docs
 	@touch $@
 
+# Never fails: without these programs the tests that need them say so and are skipped.
+$(VENV)/.go: Makefile | $(VENV)/.run
+	@missing=; if ! command -v go >/dev/null; then \
+	  echo "go is not on the PATH: tests with distribution 3, the conformance suite and crane will be skipped"; \
+	else \
+	  for program in $(GO_PROGRAMS); do \
+	    GOBIN='$(CURDIR)/$(VENV)/go/bin' go install "$$program" || { echo "not installed: $$program"; missing=yes; }; \
+	  done; \
+	  test -n "$$missing" || touch $@; \
+	fi
+
 demo: $(VENV)/.run  ## Watch a real push, sync and async, against the embedded server
 	$(BIN)/ollama-push demo
 
-test: $(VENV)/.dev  ## Run the test suite
+test: $(VENV)/.dev $(VENV)/.go  ## Run the test suite
 	$(BIN)/python -m pytest -n $(WORKERS) -q
 
 check: format lint types contracts coverage test docs  ## Everything a commit must pass

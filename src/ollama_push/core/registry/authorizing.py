@@ -145,7 +145,9 @@ class Authorizer:
         self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
 
     def _realm_problem(self, realm: str) -> str | None:
-        if not is_private_enough(realm, plain_http=self._plain_http):
+        own_host = urlsplit(self._endpoint.origin).hostname
+        # Plain HTTP was asked for with the registry in mind, not with whomever it names.
+        if not is_private_enough(realm, plain_for=own_host if self._plain_http else None):
             return f"the registry sends logins to {realm!r}, which is no https:// URL: nothing was sent there"
         host = urlsplit(self._endpoint.origin).netloc
         if not self._signs() or signed_realm(realm, host):

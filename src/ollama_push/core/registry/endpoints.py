@@ -100,13 +100,13 @@ def origin_key(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", _port(url)
 
 
-def is_private_enough(url: str, *, plain_http: bool) -> bool:
-    """Say whether a secret may travel to *url*: over TLS, on this machine, or because plain HTTP was asked for."""
-    url = _joined(url, "") or ""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    return parts.scheme == "http" and (plain_http or is_loopback(parts.hostname or ""))
+def is_private_enough(url: str, *, plain_for: str | None) -> bool:
+    """Say whether a secret may travel to *url*: over TLS, on this machine, or in plain HTTP to the host *plain_for*."""
+    checked = _joined(url, "")
+    if checked is None:
+        return False
+    parts = urlsplit(checked)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "") or parts.hostname == plain_for
 
 
 def _joined(base: str, location: str) -> str | None:

@@ -1,0 +1,152 @@
+"""Real registries as processes of their own, on a free port of this machine.
+
+``docker-registry`` is Debian's distribution 2.8.2. Distribution 3.0.0 is put into ``.venv/go/bin`` by ``make test``
+where Go is installed: ``github.com/distribution/distribution/v3/cmd/registry@v3.0.0``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import pytest
+
+__all__ = [
+    "CRANE",
+    "DEBIAN_REGISTRY",
+    "DISTRIBUTION_3",
+    "RealRegistry",
+    "needs_debian_registry",
+    "needs_distribution_3",
+]
+
+_GO_PROGRAMS: Final = Path(__file__).parents[2] / ".venv" / "go" / "bin"
+_PATIENCE_SECONDS: Final = 20.0
+# Below the ports that connections are given: a registry that restarts finds its own one free.
+_PORTS: Final = range(20_000, 32_000)
+
+DEBIAN_REGISTRY: Final = shutil.which("docker-registry")
+DISTRIBUTION_3: Final = shutil.which("registry", path=str(_GO_PROGRAMS))
+CRANE: Final = shutil.which("crane", path=str(_GO_PROGRAMS))
+
+needs_debian_registry: Final = pytest.mark.skipif(
+    DEBIAN_REGISTRY is None, reason="distribution 2.8 is not installed: apt-get install docker-registry"
+)
+needs_distribution_3: Final = pytest.mark.skipif(
+    DISTRIBUTION_3 is None, reason="distribution 3 is not installed: make test does it where Go is on the PATH"
+)
+
+
+class RealRegistry:
+    """A registry that listens from the start of the block on, and ends with it.
+
+    Args:
+        program: What to run; ``DEBIAN_REGISTRY`` or ``DISTRIBUTION_3``.
+        folder: For its configuration, its log and what it holds.
+        auth: Section ``auth`` of its configuration.
+    """
+
+    def __init__(self, program: str | None, folder: Path, auth: Mapping[str, Any] | None = None) -> None:
+        assert program is not None, "mark the test with what it needs"
+        self._program = program
+        self._folder = folder
+        self._auth = auth
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    @property
+    def host(self) -> str:
+        """``"127.0.0.1:PORT"``, as in the name of a model; the same one after a restart."""
+        return f"127.0.0.1:{self._port}"
+
+    def blob_path(self, digest: str) -> Path:
+        """Where it keeps the content of *digest*."""
+        algorithm, _, text = digest.partition(":")
+        return self._root / "blobs" / algorithm / text[:2] / text / "data"
+
+    def forget_uploads(self) -> None:
+        """Drop all open upload sessions, as its janitor does with those that are too old."""
+        for folder in self._root.glob("repositories/*/*/_uploads"):
+            shutil.rmtree(folder)
+
+    def log(self) -> str:
+        """What it said so far."""
+        return (self._folder / "log").read_text("utf-8", "replace")
+
+    def start(self) -> None:
+        """Run it, on the port it had before."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        ports = [self._port] if self._port else random.Random(os.urandom(8)).sample(_PORTS, 20)
+        for port in ports:
+            if _is_free(port) and self._listens(port):
+                self._port = port
+                return
+        raise AssertionError(self.log())
+
+    def kill(self) -> None:
+        """End it at once, as ``kill -9`` does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_PATIENCE_SECONDS)
+            self._process = None
+
+    def restart(self) -> None:
+        """Kill it and run it again."""
+        self.kill()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.kill()
+
+    @property
+    def _root(self) -> Path:
+        return self._folder / "data" / "docker" / "registry" / "v2"
+
+    def _listens(self, port: int) -> bool:
+        """Run it and wait until it says that it listens; ``False`` when it does not want this port."""
+        config = self._folder / "config.yml"  # JSON is YAML
+        config.write_text(json.dumps(self._configuration(port)), "utf-8")
+        log = self._folder / "log"
+        with log.open("ab") as file:
+            said_before = file.tell()
+            # Without what Go programs read from the environment: REGISTRY_… would change the configuration.
+            environ = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
+            self._process = subprocess.Popen([self._program, "serve", config], stdout=file, stderr=file, env=environ)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        never = threading.Event()
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if b"listening on" in log.read_bytes()[said_before:]:
+                return True
+            never.wait(0.01)
+        self.kill()
+        return False
+
+    def _configuration(self, port: int) -> dict[str, Any]:
+        return {
+            "version": 0.1,
+            "log": {"level": "info", "accesslog": {"disabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(self._folder / "data")}, "delete": {"enabled": True}},
+            "http": {"addr": f"127.0.0.1:{port}"},
+            **({"auth": self._auth} if self._auth else {}),
+        }
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
