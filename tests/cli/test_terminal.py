@@ -12,11 +12,14 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 import pytest
+from tests.cli.direct import Home, at_home
 from tests.cli.process import HERE, LAYER, NAME, command, environment
 
+from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Await, Hold, Script, ScriptedServer, chunk, lines_answer
 
 BAR = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
@@ -131,3 +134,46 @@ def test_quiet_leaves_a_terminal_alone() -> None:
     with pushing(lines_answer([b'{"status":"success"}']), 80, "-q") as screen:
         assert screen.read_all() == 0
     assert screen.screen == ""
+
+
+def pushing_directly(home: Home, *options: str) -> list[str]:
+    return ["push", home.name, *home.options, "--progress", "bar", *options]
+
+
+def test_bars_of_a_direct_push_mark_what_is_there(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        with terminal(80, *pushing_directly(home), **home.variables) as screen:
+            assert screen.read_all() == 0
+        assert " there" not in screen.screen
+        with terminal(80, *pushing_directly(home), **home.variables) as screen:
+            assert screen.read_all() == 0
+    assert " there " in screen.screen
+    assert "8.0 kB were there, verified" in screen.screen
+    assert screen.screen.rindex(SHOW) > screen.screen.rindex(HIDE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_direct_push_that_is_stopped_says_so_above_the_bars_and_shows_the_cursor_again(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    slow = Fault("PATCH", times=None, after_bytes=500_000, action=Stall(0.4))
+    with at_home(tmp_path, faults=[slow], large_bytes=5_000_000) as home:
+        options = pushing_directly(home, "--part-size", "1MB")
+        with terminal(80, *options, **home.variables) as screen:
+            assert home.registry.wait_until(lambda: home.registry.received_bytes >= 500_000, 20)
+            screen.process.send_signal(number)
+            screen.read_until("press Ctrl-C again to stop at once")
+            assert screen.screen.rindex(HIDE) > screen.screen.rfind(SHOW)
+            assert screen.read_all() == 130
+    after = screen.screen[screen.screen.rindex(SHOW) :]
+    assert "stopped on request; " in after
+    assert "push again to go on" in after
+    assert "error" not in after
+
+
+def test_sigterm_shows_the_cursor_again_in_a_push_through_a_server() -> None:
+    with pushing([*STARTED, Hold()]) as screen:
+        screen.read_until(" 40%")
+        screen.process.send_signal(signal.SIGTERM)
+        assert screen.read_all() == 130
+    assert screen.screen.rindex(SHOW) > screen.screen.rindex(HIDE)

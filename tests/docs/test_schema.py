@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
+from tests.unit.local.stores import put_model
 
 from ollama_push.core.reasons import RejectionReason
+from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
 from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
 
 SCHEMA: Final = json.loads((Path(__file__).parents[2] / "docs" / "progress.schema.json").read_text("utf-8"))
-KINDS: Final = ("status", "progress", "retry", "succeeded", "failed")
+KINDS: Final = ("planned", "status", "progress", "retry", "succeeded", "failed")
+COMMAND: Final = (sys.executable, "-W", "error", "-m", "ollama_push.cli", "push", "--progress", "json")
+ANONYMOUS: Final = {"OLLAMA_USERNAME": "", "OLLAMA_PASSWORD": "", "DOCKER_CONFIG": "/nonexistent"}
 NAME: Final = "localhost:5000/a/b"
 LAYER: Final = b'{"status":"pushing 49a7f1752a33","digest":"sha256:49a7","total":%d,"completed":%d}'
 SUCCESS: Final = lines_answer(
@@ -30,10 +34,7 @@ def new_server(*scripts: Script, tags: bytes = TAGS) -> ScriptedServer:
 
 
 def command(url: str, *options: str) -> list[str]:
-    return [
-        *(sys.executable, "-W", "error", "-m", "ollama_push.cli", "push", "--host", url),
-        *("--progress", "json", *options),
-    ]
+    return [*COMMAND, "--host", url, *options]
 
 
 def run(server: ScriptedServer, *options: str) -> list[Any]:
@@ -73,6 +74,31 @@ def test_success_is_described() -> None:
 def test_success_of_a_model_of_unknown_size_is_described() -> None:
     found = run(new_server(SUCCESS, tags=b'{"models":[{"name":"localhost:5000/a/b:latest"}]}'), NAME)
     assert [one["overall"] for one in found if one["event"] == "progress"] == [None, None]
+
+
+def test_a_direct_push_is_described(tmp_path: Path) -> None:
+    put_model(tmp_path / "models")
+    busy = Fault("POST", "/blobs/uploads/", action=Reply(503, {"Retry-After": "0"}))
+    with EmbeddedRegistry(tmp_path / "data", faults=[busy]) as registry:
+        name = f"{registry.host}/team/my-llama"
+        options = (
+            "--direct",
+            "--plain-http",
+            "--no-resume",
+            "--from",
+            "my-llama",
+            "--models",
+            str(tmp_path / "models"),
+        )
+        done = subprocess.run(
+            [*COMMAND, name, *options], capture_output=True, timeout=30, check=False, env={**os.environ, **ANONYMOUS}
+        )
+    found = valid(done.stdout.splitlines())
+    assert set(events(found)) == set(KINDS) - {"failed"}
+    assert (found[0]["event"], found[0]["total_bytes"]) == ("planned", found[-1]["total_bytes"])
+    assert found[-1]["manifest_digest"].startswith("sha256:")
+    assert (found[-1]["sent_bytes"], found[-1]["skipped_bytes"]) == (found[-1]["total_bytes"], 0)
+    assert (found[-1]["resumed_bytes"], found[-1]["verified"]) == (0, True)
 
 
 def test_retry_is_described() -> None:

@@ -146,7 +146,8 @@ def main(what: str) -> None:
         else:
             for name in names:
                 importlib.import_module(name)
-            runpy.run_path(__file__.replace("guarded_core", "core_at_work"))
+            for script in ("core_at_work", "registry_at_work"):
+                runpy.run_path(__file__.replace("guarded_core", script))
     finally:
         guard.up = False
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from bench.uploads import missing_programs
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,10 @@ from ollama_push.cli import exits
 from ollama_push.cli.check import check
 from ollama_push.cli.completion import completion
 from ollama_push.cli.demo import demo
+from ollama_push.cli.login import login, logout
 from ollama_push.cli.push import push
+from ollama_push.cli.registry import registry
+from ollama_push.cli.signals import ending_like_ctrl_c
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.version import __version__
 
@@ -33,25 +36,22 @@ def app() -> None:
     """  # noqa: D301 - \b keeps click from rewrapping
 
 
-for _command in (push, check, demo, completion):
+for _command in (push, check, login, logout, registry, demo, completion):
     app.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command with *arguments* and return its exit code."""
     try:
-        code = app.main(list(arguments), prog_name="ollama-push", standalone_mode=False)
+        with ending_like_ctrl_c():
+            code = app.main(list(arguments), prog_name="ollama-push", standalone_mode=False)
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
         exc.show()
         return exits.USAGE
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "stopped: the connection is closed, so the server stops too. Layers that were complete stay in the"
-            " registry; run the same command again to go on.",
-            err=True,
-        )
+        click.echo("stopped", err=True)
         return exits.INTERRUPTED
     except OllamaPushError as exc:
         click.echo(f"error: {exc}", err=True)

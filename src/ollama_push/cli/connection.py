@@ -20,7 +20,7 @@ from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 
-__all__ = ["Connection", "Settings", "connect", "connection_options"]
+__all__ = ["Connection", "Settings", "connect", "connection_options", "new_transport"]
 
 _GROUP: Final = "ollama_push.transports"
 _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
@@ -108,12 +108,21 @@ def connect(settings: Settings) -> _SyncConnection | _AsyncConnection:
     Raises:
         InvalidSetting: An option cannot be used.
     """
-    given = {"connect_timeout": settings.timeout, "ca_file": settings.ca}
-    options = {name: value for name, value in given.items() if value is not None}
-    transport = _build_transport(settings.transport, options)
+    transport = new_transport(settings)
     return (
         _AsyncConnection(settings, transport) if hasattr(transport, "aclose") else _SyncConnection(settings, transport)
     )
+
+
+def new_transport(settings: Settings) -> Any:
+    """Return the transport that *settings* name; an async one has ``aclose``.
+
+    Raises:
+        InvalidSetting: There is none of that name, or an option is not for it.
+    """
+    given = {"connect_timeout": settings.timeout, "ca_file": settings.ca}
+    options = {name: value for name, value in given.items() if value is not None}
+    return _build_transport(settings.transport, options)
 
 
 def _build_transport(name: str, options: Mapping[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from ollama_push.core.errors import (
     InvalidSetting,
     OllamaPushError,
     ProtocolError,
+    PushInterrupted,
     PushRejected,
     PushStalled,
     RejectionReason,
@@ -42,6 +43,7 @@ EXIT_CODES: Final[tuple[tuple[type[OllamaPushError], int], ...]] = (
     (ProtocolError, 8),
     (PushStalled, 9),
     (VerificationFailed, 10),
+    (PushInterrupted, INTERRUPTED),
 )
 """The code of each error; the first row whose class fits. Two kinds of refusal have their own, below."""
 

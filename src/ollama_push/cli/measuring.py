@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from ollama_push.cli.addresses import parse_address, words_of
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 
@@ -42,11 +43,12 @@ def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
         _write(lambda: write_to_textfile(file, registry), file)
     server = None
     if port is not None:
-        address, number = _address(port)
+        address, number = parse_address("--metrics-port", port)
         try:
             server, thread = start_http_server(number, address, registry)
         except OSError as exc:
-            raise InvalidSetting("--metrics-port", port, f"cannot listen there: {_words(exc)}; choose another") from exc
+            problem = f"cannot listen there: {words_of(exc)}; choose another"
+            raise InvalidSetting("--metrics-port", port, problem) from exc
     try:
         yield [hook]
     finally:
@@ -62,19 +64,8 @@ def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
                 click.echo(f"warning: {exc}", err=True)
 
 
-def _address(text: str) -> tuple[str, int]:
-    address, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP
-        raise InvalidSetting("--metrics-port", text, "expected [ADDRESS:]PORT, a port from 0 to 65535")
-    return address.strip("[]") or "127.0.0.1", int(port)
-
-
 def _write(write: Callable[[], None], file: str) -> None:
     try:
         write()
     except OSError as exc:
-        raise InvalidSetting("--metrics-file", file, f"cannot be written: {_words(exc)}") from exc
-
-
-def _words(exc: OSError) -> str:
-    return (exc.strerror or str(exc)).lower()
+        raise InvalidSetting("--metrics-file", file, f"cannot be written: {words_of(exc)}") from exc

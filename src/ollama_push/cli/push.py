@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
 from ollama_push.cli import exits
 from ollama_push.cli.connection import Connection, Settings, connect, connection_options
+from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
 from ollama_push.cli.display import CHOICES, new_display
 from ollama_push.cli.measuring import measuring
+from ollama_push.cli.signals import Stopper
+from ollama_push.cli.texts import model_text
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import (
     ConnectFailed,
@@ -23,13 +27,24 @@ from ollama_push.core.errors import (
     TransportMisbehaved,
 )
 from ollama_push.core.ports import Hook
+from ollama_push.core.registry.pushing import direct_name
 
 __all__ = ["push"]
+
+_SERVER_STOPS: Final = (
+    "stopped: the connection is closed, so the server stops too. Layers that were complete stay in the registry;"
+    " run the same command again to go on."
+)
+_HUNG_UP: Final = (
+    "stopped at once: blobs that were complete stay in the registry, and so does what it keeps of a broken part;"
+    " run the same command again to go on."
+)
 
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
+@direct_options("source", "models", "plain_http", "concurrency", "no_verify", "no_resume", "part_size")
 @click.option(
     "--progress",
     type=click.Choice(CHOICES),
@@ -45,6 +60,7 @@ __all__ = ["push"]
 def push(
     names: Sequence[str],
     settings: Settings,
+    direct: DirectSettings | None,
     progress: str,
     *,
     metrics_port: str | None,
@@ -53,17 +69,30 @@ def push(
     insecure: bool,
     quiet: bool,
 ) -> int:
-    """Push models through an Ollama server.
+    """Push models through an Ollama server, or with --direct straight to a registry.
 
     NAME is [host/]namespace/model[:tag]. Several are pushed one after the other; one that fails does not stop
     the others, and the exit code is the first failure's.
+
+    With --direct, what was sent before Ctrl-C is kept: the first one ends the part under way, a second one
+    stops at once, and the same command again goes on.
     """
     if quiet or (verbose and progress == "auto"):
         # The log tells the story already.
         progress = "none"
-    with connect(settings) as connection, measuring(metrics_port, metrics_file) as measurers:
-        hooks: list[Hook] = [*measurers, *([_log_hook(verbose)] if verbose else [])]
-        codes = [_push_one(connection, name, progress, hooks, insecure=insecure) for name in names]
+    logs: list[Hook] = [_log_hook(verbose)] if verbose else []
+    try:
+        if direct is None:
+            with connect(settings) as connection, measuring(metrics_port, metrics_file) as measurers:
+                hooks = [*measurers, *logs]
+                codes = [_push_one(connection, name, progress, hooks, insecure=insecure) for name in names]
+        else:
+            with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
+                codes = _push_directly(registry, names, direct, progress, [*measurers, *logs])
+    except KeyboardInterrupt:
+        # On a terminal "^C" stands at the beginning of the line.
+        click.echo(f"\n{_SERVER_STOPS if direct is None else _HUNG_UP}", err=True)
+        return exits.INTERRUPTED
     return next(filter(None, codes), exits.SUCCESS)
 
 
@@ -86,6 +115,42 @@ def _push_one(
         if fatal is not None:
             raise fatal
         receipt = connection.push(name, [display, *hooks], insecure=insecure)
+    except OllamaPushError as exc:
+        display.failed(exc)
+        return exits.exit_code(exc)
+    display.succeeded(receipt)
+    return exits.SUCCESS
+
+
+def _push_directly(
+    registry: DirectConnection,
+    names: Sequence[str],
+    direct: DirectSettings,
+    progress: str,
+    hooks: Sequence[Hook],
+) -> list[int]:
+    """Push each of *names*; once stopped, the rest is not begun."""
+    stopper = Stopper(registry.interrupt, registry.hang_up)
+    codes = []
+    with stopper.listening():
+        for index, name in enumerate(names):
+            codes.append(_push_one_directly(registry, name, progress, [stopper.remind, *hooks], direct))
+            rest = names[index + 1 :]
+            if stopper.asked and rest:
+                click.echo(f"not begun: {', '.join(map(model_text, rest))}", err=True)
+                return [exits.INTERRUPTED]
+    # Being stopped says more than what failed before.
+    return [exits.INTERRUPTED] if exits.INTERRUPTED in codes else codes
+
+
+def _push_one_directly(
+    registry: DirectConnection, name: str, progress: str, hooks: Sequence[Hook], direct: DirectSettings
+) -> int:
+    display = new_display(progress, name, None)
+    try:
+        name = str(direct_name(name, plain_http=direct.plain_http))
+        display = new_display(progress, name, None)
+        receipt = registry.push(name, [display, *hooks])
     except OllamaPushError as exc:
         display.failed(exc)
         return exits.exit_code(exc)

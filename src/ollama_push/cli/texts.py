@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ollama_push.core.errors import InvalidModelName, OllamaPushError
+from collections.abc import Sequence
+
+from ollama_push.core.errors import InvalidModelName, OllamaPushError, PushInterrupted
 from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.plans import PlannedBlob, PushPlan
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["failure_text", "printable", "readiness_lines", "receipt_text"]
+__all__ = ["failure_line", "model_text", "plan_lines", "printable", "readiness_lines", "receipt_text"]
 
 
 def printable(text: str) -> str:
@@ -21,18 +24,54 @@ def receipt_text(receipt: PushReceipt) -> str:
     if receipt.layers:
         layers = len(receipt.layers)
         parts.append(f"{layers} layer{'s' if layers > 1 else ''}, {bytes_text(receipt.total_bytes)}")
+    if receipt.skipped_bytes:
+        parts.append(f"{bytes_text(receipt.skipped_bytes)} were there")
+    if receipt.resumed_bytes:
+        parts.append(f"{bytes_text(receipt.resumed_bytes)} resumed")
+    if receipt.verified:
+        parts.append("verified")
     parts.append(f"in {seconds_text(receipt.elapsed_seconds)}")
     if receipt.attempts > 1:
         parts.append(f"after {receipt.attempts} attempts")
+    if receipt.manifest_digest is not None:
+        parts.append(receipt.manifest_digest)
     return ", ".join(parts)
 
 
-def failure_text(model: str, error: OllamaPushError) -> str:
-    """Return a failure in one line."""
+def failure_line(model: str, error: OllamaPushError) -> str:
+    """Return a failure in one line; being stopped is none."""
     if isinstance(error, InvalidModelName):
-        return str(error)  # names it, with what a terminal should not get spelled out
+        return f"error: {error}"  # names it, with what a terminal should not get spelled out
+    if isinstance(error, PushInterrupted):
+        return f"{model}: {error}"
     tried = f" (after {error.attempts} attempts)" if error.attempts > 1 else ""
-    return f"{model}: {error}{tried}"
+    return f"error: {model}: {error}{tried}"
+
+
+def model_text(name: str) -> str:
+    """Return a model's name; spelled out when it is none, for it may hold what a terminal should not get."""
+    return name if name.isprintable() and name else repr(name)
+
+
+def plan_lines(plan: PushPlan) -> list[str]:
+    """Return what a direct push would do, a fact a line."""
+    there = [blob for blob in plan.blobs if blob.present]
+    missing = [blob for blob in plan.blobs if not blob.present]
+    lines = [
+        f"model: {plan.model}, {_blobs_text(plan.blobs)}",
+        f"there already: {_blobs_text(there)}; to send: {_blobs_text(missing)}",
+    ]
+    if missing or not plan.manifest_present:
+        lines.append("may push: yes")
+    else:
+        lines.append(f"nothing to do: the registry holds this model as {plan.manifest_digest}")
+    return lines
+
+
+def _blobs_text(blobs: Sequence[PlannedBlob]) -> str:
+    if not blobs:
+        return "nothing"
+    return f"{bytes_text(sum(blob.size for blob in blobs))} in {len(blobs)} blob{'s' if len(blobs) > 1 else ''}"
 
 
 def readiness_lines(readiness: Readiness) -> list[str]:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from ollama_push.core.errors import OllamaPushError, PushRejected, ServerError
-from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
+from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import (
     AttemptFailed,
     AttemptStarted,
@@ -23,8 +23,10 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestRetried,
     RolledBack,
 )
+from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.redaction import redact
 
 __all__ = ["LogHook"]
@@ -44,9 +46,10 @@ class _Story:
 class LogHook:
     """Logs pushes. INFO: start, phases, finished layers, outcome; DEBUG: attempts and rollbacks.
 
-    WARNING is an attempt that is tried again, ERROR a push that failed. Each record carries its facts as
+    WARNING is what is tried again, ERROR a push that failed. Each record carries its facts as
     ``extra`` fields, all prefixed ``push_``: ``model, target, elapsed_seconds`` always; by kind ``attempt,
-    status, digest, total_bytes, rolled_back_bytes, retry_in_seconds, error, reason, outcome``.
+    status, digest, total_bytes, rolled_back_bytes, retry_in_seconds, error, reason, outcome``, and for pushes
+    straight to a registry ``sent_bytes, skipped_bytes, resumed_bytes, verified, manifest_digest``.
     Texts of a peer are redacted and on one line: they can neither tell a secret nor forge a line.
 
     Attributes:
@@ -71,6 +74,10 @@ class LogHook:
             case RolledBack(digest=digest, rolled_back_bytes=count):
                 text, digest = "layer %s fell back by %d bytes", _one_line(digest)
                 self._log(logging.DEBUG, seen, text, digest, count, digest=digest, rolled_back_bytes=count)
+            case RequestRetried(error=error, retry_in=wait):
+                facts = {"retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
+                text = "a request failed: %s; again in %.1f s"
+                self._log(logging.WARNING, seen, text, _one_line(str(error)), wait, **facts)
             case AttemptFailed(attempt=attempt, error=error, retry_in=wait) if wait is not None:
                 facts = {"attempt": attempt, "retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
                 text = "attempt %d failed: %s; trying again in %.1f s"
@@ -88,6 +95,8 @@ class LogHook:
                     story.done.add(digest)
                     text, digest = "layer %s is there (%d bytes)", _one_line(digest)
                     self._log(logging.INFO, seen, text, digest, total, digest=digest, total_bytes=total)
+            case PushPlanned(total_bytes=total):
+                self._log(logging.INFO, seen, "%d bytes in all", total, total_bytes=total)
             case StatusChanged(status=status) if status != story.status:
                 story.status = status
                 status = _one_line(status)
@@ -100,10 +109,13 @@ class LogHook:
         match outcome:
             case PushOutcome.FAILED:
                 self._log(logging.ERROR, seen, "push failed: %s", _one_line(str(error)), **facts)
+            case PushOutcome.CANCELLED if error is not None:
+                self._log(logging.WARNING, seen, "push ended: %s", _one_line(str(error)), **facts)
             case PushOutcome.CANCELLED:
                 self._log(logging.WARNING, seen, "push cancelled after %.1f s", seen.elapsed, **facts)
             case PushOutcome.SUCCEEDED:
                 total = seen.receipt.total_bytes if seen.receipt is not None else 0
+                facts |= _delivery(seen.receipt)
                 text = "pushed %s, %d bytes in %.1f s"
                 self._log(logging.INFO, seen, text, seen.push.model, total, seen.elapsed, total_bytes=total, **facts)
 
@@ -124,6 +136,14 @@ def _facts(error: OllamaPushError | None) -> dict[str, Any]:
         return {}
     reason = error.reason.value if isinstance(error, PushRejected | ServerError) else None
     return {"error": type(error).__name__, "reason": reason}
+
+
+def _delivery(receipt: PushReceipt | None) -> dict[str, Any]:
+    """Return what is known of pushes straight to a registry only."""
+    if receipt is None or receipt.manifest_digest is None:
+        return {}
+    names = ("sent_bytes", "skipped_bytes", "resumed_bytes", "verified", "manifest_digest")
+    return {name: getattr(receipt, name) for name in names}
 
 
 def _one_line(text: str) -> str:

@@ -18,6 +18,7 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestRetried,
     RolledBack,
 )
 from ollama_push.core.redaction import redact
@@ -80,6 +81,9 @@ class TracingHook:
             case RolledBack(digest=digest, rolled_back_bytes=count):
                 facts: dict[str, Any] = {"ollama_push.digest": redact(digest), "ollama_push.rolled_back_bytes": count}
                 (spans.attempt or spans.push).add_event("rollback", facts)
+            case RequestRetried(error=error, retry_in=wait):
+                facts = {"ollama_push.retry_in_seconds": wait, "error.type": type(error).__name__}
+                spans.push.add_event("retry", facts)
             case AttemptFailed(error=error, retry_in=wait):
                 if isinstance(error, PushStalled):
                     spans.push.add_event("stall", {"ollama_push.stalled_seconds": error.seconds})

@@ -44,6 +44,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
 
 # distribution-spec v1.1, "Pulling manifests": <name>, <reference>; distribution/reference for the length.
 _OCI_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
+_MAX_PORT: Final = 65535
 _OCI_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 
 
@@ -54,7 +55,8 @@ def is_valid_part(kind: str, text: str) -> bool:
 
 def is_registry_host(text: str) -> bool:
     """Say whether *text* is ``host`` or ``host:port`` as an OCI registry can have it."""
-    return _OCI_HOST.fullmatch(text) is not None
+    port = text.rpartition(":")[2]
+    return _OCI_HOST.fullmatch(text) is not None and (":" not in text or int(port) <= _MAX_PORT)
 
 
 @attrs.frozen

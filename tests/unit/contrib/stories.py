@@ -5,17 +5,26 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from tests.unit.core.driven import Driven, tick
+from tests.unit.core.driven import Clock, Driven, tick
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, PushStalled
+from ollama_push.core.events import LayerProgress, PushPlanned
+from ollama_push.core.hooks import HookSet
+from ollama_push.core.observations import PushContext
 from ollama_push.core.ports import Hook
+from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.registry.pushing import Delivery
+from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.retry import RetryPolicy
 
 __all__ = [
+    "DIRECT",
+    "ELEVEN_PUSHES",
     "ONCE",
     "SUCCESS",
-    "TEN_PUSHES",
     "cancelled",
+    "direct",
     "refused",
     "retried",
     "rolled_back",
@@ -24,6 +33,7 @@ __all__ = [
 ]
 
 SUCCESS: Final = b'{"status":"success"}\n'
+DIRECT: Final = PushContext("r:5000/myuser/my-llama:latest", "http://r:5000")
 ONCE: Final = RetryPolicy(attempts=1)
 
 
@@ -117,6 +127,27 @@ def rolled_back(hook: Hook) -> None:
     push.run.leave()
 
 
+def direct(hook: Hook) -> None:
+    """Push 100 bytes straight to a registry in 5 s: 40 were there, 10 left by an earlier push; one request fails."""
+    clock = Clock()
+    there, missing = Descriptor(f"sha256:{'a' * 64}", 40, "x/y"), Descriptor(f"sha256:{'b' * 64}", 60, "x/y")
+    manifest = Manifest(b"{}", "x/y", (there, missing))
+    run = RegistryRun(manifest, context=DIRECT, hooks=HookSet([hook], DIRECT, _hooks_do_not_fail), clock=clock)
+    run.begin()
+    run.receive_event(PushPlanned(100))
+    run.receive_event(LayerProgress(there.digest, 40, 40, "pushing aaaaaaaaaaaa"))
+    run.receive_event(LayerProgress(missing.digest, 60, 10, "pushing bbbbbbbbbbbb"))
+    run.retrying(Retrying(ConnectionLost("http://r:5000"), 2.0))
+    run.counter(BlobSpan(missing.digest, 10, 50), run.receive_event)(50)
+    clock.now += 5.0
+    run.succeed(Delivery(skipped_bytes=40, resumed_bytes=10, verified=True))
+    run.leave()
+
+
+def _hooks_do_not_fail(hook: Hook, exc: Exception) -> None:
+    raise AssertionError(f"{hook} raised") from exc
+
+
 def _stall(push: Driven) -> PushStalled:
     push.begin()
     push.feed(tick(10))
@@ -126,7 +157,7 @@ def _stall(push: Driven) -> PushStalled:
     return caught.value
 
 
-TEN_PUSHES: Final = (
+ELEVEN_PUSHES: Final = (
     uploaded,
     uploaded,
     already_there,
@@ -137,4 +168,5 @@ TEN_PUSHES: Final = (
     stalled_then_done,
     cancelled,
     rolled_back,
+    direct,
 )

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 import pytest
 import structlog
-from tests.unit.contrib.stories import TEN_PUSHES, cancelled, refused, retried, rolled_back, uploaded
+from tests.unit.contrib.stories import DIRECT, ELEVEN_PUSHES, cancelled, direct, refused, retried, rolled_back, uploaded
 from tests.unit.core.driven import Driven, tick
 
 from ollama_push import PushClient
 from ollama_push.contrib.logs import LogHook
-from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.errors import OllamaPushError, PushInterrupted
+from ollama_push.core.observations import PushFinished, PushOutcome
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.answers import chunk, head, lines_answer
 from ollama_push.testing.recordings import Recording
@@ -150,6 +151,35 @@ def test_a_cancelled_push_is_a_warning() -> None:
     assert log.lines == [("WARNING", "push cancelled after 0.8 s")]
 
 
+def test_a_direct_push_is_told_with_its_size_and_what_it_moved() -> None:
+    log = Log(logging.INFO)
+    direct(log.hook)
+    assert log.lines == [
+        ("INFO", "pushing r:5000/myuser/my-llama:latest to http://r:5000"),
+        ("INFO", "100 bytes in all"),
+        ("INFO", f"layer sha256:{'a' * 64} is there (40 bytes)"),
+        (
+            "WARNING",
+            "a request failed: the connection to http://r:5000 broke before the answer was complete; again in 2.0 s",
+        ),
+        ("INFO", f"layer sha256:{'b' * 64} is there (60 bytes)"),
+        ("INFO", "pushed r:5000/myuser/my-llama:latest, 100 bytes in 5.0 s"),
+    ]
+    facts = _fields(log.records[-1])
+    assert (facts["push_sent_bytes"], facts["push_skipped_bytes"], facts["push_resumed_bytes"]) == (50, 40, 10)
+    assert facts["push_verified"] is True
+    assert facts["push_manifest_digest"].startswith("sha256:")
+
+
+def test_a_push_that_was_stopped_on_request_says_what_is_kept() -> None:
+    log = Log(logging.WARNING)
+    error = PushInterrupted(40, 100)
+    log.hook(PushFinished(DIRECT, 1.0, PushOutcome.CANCELLED, error=error))
+    ((level, text),) = log.lines
+    assert level == "WARNING"
+    assert text == f"push ended: {error}"
+
+
 def test_a_rollback_is_told_to_those_who_debug() -> None:
     log = Log()
     rolled_back(log.hook)
@@ -161,7 +191,7 @@ def test_a_rollback_is_told_to_those_who_debug() -> None:
 
 def test_every_field_is_prefixed_and_three_are_always_there() -> None:
     log = Log()
-    for story in TEN_PUSHES:
+    for story in ELEVEN_PUSHES:
         story(log.hook)
     assert len(log.records) > 40
     for record in log.records:

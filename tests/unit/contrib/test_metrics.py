@@ -1,7 +1,8 @@
-"""Ten pushes of known outcome, counted by every sink."""
+"""Eleven pushes of known outcome, counted by every sink."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -10,7 +11,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.contrib.promtool import needs_promtool, promtool
-from tests.unit.contrib.stories import TEN_PUSHES, uploaded
+from tests.unit.contrib.stories import DIRECT, ELEVEN_PUSHES, uploaded
 from tests.unit.core.driven import PUSH
 
 from ollama_push.contrib.metrics import METRICS, Kind, Metric, MetricsHook, OtelSink, PrometheusSink
@@ -18,32 +19,35 @@ from ollama_push.contrib.metrics.prometheus import prometheus_name
 
 _Sums = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
-_SUCCEEDED = 2 + 0.25 + 2 + 4 + 64 + 2
-_SPEEDS = 140 / 2 + 140 / 2 + 100 / 4 + 100 / 64 + 100 / 2
-_MOVED = 140 + 140 + 100 + 5 + 10 + 100 + 30 + 100
+_SUCCEEDED = 2 + 0.25 + 2 + 4 + 64 + 2 + 5
+_SPEEDS = 140 / 2 + 140 / 2 + 100 / 4 + 100 / 64 + 100 / 2 + 50 / 5
+_MOVED = 140 + 140 + 100 + 5 + 10 + 100 + 30 + 100 + 50
 
 _EXPECTED: _Sums = {
-    ("ollama_push_pushes_total", (("error", ""), ("outcome", "succeeded"))): 6,
+    ("ollama_push_pushes_total", (("error", ""), ("outcome", "succeeded"))): 7,
     ("ollama_push_pushes_total", (("error", "PushRejected"), ("outcome", "failed"))): 1,
     ("ollama_push_pushes_total", (("error", "ConnectionLost"), ("outcome", "failed"))): 1,
     ("ollama_push_pushes_total", (("error", "PushStalled"), ("outcome", "failed"))): 1,
     ("ollama_push_pushes_total", (("error", ""), ("outcome", "cancelled"))): 1,
     ("ollama_push_pushes_in_progress", ()): 0,
-    ("ollama_push_push_duration_seconds_count", (("outcome", "succeeded"),)): 6,
+    ("ollama_push_push_duration_seconds_count", (("outcome", "succeeded"),)): 7,
     ("ollama_push_push_duration_seconds_sum", (("outcome", "succeeded"),)): _SUCCEEDED,
     ("ollama_push_push_duration_seconds_count", (("outcome", "failed"),)): 3,
     ("ollama_push_push_duration_seconds_sum", (("outcome", "failed"),)): 1 + 3 + 61,
     ("ollama_push_push_duration_seconds_count", (("outcome", "cancelled"),)): 1,
     ("ollama_push_push_duration_seconds_sum", (("outcome", "cancelled"),)): 0.75,
     ("ollama_push_moved_bytes_total", ()): _MOVED,
-    ("ollama_push_push_throughput_bytes_per_second_count", ()): 5,
+    ("ollama_push_push_throughput_bytes_per_second_count", ()): 6,
     ("ollama_push_push_throughput_bytes_per_second_sum", ()): _SPEEDS,
-    ("ollama_push_attempts_total", ()): 12,
-    ("ollama_push_retries_total", (("cause", "ConnectionLost"),)): 1,
+    ("ollama_push_attempts_total", ()): 13,
+    ("ollama_push_retries_total", (("cause", "ConnectionLost"),)): 2,
     ("ollama_push_retries_total", (("cause", "PushStalled"),)): 1,
     ("ollama_push_stalls_total", ()): 2,
     ("ollama_push_rollbacks_total", ()): 1,
     ("ollama_push_rolled_back_bytes_total", ()): 40,
+    ("ollama_push_delivered_bytes_total", (("how", "sent"),)): 50,
+    ("ollama_push_delivered_bytes_total", (("how", "skipped"),)): 40,
+    ("ollama_push_delivered_bytes_total", (("how", "resumed"),)): 10,
 }
 
 
@@ -63,14 +67,14 @@ class ListSink:
         self.calls.append(("observe", metric, value, dict(labels)))
 
 
-def _tell_ten_pushes(hook: MetricsHook) -> None:
-    for story in TEN_PUSHES:
+def _tell_eleven_pushes(hook: MetricsHook) -> None:
+    for story in ELEVEN_PUSHES:
         story(hook)
 
 
 def _exposition(*, model_label: bool = False) -> str:
     registry = CollectorRegistry()
-    _tell_ten_pushes(MetricsHook(PrometheusSink(registry, model_label=model_label), model_label=model_label))
+    _tell_eleven_pushes(MetricsHook(PrometheusSink(registry, model_label=model_label), model_label=model_label))
     return generate_latest(registry).decode()
 
 
@@ -83,11 +87,11 @@ def _scraped(exposition: str) -> _Sums:
     }
 
 
-def test_what_is_scraped_after_ten_pushes_is_their_sum() -> None:
+def test_what_is_scraped_after_eleven_pushes_is_their_sum() -> None:
     assert _scraped(_exposition()) == pytest.approx(_EXPECTED)
 
 
-def test_every_metric_of_the_catalogue_is_among_what_ten_pushes_expose() -> None:
+def test_every_metric_of_the_catalogue_is_among_what_eleven_pushes_expose() -> None:
     names = {name.removesuffix("_sum").removesuffix("_count") for name, _labels in _EXPECTED}
     assert names == {prometheus_name(metric) for metric in METRICS}
 
@@ -102,7 +106,7 @@ def test_durations_fall_into_the_buckets_of_the_catalogue() -> None:
     }
     metric = next(metric for metric in METRICS if metric.name == "ollama_push.push.duration")
     assert [float(bound) for bound in buckets] == [*metric.buckets, float("inf")]
-    assert (buckets["0.5"], buckets["2.5"], buckets["5.0"], buckets["60.0"], buckets["120.0"]) == (1, 4, 5, 5, 6)
+    assert (buckets["0.5"], buckets["2.5"], buckets["5.0"], buckets["60.0"], buckets["120.0"]) == (1, 4, 6, 6, 7)
 
 
 @needs_promtool
@@ -121,7 +125,7 @@ def test_a_push_under_way_is_in_progress_until_it_ends() -> None:
 
 def test_any_object_with_the_three_methods_is_a_sink() -> None:
     sink = ListSink()
-    _tell_ten_pushes(MetricsHook(sink))
+    _tell_eleven_pushes(MetricsHook(sink))
     kinds = {metric: method for method, metric, _value, _labels in sink.calls}
     methods = {Kind.COUNTER: "count", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "observe"}
     assert kinds == {metric: methods[metric.kind] for metric in METRICS}
@@ -131,7 +135,7 @@ def test_any_object_with_the_three_methods_is_a_sink() -> None:
 
 def test_measurements_carry_the_labels_of_the_catalogue_and_no_others() -> None:
     sink = ListSink()
-    _tell_ten_pushes(MetricsHook(sink))
+    _tell_eleven_pushes(MetricsHook(sink))
     assert {(metric, frozenset(labels)) for _method, metric, _value, labels in sink.calls} == {
         (metric, frozenset(metric.labels)) for metric in METRICS
     }
@@ -147,13 +151,14 @@ def test_no_label_names_a_model_or_a_digest_unless_asked_for() -> None:
 def test_a_model_label_stands_on_pushes_only_when_asked_for() -> None:
     named = [line for line in _exposition(model_label=True).splitlines() if "model=" in line]
     assert {line.partition("{")[0] for line in named} == {"ollama_push_pushes_total", "ollama_push_pushes_created"}
-    assert all(f'model="{PUSH.model}"' in line for line in named)
+    models = {found for line in named for found in re.findall(r'model="([^"]*)"', line)}
+    assert models == {PUSH.model, DIRECT.model}
 
 
 def test_opentelemetry_gets_dotted_names_units_and_attributes() -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider(metric_readers=[reader])
-    _tell_ten_pushes(MetricsHook(OtelSink(provider)))
+    _tell_eleven_pushes(MetricsHook(OtelSink(provider)))
     data = reader.get_metrics_data()
     provider.shutdown()
     assert data is not None

@@ -12,7 +12,15 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from tests.unit.contrib.stories import TEN_PUSHES, cancelled, refused, retried, rolled_back, stalled_then_done
+from tests.unit.contrib.stories import (
+    ELEVEN_PUSHES,
+    cancelled,
+    direct,
+    refused,
+    retried,
+    rolled_back,
+    stalled_then_done,
+)
 
 from ollama_push import AsyncPushClient, PushClient
 from ollama_push.contrib.tracing import TracingHook
@@ -116,6 +124,11 @@ def test_a_stall_and_the_retry_after_it_are_events_of_the_push() -> None:
     ]
 
 
+def test_a_request_of_a_direct_push_that_is_sent_again_is_an_event_of_the_push() -> None:
+    push, _attempt = Traced().of(direct)
+    assert _events(push) == [("retry", {"ollama_push.retry_in_seconds": 2.0, "error.type": "ConnectionLost"})]
+
+
 def test_a_refused_push_and_its_attempt_end_in_the_same_error() -> None:
     spans = Traced().of(refused)
     assert len(spans) == 2
@@ -132,7 +145,7 @@ def test_a_cancelled_push_is_no_error() -> None:
     assert push.status.status_code is attempt.status.status_code is StatusCode.UNSET
 
 
-@pytest.mark.parametrize("story", TEN_PUSHES)
+@pytest.mark.parametrize("story", ELEVEN_PUSHES)
 def test_no_span_outlives_its_push(story: Callable[[Hook], None]) -> None:
     traced = Traced()
     ended = [_id_of(span) for span in traced.of(story)]

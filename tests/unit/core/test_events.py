@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ollama_push.core.events import SUCCESS, LayerProgress, PushSucceeded, StatusChanged
+from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,13 @@ def test_kinds_with_the_same_text_differ() -> None:
     assert len({StatusChanged(SUCCESS), PushSucceeded()}) == 2
 
 
-@pytest.mark.parametrize("event", [StatusChanged("a"), LayerProgress("sha256:ab"), PushSucceeded()])
-def test_cannot_be_changed(event: StatusChanged | LayerProgress | PushSucceeded) -> None:
+def test_a_plan_is_worded_as_a_server_begins() -> None:
+    assert PushPlanned(7).status == "retrieving manifest"
+    assert len({StatusChanged("retrieving manifest"), PushPlanned(7), PushPlanned(8)}) == 3
+
+
+@pytest.mark.parametrize("event", [StatusChanged("a"), LayerProgress("sha256:ab"), PushSucceeded(), PushPlanned(1)])
+def test_cannot_be_changed(event: PushEvent) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         event.status = "other"  # type: ignore[misc]  # the point of the test
     assert hash(event) == hash(attrs.evolve(event))

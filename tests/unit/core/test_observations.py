@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import attrs
 import pytest
 
-from ollama_push.core.errors import PushRejected
+from ollama_push.core.errors import ConnectionLost, PushRejected
 from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import (
     AttemptFailed,
@@ -16,6 +18,7 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestRetried,
     RolledBack,
 )
 
@@ -26,6 +29,7 @@ ALL: tuple[Observation, ...] = (
     AttemptStarted(_PUSH, 0.0, 1),
     EventSeen(_PUSH, 0.5, StatusChanged("x")),
     RolledBack(_PUSH, 0.6, "sha256:ab", 7),
+    RequestRetried(_PUSH, 0.6, ConnectionLost("http://h"), 1.0),
     AttemptFailed(_PUSH, 0.7, 1, PushRejected("no"), None),
     PushFinished(_PUSH, 0.8, PushOutcome.CANCELLED),
 )
@@ -54,3 +58,7 @@ def test_trace_headers_are_for_one_attempt_and_no_part_of_its_identity() -> None
 def test_a_cancelled_push_has_neither_receipt_nor_error() -> None:
     finished = PushFinished(_PUSH, 0.8, PushOutcome.CANCELLED)
     assert (finished.receipt, finished.error) == (None, None)
+
+
+def test_every_kind_is_shown_to_work() -> None:
+    assert {type(seen) for seen in ALL} == set(get_args(Observation))

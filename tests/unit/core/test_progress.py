@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
+from ollama_push.core.events import LayerProgress, PushPlanned, PushSucceeded, StatusChanged
 from ollama_push.core.progress import LayerSnapshot, PushProgress
 
 
@@ -171,3 +171,29 @@ def test_a_new_attempt_reports_its_layers_again_and_shows_no_step_back() -> None
 @pytest.mark.parametrize(("total", "completed", "share"), [(0, 0, 1.0), (4, 1, 0.25), (4, 8, 1.0)])
 def test_share_of_a_layer(total: int, completed: int, share: float) -> None:
     assert LayerSnapshot("sha256:a", total, completed, was_present=False).fraction == share
+
+
+def test_a_plan_says_the_total_before_any_layer_does() -> None:
+    progress = PushProgress()
+    assert progress.receive_event(PushPlanned(2000), 0.0)
+    shown = progress.snapshot(0.0)
+    assert (shown.total_bytes, shown.fraction, shown.status) == (2000, 0.0, "retrieving manifest")
+    progress.receive_event(_layer(500), 0.0)
+    assert progress.snapshot(0.0).fraction == 0.25
+
+
+def test_a_plan_knows_better_than_whoever_guessed() -> None:
+    progress = PushProgress(expected_bytes=10_000)
+    progress.receive_event(PushPlanned(2000), 0.0)
+    assert progress.snapshot(0.0).total_bytes == 2000
+
+
+def test_what_an_earlier_push_left_is_progress_but_no_speed() -> None:
+    progress = PushProgress()
+    progress.receive_event(PushPlanned(2000), 0.0)
+    progress.receive_event(_layer(600), 0.0)
+    assert progress.snapshot(0.0).completed_bytes == 600
+    assert progress.moved_bytes == 0
+    progress.receive_event(_layer(700), 1.0)
+    shown = progress.snapshot(1.0)
+    assert (shown.completed_bytes, shown.bytes_per_second, progress.moved_bytes) == (700, 100.0, 100)

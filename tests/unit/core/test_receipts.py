@@ -21,3 +21,21 @@ def test_equal_by_content() -> None:
 def test_cannot_be_changed() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         _receipt().attempts = 2  # type: ignore[misc]  # the point of the test
+
+
+def test_a_push_through_a_server_does_not_know_what_the_registry_holds() -> None:
+    receipt = _receipt()
+    unknown = (
+        receipt.manifest_digest,
+        receipt.sent_bytes,
+        receipt.skipped_bytes,
+        receipt.resumed_bytes,
+        receipt.verified,
+    )
+    assert unknown == (None,) * 5
+
+
+def test_a_push_straight_to_a_registry_knows_what_it_moved() -> None:
+    receipt = attrs.evolve(_receipt(), manifest_digest="sha256:m", sent_bytes=0, skipped_bytes=5, verified=False)
+    assert receipt != _receipt()
+    assert (receipt.sent_bytes, receipt.skipped_bytes, receipt.verified) == (0, 5, False)

@@ -161,3 +161,15 @@ def test_refuses_settings_out_of_range(setting: str, value: Any) -> None:
 @pytest.mark.parametrize(("setting", "value"), [("attempts", 1), ("base", 0), ("cap", 0.0), ("cap", math.inf)])
 def test_takes_settings_at_the_edge(setting: str, value: Any) -> None:
     assert getattr(RetryPolicy(**{setting: value}), setting) == value
+
+
+@pytest.mark.parametrize(("attempt", "wait"), [(1, 2.0), (2, 4.0), (3, 5.0), (4, None), (5, None)])
+def test_a_setback_waits_as_long_as_a_failure_would(attempt: int, wait: float | None) -> None:
+    policy = RetryPolicy(attempts=4, base=2.0, cap=5.0)
+    assert policy.backoff(attempt, 1.0) == wait
+    assert policy.wait_after(ConnectionLost(_AT), attempt, reached=True, chance=1.0) == wait
+
+
+def test_a_setback_that_happens_for_ever_is_not_waited_for_for_ever() -> None:
+    assert RetryPolicy(attempts=1).backoff(1, 0.0) is None
+    assert RetryPolicy(attempts=2, base=4.0).backoff(1, 0.0) == 2.0

@@ -7,10 +7,10 @@ from typing import TextIO
 
 from rich.console import Console
 
-from ollama_push.cli.texts import failure_text, printable, receipt_text
+from ollama_push.cli.texts import failure_line, printable, receipt_text
 from ollama_push.contrib.progress import RichProgress
-from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.observations import AttemptFailed, Observation
+from ollama_push.core.errors import OllamaPushError, PushInterrupted
+from ollama_push.core.observations import AttemptFailed, Observation, RequestRetried
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.units import seconds_text
 
@@ -42,8 +42,10 @@ class Bars(RichProgress):
         self._model = model
 
     def __call__(self, seen: Observation, /) -> None:
-        """Draw *seen*; a failed attempt is a line above the bars."""
+        """Draw *seen*; what is tried again is a line above the bars."""
         match seen:
+            case RequestRetried(error=error, retry_in=retry_in):
+                self._say(f"{error}; trying again in {seconds_text(retry_in)}")
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
                 self._say(f"{error}; trying again in {seconds_text(retry_in)}")
             case _:
@@ -56,7 +58,7 @@ class Bars(RichProgress):
 
     def failed(self, error: OllamaPushError) -> None:
         """Say the error."""
-        self._say(f"error: {failure_text(self._model, error)}", "red")
+        self._say(failure_line(self._model, error), "yellow" if isinstance(error, PushInterrupted) else "red")
 
     def _say(self, text: str, style: str | None = None) -> None:
         # soft_wrap: the terminal breaks lines, so that a copied address is whole.

@@ -11,8 +11,8 @@ import attrs
 from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.exits import exit_code, reason_of
 from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
-from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation
+from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
+from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
 
@@ -45,8 +45,10 @@ class JsonLines:
             case AttemptStarted(attempt=attempt) if attempt > 1:
                 self._progress.restart()
             case AttemptFailed(attempt=attempt, error=error, retry_in=retry_in) if retry_in is not None:
-                fields = {"attempt": attempt, "error": type(error).__name__, "message": str(error)}
-                self._write("retry", {**fields, "retry_in_seconds": retry_in})
+                self._write_retry(attempt, error, retry_in)
+            case RequestRetried(error=error, retry_in=retry_in):
+                # A push straight to a registry is one attempt, whatever is sent again.
+                self._write_retry(1, error, retry_in)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._write_event(event, elapsed)
             case _:
@@ -68,8 +70,14 @@ class JsonLines:
         }
         self._write("failed", fields)
 
+    def _write_retry(self, attempt: int, error: OllamaPushError, retry_in: float) -> None:
+        fields = {"attempt": attempt, "error": type(error).__name__, "message": str(error)}
+        self._write("retry", {**fields, "retry_in_seconds": retry_in})
+
     def _write_event(self, event: PushEvent, elapsed: float) -> None:
         match event:
+            case PushPlanned(total_bytes, status):
+                self._write("planned", {"total_bytes": total_bytes, "status": status})
             case StatusChanged(status):
                 self._write("status", {"status": status})
             case LayerProgress(digest, total, completed):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from ollama_push.cli.display.streams import write_whole
-from ollama_push.cli.texts import failure_text, printable, receipt_text
+from ollama_push.cli.texts import failure_line, printable, receipt_text
 from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
-from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation
+from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
+from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.units import bytes_text, seconds_text
@@ -35,7 +35,7 @@ class Silence:
 
     def failed(self, error: OllamaPushError) -> None:
         """Say why."""
-        write_whole(self._stream, f"error: {printable(failure_text(self._model, error))}\n")
+        write_whole(self._stream, f"{printable(failure_line(self._model, error))}\n")
 
 
 class SparseLines:
@@ -51,7 +51,10 @@ class SparseLines:
         self._stream = stream
         self._model = model
         self._progress = PushProgress(expected_bytes, model)
-        self._layer = ""
+        # Several layers may be under way at once: each has one first line and one last.
+        self._begun: set[str] = set()
+        self._done: set[str] = set()
+        self._planned = False
         self._written_at = 0.0
 
     def __call__(self, seen: Observation, /) -> None:
@@ -59,9 +62,12 @@ class SparseLines:
         match seen:
             case AttemptStarted(attempt=attempt) if attempt > 1:
                 self._progress.restart()
-                self._layer = ""
+                self._begun.clear()
+                self._done.clear()
                 self._write(f"attempt {attempt}", seen.elapsed)
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
+                self._write(f"{error}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+            case RequestRetried(error=error, retry_in=retry_in):
                 self._write(f"{error}; trying again in {seconds_text(retry_in)}", seen.elapsed)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._show(event, elapsed)
@@ -74,19 +80,33 @@ class SparseLines:
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error."""
-        self._write(f"error: {failure_text(self._model, error)}", 0.0)
+        self._write(failure_line(self._model, error), 0.0)
 
     def _show(self, event: PushEvent, elapsed: float) -> None:
         match event:
             case StatusChanged(status):
                 self._write(status, elapsed)
+            case PushPlanned(total_bytes):
+                self._planned = True
+                self._write(f"{bytes_text(total_bytes)} in all", elapsed)
+            case LayerProgress(digest, total) if self._planned and self._was_there(event):
+                self._begun.add(digest)
+                self._done.add(digest)
+                self._write(f"{digest.removeprefix('sha256:')[:12]} is there already, {bytes_text(total)}", elapsed)
             case LayerProgress(digest, total, completed):
-                first, last = digest != self._layer, completed >= total
+                first, last = digest not in self._begun, completed >= total and digest not in self._done
                 if first or last or elapsed - self._written_at >= _LINE_EVERY_SECONDS:
                     self._write(self._layer_text(event, elapsed), elapsed)
-                self._layer = digest
+                self._begun.add(digest)
+                if completed >= total:
+                    self._done.add(digest)
+                else:
+                    self._done.discard(digest)
             case _:
                 pass
+
+    def _was_there(self, event: LayerProgress) -> bool:
+        return event.digest not in self._begun and event.completed >= event.total > 0
 
     def _layer_text(self, event: LayerProgress, elapsed: float) -> str:
         now = self._progress.snapshot(elapsed)

@@ -11,6 +11,7 @@ import attrs
 __all__ = [
     "ATTEMPTS",
     "BYTES",
+    "DELIVERED",
     "DURATION",
     "IN_PROGRESS",
     "METRICS",
@@ -97,11 +98,22 @@ THROUGHPUT: Final = Metric(
 )
 ATTEMPTS: Final = Metric("ollama_push.attempts", Kind.COUNTER, "{attempt}", "Requests sent, first ones and retries.")
 RETRIES: Final = Metric(
-    "ollama_push.retries", Kind.COUNTER, "{retry}", "Attempts tried again, by the exception that caused it.", ("cause",)
+    "ollama_push.retries",
+    Kind.COUNTER,
+    "{retry}",
+    "Attempts and single requests tried again, by the exception that caused it.",
+    ("cause",),
 )
 STALLS: Final = Metric("ollama_push.stalls", Kind.COUNTER, "{stall}", "Attempts given up because no bytes moved.")
 ROLLBACKS: Final = Metric("ollama_push.rollbacks", Kind.COUNTER, "{rollback}", "Times a layer's counter fell.")
 ROLLED_BACK_BYTES: Final = Metric("ollama_push.rolled_back", Kind.COUNTER, "By", "Bytes taken back by rollbacks.")
+DELIVERED: Final = Metric(
+    "ollama_push.delivered",
+    Kind.COUNTER,
+    "By",
+    "Bytes of successful pushes straight to a registry: sent, skipped as there already, resumed from an earlier push.",
+    ("how",),
+)
 
 METRICS: Final = (
     PUSHES,
@@ -114,4 +126,5 @@ METRICS: Final = (
     STALLS,
     ROLLBACKS,
     ROLLED_BACK_BYTES,
+    DELIVERED,
 )

@@ -10,6 +10,7 @@ import attrs
 from ollama_push.contrib.metrics.catalogue import (
     ATTEMPTS,
     BYTES,
+    DELIVERED,
     DURATION,
     IN_PROGRESS,
     PUSHES,
@@ -30,9 +31,11 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestRetried,
     RolledBack,
 )
 from ollama_push.core.progress import PushProgress
+from ollama_push.core.receipts import PushReceipt
 
 __all__ = ["MetricsHook"]
 
@@ -79,7 +82,7 @@ class MetricsHook:
             case RolledBack(rolled_back_bytes=count):
                 sink.count(ROLLBACKS, 1, _NO_LABELS)
                 sink.count(ROLLED_BACK_BYTES, count, _NO_LABELS)
-            case AttemptFailed(error=error, retry_in=retry_in):
+            case AttemptFailed(error=error, retry_in=retry_in) | RequestRetried(error=error, retry_in=retry_in):
                 if isinstance(error, PushStalled):
                     sink.count(STALLS, 1, _NO_LABELS)
                 if retry_in is not None:
@@ -97,9 +100,21 @@ class MetricsHook:
         self.sink.gauge(IN_PROGRESS, -1, _NO_LABELS)
         self.sink.count(PUSHES, 1, labels)
         self.sink.observe(DURATION, seen.elapsed, {"outcome": outcome})
+        if seen.receipt is not None:
+            self._count_delivered(seen.receipt)
         moved = self._moved.pop(seen.push, None)
         if moved is not None and seen.outcome is PushOutcome.SUCCEEDED and moved.counted and seen.elapsed > 0:
             self.sink.observe(THROUGHPUT, moved.counted / seen.elapsed, _NO_LABELS)
+
+    def _count_delivered(self, receipt: PushReceipt) -> None:
+        delivered = {
+            "sent": receipt.sent_bytes,
+            "skipped": receipt.skipped_bytes,
+            "resumed": receipt.resumed_bytes,
+        }
+        for how, count in delivered.items():
+            if count is not None:
+                self.sink.count(DELIVERED, count, {"how": how})
 
     def _count_moved(self, moved: _Moved) -> None:
         now = moved.progress.moved_bytes

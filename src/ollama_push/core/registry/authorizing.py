@@ -100,7 +100,7 @@ class Authorizer:
 
     def _answer_challenge(self, answer: Answer, *, refused: bool) -> Flow[None]:
         challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
-        credential = yield from self._who(refused=refused)
+        credential = yield from self._who()
         if isinstance(credential, AccessToken):
             if refused:
                 raise self._refused(words_in(answer))
@@ -116,16 +116,14 @@ class Authorizer:
             raise self._refused(words_in(answer))
         self._proof = basic(credential)
 
-    def _who(self, *, refused: bool) -> Flow[Credential | None]:
+    def _who(self) -> Flow[Credential | None]:
         if not self._looked:
             self._credential = yield from find_credential(self._endpoint.host)
             self._looked = True
-        if refused and self._credential is None and self._bearer is None:
-            raise self._refused("")
         return self._credential
 
     def _fetch_token(self, challenge: Challenge) -> Flow[None]:
-        credential = yield from self._who(refused=False)
+        credential = yield from self._who()
         problem = self._realm_problem(challenge.realm)
         if problem:
             raise PushRejected(problem, RejectionReason.REALM_MISMATCH)

@@ -7,6 +7,7 @@ Source: ollama ``manifest/manifest.go``; Docker's image manifest v2, schema 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -18,6 +19,8 @@ from ollama_push.core.wire import decode_json
 __all__ = ["MANIFEST_MEDIA_TYPES", "Descriptor", "Manifest"]
 
 _DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+# RFC 6838, 4.2, without parameters: it becomes a header.
+_MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 MANIFEST_MEDIA_TYPES: Final = (_DOCKER_MANIFEST, "application/vnd.oci.image.manifest.v1+json")
 """What we ask for when we read a manifest back."""
 
@@ -78,9 +81,11 @@ class Manifest:
             if blobs.setdefault(blob.digest, blob).size != blob.size:
                 raise ValueError(f"it gives two sizes for {blob.digest}")
         media_type = value.get("mediaType")
-        return cls(
-            raw, media_type if isinstance(media_type, str) and media_type else _DOCKER_MANIFEST, (*blobs.values(),)
-        )
+        if not isinstance(media_type, str) or not media_type:
+            media_type = _DOCKER_MANIFEST
+        if not _MEDIA_TYPE.fullmatch(media_type):
+            raise ValueError("its media type is none")
+        return cls(raw, media_type, (*blobs.values(),))
 
     @property
     def digest(self) -> str:

@@ -111,36 +111,35 @@ def push_flow(
     Raises:
         OllamaPushError: The verdict, when it is not a success.
     """
-    yield Emit(PushPlanned(manifest.total_bytes))
-    manifest_present = yield from _manifest_present(exchange, name, manifest)
-    present = yield from _present(exchange, manifest, concurrency)
-    for blob in manifest.blobs:
-        if blob.digest in present:
-            yield Emit(layer_progress(blob, blob.size))
-    uploads = [
-        BlobUpload(exchange, blob, sizes, mount_source(blob, name))
-        for blob in manifest.blobs
-        if blob.digest not in present
-    ]
-    had = sum(blob.size for blob in manifest.blobs if blob.digest in present)
+    uploads: list[BlobUpload] = []
+    had = 0
     try:
+        yield Emit(PushPlanned(manifest.total_bytes))
+        manifest_present = yield from _manifest_present(exchange, name, manifest)
+        present = yield from _present(exchange, manifest, concurrency)
+        had = sum(blob.size for blob in manifest.blobs if blob.digest in present)
+        for blob in manifest.blobs:
+            if blob.digest in present:
+                yield Emit(layer_progress(blob, blob.size))
+            else:
+                uploads.append(BlobUpload(exchange, blob, sizes, mount_source(blob, name)))
         if uploads:
             yield from uploads[0].begin()
             yield from together([upload.run() for upload in uploads], concurrency)
         exchange.require_going_on()
+        yield Emit(StatusChanged("pushing manifest"))
+        if uploads or not manifest_present:
+            url = exchange.endpoint.manifest(name.tag)
+            headers = {"Content-Type": manifest.media_type}
+            yield from exchange.ask(
+                "pushing the manifest", "PUT", url, (200, 201, 202, 204), headers=headers, body=manifest.raw
+            )
+        if verify:
+            yield Emit(StatusChanged("verifying"))
+            yield from verify_flow(exchange, name, manifest, concurrency=concurrency)
     except PushInterrupted as stop:
         kept = had + sum(upload.kept_bytes for upload in uploads)
         raise PushInterrupted(kept, manifest.total_bytes) from stop
-    yield Emit(StatusChanged("pushing manifest"))
-    if uploads or not manifest_present:
-        url = exchange.endpoint.manifest(name.tag)
-        headers = {"Content-Type": manifest.media_type}
-        yield from exchange.ask(
-            "pushing the manifest", "PUT", url, (200, 201, 202, 204), headers=headers, body=manifest.raw
-        )
-    if verify:
-        yield Emit(StatusChanged("verifying"))
-        yield from verify_flow(exchange, name, manifest, concurrency=concurrency)
     borrowed = sum(upload.kept_bytes for upload in uploads if upload.borrowed)
     return Delivery(had + borrowed, sum(upload.resumed_bytes for upload in uploads), verify)
 
@@ -234,7 +233,7 @@ def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
     if answer.status not in PRESENT:
         raise VerificationFailed(blob.digest, f"the registry does not hold it (HTTP {answer.status})")
     size = answer.headers.get("content-length", "")
-    if answer.status == 200 and size.isdecimal() and int(size) != blob.size:  # noqa: PLR2004 - OK
+    if answer.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
         raise VerificationFailed(blob.digest, f"the registry holds {size} bytes of it instead of {blob.size}")
     digest = answer.headers.get("docker-content-digest", blob.digest)
     if digest != blob.digest:

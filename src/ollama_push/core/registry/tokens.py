@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -32,6 +33,7 @@ _CLIENT_ID: Final = "ollama-push"
 # base64(hex(sha256(""))): the body of the signed request is always empty.
 _EMPTY_BODY: Final = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode()
 NONCE_BYTES: Final = 16
+_PRINTABLE: Final = re.compile(r"[!-~]+")  # RFC 9110, 5.5: what a header can hold, no spaces
 
 
 @attrs.frozen
@@ -108,11 +110,15 @@ def token_in(answer: Answer) -> Token | None:
     if not isinstance(value, dict):
         return None
     # The same token under two names: the first is distribution's own, the second OAuth's.
-    texts = [text for key in ("token", "access_token") if isinstance(text := value.get(key), str) and text]
+    texts = [
+        text
+        for key in ("token", "access_token")
+        if isinstance(text := value.get(key), str) and _PRINTABLE.fullmatch(text)
+    ]
     life = value.get("expires_in")
     if isinstance(life, bool) or not isinstance(life, int | float) or not life > 0:
         life = _LIFE_UNLESS_SAID_SECONDS
-    return Token(texts[0], float(life)) if texts else None
+    return Token(texts[0], float(min(life, 1e9))) if texts else None
 
 
 def signed_realm(realm: str, host: str) -> bool:

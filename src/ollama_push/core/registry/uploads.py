@@ -2,7 +2,6 @@
 
 The registry's word counts, never our own counter: its ``Range`` sets the next offset. Nobody's version header
 is believed either; a session is asked for its status, and what does not answer is begun anew.
-
 Source: distribution-spec v1.1.1, "Pushing blobs" and "Mounting a blob from another repository".
 """
 
@@ -54,6 +53,8 @@ class BlobUpload:
         self._blob = blob
         self._sizes = sizes
         self._mount_from = mount_from
+        mount = {"mount": blob.digest, "source": mount_from} if mount_from else {}
+        self._opening = exchange.endpoint.uploads(**mount)
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
         self._session: SavedUpload | None = None
         self._patience = exchange.patience()
@@ -85,11 +86,12 @@ class BlobUpload:
         if others and (yield from probe(self._exchange, self._blob)):
             self._stored = self.borrowed = True
             return
-        if saved is not None:
+        if saved is not None and self._exchange.endpoint.located({"location": saved.location}, saved.location):
             self._session = saved
             yield from self._ask_status(first=True)
         if self._session is None:
-            yield from self._open()
+            answer = yield from self._exchange.ask("opening an upload", "POST", self._opening, ANY_DEFINITE)
+            yield from self._opened(answer)
         else:
             self.resumed_bytes = self._session.offset
 
@@ -119,7 +121,8 @@ class BlobUpload:
         """Get as far as possible until the blob is stored or something breaks, and recover from that."""
         try:
             if self._session is None:
-                yield from self._open()
+                # A failure here counts as one of the upload that is under way.
+                yield from self._opened((yield from self._exchange.once("POST", self._opening)))
             yield from self._send()
         except (TransportError, ServerError) as error:
             wait = self._patience.after(error)
@@ -134,21 +137,19 @@ class BlobUpload:
             yield Emit(layer_progress(self._blob, 0))
             yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
 
-    def _open(self) -> Flow[None]:
-        exchange = self._exchange
-        mount = {"mount": self._blob.digest, "source": self._mount_from} if self._mount_from else {}
-        url = exchange.endpoint.uploads(**mount)
-        answer = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
+    def _opened(self, answer: Answer) -> Flow[None]:
         self._committing = False
-        if answer.status == 201:  # noqa: PLR2004 - "Created": mounted
+        if answer.status == 201 and self._mount_from:  # noqa: PLR2004 - "Created": mounted
             self._stored = self.borrowed = True
             return
-        if exchange.endpoint.located(answer.headers, url) is None:
+        if answer.status not in (201, 202):
+            raise refusal(answer, "opening an upload")
+        if self._exchange.endpoint.located(answer.headers, self._opening) is None:
             raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
         minimum = answer.headers.get("oci-chunk-min-length", "")
         if minimum.isascii() and minimum.isdigit():
             self._sizes.require_at_least(int(minimum[:18]))
-        yield from self._keep(0, answer, url)
+        yield from self._keep(0, answer, self._opening)
 
     def _send(self) -> Flow[None]:
         while not self._stored and self._session is not None:

@@ -1,0 +1,117 @@
+"""``ollama-push login`` and ``logout``: who we are to a registry, kept where docker keeps it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ollama_push.cli import exits
+from ollama_push.cli.texts import printable
+from ollama_push.client import RegistryClient
+from ollama_push.core.errors import InvalidSetting, PushRejected
+from ollama_push.core.names import is_registry_host
+from ollama_push.core.registry.credentials import Login
+from ollama_push.local import Credentials
+
+__all__ = ["login", "logout"]
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@click.command()
+@click.argument("registry", metavar="REGISTRY")
+@click.option("-u", "--user", metavar="USER", help="Asked for on a terminal when not given.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of asking for it.")
+@click.option("--plain-http", is_flag=True, help="Speak plain HTTP to the registry: the password travels in the clear.")
+@click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
+def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bool, plain_http: bool) -> int:
+    """Log in to REGISTRY, for pushes with --direct.
+
+    REGISTRY is host or host:port, such as docker.io. The login is shown to the registry first, and kept only if
+    it is accepted: by docker's credential helper where one is configured, else in docker's config file.
+    """
+    from ollama_push.transports import Urllib3Transport
+
+    host = _host(registry)
+    wanted = Login(user or _ask_user(password_stdin=password_stdin), _password(password_stdin=password_stdin))
+    transport = Urllib3Transport(ca_file=ca)
+    try:
+        with RegistryClient(transport=transport, plain_http=plain_http) as client:
+            was_asked = client.try_login(host, wanted)
+    except PushRejected as exc:
+        # Its own words are about a push.
+        click.echo(f"error: {printable(exc.message)}", err=True)
+        return exits.exit_code(exc)
+    finally:
+        transport.close()
+    place = Credentials().login(host, wanted)
+    if not was_asked:
+        click.echo(f"note: {host} let us in without looking at the login; whether it is right shows later", err=True)
+    click.echo(f"logged in to {host} as {wanted.username}", err=True)
+    if isinstance(place, Path):
+        click.echo(
+            f"warning: {place} keeps the password in base64, which is no encryption: whoever reads the file has it."
+            " A credential helper (credsStore) keeps it safe.",
+            err=True,
+        )
+    else:
+        click.echo(f"the password is kept by {place}", err=True)
+    return exits.SUCCESS
+
+
+@click.command()
+@click.argument("registry", metavar="REGISTRY")
+def logout(registry: str) -> int:
+    """Forget the login for REGISTRY."""
+    host = _host(registry)
+    was_there = Credentials().logout(host)
+    click.echo(f"logged out of {host}" if was_there else f"there was no login for {host}", err=True)
+    return exits.SUCCESS
+
+
+def _host(text: str) -> str:
+    """Return *text* when it is a registry.
+
+    Raises:
+        InvalidSetting: It is something else; the message shows what to write instead.
+    """
+    if is_registry_host(text):
+        return text
+    host = _SCHEME.sub("", text).partition("/")[0].rpartition("@")[2]
+    problem = "expected host or host:port, without a scheme or a path"
+    # What stands before "@" may be a password.
+    shown = "<hidden>" if "@" in text else text
+    raise InvalidSetting("REGISTRY", shown, f"{problem}: {host}" if is_registry_host(host) else problem)
+
+
+def _ask_user(*, password_stdin: bool) -> str:
+    if password_stdin:
+        raise click.UsageError("--password-stdin needs --user: stdin holds the password")
+    _need_a_terminal()
+    user: str = click.prompt("user", err=True)
+    return user
+
+
+def _password(*, password_stdin: bool) -> str:
+    if password_stdin:
+        # As docker and podman read it: all of stdin without the line break at its end.
+        try:
+            password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            # Not chained: the exception holds the bytes.
+            raise click.UsageError("the password on stdin is not UTF-8") from None
+        if not password:
+            raise click.UsageError("stdin holds no password")
+        return password
+    _need_a_terminal()
+    asked: str = click.prompt("password", hide_input=True, err=True)
+    return asked
+
+
+def _need_a_terminal() -> None:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask on; use --user and --password-stdin")

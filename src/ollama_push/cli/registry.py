@@ -1,0 +1,90 @@
+"""``ollama-push registry``: a registry to try a push against, where there is none."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ollama_push.cli.addresses import parse_address, words_of
+from ollama_push.core.errors import InvalidSetting
+
+__all__ = ["registry"]
+
+
+@click.command()
+@click.option(
+    "--listen", default="127.0.0.1:5000", show_default=True, metavar="[ADDRESS:]PORT", help="0 is a free port."
+)
+@click.option("--data", metavar="DIR", help="Keep everything there; without it, nothing is kept after the end.")
+@click.option(
+    "--user",
+    metavar="NAME:FILE",
+    help="Ask for a login: a user, and the file that holds the password on its first line.",
+)
+def registry(listen: str, data: str | None, user: str | None) -> int:
+    """Run a small registry for tests and demos, until Ctrl-C.
+
+    It speaks plain HTTP and has not been built for anything that matters.
+    """
+    from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry
+
+    address = parse_address("--listen", listen)
+    if ":" in address[0]:
+        raise InvalidSetting("--listen", listen, "expected an IPv4 address or a host name")
+    users = None if user is None else dict([_user(user)])
+    with _folder(data) as folder:
+        try:
+            embedded = EmbeddedRegistry(folder, listen=address, auth=None if users is None else BasicAuth(users))
+        except OSError as exc:
+            problem = f"cannot listen there: {words_of(exc)}; choose another"
+            raise InvalidSetting("--listen", listen, problem) from exc
+        with embedded:
+            _welcome(embedded.host, next(iter(users or ()), None), data)
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                click.echo("\nended", err=True)
+    return 0
+
+
+def _welcome(host: str, user: str | None, data: str | None) -> None:
+    lines = [f"registry: http://{host}, for tests and demos", f"data: {data or 'gone at the end; --data keeps it'}"]
+    if user is not None:
+        lines.append(f"log in with: ollama-push login {host} --plain-http --user {user}")
+    lines.append(f"push with: ollama-push push {host}/myuser/my-llama --from MODEL --direct --plain-http")
+    click.echo("\n".join([*lines, "Ctrl-C ends it."]), err=True)
+
+
+@contextmanager
+def _folder(data: str | None) -> Iterator[Path]:
+    if data is None:
+        with tempfile.TemporaryDirectory(prefix="ollama-push-registry-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+        return
+    try:
+        Path(data).mkdir(parents=True, exist_ok=True)
+        # Asked now: later it would be an upload that fails.
+        with tempfile.TemporaryFile(dir=data):
+            pass
+    except OSError as exc:
+        raise InvalidSetting("--data", data, f"cannot be written: {words_of(exc)}") from exc
+    yield Path(data)
+
+
+def _user(text: str) -> tuple[str, str]:
+    name, _, file = text.partition(":")
+    if not name or not file:
+        raise InvalidSetting("--user", text, "expected NAME:FILE, the file holding the password on its first line")
+    try:
+        password = Path(file).read_text("utf-8").partition("\n")[0].removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as exc:
+        said = words_of(exc) if isinstance(exc, OSError) else "it is not UTF-8"
+        raise InvalidSetting("--user", text, f"the file cannot be read: {said}") from exc
+    if not password:
+        raise InvalidSetting("--user", text, "the file holds no password on its first line")
+    return name, password

@@ -1,0 +1,117 @@
+"""``ollama-push registry``: there until it is stopped."""
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+from tests.cli.direct import PASSWORD, Home, at_home
+from tests.cli.process import command, run
+
+
+@attrs.define
+class Running:
+    """A registry command and what it said when it was ready."""
+
+    process: subprocess.Popen[str]
+    said: str
+
+    @property
+    def host(self) -> str:
+        found = re.search(r"^registry: http://(\S+), for tests and demos$", self.said, re.MULTILINE)
+        assert found is not None, self.said
+        return found[1]
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        self.process.send_signal(number)
+        assert self.process.stderr is not None
+        said = self.process.stderr.read()
+        return self.process.wait(10), said
+
+
+@contextmanager
+def serving(home: Home, *options: str) -> Iterator[Running]:
+    variables = {**home.variables, "TMPDIR": str(home.folder / "tmp")}
+    (home.folder / "tmp").mkdir(exist_ok=True)
+    with subprocess.Popen(
+        command("registry", "--listen", "0", *options), stderr=subprocess.PIPE, text=True, env=variables
+    ) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline()]
+        while lines[-1] not in ("Ctrl-C ends it.\n", ""):
+            lines.append(process.stderr.readline())
+        try:
+            yield Running(process, "".join(lines))
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_it_takes_the_push_it_shows_and_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    with at_home(tmp_path) as home, serving(home) as registry:
+        shown = re.search(r"^push with: ollama-push (.*)$", registry.said, re.MULTILINE)
+        assert shown is not None
+        done = home.run(*shown[1].replace("MODEL", "my-llama").split())
+        again = home.run(*shown[1].replace("MODEL", "my-llama").split())
+        ended = registry.end(number)
+        assert list((tmp_path / "tmp").iterdir()) == []
+    assert (done.returncode, again.returncode) == (0, 0)
+    assert "8.0 kB were there" in again.stderr
+    assert ended == (0, "\nended\n")
+
+
+def test_data_is_kept_where_it_is_told_to(tmp_path: Path) -> None:
+    data = tmp_path / "kept"
+    with at_home(tmp_path) as home:
+        skipped = []
+        for _ in range(2):
+            with serving(home, "--data", str(data)) as registry:
+                name = f"{registry.host}/team/x"
+                done = home.run("push", name, *home.options)
+                skipped.append("were there" in done.stderr)
+                assert registry.end(signal.SIGINT)[0] == 0
+    assert skipped == [False, True]
+
+
+def test_a_user_must_log_in(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    with at_home(tmp_path) as home, serving(home, "--user", f"me:{tmp_path / 'password'}") as registry:
+        name = f"{registry.host}/team/x"
+        codes = [home.run("push", name, *home.options).returncode]
+        shown = re.search(r"^log in with: ollama-push (.*)$", registry.said, re.MULTILINE)
+        assert shown is not None
+        codes.append(home.run(*shown[1].split(), "--password-stdin", typed=PASSWORD).returncode)
+        codes.append(home.run("push", name, *home.options).returncode)
+    assert codes == [6, 0, 0]
+    assert PASSWORD not in registry.said
+
+
+def test_a_port_in_use_is_wrong_usage() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("registry", "--listen", address)
+    assert done.returncode == 2
+    assert done.stderr == f"error: --listen='{address}': cannot listen there: address already in use; choose another\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--listen", "x"], "expected [ADDRESS:]PORT"),
+        (["--listen", "[::1]:0"], "expected an IPv4 address or a host name"),
+        (["--data", "/dev/null/x"], "cannot be written: not a directory"),
+        (["--user", "me"], "expected NAME:FILE"),
+        (["--user", "me:/nowhere"], "the file cannot be read: no such file or directory"),
+        (["--user", "me:/dev/null"], "the file holds no password on its first line"),
+    ],
+)
+def test_wrong_options_say_what_was_expected(options: list[str], said: str) -> None:
+    done = run("registry", "--listen", "0", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,119 @@
+"""Ctrl-C and SIGTERM in mid-push: the first ends a direct push in order, the second at once; the next run goes on."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cli.direct import Home, at_home
+from tests.cli.process import HERE, LAYER, NAME, running
+
+from ollama_push.testing.registry import Fault, Stall
+from ollama_push.testing.server import Hold, ScriptedServer, lines_answer
+
+PATIENCE = 20.0
+LARGE = 6_000_000
+PART = 1_000_000
+# Each part stands still for a moment with half of it sent: a signal always comes in mid-part.
+SLOW = Fault("PATCH", times=None, after_bytes=PART // 2, action=Stall(0.3))
+STUCK = Fault("PATCH", nth=2, after_bytes=PART // 2, action=Stall(60.0))
+BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+BOTH_COLOURS = pytest.mark.parametrize("transport", ["urllib3", "aiohttp"])
+
+
+def under_way(home: Home, count: int) -> bool:
+    return home.registry.wait_until(lambda: home.registry.received_bytes >= count, PATIENCE)
+
+
+@BOTH_COLOURS
+@BOTH_SIGNALS
+def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
+    tmp_path: Path, number: signal.Signals, transport: str
+) -> None:
+    options = ("--part-size", str(PART), "--transport", transport, "--progress", "json")
+    with at_home(tmp_path, faults=[SLOW], large_bytes=LARGE) as home:
+        with home.running(*options) as process:
+            assert under_way(home, PART + PART // 2)
+            process.send_signal(number)
+            out, said = process.communicate(timeout=PATIENCE)
+        (session,) = home.registry.sessions()
+        kept = session.size
+        assert kept % PART == 0
+        assert PART <= kept < LARGE
+        stopped = json.loads(out.splitlines()[-1])
+        assert process.returncode == stopped["exit_code"] == 130
+        assert (stopped["event"], stopped["error"]) == ("failed", "PushInterrupted")
+        assert "are kept by the registry, push again to go on" in stopped["message"]
+        assert said == "stopping at the end of the part under way; press Ctrl-C again to stop at once\n"
+
+        sent_before = home.registry.received_bytes
+        done = home.direct("push", *options)
+        receipt = json.loads(done.stdout.splitlines()[-1])
+        assert home.pushed()
+    assert receipt["resumed_bytes"] == kept
+    assert receipt["sent_bytes"] == home.registry.received_bytes - sent_before
+
+
+@BOTH_COLOURS
+@BOTH_SIGNALS
+def test_a_second_signal_hangs_up_at_once(tmp_path: Path, number: signal.Signals, transport: str) -> None:
+    with (
+        at_home(tmp_path, faults=[STUCK], large_bytes=LARGE) as home,
+        home.running("--part-size", str(PART), "--transport", transport, "-q") as process,
+    ):
+        assert process.stderr is not None
+        assert under_way(home, PART + PART // 2)
+        process.send_signal(number)
+        assert process.stderr.readline().startswith("stopping at the end of the part under way")
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait(PATIENCE) == 130
+        assert home.registry.manifest("team/my-llama", "latest") is None
+    assert said.strip().startswith("stopped at once: ")
+    assert "run the same command again to go on" in said
+    assert said.strip().count("\n") == 0
+
+
+def test_lines_end_with_what_is_kept_and_names_that_were_not_begun(tmp_path: Path) -> None:
+    with (
+        at_home(tmp_path, faults=[SLOW], large_bytes=LARGE) as home,
+        home.running(f"{home.registry.host}/team/later", "--part-size", str(PART)) as process,
+    ):
+        assert under_way(home, PART // 2)
+        process.send_signal(signal.SIGINT)
+        _out, said = process.communicate(timeout=PATIENCE)
+        assert not [seen for seen in home.registry.requests if "/team/later/" in seen.path]
+    assert process.returncode == 130
+    *before, kept, later = said.splitlines()
+    # Other blobs may end meanwhile, and be told.
+    assert "stopping at the end of the part under way; press Ctrl-C again to stop at once" in before
+    assert kept.startswith(f"{home.name}:latest: stopped on request; ")
+    assert later == f"not begun: {home.registry.host}/team/later"
+
+
+def test_without_resume_nothing_is_kept_of_what_was_stopped(tmp_path: Path) -> None:
+    options = ("--part-size", str(PART), "--no-resume", "--progress", "json")
+    with at_home(tmp_path, faults=[SLOW], large_bytes=LARGE) as home:
+        with home.running(*options) as process:
+            assert under_way(home, PART // 2)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE)
+        assert not (tmp_path / "state").exists()
+        receipt = json.loads(home.direct("push", *options).stdout.splitlines()[-1])
+    assert receipt["resumed_bytes"] == 0
+
+
+@BOTH_COLOURS
+def test_sigterm_ends_a_push_through_a_server_as_ctrl_c_does(transport: str) -> None:
+    with (
+        ScriptedServer([*lines_answer([LAYER % 40], end=False), Hold()], answers=HERE) as server,
+        running("push", NAME, "--host", server.url, "--transport", transport) as process,
+    ):
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+        assert process.wait(PATIENCE) == 130
+        assert server.peer_closed.wait(5)
+    assert "so the server stops too" in said
+    assert "Traceback" not in said

@@ -1,0 +1,42 @@
+"""The typed ways to ask a driver: each yields one effect and returns what is sent back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.core.registry.playing import answer
+
+from ollama_push.core.errors import PushInterrupted
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry import effects
+from ollama_push.core.registry.credentials import Login
+from ollama_push.core.registry.sessions import SavedUpload, UploadKey
+
+REQUEST = HttpRequest("GET", "https://h/")
+KEY = UploadKey("https://h", "a/b", "sha256:a")
+SPAN = effects.BlobSpan("sha256:a", 1, 2)
+
+ASKED: Any = [
+    (effects.send(REQUEST), effects.Send(REQUEST), answer(200)),
+    (effects.send(REQUEST, SPAN), effects.Send(REQUEST, SPAN), answer(200)),
+    (effects.find_credential("h"), effects.FindCredential("h"), Login("a", "b")),
+    (effects.claim(KEY), effects.Claim(KEY), SavedUpload("https://h/u", 5)),
+    (effects.together([], 3), effects.Together([], 3), []),
+    (effects.rehash("sha256:a"), effects.Rehash("sha256:a"), False),
+]
+
+
+@pytest.mark.parametrize(("flow", "effect", "result"), ASKED, ids=lambda value: type(value).__name__)
+def test_asks_once_and_returns_what_came_of_it(flow: effects.Flow[Any], effect: object, result: object) -> None:
+    assert next(flow) == effect
+    with pytest.raises(StopIteration) as stop:
+        flow.send(result)
+    assert stop.value.value is result
+
+
+def test_what_a_driver_raises_comes_out_where_the_flow_waits() -> None:
+    flow = effects.send(REQUEST, SPAN)
+    next(flow)
+    with pytest.raises(PushInterrupted):
+        flow.throw(PushInterrupted())

@@ -1,0 +1,127 @@
+"""URLs of a repository, and where a ``Location`` leads."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_push.core.registry.endpoints import Endpoint, is_private_enough, origin_key
+
+TLS = Endpoint.of("Reg.test", "a/b", plain_http=False)
+PORT = Endpoint.of("reg.test:5000", "a/b", plain_http=False)
+PLAIN = Endpoint.of("localhost:5000", "a/b", plain_http=True)
+DIGEST = "sha256:ab"
+ASKED = "https://reg.test/v2/a/b/blobs/uploads/"
+
+
+def test_urls_of_a_repository() -> None:
+    assert TLS.base == "https://reg.test/v2/"
+    assert TLS.blob(DIGEST) == "https://reg.test/v2/a/b/blobs/sha256:ab"
+    assert PLAIN.manifest("v1") == "http://localhost:5000/v2/a/b/manifests/v1"
+    assert TLS.uploads() == ASKED
+    assert TLS.uploads(mount=DIGEST, source="c/d") == f"{ASKED}?mount=sha256:ab&from=c/d"
+
+
+@pytest.mark.parametrize("host", ["docker.io", "Index.docker.io"])
+def test_docker_hub_is_reached_where_it_is(host: str) -> None:
+    endpoint = Endpoint.of(host, plain_http=False)
+    assert (endpoint.host, endpoint.origin) == (host.lower(), "https://registry-1.docker.io")
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [
+        ("/v2/u/1?_state=x", "https://reg.test/v2/u/1?_state=x"),
+        ("1", f"{ASKED}1"),
+        (" https://store.test/u#part ", "https://store.test/u"),
+        ("//store.test/u", "https://store.test/u"),
+        # It believes it is asked in plain HTTP: a proxy ends TLS.
+        ("http://reg.test/u", "https://reg.test/u"),
+        ("http://reg.test:80/u", "https://reg.test/u"),
+        ("http://reg.test:443/u", "https://reg.test/u"),
+        ("http://reg.test:8080/u", "http://reg.test:8080/u"),
+        ("http://other.test/u", "http://other.test/u"),
+        ("http://reg.test:x/u", None),
+        ("https://reg.test:99999/u", None),
+        ("ftp://reg.test/u", None),
+        ("file:///etc/passwd", None),
+        ("https:///u", "https://reg.test/u"),
+        ("", None),
+    ],
+)
+def test_where_a_location_leads(location: str, url: str | None) -> None:
+    assert TLS.located({"location": location}, ASKED) == url
+
+
+def test_its_own_port_is_its_own_host_too() -> None:
+    assert PORT.located({"location": "http://reg.test:5000/u"}, ASKED) == "https://reg.test:5000/u"
+
+
+def test_in_plain_http_https_stays_what_it_is() -> None:
+    assert PLAIN.located({"location": "https://localhost:5000/u"}, ASKED) == "https://localhost:5000/u"
+
+
+def test_ollamas_header_comes_first() -> None:
+    headers = {"docker-upload-location": "/new", "location": "/old"}
+    assert TLS.located(headers, ASKED) == "https://reg.test/new"
+    assert TLS.located({**headers, "docker-upload-location": ""}, ASKED) == "https://reg.test/old"
+    assert TLS.located({}, ASKED) is None
+
+
+@pytest.mark.parametrize("location", ["http://[", "https://[::1/u", "http://a\u2100/u"])
+def test_a_location_that_is_no_url_names_none(location: str) -> None:
+    assert TLS.located({"location": location}, ASKED) is None
+
+
+@pytest.mark.parametrize("url", ["https://[", "https://a\u2100/token"])
+def test_a_realm_that_is_no_url_is_not_private_enough(url: str) -> None:
+    assert not is_private_enough(url, plain_for="a")
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://reg.test/x", True),
+        ("https://REG.test:443/x", True),
+        ("http://reg.test/x", False),
+        ("https://reg.test:444/x", False),
+        ("https://reg.test.evil.test/x", False),
+        ("https://reg.test@evil.test/x", False),
+    ],
+)
+def test_owns_its_origin_only(url: str, own: bool) -> None:  # noqa: FBT001 - a table's column
+    assert TLS.owns(url) is own
+
+
+@pytest.mark.parametrize(
+    ("location", "finishing"),
+    [("https://h/u", "https://h/u?digest=sha256:ab"), ("https://h/u?_state=x%3D", "https://h/u?_state=x%3D&digest=sha256:ab")],
+)  # fmt: skip
+def test_finishing_keeps_the_sessions_query(location: str, finishing: str) -> None:
+    assert Endpoint.finishing(location, DIGEST) == finishing
+
+
+def test_origins_are_compared_with_their_ports_filled_in() -> None:
+    assert origin_key("https://h/x") == origin_key("https://H:443") != origin_key("https://h:444/")
+    assert origin_key("x") == ("", "", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "plain_for", "private"),
+    [
+        ("https://h/t", None, True),
+        ("https:///t", "h", False),
+        ("https://h:0/t", None, False),
+        ("http://h/t", None, False),
+        ("http://h/t", "h", True),
+        ("http://H:81/t", "h", True),
+        ("http://other/t", "h", False),
+        ("http://127.0.0.1:1/t", None, True),
+        ("http://localhost/t", None, True),
+        ("http://[::1]/t", None, True),
+        ("http:///t", "h", False),
+        ("ftp://h/t", "h", False),
+        ("/token", "h", False),
+    ],
+)
+def test_where_secrets_may_travel(url: str, plain_for: str | None, private: bool) -> None:  # noqa: FBT001 - a table's column
+    assert is_private_enough(url, plain_for=plain_for) is private
