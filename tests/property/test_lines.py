@@ -12,7 +12,8 @@ from tests.property.inputs import events, json_values, line_pairs, lines, to_wir
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import LayerProgress, PushEvent
-from ollama_push.core.wire import LineDecoder, decode_json, encode_json
+from ollama_push.core.jsons import decode_json, encode_json
+from ollama_push.core.wire import LineDecoder
 
 
 def _says(line: bytes, decoder: LineDecoder) -> str:

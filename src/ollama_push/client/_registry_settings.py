@@ -10,8 +10,8 @@ from typing import Final, Self, TypeVar
 
 import attrs
 
+from ollama_push.client._hooking import checked_hooks, report_hook
 from ollama_push.client._jobs import Job
-from ollama_push.client._settings import checked_hooks, report_hook
 from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import (
     InvalidSetting,

@@ -5,7 +5,6 @@ One of the two places that read the environment: ``OLLAMA_HOST`` and ``OLLAMA_AP
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import time
@@ -14,6 +13,7 @@ from typing import Self
 
 import attrs
 
+from ollama_push.client._hooking import checked_hooks, report_hook
 from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hooks import HookSet
@@ -27,27 +27,7 @@ from ollama_push.core.requests import PushRequest, checked_headers, merged_heade
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.run import PushRun
 
-__all__ = ["ClientSettings", "checked_hooks", "report_hook"]
-
-_hook_log = logging.getLogger("ollama_push.hooks")
-
-
-def report_hook(hook: Hook, exc: Exception) -> None:
-    """Log that *hook* raised; ``HookSet`` calls it once."""
-    _hook_log.error("hook %r raised and is dropped for this push", hook, exc_info=exc)
-
-
-def checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
-    """Return *hooks* as they are kept.
-
-    Raises:
-        InvalidSetting: One cannot be called.
-    """
-    kept = tuple(hooks)
-    for hook in kept:
-        if not callable(hook):
-            raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
-    return kept
+__all__ = ["ClientSettings"]
 
 
 @attrs.frozen

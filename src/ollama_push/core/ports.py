@@ -37,6 +37,7 @@ from ollama_push.core.redaction import hide_secret_headers, redact
 __all__ = [
     "AsyncResponse",
     "AsyncTransport",
+    "HangsUp",
     "Hook",
     "HttpRequest",
     "RequestBody",
@@ -108,6 +109,23 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close what this transport opened, not what was injected. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class HangsUp(Protocol):
+    """What a :class:`Transport` may be able to do besides; tasks are cancelled instead.
+
+    Optional: without it, whoever leaves a push while a thread waits for an answer goes on after two seconds,
+    and the thread and its connection stay until the answer or a timeout comes.
+    """
+
+    def hang_up(self, request: HttpRequest, /) -> None:
+        """Break off *request*, which another thread is in ``open`` with or reads the answer of.
+
+        That thread then gets ``ConnectionLost``, and the connection is not used again. Does nothing for a
+        request that is over or not known yet. May be called from any thread, and more than once.
+        """
         ...
 
 

@@ -26,11 +26,11 @@ from ollama_push.core.errors import (
     UnexpectedContent,
 )
 from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.jsons import decode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.refusals import foreign_content, readable_excerpt, server_error
 from ollama_push.core.requests import USER_AGENT, merged_headers
-from ollama_push.core.wire import decode_json
 
 __all__ = [
     "CHECK_TIMEOUT_SECONDS",

@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from ollama_push.core.errors import ServerError
+from ollama_push.core.jsons import decode_json, encode_json
 from ollama_push.core.redaction import redact
-from ollama_push.core.wire import decode_json, encode_json
 
 __all__ = ["MAX_ERROR_BODY_BYTES", "foreign_content", "readable_excerpt", "retry_after_seconds", "server_error"]
 

@@ -13,10 +13,10 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.jsons import encode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.version import __version__
-from ollama_push.core.wire import encode_json
 
 __all__ = ["USER_AGENT", "PushRequest", "checked_headers"]
 

@@ -19,6 +19,7 @@ from cattrs.errors import StructureHandlerNotFoundError
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
+from ollama_push.core.jsons import decode_json
 from ollama_push.core.redaction import redact
 
 try:
@@ -26,7 +27,7 @@ try:
 except ImportError:
     _fast_loads = None  # type: ignore[assignment]  # absent: json alone decodes
 
-__all__ = ["ErrorLine", "LineDecoder", "decode_json", "encode_json"]
+__all__ = ["ErrorLine", "LineDecoder"]
 
 _EXCERPT: Final = 200  # characters of a malformed line that an error keeps
 _INSPECTED: Final = 4096  # bytes of it that are searched for secrets
@@ -72,33 +73,6 @@ def _build_converter() -> cattrs.Converter:
 
 
 _structure_line: Final = _build_converter().get_structure_hook(_WireLine)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def decode_json(data: bytes) -> Any:
-    """Return the JSON value in *data*, UTF-8, strictly: no NaN, no other encoding.
-
-    Raises:
-        ValueError: It is not JSON; ``UnicodeDecodeError`` is one.
-    """
-    text = data.decode()
-    try:
-        # decode() spends half its time on white space around the value, which servers do not send.
-        value, end = _JSON.raw_decode(text) if text.startswith("{") else (None, -1)
-        return value if end == len(text) else _JSON.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def encode_json(value: Any) -> bytes:
-    """Return *value* as compact UTF-8 JSON with the key order given."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 class LineDecoder:

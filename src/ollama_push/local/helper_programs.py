@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.jsons import decode_json
 from ollama_push.core.registry.credentials import Credential, IdentityToken, Login
-from ollama_push.core.wire import decode_json
 
 __all__ = ["HelperProgram"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ollama_push.core.jsons import decode_json, encode_json
 from ollama_push.core.registry.sessions import SavedUpload, UploadKey
-from ollama_push.core.wire import decode_json, encode_json
 from ollama_push.local.files import read_regular
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from tests.unit.core.odd_lines import ODD_LINES
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
-from ollama_push.core.wire import ErrorLine, LineDecoder, decode_json, encode_json
+from ollama_push.core.jsons import decode_json, encode_json
+from ollama_push.core.wire import ErrorLine, LineDecoder
 
 _DIGEST: Final = "sha256:" + "a" * 64
 

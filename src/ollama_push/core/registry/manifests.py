@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 import attrs
 
+from ollama_push.core.jsons import decode_json
 from ollama_push.core.registry.digests import checked_digest, digest_of
-from ollama_push.core.wire import decode_json
 
 __all__ = ["MANIFEST_MEDIA_TYPES", "Descriptor", "Manifest"]
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from ollama_push.core.answers import Answer
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError
+from ollama_push.core.jsons import decode_json, encode_json
 from ollama_push.core.redaction import redact
 from ollama_push.core.refusals import MAX_ERROR_BODY_BYTES, readable_excerpt, retry_after_seconds
 from ollama_push.core.retry import TRANSIENT_STATUSES
-from ollama_push.core.wire import decode_json, encode_json
 
 __all__ = ["codes_in", "refusal", "words_in"]
 

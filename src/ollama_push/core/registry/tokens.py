@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import attrs
 
 from ollama_push.core.answers import Answer
+from ollama_push.core.jsons import decode_json
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login, Signer
-from ollama_push.core.wire import decode_json
 
 __all__ = ["REQUEST_TIMEOUT_SECONDS", "Token", "basic", "signed_realm", "token_in", "token_request"]
 

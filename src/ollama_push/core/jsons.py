@@ -1,0 +1,39 @@
+"""JSON texts to plain values and back.
+
+Apart from ``wire``, which brings in cattrs: most who read JSON need none of it, and it takes as long to load as all
+the rest of the core.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+__all__ = ["decode_json", "encode_json"]
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def decode_json(data: bytes) -> Any:
+    """Return the JSON value in *data*, UTF-8, strictly: no NaN, no other encoding.
+
+    Raises:
+        ValueError: It is not JSON; ``UnicodeDecodeError`` is one.
+    """
+    text = data.decode()
+    try:
+        # decode() spends half its time on white space around the value, which servers do not send.
+        value, end = _JSON.raw_decode(text) if text.startswith("{") else (None, -1)
+        return value if end == len(text) else _JSON.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def encode_json(value: Any) -> bytes:
+    """Return *value* as compact UTF-8 JSON with the key order given."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
