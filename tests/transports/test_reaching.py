@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tests.transports.conftest import Certificates, MakeTransport
 
-from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidSetting, TransportError
+from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, InvalidSetting, TransportError
 from ollama_push.core.ports import HttpRequest
-from ollama_push.testing.server import Script, ScriptedServer, json_answer
+from ollama_push.testing.server import Hangup, Reset, Script, ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 
 OK: Script = json_answer(b'{"version":"1"}')
@@ -119,3 +119,21 @@ def test_unusable_files_are_refused_at_once(
         with pytest.raises(InvalidSetting) as caught:
             kind(**{option: path})  # type: ignore[arg-type]  # the option is a parameter
         assert str(path) in str(caught.value.value)
+
+
+@pytest.mark.parametrize("port", [65536, 99999])
+def test_a_port_out_of_range_is_an_unknown_host(make: MakeTransport, port: int) -> None:
+    error = failure(make, f"http://127.0.0.1:{port}/x")
+    assert (error.cause, error.address) == (ConnectCause.UNKNOWN_HOST, f"http://127.0.0.1:{port}")
+
+
+def test_a_peer_that_leaves_without_an_answer_is_told_in_words() -> None:
+    with ScriptedServer([Hangup()]) as server, pytest.raises(ConnectionLost) as caught:
+        fetch(Urllib3Transport, server.url)
+    assert caught.value.detail == "remote end closed connection without response"
+
+
+def test_a_connection_that_is_reset_is_told_in_words() -> None:
+    with ScriptedServer([Reset()]) as server, pytest.raises(ConnectionLost) as caught:
+        fetch(Urllib3Transport, server.url)
+    assert caught.value.detail == "connection reset by peer"

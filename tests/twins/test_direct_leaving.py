@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -87,6 +89,28 @@ def test_leaving_the_sync_block_hangs_up(tmp_path: Path) -> None:
         assert [one.status for one in registry.requests if one.method == "PATCH"] == [None]
         assert registry.manifest("myuser/my-llama", "v1") is None
     assert outcomes(seen) == [PushOutcome.CANCELLED]
+
+
+def test_ctrl_c_ends_a_sync_push_at_once_although_the_registry_is_silent(tmp_path: Path) -> None:
+    seen: list[Observation] = []
+    stored(tmp_path)
+
+    def press(registry: EmbeddedRegistry, main: int) -> None:
+        assert patch_is_half_way(registry)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with nothing_left(), EmbeddedRegistry(tmp_path / "registry", faults=[HALF_WAY]) as registry:
+        asked = Direct(host=registry.host, home=tmp_path)
+        with RegistryClient(**settings(asked, [seen.append])) as client, ThreadPoolExecutor(1) as hand:
+            pressed = hand.submit(press, registry, threading.get_ident())
+            with pytest.raises(KeyboardInterrupt):
+                client.push(asked.name, source=asked.source)
+            assert our_threads() == []
+            pressed.result()
+    assert outcomes(seen) == [PushOutcome.CANCELLED]
+    finished = seen[-1]
+    assert isinstance(finished, PushFinished)
+    assert finished.elapsed < 2.0  # the limit for threads that do not end
 
 
 @pytest.mark.parametrize("how", ["leave", "cancel"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from queue import SimpleQueue
+from contextlib import closing, contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
@@ -14,7 +15,7 @@ import attrs
 from ollama_push.client._jobs import Job
 from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
-from ollama_push.core.ports import Transport
+from ollama_push.core.ports import HangsUp, HttpRequest, Transport
 from ollama_push.core.registry.effects import Claim, Effect, Emit, Flow, News, Release, Retrying, Send, Sleep, Together
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.sessions import UploadKey
@@ -24,8 +25,12 @@ __all__ = ["Drive", "Turns"]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LOOKING_SECONDS: Final = 0.2
+"""How long it takes to notice, while waiting for another push, that one's own was told to stop."""
 _LEAVING_SECONDS: Final = 2.0
 """How long threads get to notice that they are to break off; they are daemons and end by themselves."""
+_HANGING_UP_SECONDS: Final = 0.05
+"""Until requests are hung up once more: the transport may not have known one of them yet."""
 
 
 class Turns:
@@ -44,14 +49,15 @@ class Turns:
         """
         with self._changed:
             others = key in self._taken or key in self._had
-            self._changed.wait_for(lambda: key not in self._taken or giving_up())
+            while key in self._taken and not giving_up():
+                self._changed.wait(_LOOKING_SECONDS)
             if key in self._taken:
                 raise PushInterrupted
             self._taken.add(key)
             return others
 
     def give(self, *keys: UploadKey) -> None:
-        """Let the next have its turn; also wakes who gives up."""
+        """Let the next have its turn."""
         with self._changed:
             self._taken.difference_update(keys)
             self._had.update(keys)
@@ -78,16 +84,18 @@ class Drive(Generic[R]):
         self._transport = transport
         self._turns = turns
         self._run = run
-        self._woken = threading.Event()
+        # Not an Event: a signal handler must not need a lock that the thread it interrupts may hold.
+        self._wake: SimpleQueue[None] = SimpleQueue()
         # Whoever does the work reports here; the last message is how it ended: None, or the exception.
         self._inbox: SimpleQueue[News | BaseException | None] = SimpleQueue()
         self._worker = threading.Thread(target=self._work, name="ollama-push", daemon=True)
+        self._guard = threading.Lock()
+        self._under_way: dict[object, HttpRequest] = {}
 
     def interrupt(self) -> None:
         """End the job where nothing is lost."""
         self._job.stopping = True
-        self._woken.set()
-        self._turns.give()
+        self._wake.put(None)
 
     def news(self) -> Iterator[News]:
         """Do the job in threads of its own; yield what is news, in the caller's."""
@@ -99,11 +107,24 @@ class Drive(Generic[R]):
 
     def leave(self) -> None:
         """Break off what is still under way, and give back what is claimed."""
-        self._job.halted = True
-        self.interrupt()
-        if self._worker.ident is not None:
-            self._worker.join(_LEAVING_SECONDS)
-        self._turns.give(*self._job.leave())
+        with self._guard:
+            self._job.halted = True
+        try:
+            self.interrupt()
+            self._hang_up()
+        finally:
+            self._turns.give(*self._job.leave())
+
+    def _hang_up(self) -> None:
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        # The worker waits for the threads that it has started.
+        while self._worker.is_alive() and time.monotonic() < deadline:
+            if isinstance(self._transport, HangsUp):
+                with self._guard:
+                    requests = list(self._under_way.values())
+                for request in requests:
+                    self._transport.hang_up(request)
+            self._worker.join(_HANGING_UP_SECONDS)
 
     def _work(self) -> None:
         try:
@@ -134,7 +155,7 @@ class Drive(Generic[R]):
             case Send():
                 return self._send(effect)
             case Sleep(seconds):
-                self._woken.wait(seconds)
+                self._sleep(seconds)
             case Together():
                 return self._together(effect)
             case Claim(key):
@@ -147,19 +168,38 @@ class Drive(Generic[R]):
                 return self._job.perform(effect)
         return None
 
+    def _sleep(self, seconds: float) -> None:
+        with suppress(Empty):
+            self._wake.get(timeout=seconds)
+            self._wake.put(None)  # for the other threads that sleep
+
     def _send(self, effect: Send) -> Answer | TransportError:
         request, buffer, body = effect.request, AnswerBuffer(), None
         if effect.span is not None:
             body = self._job.body(effect.span, self._run, self._inbox.put)
             request = attrs.evolve(request, body=body)
         try:
-            with self._transport.open(request) as response:
+            with self._noted(request), self._transport.open(request) as response:
                 for chunk in response.chunks():
                     if not buffer.receive_data(chunk):
                         break
                 return buffer.answer(response.status, response.headers)
         except Exception as exc:  # noqa: BLE001 - the job tells a verdict from a transport's mistake
             return self._job.without_answer(exc, body, self._transport)
+
+    @contextmanager
+    def _noted(self, request: HttpRequest) -> Iterator[None]:
+        """Let *request* be hung up inside the block, unless it is too late to begin it."""
+        key = object()
+        with self._guard:
+            if self._job.halted:
+                raise PushInterrupted
+            self._under_way[key] = request
+        try:
+            yield
+        finally:
+            with self._guard:
+                del self._under_way[key]
 
     def _together(self, effect: Together) -> list[Any]:
         results: list[Any] = [None] * len(effect.flows)

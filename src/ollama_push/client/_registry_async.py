@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from weakref import WeakSet
 
 from ollama_push.client._drive_async import AsyncDrive, AsyncTurns
 from ollama_push.client._jobs import Job
@@ -66,7 +65,7 @@ class AsyncRegistryClient:
         )
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
-        self._drives: WeakSet[AsyncDrive[Any]] = WeakSet()
+        self._drives: set[AsyncDrive[Any]] = set()
         self._turns = AsyncTurns()
         self._closed = False
 
@@ -181,6 +180,7 @@ class AsyncRegistryClient:
             raise
         finally:
             await drive.leave()
+            self._drives.discard(drive)
             run.leave()
 
     async def _finish(self, job: Job[T]) -> T:
@@ -192,6 +192,7 @@ class AsyncRegistryClient:
             return drive.result
         finally:
             await drive.leave()
+            self._drives.discard(drive)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from weakref import WeakSet
 
 from ollama_push.client._drive_sync import Drive, Turns
 from ollama_push.client._jobs import Job
@@ -82,7 +81,7 @@ class RegistryClient:
         )
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
-        self._drives: WeakSet[Drive[Any]] = WeakSet()
+        self._drives: set[Drive[Any]] = set()
         self._turns = Turns()
         self._closed = False
 
@@ -216,6 +215,7 @@ class RegistryClient:
             raise
         finally:
             drive.leave()
+            self._drives.discard(drive)
             run.leave()
 
     def _finish(self, job: Job[T]) -> T:
@@ -226,6 +226,7 @@ class RegistryClient:
             return drive.result
         finally:
             drive.leave()
+            self._drives.discard(drive)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -100,7 +100,7 @@ class AiohttpTransport:
             async with upload.head:
                 return await session.request(
                     request.method,
-                    URL(request.url, encoded=True),
+                    _parsed(request.url),
                     data=upload if len(request.body) else None,
                     headers={**request.headers, **body_length(request)},
                     timeout=limits,
@@ -212,6 +212,15 @@ class _Response:
         exc = self._protocol.exception() if self._protocol is not None else None
         if isinstance(exc, OSError):
             raise ConnectionLost(origin_of(self._url), str(exc)) from exc
+
+
+def _parsed(url: str) -> URL:
+    parsed = URL(url, encoded=True)
+    try:
+        _ = parsed.port
+    except ValueError as exc:
+        raise ConnectFailed(origin_of(url), ConnectCause.UNKNOWN_HOST, str(exc)) from exc
+    return parsed
 
 
 def _held_by(content: aiohttp.StreamReader) -> bytes:

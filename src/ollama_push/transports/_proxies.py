@@ -21,6 +21,8 @@ def proxy_for(url: str) -> str | None:
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if proxy is None or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
+    # As it stands there: a port out of range is the connection's to report.
+    _, colon, port = parts.netloc.rpartition("@")[2].removeprefix(f"[{host}]").partition(":")
+    if proxy is None or proxy_bypass(f"{host}{colon}{port}"):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"

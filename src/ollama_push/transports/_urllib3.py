@@ -30,6 +30,7 @@ from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_for
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
+from ollama_push.transports._urllib3_lines import Line, Lines
 from ollama_push.transports._urllib3_upload import BodyFailed, Upload, prepared
 
 __all__ = ["Urllib3Transport"]
@@ -45,7 +46,8 @@ class Urllib3Transport:
 
     Args:
         pool: A pool manager to use for everything; it is not closed by us, and proxies, TLS and how long a
-            peer may take no bytes (urllib3 itself: the connect timeout) are then its own business.
+            peer may take no bytes (urllib3 itself: the connect timeout) are then its own business. ``hang_up``
+            then wakes no thread that waits: its request ends with the next byte of its answer.
         connect_timeout: Seconds for DNS, TCP and TLS together per address.
         read_timeout: Longest silence in seconds for requests that do not say; ``None`` for no limit.
         ca_file: PEM file of CAs to trust in addition to the system's.
@@ -74,6 +76,7 @@ class Urllib3Transport:
         # Reading the system's CAs takes tens of milliseconds: only when they are not the defaults.
         custom = ca_file is not None or client_cert is not None
         self._tls: dict[str, Any] = {"ssl_context": build_tls_context(ca_file, client_cert)} if custom else {}
+        self._lines = Lines()
         self._closed = False
 
     @contextmanager
@@ -84,11 +87,16 @@ class Urllib3Transport:
         silence = self._read_timeout if request.read_timeout is None else request.read_timeout
         limits = _Limits(origin_of(request.url), timer(self._connect_timeout), timer(silence))
         upload = Upload(request.body, limits.read)
-        response = _Response(self._send(request, limits, upload), request, limits, upload)
-        try:
-            yield response
-        finally:
-            response.hang_up()
+        with self._lines.opened(request) as line:
+            response = _Response(self._send(request, limits, upload, line), request, limits, upload, line)
+            try:
+                yield response
+            finally:
+                response.hang_up()
+
+    def hang_up(self, request: HttpRequest, /) -> None:
+        """Break off *request*; see :class:`ollama_push.core.ports.HangsUp`."""
+        self._lines.break_off(request)
 
     def close(self) -> None:
         """Close all idle connections; an injected pool stays open. Idempotent."""
@@ -105,26 +113,31 @@ class Urllib3Transport:
     ) -> None:
         self.close()
 
-    def _send(self, request: HttpRequest, limits: _Limits, upload: Upload) -> urllib3.BaseHTTPResponse:
+    def _send(self, request: HttpRequest, limits: _Limits, upload: Upload, line: Line) -> urllib3.BaseHTTPResponse:
         """Send *request* and return its answer, of which the head is there."""
         try:
-            return self._pool_for(request.url).request(
-                request.method,
-                request.url,
-                body=upload if len(request.body) else None,  # type: ignore[arg-type]  # any iterable will do
-                headers={**request.headers, **body_length(request)},
-                timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
+            with self._lines.used(line):
+                raw = self._pool_for(request.url).request(
+                    request.method,
+                    request.url,
+                    body=upload if len(request.body) else None,  # type: ignore[arg-type]  # any iterable will do
+                    headers={**request.headers, **body_length(request)},
+                    timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
         except BodyFailed as exc:
             error = exc.error
         except _FAILURES as exc:
+            if line.broken:
+                raise _broken_off(limits) from exc
             if upload.stalled:
                 raise TransportTimeout(limits.address, "write", limits.read or 0.0) from exc
             raise _translated(exc, request.url, limits, connected=upload.started) from exc
+        else:
+            return raw
         # Out here it gets no context: the error is the body's own, as it was raised.
         raise error
 
@@ -140,11 +153,12 @@ class Urllib3Transport:
 
     def _new_pool(self, proxy: str | None) -> urllib3.PoolManager:
         if proxy is None:
-            return prepared(urllib3.PoolManager(maxsize=_POOLED_CONNECTIONS, **self._tls))
+            return prepared(urllib3.PoolManager(maxsize=_POOLED_CONNECTIONS, **self._tls), self._lines)
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else None
         headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
-        return prepared(urllib3.ProxyManager(proxy, maxsize=_POOLED_CONNECTIONS, proxy_headers=headers, **self._tls))
+        manager = urllib3.ProxyManager(proxy, maxsize=_POOLED_CONNECTIONS, proxy_headers=headers, **self._tls)
+        return prepared(manager, self._lines)
 
 
 class _Limits:
@@ -161,13 +175,16 @@ class _Limits:
 class _Response:
     """An answer while it arrives."""
 
-    def __init__(self, raw: urllib3.BaseHTTPResponse, request: HttpRequest, limits: _Limits, upload: Upload) -> None:
+    def __init__(
+        self, raw: urllib3.BaseHTTPResponse, request: HttpRequest, limits: _Limits, upload: Upload, line: Line
+    ) -> None:
         self._raw = raw
         self._url = request.url
         # RFC 9110, 6.4.1: whatever length these announce, they have no body.
         self._bodiless = request.method == "HEAD" or raw.status in (204, 304)
         self._limits = limits
         self._upload = upload
+        self._line = line
         self.status: int = raw.status
         # Indexing joins repeated headers; items() would give each of them.
         self.headers: Mapping[str, str] = {name.lower(): raw.headers[name] for name in raw.headers}
@@ -207,14 +224,21 @@ class _Response:
 
     def _read(self, read1: Callable[[int], bytes]) -> bytes:
         try:
-            return read1(_READ_BYTES)
+            data = read1(_READ_BYTES)
         except _FAILURES as exc:
+            if self._line.broken:
+                raise _broken_off(self._limits) from exc
             raise _translated(exc, self._url, self._limits, connected=True) from exc
+        if self._line.broken:
+            # What looks like the end of the body is none.
+            raise _broken_off(self._limits)
+        return data
 
     def hang_up(self) -> None:
         """Close the connection, or give it back when nothing is left on it."""
+        self._line.end()
         # A request that was cut short would be continued by the next one.
-        if self._complete and self._upload.whole:
+        if self._complete and self._upload.whole and not self._line.broken:
             # For http.client the answer is over only now: it saw neither our chunks nor the end of a length.
             getattr(self._raw, "_fp", self._raw).close()
             self._raw.release_conn()
@@ -227,6 +251,10 @@ class _Response:
         if self._bodiless or "transfer-encoding" in self.headers or not length.isdecimal():
             return math.inf
         return int(length)
+
+
+def _broken_off(limits: _Limits) -> ConnectionLost:
+    return ConnectionLost(limits.address, "it was hung up by another thread")
 
 
 def _translated(exc: Exception, url: str, limits: _Limits, *, connected: bool = False) -> TransportError:
@@ -245,4 +273,13 @@ def _translated(exc: Exception, url: str, limits: _Limits, *, connected: bool = 
         case u3.SSLError() if not connected:
             return connect_failed(url, exc)
         case _:
-            return ConnectionLost(limits.address, str(exc))
+            return ConnectionLost(limits.address, _words(exc))
+
+
+def _words(exc: Exception) -> str:
+    """Return what went wrong, without urllib3's words around it: it shows those as a tuple."""
+    inner = exc.args[-1] if isinstance(exc, u3.ProtocolError) and exc.args else None
+    if isinstance(inner, Exception):
+        return _words(inner)
+    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    return text[:1].lower() + text[1:]

@@ -1,17 +1,21 @@
-"""How urllib3 sends a body: with a timeout of its own, and without mistaking its errors for the network's."""
+"""How urllib3 sends a request: so that it can be broken off, and a body's errors are not taken for the network's."""
 
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import urllib3
+from urllib3 import exceptions as u3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
+from ollama_push.transports._urllib3_lines import BrokenOff, Lines
 
 __all__ = ["BodyFailed", "Upload", "prepared"]
 
@@ -74,11 +78,17 @@ class _FinalResponse(http.client.HTTPResponse):
 
 
 class _Sending(HTTPConnection):
-    """Tells an upload what becomes of it."""
+    """Tells an upload what becomes of it, and *lines* which socket it uses."""
 
     response_class = _FinalResponse
 
+    def __init__(self, *args: Any, lines: Lines, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lines = lines
+
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        if self.sock is not None:
+            self._lines.go_over(self.sock)
         if not isinstance(body, Upload):
             super().request(method, url, body, *args, **options)
             return
@@ -95,20 +105,67 @@ class _Sending(HTTPConnection):
         finally:
             body.connection = None
 
+    def _new_conn(self) -> socket.socket:
+        """Do what urllib3 does here, but with a socket that is known before it is connected."""
+        try:
+            return self._connected()
+        except UnicodeError as exc:
+            raise u3.LocationParseError(f"{self.host!r}, label empty or too long") from exc
+        except socket.gaierror as exc:
+            raise u3.NameResolutionError(self.host, self, exc) from exc
+        except TimeoutError as exc:
+            raise u3.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from exc
+        except OSError as exc:
+            raise u3.NewConnectionError(self, f"connecting failed: {exc}") from exc
+
+    def _connected(self) -> socket.socket:
+        failure = OSError("the host has no address")
+        # With the dot at its end that a full name may have, which ``host`` lacks.
+        for family, kind, protocol, _name, address in socket.getaddrinfo(
+            self._dns_host, self.port, 0, socket.SOCK_STREAM
+        ):
+            try:
+                return self._connected_to(address, family, kind, protocol)
+            except BrokenOff:
+                raise
+            except OSError as exc:
+                failure = exc
+        raise failure
+
+    def _connected_to(self, address: Any, *kind: int) -> socket.socket:
+        sock = socket.socket(*kind)
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(self.timeout)
+            self._lines.go_over(sock)
+            sock.connect(address)
+            # Again: it may have been broken off just before it began to connect.
+            self._lines.go_over(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
 
 class _SecureSending(_Sending, HTTPSConnection):
     """The same over TLS."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Sending
+    def __init__(self, *args: Any, lines: Lines, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ConnectionCls = partial(_Sending, lines=lines)  # type: ignore[assignment]  # it is only called
 
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureSending
+    def __init__(self, *args: Any, lines: Lines, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ConnectionCls = partial(_SecureSending, lines=lines)  # type: ignore[assignment]  # as above
 
 
-def prepared(manager: PoolManager) -> PoolManager:
-    """Return *manager*, whose connections now send uploads as they are meant to be."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+def prepared(manager: PoolManager, lines: Lines) -> PoolManager:
+    """Return *manager*, whose connections now send uploads as they are meant to be, and tell *lines*."""
+    pools: dict[str, Any] = {"http": partial(_Pool, lines=lines), "https": partial(_SecurePool, lines=lines)}
+    manager.pool_classes_by_scheme = pools
     return manager
