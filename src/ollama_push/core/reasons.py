@@ -96,6 +96,7 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
         ),
         (r"^invalid digest format$", _R.STORE_DAMAGED, "v0.1.34+, paths.go"),
         (r"ensure path elements are traversable", _R.STORE_DAMAGED, "v0.8.0+, paths.go"),
+        (r"^the manifest .* cannot be read\b", _R.STORE_DAMAGED, "this package's own gateway"),
         (r"^unexpected end of json input$", _R.STORE_DAMAGED, "corrupt manifest, manifest.go"),
         # --- the registry's own no
         (r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN", _R.BLOB_UNKNOWN, "distribution error codes"),
@@ -118,6 +119,7 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
             _R.REGISTRY_UNREACHABLE,
             "Go net",
         ),
+        (r"^(?:status )?507\b", _R.REGISTRY_FULL, "RFC 4918, 11.5; this package's own gateway"),
         # --- uploads that broke
         (r"^context canceled$|: context canceled$", _R.CANCELLED, "v0.1.8+, upload.go"),
         (r"^max retr(?:ies|y) exceeded", _R.REGISTRY_FAILED, "v0.0.15+, upload.go; x/transfer"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,8 @@ class Credentials:
         explicit: Used for every registry.
         environ: The environment, also of the credential helpers; this process's when not given.
         config_file: The one file to read and write instead of those above.
+        environment_for: The only registries, each ``"host"`` (any port) or ``"host:port"``, that the login in the
+            environment is for; all when not given. Whoever lets others choose the registry must say.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class Credentials:
         *,
         environ: Mapping[str, str] | None = None,
         config_file: Path | None = None,
+        environment_for: Collection[str] | None = None,
     ) -> None:
         self._explicit = explicit
         self._environ = os.environ if environ is None else environ
         self._config_file = config_file
+        self._environment_for = environment_for
 
     def find(self, host: str, /) -> Credential | None:
         """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` to stay anonymous.
@@ -56,7 +60,7 @@ class Credentials:
         Raises:
             InvalidSetting: There is one, but it cannot be read.
         """
-        found = self._explicit or self._from_environment()
+        found = self._explicit or (self._from_environment() if self._environment_is_for(host) else None)
         if found is not None:
             return found
         for path in self._files():
@@ -110,6 +114,9 @@ class Credentials:
             if rest is not config:
                 rest.write()
             return kept or held
+
+    def _environment_is_for(self, host: str) -> bool:
+        return self._environment_for is None or not {host, host.partition(":")[0]}.isdisjoint(self._environment_for)
 
     def _from_environment(self) -> Login | None:
         username, password = (self._environ.get(name, "") for name in ("OLLAMA_USERNAME", "OLLAMA_PASSWORD"))

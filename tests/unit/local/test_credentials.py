@@ -237,3 +237,23 @@ def test_the_process_s_own_environment_is_the_default(machine: Machine) -> None:
     environ = {**machine.environ, "OLLAMA_USERNAME": "me", "OLLAMA_PASSWORD": "p"}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, timeout=30, check=True)
     assert done.stdout == b"me\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        ("registry.example.com", True),
+        ("registry.example.com:5000", True),
+        ("other.example.com:5000", True),
+        ("other.example.com", False),
+        ("evil.example.com", False),
+    ],
+)
+def test_the_environments_login_is_for_the_registries_it_is_said_to_be_for(
+    tmp_path: Path,
+    host: str,
+    found: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    environ = {"OLLAMA_USERNAME": "me", "OLLAMA_PASSWORD": "hush", "HOME": str(tmp_path)}
+    credentials = Credentials(environ=environ, environment_for=["registry.example.com", "other.example.com:5000"])
+    assert (credentials.find(host) == Login("me", "hush")) is found

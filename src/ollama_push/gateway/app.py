@@ -1,0 +1,112 @@
+"""Puts the gateway together as an aiohttp application, which others can mount."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from ollama_push.client import AsyncRegistryClient
+from ollama_push.gateway.bodies import plain_answer
+from ollama_push.gateway.guards import Guard
+from ollama_push.gateway.listing import add_listing
+from ollama_push.gateway.pages import add_pages
+from ollama_push.gateway.pushes import PushBook
+from ollama_push.gateway.pushing import PushService
+from ollama_push.gateway.reaching import new_transport
+from ollama_push.gateway.settings import GatewaySettings
+from ollama_push.gateway.vitals import Metrics, add_vitals
+from ollama_push.local import Credentials
+
+__all__ = ["PUSH_BOOK", "create_app"]
+
+PUSH_BOOK: Final = web.AppKey("ollama_push_book", PushBook)
+"""Key under which an application of :func:`create_app` keeps its book of pushes."""
+
+
+def _credentials(settings: GatewaySettings) -> Credentials:
+    """Return who we are: the login in the environment is not for whatever registry a client names."""
+    default = settings.default_registry
+    return Credentials(environment_for=(*settings.allow, *([default] if default else ())))
+
+
+def create_app(settings: GatewaySettings | None = None) -> web.Application:
+    """Return the gateway as an application of its own; run it, or mount it with ``add_subapp``.
+
+    When it shuts down, running pushes end at the end of the parts they are sending, their clients are told so by an
+    error line, and what was sent is kept for the next push.
+    """
+    settings = settings or GatewaySettings()
+    guard = Guard(settings)
+    app = web.Application(middlewares=[_middleware(guard)])
+    book = app[PUSH_BOOK] = PushBook(settings.max_pushes)
+    metrics = Metrics()
+    service = PushService(settings, book)
+    app.router.add_post("/api/push", service.handle)
+    add_vitals(app, book, metrics, lambda: service.is_closing)
+    add_listing(app, settings.store)
+    if settings.ui:
+        add_pages(app, book)
+
+    async def serving(_app: web.Application) -> AsyncIterator[None]:
+        transport = new_transport(settings.rules, settings.ca_file)
+        try:
+            client = AsyncRegistryClient(
+                store=settings.store,
+                credentials=settings.credentials or _credentials(settings),
+                transport=transport,
+                hooks=(*settings.hooks, *metrics.hooks),
+                retry=settings.retry,
+                concurrency=settings.concurrency,
+                plain_http=settings.plain_http,
+                verify=settings.verify,
+                uploads=settings.uploads,
+                stall_timeout=settings.stall_timeout,
+            )
+            async with client:
+                service.client = client
+                yield
+        finally:
+            await transport.aclose()
+
+    async def sign(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        response.headers.popall("Server", None)  # a real server does not name what it is made of
+        response.headers.update(guard.cors_headers(request))
+
+    async def end(_app: web.Application) -> None:
+        book.close()
+        service.close()
+
+    app.cleanup_ctx.append(serving)
+    app.on_response_prepare.append(sign)
+    app.on_shutdown.append(end)
+    return app
+
+
+def _middleware(guard: Guard) -> Middleware:
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = guard.refusal(request)
+        if refusal is not None:
+            return refusal
+        nowhere = request.match_info.http_exception
+        return await handler(request) if nowhere is None else _elsewhere(request, nowhere)
+
+    return guarded
+
+
+def _elsewhere(request: web.Request, nowhere: web.HTTPException) -> web.Response:
+    """Answer for a path or a method that is not served, as gin and Go's mux do."""
+    path = request.rel_url.raw_path
+    cleaned = posixpath.normpath(f"/{path.lstrip('/')}")
+    routes = {resource.canonical for resource in request.match_info.apps[-1].router.resources()}
+    if cleaned != path and cleaned in routes:
+        query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
+        # Kept: 301 would turn a POST into a GET.
+        return web.Response(status=307, headers={"Location": f"{cleaned}{query}"})
+    if isinstance(nowhere, web.HTTPMethodNotAllowed):
+        return plain_answer(405, "405 method not allowed", {"Allow": ", ".join(sorted(nowhere.allowed_methods))})
+    return plain_answer(404, "404 page not found")

@@ -1,0 +1,143 @@
+"""Who may ask: the Origin and Host checks of a real server, and a token of our own.
+
+Source: ollama ``server/routes.go`` (``allowedHostsMiddleware``, ``GenerateRoutes``) and ``envconfig/config.go``
+(``AllowedOrigins``) at fb3076099; gin-contrib/cors.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import socket
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from aiohttp import web
+
+from ollama_push.gateway.bodies import json_answer
+from ollama_push.gateway.settings import GatewaySettings
+
+__all__ = ["Guard"]
+
+_OWN_ORIGINS: Final = (
+    *(
+        f"{scheme}://{host}{port}"
+        for host in ("localhost", "127.0.0.1", "0.0.0.0")  # noqa: S104 - compared, not bound
+        for scheme in ("http", "https")
+        for port in ("", ":*")
+    ),
+    "app://*",
+    "file://*",
+    "tauri://*",
+    "vscode-webview://*",
+    "vscode-file://*",
+)
+# Go's IsPrivate; Python's is_private takes in more.
+_PRIVATE: Final = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+_OWN_SUFFIXES: Final = (".localhost", ".local", ".internal")
+_PREFLIGHT: Final[Mapping[str, str]] = {
+    "Access-Control-Allow-Methods": "GET,POST,HEAD,OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization,Content-Type,User-Agent,Accept,X-Requested-With",
+    "Access-Control-Max-Age": "43200",
+}
+_WITHOUT_TOKEN: Final = ("/", "/healthz")
+"""Ends of the routes that say nothing but that we are there: probes carry no secrets."""
+_FOR_BROWSERS: Final = ("/ui", "/ui/events")
+
+
+class Guard:
+    """Decides about every request before anything else does.
+
+    Args:
+        settings: As for the gateway.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._origins = tuple(origin.lower() for origin in (*settings.origins, *_OWN_ORIGINS))
+        self._hostname = socket.gethostname().lower()
+
+    def refusal(self, request: web.Request) -> web.Response | None:
+        """Return the answer to a request that goes no further; ``None`` for one that does."""
+        origin = request.headers.get("Origin", "")
+        foreign = bool(origin) and not _is_own(origin, request.headers.get("Host", ""))
+        if foreign and not _matches(origin, self._origins):
+            return web.Response(status=403)
+        if foreign and request.method == "OPTIONS":
+            return web.Response(status=204, headers=_PREFLIGHT)
+        if self._settings.loopback and not self._is_known_host(request.headers.get("Host", "")):
+            return web.Response(status=403)
+        if request.method == "OPTIONS" and self._settings.loopback:
+            return web.Response(status=204)
+        route = _route_of(request)
+        if self._settings.token is None or route.endswith(_WITHOUT_TOKEN):
+            return None
+        if _shows(request.headers.get("Authorization", ""), self._settings.token):
+            return None
+        # A browser asks for it on the status page: any name, the token as the password.
+        scheme = "Basic" if route.endswith(_FOR_BROWSERS) else "Bearer"
+        challenge = {"WWW-Authenticate": f'{scheme} realm="ollama-push"'}
+        return json_answer(401, {"error": "unauthorized: this gateway wants its token"}, headers=challenge)
+
+    def cors_headers(self, request: web.BaseRequest) -> Mapping[str, str]:
+        """Return what lets the page read the answer, if its origin is allowed."""
+        origin = request.headers.get("Origin", "")
+        if not origin or _is_own(origin, request.headers.get("Host", "")) or not _matches(origin, self._origins):
+            return {}
+        if "*" in self._origins:
+            return {"Access-Control-Allow-Origin": "*"}
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+
+    def _is_known_host(self, header: str) -> bool:
+        host = _without_port(header).lower()
+        if host in ("", "localhost", self._hostname) or host.endswith(_OWN_SUFFIXES):
+            return True
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        own = address.is_loopback or address.is_unspecified
+        return own or any(address in network for network in _PRIVATE)
+
+
+def _route_of(request: web.Request) -> str:
+    """Return the path of the route that *request* goes to; what comes before it depends on where we are mounted."""
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Say whether a page comes from the gateway itself."""
+    return origin in (f"http://{host}", f"https://{host}")
+
+
+def _matches(origin: str, allowed: Iterable[str]) -> bool:
+    for pattern in allowed:
+        prefix, star, suffix = pattern.partition("*")
+        if origin == pattern or (star and origin.startswith(prefix) and origin[len(prefix) :].endswith(suffix)):
+            return True
+    return False
+
+
+def _without_port(host: str) -> str:
+    """Return the host of a ``Host`` header; as it is when it is none (Go's ``net.SplitHostPort``)."""
+    if host.startswith("["):
+        bare, bracket, _port = host[1:].partition("]")
+        return bare if bracket else host
+    name, colon, _port = host.rpartition(":")
+    return name if colon and ":" not in name else host
+
+
+def _shows(authorization: str, token: str) -> bool:
+    scheme, _, value = authorization.partition(" ")
+    shown = value.strip()
+    if scheme.lower() == "basic":
+        try:
+            shown = base64.b64decode(shown, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())

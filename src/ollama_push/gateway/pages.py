@@ -1,0 +1,168 @@
+"""The status page: what is being pushed now and what was pushed lately, kept fresh by server-sent events.
+
+``/ui`` is whole without its script. ``/ui/events`` sends the same pieces of HTML again when they change. Neither
+shows a secret: the book holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Final
+
+import attrs
+from aiohttp import web
+
+from ollama_push.core.version import __version__
+from ollama_push.gateway.pushes import PushBook
+from ollama_push.gateway.rendering import push_items
+from ollama_push.gateway.watching import Watch, counts_text, title_text
+
+__all__ = ["add_pages"]
+
+_WATCHERS: Final = 16
+"""Streams at the same time; each renders for itself."""
+
+_LATELY: Final = 100
+"""Pushes that are over, in one page."""
+
+_INTERVAL_SECONDS: Final = 0.25
+_KEEP_ALIVE_SECONDS: Final = 15.0
+"""Proxies cut a stream that is silent for long; 15 s is what the HTML standard advises (9.2.7)."""
+
+_PATIENCE_SECONDS: Final = 10.0
+"""A reader that takes nothing for so long is hung up on; it comes back and begins with the whole."""
+
+_RECONNECT_MILLISECONDS: Final = 2000
+
+
+def add_pages(
+    app: web.Application,
+    book: PushBook,
+    *,
+    watchers: int = _WATCHERS,
+    keep_alive: float = _KEEP_ALIVE_SECONDS,
+    patience: float = _PATIENCE_SECONDS,
+) -> None:
+    """Serve ``/ui`` and ``/ui/events`` from *app*. When *app* shuts down, *book* is closed, which ends the streams.
+
+    Args:
+        app: Not yet frozen.
+        book: What is shown.
+        watchers: Streams at the same time; one more is answered with 503.
+        keep_alive: Seconds of silence after which a stream says that it is there.
+        patience: Seconds after which a reader that takes nothing is hung up on.
+    """
+    pages = _Pages(book, _Shell.load(), watchers, keep_alive, patience)
+    app.router.add_get("/ui", pages.show)
+    # HEAD would be a stream without end.
+    app.router.add_get("/ui/events", pages.follow, allow_head=False)
+    app.on_shutdown.append(pages.end)
+
+
+@attrs.frozen
+class _Shell:
+    """What every page has in common: style, script, and the policy that allows these two and nothing else."""
+
+    frame: Template
+    style: str
+    script: str
+
+    @classmethod
+    def load(cls) -> _Shell:
+        folder = resources.files("ollama_push.gateway") / "static"
+        frame, style, script = ((folder / name).read_text("utf-8") for name in ("ui.html", "ui.css", "ui.js"))
+        return cls(Template(frame), style, script)
+
+    def headers(self) -> Mapping[str, str]:
+        policy = (
+            "default-src 'none'; connect-src 'self'; img-src data:; "
+            f"style-src '{_hash(self.style)}'; script-src '{_hash(self.script)}'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", **_PRIVATE}
+
+    def page(self, book: PushBook) -> str:
+        records = book.records()
+        return self.frame.substitute(
+            style=self.style,
+            script=self.script,
+            title=title_text(book),
+            moment=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+            now=push_items(records, running=True),
+            lately=push_items(records, running=False),
+            kept=_LATELY,
+            counts=counts_text(book),
+            version=escape(__version__),
+        )
+
+
+_PRIVATE: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@attrs.define(eq=False)
+class _Pages:
+    book: PushBook
+    shell: _Shell
+    watchers: int
+    keep_alive: float
+    patience: float
+    watching: int = 0
+
+    async def show(self, _request: web.Request) -> web.Response:
+        text = self.shell.page(self.book)
+        return web.Response(text=text, content_type="text/html", charset="utf-8", headers=self.shell.headers())
+
+    async def end(self, _app: web.Application) -> None:
+        self.book.close()
+
+    async def follow(self, request: web.Request) -> web.StreamResponse:
+        if self.watching >= self.watchers:
+            said = f"{self.watchers} pages are watching already; close one\n"
+            return web.Response(status=503, text=said, headers={"Retry-After": "5", **_PRIVATE})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", **_PRIVATE}
+        )
+        self.watching += 1
+        try:
+            await response.prepare(request)
+            async with asyncio.timeout(None) as limit:
+                await self._tell(request, response, limit)
+        except TimeoutError:
+            # Closing would wait for what it does not take.
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self.watching -= 1
+        return response
+
+    async def _tell(self, request: web.Request, response: web.StreamResponse, limit: asyncio.Timeout) -> None:
+        """Write what changes until the book is closed or the reader gone; *limit* runs while something is written."""
+        now = asyncio.get_running_loop().time
+        watch = Watch(self.book, now, self.keep_alive)
+        await response.write(f"retry: {_RECONNECT_MILLISECONDS}\n\n".encode())
+        async with aclosing(self.book.subscribe(_INTERVAL_SECONDS, watch.heartbeat)) as news:
+            async for records in news:
+                if request.transport is None:
+                    return
+                message = watch.next_message(records)
+                if message is not None:
+                    limit.reschedule(now() + self.patience)
+                    await response.write(message)
+                    limit.reschedule(None)
+
+
+def _hash(text: str) -> str:
+    """Return *text*'s hash as a content security policy names it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

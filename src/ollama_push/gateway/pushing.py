@@ -1,0 +1,218 @@
+"""Serves ``POST /api/push``: takes the order, has it carried out, tells the client how it goes.
+
+Two tasks a push: one pushes, one writes. They meet in a ``Presentation``, so that neither waits for the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from ollama_push.client import AsyncRegistryClient
+from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError
+from ollama_push.core.redaction import redact
+from ollama_push.gateway.answers import COULD_NOT_RETRIEVE, RETRIEVING, TICK_SECONDS, error_line
+from ollama_push.gateway.bodies import BodyRefused, json_answer, read_body
+from ollama_push.gateway.decoding import BadRequest, PushOrder, read_order
+from ollama_push.gateway.naming import Route, route_for
+from ollama_push.gateway.pushes import PushBook
+from ollama_push.gateway.reaching import forbidden_host
+from ollama_push.gateway.settings import GatewaySettings
+from ollama_push.gateway.texts import name_text
+from ollama_push.gateway.working import Work, find_model
+from ollama_push.local import StoredModel
+
+__all__ = ["PushService"]
+
+_JSON: Final = "application/json"
+_NDJSON: Final = "application/x-ndjson"
+_SILENT_TICK_SECONDS: Final = 0.25
+"""How often an answer that is not streamed looks whether its client is still there."""
+_RETRY_SECONDS: Final = 5
+"""When to come again if there is no room: pushes take longer, but one may end any time."""
+
+
+class PushService:
+    """The pushes of one gateway.
+
+    Args:
+        settings: As for the gateway.
+        book: Where they are noted.
+
+    Attributes:
+        client: Carries them out; set while the gateway runs.
+        is_closing: Whether no new pushes are taken.
+    """
+
+    def __init__(self, settings: GatewaySettings, book: PushBook) -> None:
+        self.client: AsyncRegistryClient | None = None
+        self._settings = settings
+        self._book = book
+        self._works: set[Work] = set()
+        self.is_closing = False
+
+    def close(self) -> None:
+        """End all pushes at the end of the parts they are sending, and take no new ones."""
+        self.is_closing = True
+        if self.client is not None:
+            self.client.interrupt()
+        for work in self._works:
+            work.end_within(self._settings.shutdown_grace)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one ``POST /api/push``."""
+        try:
+            order = read_order(await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout))
+        except BadRequest as exc:
+            return json_answer(400, {"error": str(exc)})
+        except BodyRefused as exc:
+            # What is left of the body would be taken for the next request.
+            return json_answer(exc.status, {"error": str(exc)}, headers={"Connection": "close"})
+        try:
+            route = route_for(order.model, self._settings.default_registry)
+        except InvalidModelName as exc:
+            return await self._failed_at_once(request, order, redact(name_text(order.model, exc)))
+        if problem := self._forbidden(route.target.host):
+            return json_answer(403, {"error": problem})
+        if self.client is None or self.is_closing:
+            return _come_again("the gateway is shutting down")
+        plain_http = order.insecure or self._settings.plain_http
+        scheme = "http" if plain_http else "https"
+        entry = self._book.begin(str(route.target), f"{scheme}://{route.target.host}")
+        if entry is None:
+            return _come_again(f"{self._book.limit} pushes are running, which is as many as may")
+        root = self._settings.store.root
+        work = Work(self.client, order, route, plain_http=plain_http, root=root, entry=entry)
+        self._works.add(work)
+        try:
+            return await self._answer(request, order, route, work)
+        finally:
+            work.leave()
+            self._works.discard(work)
+
+    def _forbidden(self, host: str) -> str:
+        if not self._settings.allows(host):
+            return f"this gateway does not push to {host}"
+        name, _, port = host.partition(":")
+        problem = forbidden_host(self._settings.rules, name, int(port) if port.isdecimal() else None)
+        return f"this gateway does not push there: {problem}" if problem else ""
+
+    async def _answer(self, request: web.Request, order: PushOrder, route: Route, work: Work) -> web.StreamResponse:
+        try:
+            model = await asyncio.to_thread(find_model, self._settings.store, route)
+        except InvalidSetting as exc:
+            # The one failure that real servers know before their first line: no store to look into.
+            work.fail(exc)
+            return json_answer(500, {"error": work.error}, content_type=_JSON)
+        except OllamaPushError as exc:
+            work.fail(exc)
+            return await self._failed_at_once(request, order, work.error)
+        return await (self._streamed if order.stream else self._at_once)(request, work, model)
+
+    async def _streamed(self, request: web.Request, work: Work, model: StoredModel) -> web.StreamResponse:
+        lines = _Lines(request, self._settings.stall_timeout)
+        await lines.begin()
+        task = asyncio.create_task(work.run(model), name="ollama-push-gateway")
+        try:
+            await lines.write(RETRIEVING)
+            await self._tell(lines, work, task)
+        except ConnectionError:
+            pass  # the client hung up
+        finally:
+            await _stopped(task)
+        return lines.response
+
+    async def _tell(self, lines: _Lines, work: Work, task: asyncio.Task[None]) -> None:
+        """Write what is to be said until the push is over."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + TICK_SECONDS
+        while not task.done():
+            tick = await work.tick(due)
+            if tick:
+                due = max(due + TICK_SECONDS, loop.time())
+            lines.require_reader()
+            for line in work.next_lines(tick=tick):
+                await lines.write(line)
+        # Before a failure once more how far it came.
+        for line in work.next_lines(tick=bool(work.error)):
+            await lines.write(line)
+        if work.error:
+            await lines.write(error_line(work.error))
+
+    async def _at_once(self, request: web.Request, work: Work, model: StoredModel) -> web.StreamResponse:
+        """Answer when the push is over, and say nothing before."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(work.run(model), name="ollama-push-gateway")
+        try:
+            while not task.done() and not _is_gone(request):
+                await work.tick(loop.time() + _SILENT_TICK_SECONDS)
+        finally:
+            await _stopped(task)
+        if task.cancelled() or work.error:
+            return json_answer(500, {"error": work.error or "context canceled"}, content_type=_JSON)
+        return json_answer(200, {"status": "success"}, content_type=_JSON)
+
+    async def _failed_at_once(self, request: web.Request, order: PushOrder, text: str) -> web.StreamResponse:
+        """Answer for a push that ends before it begins."""
+        if not order.stream:
+            return json_answer(500, {"error": text}, content_type=_JSON)
+        lines = _Lines(request, self._settings.stall_timeout)
+        try:
+            await lines.begin()
+            for line in (RETRIEVING, COULD_NOT_RETRIEVE, error_line(text)):
+                await lines.write(line)
+        except ConnectionError:
+            pass  # the client hung up
+        return lines.response
+
+
+class _Lines:
+    """A stream of lines to one client.
+
+    Args:
+        request: The client's.
+        patience: Seconds that it may take nothing.
+    """
+
+    def __init__(self, request: web.Request, patience: float) -> None:
+        self.response = web.StreamResponse(headers={"Content-Type": _NDJSON})
+        self._request = request
+        self._patience = patience
+
+    async def begin(self) -> None:
+        await self.response.prepare(self._request)
+
+    async def write(self, line: bytes) -> None:
+        """Write *line*.
+
+        Raises:
+            ConnectionError: The client is gone, or takes nothing.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await self.response.write(line)
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()  # close() would wait for what is not taken
+            raise ConnectionResetError("the client takes nothing") from None
+
+    def require_reader(self) -> None:
+        """Raise ``ConnectionError`` when the client is gone: while nothing is written, nothing else says so."""
+        if _is_gone(self._request):
+            raise ConnectionResetError("the client hung up")
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    """End *task*, and with it the upload, and wait until nothing of it is left."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _come_again(text: str) -> web.Response:
+    return json_answer(503, {"error": text}, headers={"Retry-After": str(_RETRY_SECONDS)})

@@ -1,0 +1,135 @@
+"""What a gateway is told: one checked value, from which everything else is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, Final
+
+import attrs
+
+from ollama_push.core.durations import checked_seconds
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.names import is_registry_host
+from ollama_push.core.ports import Hook
+from ollama_push.core.registry.credentials import CredentialSource
+from ollama_push.core.registry.sessions import UploadMemory
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.gateway.addresses import AddressRules
+from ollama_push.local import ModelStore
+
+__all__ = ["GatewaySettings", "origins_from"]
+
+_MIB: Final = 1024 * 1024
+_ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/,*]*\*?[^\s/,*]*/?", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+
+
+def origins_from(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what ``OLLAMA_ORIGINS`` in *environ* allows besides Ollama's own list.
+
+    Source: ollama ``envconfig/config.go`` ``AllowedOrigins`` and ``Var`` at fb3076099.
+    """
+    value = environ.get("OLLAMA_ORIGINS", "").strip().strip("\"'")
+    return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+
+def _hosts(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for host in value:
+        if not isinstance(host, str) or not is_registry_host(host):
+            raise InvalidSetting(attribute.name, host, "expected host or host:port, without a scheme or a path")
+
+
+def _one_host(instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None:
+        _hosts(instance, attribute, (value,))
+
+
+def _origins(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for origin in value:
+        if not _ORIGIN.fullmatch(origin):
+            raise InvalidSetting(attribute.name, origin, "expected scheme://host[:port], with one * at most, or *")
+
+
+def _token(_instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None and not _TOKEN.fullmatch(value):
+        raise InvalidSetting(attribute.name, "<hidden>", "expected visible ASCII characters without spaces")
+
+
+def _positive(_instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if type(value) is not int or value < 1:
+        raise InvalidSetting(attribute.name, value, "expected a number above 0")
+
+
+def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    checked_seconds(attribute.name, value)
+
+
+@attrs.frozen(kw_only=True)
+class GatewaySettings:
+    """A gateway.
+
+    Attributes:
+        store: The models to push from.
+        plain_http: Speak plain HTTP with every registry; otherwise only where a client says ``insecure``.
+        default_registry: Where names without a host go, ``"host"`` or ``"host:port"``; Ollama's registry when not
+            given.
+        allow: The only registries that may be pushed to, each ``"host"`` (any port) or ``"host:port"``; empty for
+            all. These may be reached wherever they are.
+        token: What clients must show as a bearer token; ``None`` for no such thing. Never shown.
+        origins: Web pages that may use the gateway, besides those on this machine: ``scheme://host[:port]`` with
+            one ``*`` at most, or ``*``; see :func:`origins_from`.
+        max_pushes: Pushes at the same time.
+        max_body_bytes: Largest request body.
+        body_timeout: Seconds that a request's body may take to arrive.
+        concurrency: Blobs of one push at the same time.
+        verify: Look afterwards whether the registry holds what was sent.
+        ui: Serve the status page.
+        loopback: Whether the gateway can only be reached from this machine. If so, the ``Host`` header is checked
+            as Ollama does, against pages that have their name point here. If not, clients cannot push to
+            addresses of this machine, unless they are allowed by name.
+        credentials: Who we are to registries; ``None`` for docker's configuration, and for the login in the environment
+            where a registry is the default one or on the list of those allowed.
+        uploads: Memory of unfinished uploads; ``None`` for this user's.
+        ca_file: PEM file of CAs to trust in addition to the system's.
+        hooks: Told about every push.
+        retry: When a request to a registry is sent again.
+        stall_timeout: Seconds that a registry, or a client, may take nothing.
+        shutdown_grace: Seconds that pushes get, when the gateway ends, to finish the part they are sending.
+
+    Raises:
+        InvalidSetting: A value cannot be used.
+    """
+
+    store: ModelStore = attrs.field(factory=ModelStore)
+    plain_http: bool = False
+    default_registry: str | None = attrs.field(default=None, validator=_one_host)
+    allow: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_hosts)
+    token: str | None = attrs.field(default=None, repr=False, validator=_token)
+    origins: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_origins)
+    max_pushes: int = attrs.field(default=64, validator=_positive)
+    max_body_bytes: int = attrs.field(default=_MIB, validator=_positive)
+    body_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    concurrency: int = attrs.field(default=4, validator=_positive)
+    verify: bool = True
+    ui: bool = True
+    loopback: bool = True
+    credentials: CredentialSource | None = attrs.field(default=None, repr=False)
+    uploads: UploadMemory | None = None
+    ca_file: str | PathLike[str] | None = None
+    hooks: tuple[Hook, ...] = attrs.field(default=(), converter=tuple)
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    stall_timeout: float = attrs.field(default=900.0, validator=_seconds)
+    shutdown_grace: float = attrs.field(default=5.0, validator=_seconds)
+
+    @property
+    def rules(self) -> AddressRules:
+        """What may be reached."""
+        named = (*self.allow, *([self.default_registry] if self.default_registry else ()))
+        return AddressRules(frozenset(host.lower() for host in named), self.loopback)
+
+    def allows(self, host: str) -> bool:
+        """Say whether the registry *host*, ``"host"`` or ``"host:port"``, may be pushed to."""
+        allowed, host = self.rules.allowed, host.lower()
+        return not self.allow or host in allowed or host.partition(":")[0] in allowed

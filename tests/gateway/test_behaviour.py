@@ -1,0 +1,306 @@
+"""What clients do to a gateway, and what it does then: hanging up, reading slowly, coming in numbers, being last."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import struct
+from base64 import b64encode
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from aiohttp import web
+from tests.gateway.gateways import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
+from tests.unit.local.stores import digest_of
+
+from ollama_push.core.reasons import RejectionReason, reason_for
+from ollama_push.gateway import GatewaySettings, PushState, create_app
+from ollama_push.gateway.texts import UNEXPECTED
+from ollama_push.local import ModelStore, UploadSessions
+from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply, Stall
+
+MIB = 1024 * 1024
+BIG = bytes(range(256)) * (8 * MIB // 256)
+# More than sockets hold.
+HUGE = BIG * 4
+PASSWORD = "correct horse battery staple"
+
+
+def stalling(seconds: float = 30.0) -> Fault:
+    """The upload of the weights stops after a part of it."""
+    return Fault("PATCH", "/blobs/uploads/", after_bytes=MIB, action=Stall(seconds))
+
+
+def order_for(registry: EmbeddedRegistry, repository: str = "team/demo", **more: Any) -> dict[str, Any]:
+    return {"model": f"{registry.host}/{repository}", "insecure": True, **more}
+
+
+def start(gateway: Gateway, order: dict[str, Any]) -> socket.socket:
+    peer = gateway.connect()
+    peer.sendall(request_of("POST", "/api/push", json.dumps(order).encode()))
+    return peer
+
+
+def blob_requests(registry: EmbeddedRegistry, method: str) -> list[int | None]:
+    return [seen.status for seen in registry.requests if seen.method == method and "/blobs/uploads/" in seen.path]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("abrupt", [True, False])
+def test_a_client_that_hangs_up_takes_its_upload_with_it(tmp_path: Path, *, stream: bool, abrupt: bool) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(HUGE,))
+        with Gateway(settings_for(store)) as gateway:
+            with start(gateway, order_for(registry, stream=stream)) as peer:
+                assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
+                if abrupt:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            (record,) = gateway.wait_for(1)
+            assert record.state is PushState.CANCELLED
+            assert gateway.tasks() == []
+            # It goes on reading now: whoever had not hung up would get the rest across.
+            registry.restart()
+            assert [seen.body_bytes < len(HUGE) for seen in registry.requests if seen.method == "PATCH"] == [True]
+            # The slot and the blob are free for the next.
+            assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
+        assert blob_requests(registry, "PATCH")[0] != 202
+        assert registry.blob(digest_of(HUGE)) == HUGE
+
+
+def test_many_clients_killed_in_mid_push_leave_nothing(tmp_path: Path) -> None:
+    names = [f"team/demo{number}" for number in range(12)]
+    with EmbeddedRegistry(tmp_path / "registry", faults=[attrs.evolve(stalling(), times=None)]) as registry:
+        store = store_of(tmp_path, *(f"{registry.host}/{name}/latest" for name in names), layers=(BIG[: 2 * MIB],))
+        with Gateway(settings_for(store)) as gateway:
+            with ExitStack() as peers:
+                for name in names:
+                    peers.enter_context(start(gateway, order_for(registry, name)))
+                assert registry.wait_until(lambda: registry.received_bytes >= MIB * len(names), PATIENCE)
+            records = gateway.wait_for(len(names))
+            assert {record.state for record in records} == {PushState.CANCELLED}
+            assert gateway.tasks() == []
+
+
+def test_a_layer_that_does_not_move_is_told_of_all_the_same(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.5)]) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG, b"a template"))
+        with Gateway(settings_for(store)) as gateway:
+            lines = gateway.push(order_for(registry)).lines
+    weights = [line for line in lines if line.get("digest") == digest_of(BIG)]
+    assert 4 <= len(weights) <= 20
+    assert weights[1] == weights[2]
+    assert weights[-1]["completed"] == weights[-1]["total"] == len(BIG)
+    # Strictly one layer after the other.
+    assert lines[1 : 1 + len(weights)] == weights
+
+
+def test_a_client_that_reads_late_holds_up_nothing(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
+        with Gateway(settings_for(store)) as gateway, start(gateway, order_for(registry)) as peer:
+            (record,) = gateway.wait_for(1)
+            assert record.state is PushState.SUCCEEDED
+            assert list(lines_of(peer))[-1] == {"status": "success"}
+
+
+@pytest.mark.parametrize(("repositories", "sent"), [(("team/demo", "team/demo"), 1), (("team/one", "team/two"), 2)])
+def test_one_blob_goes_to_one_repository_once(tmp_path: Path, repositories: tuple[str, str], sent: int) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.2)]) as registry:
+        names = {f"{registry.host}/{repository}/latest" for repository in repositories}
+        store = store_of(tmp_path, *names, layers=(BIG,))
+        with Gateway(settings_for(store, verify=False)) as gateway:
+            with ExitStack() as peers:
+                started = [peers.enter_context(start(gateway, order_for(registry, each))) for each in repositories]
+                ends = [list(lines_of(peer))[-1] for peer in started]
+            assert ends == [{"status": "success"}] * 2
+            assert {record.state for record in gateway.records()} == {PushState.SUCCEEDED}
+        patched = sum(seen.body_bytes for seen in registry.requests if seen.method == "PATCH")
+        assert patched == sent * len(BIG)
+
+
+def test_when_one_of_two_that_share_an_upload_hangs_up_the_other_goes_on(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
+        with Gateway(settings_for(store)) as gateway:
+            first = start(gateway, order_for(registry))
+            assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
+            with start(gateway, order_for(registry)) as second:
+                first.close()
+                assert list(lines_of(second))[-1] == {"status": "success"}
+            assert {record.state for record in gateway.wait_for(2)} == {PushState.SUCCEEDED, PushState.CANCELLED}
+
+
+def test_more_pushes_than_may_are_told_to_come_again(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
+        with Gateway(settings_for(store, max_pushes=1)) as gateway:
+            with start(gateway, order_for(registry)):
+                assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
+                for stream in (True, False):
+                    answer = gateway.push(order_for(registry, stream=stream))
+                    assert answer.status == 503
+                    assert answer.headers["retry-after"].isdigit()
+                    assert "1 pushes are running" in answer.error
+            gateway.wait_for(1)
+            assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
+
+
+def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.3)]) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG, BIG[::-1]))
+        uploads = UploadSessions(tmp_path / "uploads")
+        asked = settings_for(store, uploads=uploads, concurrency=1)
+        with Gateway(asked) as gateway, start(gateway, order_for(registry)) as peer:
+            assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
+            gateway.tell_to_stop()
+            last = list(lines_of(peer))[-1]
+        assert last["error"].endswith("push again to go on): context canceled")
+        assert reason_for(last["error"]) is RejectionReason.CANCELLED
+        before = registry.received_bytes
+        assert len(BIG) <= before < 2 * len(BIG)
+        with Gateway(settings_for(store, uploads=UploadSessions(tmp_path / "uploads"))) as gateway:
+            assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
+        assert registry.received_bytes - before <= 2 * len(BIG) - before + 1000
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_shutdown_breaks_off_what_does_not_end_in_time(tmp_path: Path, *, stream: bool) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
+        uploads = UploadSessions(tmp_path / "uploads")
+        asked = settings_for(store, uploads=uploads, shutdown_grace=0.2)
+        with Gateway(asked) as gateway, start(gateway, order_for(registry, stream=stream)) as peer:
+            assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
+            gateway.tell_to_stop()
+            raw = b"".join(iter(lambda: peer.recv(65536), b""))
+        answer = parse(raw)
+        assert answer.status == (200 if stream else 500)
+        assert answer.error.endswith(": context canceled")
+        # The registry kept the broken part, and we its address.
+        with Gateway(settings_for(store, uploads=UploadSessions(tmp_path / "uploads"))) as gateway:
+            assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
+        assert registry.received_bytes <= len(BIG) + 1000
+
+
+def test_secrets_are_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = Reply(400, {"Content-Type": "text/plain"}, f"no: alice / {PASSWORD}".encode())
+    with EmbeddedRegistry(
+        tmp_path / "registry", auth=BasicAuth({"alice": PASSWORD}), faults=[Fault("PUT", "/manifests/", action=echo)]
+    ) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store)) as gateway:
+            told = [
+                gateway.push(order_for(registry, username="alice", password=password))
+                for password in (PASSWORD, f"{PASSWORD}!", PASSWORD)
+            ]
+            told.append(gateway.send("POST", f"/api/push?password={PASSWORD.replace(' ', '%20')}", b"{}"))
+            told += [gateway.send("GET", path) for path in ("/ui", "/metrics", "/api/tags", "/healthz")]
+            records = gateway.records()
+    assert [bool(answer.error) for answer in told[:3]] == [True, True, False]
+    everything = [*(answer.body.decode() for answer in told), repr(records), caplog.text]
+    assert "alice" in everything[0]
+    assert "POST /api/push 200" in caplog.text
+    for text in everything:
+        assert PASSWORD not in text
+        assert PASSWORD.replace(" ", "%20") not in text
+        assert b64encode(f"alice:{PASSWORD}".encode()).decode() not in text
+
+
+def test_names_without_a_host_go_to_the_companys_own_registry(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry") as registry, EmbeddedRegistry(tmp_path / "other") as other:
+        store = store_of(
+            tmp_path,
+            "registry.ollama.ai/myuser/my-llama/latest",
+            "registry.ollama.ai/library/my-llama/latest",
+            f"{registry.host}/team/there/v2",
+            f"{other.host}/team/elsewhere/latest",
+            f"{other.host}/library/flat/latest",
+        )
+        with Gateway(settings_for(store, default_registry=registry.host, plain_http=True)) as gateway:
+            for name in (
+                "myuser/my-llama",
+                "my-llama",
+                "team/there:v2",
+                f"{other.host}/team/elsewhere",
+                f"{other.host}/flat",
+            ):
+                assert gateway.push({"model": name}).lines[-1] == {"status": "success"}
+            missing = gateway.push({"model": "nobody"}).error
+            assert missing == (
+                f"open {store.root}/manifests/registry.ollama.ai/library/nobody/latest: no such file or directory"
+            )
+        for repository, tag in (("myuser/my-llama", "latest"), ("library/my-llama", "latest"), ("team/there", "v2")):
+            assert registry.manifest(repository, tag) is not None
+        for repository in ("team/elsewhere", "library/flat"):
+            assert other.manifest(repository, "latest") is not None
+
+
+def test_one_connection_serves_one_push_after_the_other(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store)) as gateway, gateway.connect() as peer:
+            for _ in range(3):
+                body = json.dumps(order_for(registry)).encode()
+                peer.sendall(request_of("POST", "/api/push", body, {"Connection": "keep-alive"}))
+                assert list(lines_of(peer))[-1] == {"status": "success"}
+
+
+def test_without_a_store_it_is_a_plain_500(tmp_path: Path) -> None:
+    with Gateway(settings_for(ModelStore(tmp_path / "nothing"))) as gateway:
+        for stream in (True, False):
+            answer = gateway.push({"model": "a/b", "stream": stream})
+            assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
+            assert "no model store" in answer.error
+        assert gateway.send("GET", "/api/tags").lines == [{"models": []}]
+
+
+class Broken:
+    """Credentials that fail as nothing should."""
+
+    def find(self, host: str, /) -> None:
+        raise RuntimeError(f"secret-word of {host}")
+
+
+def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedRegistry(tmp_path / "registry", auth=BasicAuth({"alice": PASSWORD})) as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store, credentials=Broken())) as gateway:
+            answer = gateway.push(order_for(registry))
+            assert answer.error == UNEXPECTED
+            assert gateway.records()[0].state is PushState.FAILED
+            assert gateway.push(order_for(registry, username="alice", password=PASSWORD)).lines[-1] == {
+                "status": "success"
+            }
+    assert "failed unexpectedly" in caplog.text
+
+
+def test_metrics_count_what_the_registry_received(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG, b"t"))
+        with Gateway(settings_for(store)) as gateway:
+            gateway.push(order_for(registry))
+            gateway.push(order_for(registry))
+            text = gateway.send("GET", "/metrics").body.decode()
+    (sent,) = [line for line in text.splitlines() if "delivered" in line and 'how="sent"' in line and "_total" in line]
+    assert float(sent.split()[-1]) == registry.received_bytes
+
+
+def test_it_can_be_mounted_in_another_application(tmp_path: Path) -> None:
+    def mounted(settings: GatewaySettings) -> web.Application:
+        app = web.Application()
+        app.add_subapp("/ollama", create_app(settings))
+        return app
+
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store), mounted) as gateway:
+            body = json.dumps(order_for(registry)).encode()
+            assert gateway.send("POST", "/ollama/api/push", body).lines[-1] == {"status": "success"}
+            assert gateway.send("POST", "/ollama/api/push/", body).headers["location"] == "/ollama/api/push"
+            assert gateway.send("GET", "/ollama/api/push").status == 405
+            assert gateway.send("GET", "/ollama/", headers={"Host": "evil.example.com"}).status == 403

@@ -1,0 +1,129 @@
+"""Our answer against a real server's, for every recording whose situation can be made."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from tests.gateway.gateways import Answer, Gateway, parse, settings_for, store_of
+from tests.gateway.situations import DIFFERENCES, LAYERS, SITUATIONS, Situation
+from tests.unit.local.stores import CONFIG, descriptor, put_blob, put_manifest
+
+from ollama_push.core.reasons import reason_for
+from ollama_push.testing.recordings import Recording
+
+# A real server gives up where we go on, or has no words for what is wrong.
+_OTHER_REASONS = {"error_basic_challenge", "error_foreign_realm"}
+
+FOLDER = Path(__file__).parent.parent / "data" / "recordings"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+REJECTED = sorted(path.stem for path in FOLDER.glob("reject_*.json"))
+
+
+@attrs.frozen
+class Told:
+    """What a client is told, without what differs between any two pushes: digests, sizes, repeats."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    lines: tuple[str, ...]
+    error: str
+
+    @classmethod
+    def of(cls, answer: Answer, host: str, root: str) -> Told:
+        headers = {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
+        lines: list[str] = []
+        seen: list[str] = []
+        for line in answer.lines:
+            kind = _kind_of(line, seen)
+            if not lines or lines[-1] != kind:
+                lines.append(kind)
+        error = DIGEST.sub("DIGEST", answer.error.replace(host, "HOST").replace(root, "ROOT"))
+        return cls(answer.status, answer.reason, headers, tuple(lines), error)
+
+
+def _kind_of(line: dict[str, Any], seen: list[str]) -> str:
+    if "error" in line:
+        assert list(line) == ["error"]
+        return "error"
+    if "digest" not in line:
+        assert list(line) == ["status"]
+        return str(line["status"])
+    digest = line["digest"]
+    if digest not in seen:
+        seen.append(digest)
+    if digest == "sha256:model":
+        assert line["status"] == "pushing model"
+        return "pushing model"
+    assert line["status"] == f"pushing {digest[7:19]}"
+    assert list(line) == [key for key in ("status", "digest", "total", "completed") if key in line]
+    return f"pushing layer {seen.index(digest) + 1}"
+
+
+def test_every_recording_has_its_situation() -> None:
+    made = {situation.recording for situation in SITUATIONS}
+    assert made | set(REJECTED) == {path.stem for path in FOLDER.glob("*.json")}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.recording)
+def test_our_answer_is_the_recorded_one_but_for_what_the_table_says(situation: Situation, tmp_path: Path) -> None:
+    recording = Recording.load(FOLDER / f"{situation.recording}.json")
+    order = json.loads(recording.request.partition(b"\r\n\r\n")[2])
+    with situation.registry(tmp_path / "registry") as registry:
+        host = f"localhost:{registry.host.partition(':')[2]}" if registry else "localhost:9"
+        for key in ("model", "name"):
+            if key in order:
+                order[key] = order[key].replace("localhost:5001", host)
+        root = _store(tmp_path, host, tensors=situation.tensors)
+        # One blob at a time: which of them fails first is told.
+        with Gateway(settings_for(root, concurrency=1)) as gateway:
+            ours = Told.of(gateway.push({**order, **situation.more}), host, str(root.root))
+            assert gateway.tasks() == []
+    real = Told.of(parse(recording.raw), "localhost:5001", "/usr/share/ollama/.ollama/models")
+    said = {each.part: each.ours for each in DIFFERENCES if each.recording == situation.recording}
+    expected = attrs.evolve(
+        real,
+        error=said.get("error", real.error),
+        lines=tuple(said["lines"].split(", ")) if "lines" in said else real.lines,
+    )
+    assert ours == expected
+    if situation.recording not in _OTHER_REASONS:
+        assert reason_for(ours.error) is reason_for(real.error)
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_what_is_rejected_is_rejected_as_recorded(name: str, tmp_path: Path) -> None:
+    recording = Recording.load(FOLDER / f"{name}.json")
+    with Gateway(settings_for(store_of(tmp_path))) as gateway:
+        ours = parse(gateway.raw(recording.request))
+    real = parse(recording.raw)
+    assert _undated(ours) == _undated(real)
+
+
+def test_the_table_of_differences_holds_no_more_than_there_is(tmp_path: Path) -> None:
+    parts = [(each.recording, each.part) for each in DIFFERENCES]
+    assert len(set(parts)) == len(parts)
+    assert {each.recording for each in DIFFERENCES} <= {situation.recording for situation in SITUATIONS}
+    for each in DIFFERENCES:
+        real = Told.of(parse(Recording.load(FOLDER / f"{each.recording}.json").raw), "localhost:5001", "")
+        assert each.ours != (real.error if each.part == "error" else ", ".join(real.lines))
+
+
+def _undated(answer: Answer) -> Answer:
+    return attrs.evolve(answer, headers={name: value for name, value in answer.headers.items() if name != "date"})
+
+
+def _store(tmp_path: Path, host: str, *, tensors: bool) -> Any:
+    store = store_of(tmp_path, f"{host}/team/demo/latest", layers=LAYERS)
+    if tensors:
+        blobs = [descriptor(data, "application/vnd.ollama.image.tensor") for data in LAYERS]
+        manifest = {"schemaVersion": 2, "layers": blobs, "config": descriptor(CONFIG)}
+        put_blob(store.root, CONFIG)
+        put_manifest(store.root, f"{host}/team/tensors/latest", json.dumps(manifest).encode())
+    return store

@@ -1,0 +1,105 @@
+"""The gateway as a server: how it starts, how it is told to stop, what it leaves in its log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.gateway.gateways import Gateway, settings_for, store_of
+from tests.unit.local.stores import put_manifest
+
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.gateway import serve
+from ollama_push.local import ModelStore
+
+PATIENCE = 10.0
+
+
+async def asked(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /?secret=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize("how", ["event", signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str | signal.Signals
+) -> None:
+    caplog.set_level(logging.INFO, "ollama_push.gateway.access")
+
+    async def story() -> bytes:
+        places: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        stop = asyncio.Event() if isinstance(how, str) else None
+        settings = settings_for(store_of(tmp_path))
+        serving = asyncio.create_task(
+            serve(settings, port=0, started=lambda *place: places.put_nowait(place), stop=stop)
+        )
+        answer = await asked(*await places.get())
+        if stop is not None:
+            stop.set()
+        elif not isinstance(how, str):
+            os.kill(os.getpid(), how)
+        async with asyncio.timeout(PATIENCE):
+            await serving
+        return answer
+
+    assert b"Ollama is running" in asyncio.run(story())
+    (line,) = [record.getMessage() for record in caplog.records if record.name.endswith(".access")]
+    assert line.startswith("127.0.0.1 GET / 200 ")
+    assert "secret" not in line
+
+
+def test_an_address_that_is_taken_is_said_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidSetting, match=f"127.0.0.1:{port}.*choose another"):
+            asyncio.run(serve(settings_for(store_of(tmp_path)), port=port))
+
+
+def test_models_are_listed_as_a_real_server_does(tmp_path: Path) -> None:
+    names = [
+        "registry.ollama.ai/library/first/latest",
+        "registry.ollama.ai/me/second/v2",
+        "localhost:5000/a/third/latest",
+    ]
+    store = store_of(tmp_path, *names)
+    for age, name in enumerate(reversed(names)):
+        os.utime(store.root / "manifests" / name, (1_700_000_000 - age, 1_700_000_000 - age))
+    put_manifest(store.root, "registry.ollama.ai/me/damaged/latest", b"{")
+    with Gateway(settings_for(store)) as gateway:
+        answer = gateway.send("GET", "/api/tags")
+    models: list[dict[str, Any]] = answer.lines[0]["models"]
+    assert [model["name"] for model in models] == ["localhost:5000/a/third:latest", "me/second:v2", "first:latest"]
+    third = models[0]
+    assert list(third) == ["name", "model", "modified_at", "size", "digest", "details"]
+    assert third["modified_at"] == "2023-11-14T22:13:20Z"
+    assert len(third["digest"]) == 64
+    assert third["details"]["format"] == "gguf"
+    assert list(third["details"]) == [
+        "parent_model",
+        "format",
+        "family",
+        "families",
+        "parameter_size",
+        "quantization_level",
+    ]
+
+
+def test_an_empty_store_lists_nothing(tmp_path: Path) -> None:
+    with Gateway(settings_for(ModelStore(tmp_path))) as gateway:
+        assert gateway.send("GET", "/api/tags").lines == [{"models": []}]
+
+
+def test_without_the_page_there_is_none(tmp_path: Path) -> None:
+    with Gateway(settings_for(store_of(tmp_path), ui=False)) as gateway:
+        assert gateway.send("GET", "/ui").status == 404
+        assert gateway.send("HEAD", "/").status == gateway.send("HEAD", "/api/version").status == 200

@@ -1,0 +1,189 @@
+"""What keeps the status page fresh: no more than it needs, for as long as somebody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import ClientResponse, ClientSession
+from tests.gateway.watched import (
+    BLOB,
+    PATIENCE_SECONDS,
+    a_push_under_way,
+    begin,
+    serving,
+)
+
+from ollama_push.core.events import LayerProgress
+from ollama_push.gateway.pushes import PushBook, PushState
+from ollama_push.gateway.watching import KEEP_ALIVE, Watch
+
+
+async def next_event(answer: ClientResponse) -> tuple[str, Any]:
+    """Return the next event's name and data, without the comments before it."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            block = (await answer.content.readuntil(b"\n\n")).decode()
+            fields = dict(line.split(": ", 1) for line in block.strip().split("\n") if not line.startswith(":"))
+            if "data" in fields:
+                return fields["event"], json.loads(fields["data"])
+
+
+async def status_of(session: ClientSession, url: str) -> int:
+    async with session.get(url) as answer:
+        return answer.status
+
+
+def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
+    async def run() -> None:
+        book = PushBook()
+        first = a_push_under_way(book)
+        async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
+            assert answer.content_type == "text/event-stream"
+            kind, told = await next_event(answer)
+            assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("whole", [(1, "now")])
+            begin(book)
+            kind, told = await next_event(answer)
+            assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(2, "now")])
+            assert told["title"].startswith("(2)")
+            first.finish(PushState.FAILED, "no space left")
+            kind, told = await next_event(answer)
+            assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(1, "lately")])
+            assert "no space left" in told["pushes"][0]["html"]
+            assert told["counts"] == "1 running, 0 succeeded, 1 failed, 0 cancelled since the start"
+
+    asyncio.run(run())
+
+
+def test_a_flood_of_changes_is_told_four_times_a_second_at_most() -> None:
+    async def run() -> None:
+        book = PushBook()
+        push = begin(book)
+        loop = asyncio.get_running_loop()
+
+        async def flood() -> None:
+            for number in range(1_000_000):
+                push.receive_event(LayerProgress(BLOB, 1_000_000, number))
+                await asyncio.sleep(0)
+
+        async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
+            since = loop.time()
+            flooding = asyncio.create_task(flood())
+            for _ in range(5):
+                await next_event(answer)
+            assert loop.time() - since >= 4 * 0.25 - 0.05  # the clock's and the loop's grain
+            flooding.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_silent_stream_says_that_it_is_there() -> None:
+    async def run() -> None:
+        async with (
+            serving(PushBook(), keep_alive=0.05) as origin,
+            ClientSession() as session,
+            session.get(f"{origin}/ui/events") as answer,
+            asyncio.timeout(PATIENCE_SECONDS),
+        ):
+            await next_event(answer)
+            assert await answer.content.readuntil(b"\n\n") == KEEP_ALIVE
+            assert await answer.content.readuntil(b"\n\n") == KEEP_ALIVE
+
+    asyncio.run(run())
+
+
+def test_shutting_down_ends_the_streams_at_once() -> None:
+    async def run() -> None:
+        async with ClientSession() as session:
+            async with serving(PushBook()) as origin:
+                answer = await session.get(f"{origin}/ui/events")
+                await next_event(answer)
+                since = asyncio.get_running_loop().time()
+            assert await answer.content.read() == b""
+            assert asyncio.get_running_loop().time() - since < 1.0  # then the runner would have cut it
+
+    asyncio.run(run())
+
+
+def test_one_watcher_too_many_is_told_so_and_a_place_that_gets_free_is_given_away() -> None:
+    async def run() -> None:
+        async with serving(PushBook(), watchers=1, keep_alive=0.05) as origin, ClientSession() as session:
+            async with session.get(f"{origin}/ui/events") as first:
+                await next_event(first)
+                async with session.get(f"{origin}/ui/events") as second:
+                    assert (second.status, second.headers["Retry-After"]) == (503, "5")
+                    assert await second.text() == "1 pages are watching already; close one\n"
+                first.close()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while await status_of(session, f"{origin}/ui/events") != 200:
+                    pass  # that the reader is gone is noticed when there is something to say
+
+    asyncio.run(run())
+
+
+def test_a_reader_that_takes_nothing_is_hung_up_on_and_holds_up_nobody() -> None:
+    async def run() -> None:
+        book = PushBook(limit=1000, kept=1000)
+        for _ in range(1000):  # megabytes: more than the sockets hold
+            begin(book).finish(PushState.FAILED, "no " * 3000)
+        async with serving(book, watchers=2, patience=0.3) as origin, ClientSession() as session:
+            host, _, port = origin.removeprefix("http://").partition(":")
+            reader, writer = await asyncio.open_connection(host, int(port), limit=100)
+            writer.write(b"GET /ui/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await reader.readuntil(b"\n") == b"HTTP/1.1 200 OK\r\n"
+            async with session.get(f"{origin}/ui/events", read_bufsize=2**26) as other:
+                kind, told = await next_event(other)
+                assert (kind, len(told["pushes"])) == ("whole", 1000)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while await status_of(session, f"{origin}/ui/events") != 200:
+                        pass  # its place is not free yet
+            writer.transport.abort()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_head_is_answered_for_the_page_and_not_for_the_stream() -> None:
+    async def run() -> list[int]:
+        async with serving(PushBook()) as origin, ClientSession() as session:
+            return [(await session.head(f"{origin}{path}")).status for path in ("/ui", "/ui/events")]
+
+    assert asyncio.run(run()) == [200, 405]
+
+
+def told(message: bytes | None) -> tuple[str, list[int]]:
+    assert message is not None
+    kind, _, data = message.decode().partition("\n")
+    return kind, [push["id"] for push in json.loads(data.removeprefix("data: "))["pushes"]]
+
+
+def test_a_push_that_stands_still_is_shown_slower_although_nobody_says_so() -> None:
+    seconds = [100.0]
+    book = PushBook(clock=lambda: seconds[0])
+    a_push_under_way(book)
+    watch = Watch(book, lambda: seconds[0], 15.0)
+    assert told(watch.next_message(book.records())) == ("event: whole", [1])
+    seconds[0] += 1.0
+    assert watch.next_message(()) is None
+    seconds[0] += 1.0
+    moving = begin(book)
+    assert told(watch.next_message((moving.record(),))) == ("event: changed", [2, 1])
+
+
+def test_a_reader_that_missed_more_than_the_book_remembers_gets_everything_anew() -> None:
+    book = PushBook(kept=1)
+    watch = Watch(book, lambda: 0.0, 15.0)
+    forgotten, remembered = begin(book), begin(book)
+    assert told(watch.next_message(book.records())) == ("event: whole", [2, 1])
+    forgotten.finish(PushState.CANCELLED)
+    remembered.finish(PushState.CANCELLED)
+    assert told(watch.next_message((remembered.record(),))) == ("event: whole", [2])
+
+
+def test_what_is_shown_already_is_not_sent_again() -> None:
+    book = PushBook(clock=lambda: 0.0)
+    push = a_push_under_way(book)
+    watch = Watch(book, lambda: 0.0, 15.0)
+    watch.next_message(book.records())
+    assert watch.next_message((push.record(),)) is None
