@@ -71,9 +71,7 @@ HABITS: Final[Mapping[str, Habit]] = {
     "416 after a lost acknowledgement": Habit(
         Quirks(range_416_without_headers=False), (LOST_PART,), asked={"GET session": 1}, retries=1
     ),
-    "monolithic only": Habit(
-        Quirks(monolithic_only=True), asked={"PATCH session": 1, "PUT commit": 3, "POST open": 4}, retries=1
-    ),
+    "monolithic only": Habit(Quirks(monolithic_only=True), asked={"PATCH session": 1, "PUT commit": 3, "POST open": 4}),
     "no upload status, quiet": Habit(Quirks(no_status=True)),
     "no upload status, a lost acknowledgement": Habit(
         Quirks(no_status=True),
@@ -94,7 +92,7 @@ HABITS: Final[Mapping[str, Habit]] = {
         asked={"PATCH session": 2 + 10 + 2, "GET session": 2},
     ),
     "plain text errors": Habit(
-        Quirks(plain_errors=True, monolithic_only=True), asked={"PATCH session": 1, "POST open": 4}, retries=1
+        Quirks(plain_errors=True, monolithic_only=True), asked={"PATCH session": 1, "POST open": 4}
     ),
 }
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -36,13 +36,16 @@ __all__ = ["AsyncDrive", "AsyncTurns"]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_REMEMBERED: Final = 1000
+"""Uploads that are over whose turn may have ended between another push's look and its own turn."""
+
 
 class AsyncTurns:
     """Lets one push at a time upload a blob to a repository; the others wait, and find it there."""
 
     def __init__(self) -> None:
         self._taken: dict[UploadKey, asyncio.Event] = {}
-        self._had: set[UploadKey] = set()
+        self._had: deque[UploadKey] = deque(maxlen=_REMEMBERED)
 
     async def take(self, key: UploadKey, giving_up: asyncio.Event) -> bool:
         """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
@@ -65,7 +68,7 @@ class AsyncTurns:
 
     def give(self, *keys: UploadKey) -> None:
         """Let the next have its turn."""
-        self._had.update(keys)
+        self._had.extend(keys)
         for key in keys:
             if key in self._taken:
                 self._taken.pop(key).set()
@@ -116,10 +119,12 @@ class AsyncDrive(Generic[R]):
     async def leave(self) -> None:
         """Break off what is still under way, and give back what is claimed."""
         self._job.halted = self._job.stopping = True
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.wait([self._worker])
-        self._turns.give(*self._job.leave())
+        try:
+            if self._worker is not None:
+                self._worker.cancel()
+                await asyncio.wait([self._worker])
+        finally:
+            self._turns.give(*self._job.leave())
 
     async def _work(self) -> None:
         try:
@@ -157,11 +162,11 @@ class AsyncDrive(Generic[R]):
             case Together():
                 return await self._together(effect)
             case Claim(key):
-                waited = await self._turns.take(key, self._woken)
-                return waited, self._job.perform(effect)
+                others = await self._turns.take(key, self._woken)
+                return others, self._job.perform(effect)
             case Release(key):
-                self._job.perform(effect)
-                self._turns.give(key)
+                if self._job.perform(effect):
+                    self._turns.give(key)
             case FindCredential() | Rehash():
                 # They run a program or read a whole blob: not on the loop.
                 return await asyncio.to_thread(self._job.perform, effect)

@@ -18,13 +18,15 @@ from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportE
 from ollama_push.core.ports import HangsUp, HttpRequest, Transport
 from ollama_push.core.registry.effects import Claim, Effect, Emit, Flow, News, Release, Retrying, Send, Sleep, Together
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.registry.sessions import UploadKey
+from ollama_push.core.registry.sessions import SavedUpload, UploadKey
 
 __all__ = ["Drive", "Turns"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_REMEMBERED: Final = 1000
+"""Uploads that are over whose turn may have ended between another push's look and its own turn."""
 _LOOKING_SECONDS: Final = 0.2
 """How long it takes to notice, while waiting for another push, that one's own was told to stop."""
 _LEAVING_SECONDS: Final = 2.0
@@ -39,7 +41,7 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._taken: set[UploadKey] = set()
-        self._had: set[UploadKey] = set()
+        self._had: deque[UploadKey] = deque(maxlen=_REMEMBERED)
 
     def take(self, key: UploadKey, giving_up: Callable[[], bool]) -> bool:
         """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
@@ -60,7 +62,7 @@ class Turns:
         """Let the next have its turn."""
         with self._changed:
             self._taken.difference_update(keys)
-            self._had.update(keys)
+            self._had.extend(keys)
             self._changed.notify_all()
 
 
@@ -158,15 +160,22 @@ class Drive(Generic[R]):
                 self._sleep(seconds)
             case Together():
                 return self._together(effect)
-            case Claim(key):
-                waited = self._turns.take(key, lambda: self._job.stopping)
-                return waited, self._job.perform(effect)
+            case Claim():
+                return self._claim(effect)
             case Release(key):
-                self._job.perform(effect)
-                self._turns.give(key)
+                if self._job.perform(effect):
+                    self._turns.give(key)
             case _:
                 return self._job.perform(effect)
         return None
+
+    def _claim(self, effect: Claim) -> tuple[bool, SavedUpload | None]:
+        others = self._turns.take(effect.key, lambda: self._job.stopping)
+        with self._guard:
+            if not self._job.halted:
+                return others, self._job.perform(effect)
+        self._turns.give(effect.key)
+        raise PushInterrupted
 
     def _sleep(self, seconds: float) -> None:
         with suppress(Empty):

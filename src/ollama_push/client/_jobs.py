@@ -56,18 +56,22 @@ class Job(Generic[T]):
         self._claimed: set[UploadKey] = set()
 
     def perform(self, effect: Effect) -> Any:
-        """Do what a flow asks of this machine's disk; programs may be run, too."""
+        """Do what a flow asks of this machine's disk; programs may be run, too. ``Release`` says whether it did."""
         match effect:
             case Claim(key):
                 self._claimed.add(key)
                 return self._uploads.claim(key)
+            # What was given back when the caller left is somebody else's by now, whatever a late thread says.
             case Save(key, upload):
-                return self._uploads.save(key, upload)
+                return self._uploads.save(key, upload) if key in self._claimed else None
             case Forget(key):
-                return self._uploads.forget(key)
+                return self._uploads.forget(key) if key in self._claimed else None
             case Release(key):
+                if key not in self._claimed:
+                    return False
                 self._claimed.discard(key)
-                return self._uploads.release(key)
+                self._uploads.release(key)
+                return True
             case FindCredential(host):
                 return self._credentials.find(host)
             case Rehash(digest):

@@ -131,7 +131,7 @@ class AsyncRegistryClient:
         return await self._finish(self._settings.new_login(host, login))
 
     def interrupt(self) -> None:
-        """End the pushes that are under way at the end of the parts they are sending.
+        """End what is under way, pushes at the end of the parts they are sending.
 
         They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
         thread or a signal handler.
@@ -178,10 +178,15 @@ class AsyncRegistryClient:
         except OllamaPushError as error:
             run.fail(error)
             raise
+        except Exception:
+            run.crash()
+            raise
         finally:
-            await drive.leave()
-            self._drives.discard(drive)
-            run.leave()
+            try:
+                await drive.leave()
+            finally:
+                self._drives.discard(drive)
+                run.leave()
 
     async def _finish(self, job: Job[T]) -> T:
         drive = AsyncDrive(job, self._transport, self._turns)
@@ -191,8 +196,10 @@ class AsyncRegistryClient:
                 pass
             return drive.result
         finally:
-            await drive.leave()
-            self._drives.discard(drive)
+            try:
+                await drive.leave()
+            finally:
+                self._drives.discard(drive)
 
     def _require_open(self) -> None:
         if self._closed:

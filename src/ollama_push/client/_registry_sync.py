@@ -166,7 +166,7 @@ class RegistryClient:
         return self._finish(self._settings.new_login(host, login))
 
     def interrupt(self) -> None:
-        """End the pushes that are under way at the end of the parts they are sending.
+        """End what is under way, pushes at the end of the parts they are sending.
 
         They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
         thread or a signal handler.
@@ -213,10 +213,15 @@ class RegistryClient:
         except OllamaPushError as error:
             run.fail(error)
             raise
+        except Exception:
+            run.crash()
+            raise
         finally:
-            drive.leave()
-            self._drives.discard(drive)
-            run.leave()
+            try:
+                drive.leave()
+            finally:
+                self._drives.discard(drive)
+                run.leave()
 
     def _finish(self, job: Job[T]) -> T:
         drive = Drive(job, self._transport, self._turns)
@@ -225,8 +230,10 @@ class RegistryClient:
             deque(drive.news(), maxlen=0)
             return drive.result
         finally:
-            drive.leave()
-            self._drives.discard(drive)
+            try:
+                drive.leave()
+            finally:
+                self._drives.discard(drive)
 
     def _require_open(self) -> None:
         if self._closed:

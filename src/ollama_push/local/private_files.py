@@ -11,18 +11,15 @@ from typing import Final
 __all__ = ["make_private_directory", "write_private"]
 
 _OWNER_ONLY: Final = 0o700
-_OTHERS: Final = 0o077
 
 
 def make_private_directory(path: Path) -> None:
-    """Make *path* a directory that only its owner may enter, its parents included where they are missing.
+    """Make *path* a directory that only its owner may enter; one that is there is left as it is.
 
     Raises:
-        OSError: It cannot be made, or it is open to others and is not ours to close.
+        OSError: It cannot be made.
     """
     path.mkdir(_OWNER_ONLY, parents=True, exist_ok=True)
-    if os.name == "posix" and path.stat().st_mode & _OTHERS:
-        path.chmod(_OWNER_ONLY)
 
 
 def write_private(path: Path, data: bytes, *, durable: bool) -> None:

@@ -27,7 +27,7 @@ from ollama_push.core.redaction import origin_of
 from ollama_push.transports._aiohttp_upload import Upload
 from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._framing import body_length, timer
-from ollama_push.transports._proxies import proxy_for
+from ollama_push.transports._proxies import proxy_and_login
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
 
 __all__ = ["AiohttpTransport"]
@@ -97,16 +97,20 @@ class AiohttpTransport:
     ) -> aiohttp.ClientResponse:
         """Send *request* and return its answer, of which the head is there."""
         try:
+            proxy, login = proxy_and_login(request.url) if self._trust_env and self._owned else (None, {})
+            # Through a tunnel the proxy reads its own request, else it reads ours.
+            tunnel = request.url.startswith("https:")
             async with upload.head:
                 return await session.request(
                     request.method,
                     _parsed(request.url),
                     data=upload if len(request.body) else None,
-                    headers={**request.headers, **body_length(request)},
+                    headers={**request.headers, **body_length(request), **({} if tunnel else login)},
                     timeout=limits,
                     allow_redirects=False,
                     skip_auto_headers=_NOT_OURS,
-                    proxy=proxy_for(request.url) if self._trust_env and self._owned else None,
+                    proxy=proxy,
+                    proxy_headers=login if tunnel else None,
                 )
         except _FAILURES as exc:
             failure = exc

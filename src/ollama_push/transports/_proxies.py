@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import base64
+from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass  # noqa: TID251 - the platform's own rules, no request is made
 
 from ollama_push.core.hosts import is_loopback
 
-__all__ = ["proxy_for"]
+__all__ = ["proxy_and_login", "proxy_for"]
 
 
 def proxy_for(url: str) -> str | None:
@@ -26,3 +27,19 @@ def proxy_for(url: str) -> str | None:
     if proxy is None or proxy_bypass(f"{host}{colon}{port}"):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def proxy_and_login(url: str) -> tuple[str | None, dict[str, str]]:
+    """Return the proxy for *url* without userinfo, and the header that shows who we are to it.
+
+    Apart, because libraries quote a proxy's URL in their errors.
+    """
+    proxy = proxy_for(url)
+    if proxy is None:
+        return None, {}
+    parts = urlsplit(proxy)
+    userinfo, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return proxy, {}
+    login = base64.b64encode(unquote(userinfo if ":" in userinfo else f"{userinfo}:").encode()).decode()
+    return urlunsplit(parts._replace(netloc=place)), {"Proxy-Authorization": f"Basic {login}"}

@@ -106,11 +106,12 @@ def test_all_of_it_is_for_its_owner_alone(directory: Path) -> None:
     assert len(_names(directory)) == 3
 
 
-def test_a_directory_that_is_open_to_others_is_closed(directory: Path) -> None:
-    directory.mkdir(parents=True, mode=0o755)
-    directory.chmod(0o755)
+def test_a_directory_that_was_there_keeps_its_mode(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
     _keep(directory)
-    assert S_IMODE(directory.stat().st_mode) == 0o700
+    assert S_IMODE(directory.stat().st_mode) == 0o777
+    assert {S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
 
 
 def test_a_file_says_what_it_is_about(directory: Path) -> None:

@@ -80,6 +80,8 @@ class Authorizer:
         if not self._endpoint.owns(request.url):
             return (yield from send(request, span))
         if self._bearer is not None and self._clock() >= self._renew_at:
+            # Flows side by side: one renews it, the others go on with what is left of its life.
+            self._renew_at = float("inf")
             yield from self._fetch_token(self._bearer)
         used = self._proof
         answer = yield from send(self._signed(request), span)

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import re
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 
-__all__ = ["AccessToken", "Credential", "CredentialSource", "IdentityToken", "Login", "Signer"]
+from ollama_push.core.errors import InvalidSetting
+
+__all__ = ["PRINTABLE", "AccessToken", "Credential", "CredentialSource", "IdentityToken", "Login", "Signer"]
+
+
+PRINTABLE: Final = re.compile(r"[!-~]+")
+"""What a token may hold to fit into a header (RFC 9110, 5.5), without spaces."""
+
+
+def _printable(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not PRINTABLE.fullmatch(value):
+        raise InvalidSetting(attribute.name, "<hidden>", "expected visible ASCII characters, no spaces, no line end")
+
+
+def _without_colon(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or ":" in value:
+        raise InvalidSetting(attribute.name, value, "a user name has no colon (RFC 7617, 2)")
 
 
 @attrs.frozen
@@ -18,7 +35,7 @@ class Login:
         password: Never shown, not even in ``repr``.
     """
 
-    username: str
+    username: str = attrs.field(validator=_without_colon)
     password: str = attrs.field(repr=False)
 
 
@@ -39,7 +56,7 @@ class AccessToken:
     Source: docker's ``config.json`` key ``registrytoken``.
     """
 
-    token: str = attrs.field(repr=False)
+    token: str = attrs.field(repr=False, validator=_printable)
 
 
 @runtime_checkable

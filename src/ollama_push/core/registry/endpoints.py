@@ -86,7 +86,8 @@ class Endpoint:
             port = _port(url)
             if port in (_PORTS["http"], origin_key(self.origin)[2]):
                 return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query, ""))
+        # Userinfo is no login of ours.
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
     @staticmethod
     def finishing(location: str, digest: str) -> str:

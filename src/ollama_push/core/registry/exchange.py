@@ -67,7 +67,7 @@ class Exchange:
 
     @property
     def authorized(self) -> bool:
-        """Whether the registry has asked who we are, and took the answer."""
+        """Whether the registry has asked who we are, and was answered."""
         return self._authorizer.asked
 
     def patience(self) -> Patience:

@@ -29,7 +29,7 @@ from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Descriptor
 from ollama_push.core.registry.parts import PartSizes
 from ollama_push.core.registry.plans import PlannedBlob, PushPlan, Verification
 from ollama_push.core.registry.probing import layer_progress, probe
-from ollama_push.core.registry.upload_answers import ABSENT, ANY_DEFINITE, PRESENT
+from ollama_push.core.registry.upload_answers import ABSENT, PRESENT
 from ollama_push.core.registry.uploads import BlobUpload
 
 __all__ = [
@@ -229,9 +229,12 @@ def _try_to_write(exchange: Exchange) -> Flow[None]:
 
 def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
-    answer = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, ANY_DEFINITE)
-    if answer.status not in PRESENT:
-        raise VerificationFailed(blob.digest, f"the registry does not hold it (HTTP {answer.status})")
+    answer = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
+    if answer.status in ABSENT and answer.status != 404:  # noqa: PLR2004 - it has no HEAD, not: it has no blob
+        one = {"Range": "bytes=0-0"}
+        answer = yield from exchange.ask(f"looking for {blob.digest}", "GET", url, PRESENT | {404, 416}, headers=one)
+    if answer.status == 404:  # noqa: PLR2004 - Not Found
+        raise VerificationFailed(blob.digest, "the registry does not hold it")
     size = answer.headers.get("content-length", "")
     if answer.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
         raise VerificationFailed(blob.digest, f"the registry holds {size} bytes of it instead of {blob.size}")

@@ -132,6 +132,10 @@ class RegistryRun:
         stopped = isinstance(error, PushInterrupted)
         self._finish(PushOutcome.CANCELLED if stopped else PushOutcome.FAILED, error)
 
+    def crash(self) -> None:
+        """Tell hooks that the push ends in something that is no verdict; nothing is told twice."""
+        self._finish(PushOutcome.FAILED)
+
     def result(self) -> PushReceipt:
         """Return the receipt of a push that has succeeded."""
         if self.receipt is None:

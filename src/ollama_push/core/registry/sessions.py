@@ -35,7 +35,7 @@ class SavedUpload:
         offset: Bytes the registry had acknowledged; a lower bound, its ``Range`` says what is true now.
     """
 
-    location: str = attrs.field(repr=lambda url: repr(redact(url)))
+    location: str = attrs.field(repr=lambda url: repr(redact(url.partition("?")[0])))
     offset: int = 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -19,7 +18,7 @@ from ollama_push.core.answers import Answer
 from ollama_push.core.jsons import decode_json
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge
-from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login, Signer
+from ollama_push.core.registry.credentials import PRINTABLE, AccessToken, Credential, IdentityToken, Login, Signer
 
 __all__ = ["REQUEST_TIMEOUT_SECONDS", "Token", "basic", "signed_realm", "token_in", "token_request"]
 
@@ -33,7 +32,6 @@ _CLIENT_ID: Final = "ollama-push"
 # base64(hex(sha256(""))): the body of the signed request is always empty.
 _EMPTY_BODY: Final = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode()
 NONCE_BYTES: Final = 16
-_PRINTABLE: Final = re.compile(r"[!-~]+")  # RFC 9110, 5.5: what a header can hold, no spaces
 
 
 @attrs.frozen
@@ -113,7 +111,7 @@ def token_in(answer: Answer) -> Token | None:
     texts = [
         text
         for key in ("token", "access_token")
-        if isinstance(text := value.get(key), str) and _PRINTABLE.fullmatch(text)
+        if isinstance(text := value.get(key), str) and PRINTABLE.fullmatch(text)
     ]
     life = value.get("expires_in")
     if isinstance(life, bool) or not isinstance(life, int | float) or not life > 0:

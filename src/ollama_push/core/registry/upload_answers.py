@@ -99,8 +99,9 @@ def bytes_arrived(answer: Answer) -> int | None:
 
 
 class BeginAnewError(Exception):
-    """The session cannot be used any more, for the reason given."""
+    """The session cannot be used any more, for the reason given; a setback, unless something was learned."""
 
-    def __init__(self, reason: OllamaPushError) -> None:
+    def __init__(self, reason: OllamaPushError, *, is_setback: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.is_setback = is_setback

@@ -110,7 +110,6 @@ class BlobUpload:
             yield Forget(self._key)
             yield Emit(layer_progress(self._blob, self._blob.size))
         except OllamaPushError:
-            # What the error says was moved is what the registry has.
             yield Emit(layer_progress(self._blob, self.kept_bytes))
             if self._claimed:
                 yield Release(self._key)
@@ -118,10 +117,9 @@ class BlobUpload:
         yield Release(self._key)
 
     def _go_on(self) -> Flow[None]:
-        """Get as far as possible until the blob is stored or something breaks, and recover from that."""
+        """Get on until the blob is stored or something breaks, a new session included, and recover from that."""
         try:
             if self._session is None:
-                # A failure here counts as one of the upload that is under way.
                 yield from self._opened((yield from self._exchange.once("POST", self._opening)))
             yield from self._send()
         except (TransportError, ServerError) as error:
@@ -135,7 +133,8 @@ class BlobUpload:
         except BeginAnewError as end:
             yield from self._drop_session()
             yield Emit(layer_progress(self._blob, 0))
-            yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
+            if end.is_setback:
+                yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
 
     def _opened(self, answer: Answer) -> Flow[None]:
         self._committing = False
@@ -154,10 +153,11 @@ class BlobUpload:
     def _send(self) -> Flow[None]:
         while not self._stored and self._session is not None:
             left = self._blob.size - self._session.offset
+            if left:
+                self._exchange.require_going_on()
             if self._session.offset == 0 and self._sizes.fits_whole(left):
                 yield from self._send_whole(self._session)
             elif left:
-                self._exchange.require_going_on()
                 yield from self._send_part(self._session, self._sizes.next_size(left))
             else:
                 yield from self._commit(self._session)
@@ -218,7 +218,7 @@ class BlobUpload:
                 raise BeginAnewError(no)
             case Next.SEND_WHOLE:
                 self._sizes.refuse_parts()
-                raise BeginAnewError(no)
+                raise BeginAnewError(no, is_setback=False)
             case Next.SEND_LESS if self._sizes.too_large(span.size):
                 yield from self._ask_status()
             case _:
