@@ -37,7 +37,7 @@ $(VENV)/.go: Makefile | $(VENV)/.run
 	  test -n "$$missing" || touch $@; \
 	fi
 
-demo: $(VENV)/.run  ## Watch a real push, sync and async, against the embedded server
+demo: $(VENV)/.run  ## Watch real pushes: through the gateway, sync and async, and straight to a registry
 	$(BIN)/ollama-push demo
 
 test: $(VENV)/.dev $(VENV)/.go  ## Run the test suite

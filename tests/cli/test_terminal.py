@@ -1,73 +1,21 @@
-"""The command on a real terminal: a pseudo-terminal, of which the test is the other end."""
+"""What people see at a terminal: bars, the verdict, and the cursor again whatever happens."""
 
-import fcntl
-import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import attrs
 import pytest
 from tests.cli.direct import Home, at_home
-from tests.cli.process import HERE, LAYER, NAME, command, environment
+from tests.cli.process import HERE, LAYER, NAME
+from tests.cli.terminals import BAR, HIDE, SHOW, Terminal, terminal
 
 from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Await, Hold, Script, ScriptedServer, chunk, lines_answer
 
-BAR = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
-HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 STARTED = lines_answer([LAYER % 40], end=False)
-
-
-@attrs.define
-class Terminal:
-    """What a process wrote to its terminal so far."""
-
-    process: subprocess.Popen[bytes]
-    _end: int
-    screen: str = ""
-
-    def read_until(self, text: str) -> None:
-        while text not in self.screen:
-            assert self._read(), f"{text!r} never came: {self.screen!r}"
-
-    def read_all(self) -> int:
-        while self._read():
-            pass
-        return self.process.wait(10)
-
-    def _read(self) -> bool:
-        if not select.select([self._end], [], [], 20)[0]:
-            return False
-        try:
-            data = os.read(self._end, 65536)
-        except OSError:  # Linux says so when the process has closed its end
-            return False
-        self.screen += data.decode()
-        return bool(data)
-
-
-@contextmanager
-def terminal(columns: int, *arguments: str, **changed: str) -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    variables = environment(**{"TERM": "xterm", "PYTHONUTF8": "1", **changed})
-    process = subprocess.Popen(command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
-    os.close(theirs)
-    try:
-        yield Terminal(process, ours)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
 
 
 @contextmanager

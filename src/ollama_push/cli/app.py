@@ -14,6 +14,7 @@ from ollama_push.cli.demo import demo
 from ollama_push.cli.login import login, logout
 from ollama_push.cli.push import push
 from ollama_push.cli.registry import registry
+from ollama_push.cli.serve import serve
 from ollama_push.cli.signals import ending_like_ctrl_c
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.version import __version__
@@ -36,7 +37,7 @@ def app() -> None:
     """  # noqa: D301 - \b keeps click from rewrapping
 
 
-for _command in (push, check, login, logout, registry, demo, completion):
+for _command in (push, check, login, logout, serve, registry, demo, completion):
     app.add_command(_command)
 
 

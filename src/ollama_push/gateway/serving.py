@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 
 from aiohttp import web
@@ -88,12 +88,9 @@ async def serve(
         except OSError as exc:
             problem = f"cannot listen there: {(exc.strerror or str(exc)).lower()}; choose another"
             raise InvalidSetting("listen", f"{host}:{port}", problem) from exc
-        started(*runner.addresses[0][:2])
-        if stop is not None:
-            await stop.wait()
-        else:
-            with _signals() as told:
-                await told.wait()
+        with _signals() if stop is None else nullcontext(stop) as told:
+            started(*runner.addresses[0][:2])
+            await told.wait()
     finally:
         await runner.cleanup()
 

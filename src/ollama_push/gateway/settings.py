@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any, Final
 
@@ -33,6 +33,15 @@ def origins_from(environ: Mapping[str, str]) -> tuple[str, ...]:
     """
     value = environ.get("OLLAMA_ORIGINS", "").strip().strip("\"'")
     return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+
+# Not "tuple": type checkers cannot tell what it makes of which argument.
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _kept(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    return tuple(hooks)
 
 
 def _hosts(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -105,9 +114,9 @@ class GatewaySettings:
     store: ModelStore = attrs.field(factory=ModelStore)
     plain_http: bool = False
     default_registry: str | None = attrs.field(default=None, validator=_one_host)
-    allow: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_hosts)
+    allow: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_hosts)
     token: str | None = attrs.field(default=None, repr=False, validator=_token)
-    origins: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_origins)
+    origins: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_origins)
     max_pushes: int = attrs.field(default=64, validator=_positive)
     max_body_bytes: int = attrs.field(default=_MIB, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_seconds)
@@ -118,7 +127,7 @@ class GatewaySettings:
     credentials: CredentialSource | None = attrs.field(default=None, repr=False)
     uploads: UploadMemory | None = None
     ca_file: str | PathLike[str] | None = None
-    hooks: tuple[Hook, ...] = attrs.field(default=(), converter=tuple)
+    hooks: tuple[Hook, ...] = attrs.field(default=(), converter=_kept)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     stall_timeout: float = attrs.field(default=900.0, validator=_seconds)
     shutdown_grace: float = attrs.field(default=5.0, validator=_seconds)

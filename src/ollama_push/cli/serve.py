@@ -1,0 +1,245 @@
+"""``ollama-push serve``: clients of Ollama's API push through it, straight to registries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from socket import gaierror
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ollama_push.cli.addresses import parse_address, words_of
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.hosts import is_loopback
+from ollama_push.core.names import DEFAULT_HOST
+
+if TYPE_CHECKING:
+    from ollama_push.gateway import GatewaySettings
+    from ollama_push.local import ModelStore
+
+__all__ = ["serve", "welcome_lines"]
+
+_OLLAMAS_PORT: Final = 11434
+_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as they are shown, not listened on
+
+
+@click.command()
+@click.option(
+    "--listen",
+    default=f"127.0.0.1:{_OLLAMAS_PORT}",
+    show_default=True,
+    metavar="[ADDRESS:]PORT",
+    help="The default is an Ollama's own; 0 is a free port.",
+)
+@click.option(
+    "--models", metavar="DIR", help="Ollama's model store; default OLLAMA_MODELS, else where Ollama keeps it."
+)
+@click.option("--default-registry", metavar="HOST", help="Where names without a host go; default Ollama's registry.")
+@click.option("--allow", multiple=True, metavar="HOST", help="Push to no other registry; may be repeated.")
+@click.option("--plain-http", is_flag=True, help="Speak plain HTTP to every registry.")
+@click.option("--token-file", metavar="FILE", help="Ask clients for the bearer token on the first line of FILE.")
+@click.option("--token", metavar="TEXT", help="The token itself; others can read command lines: prefer --token-file.")
+@click.option(
+    "--max-pushes",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Pushes at the same time.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Blobs of one push on their way at the same time.",
+)
+@click.option("--no-verify", is_flag=True, help="Do not ask the registry afterwards what it holds.")
+@click.option("--no-ui", is_flag=True, help="Serve no status page.")
+@click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
+@click.option("-v", "--verbose", is_flag=True, help="Log each request to stderr, without secrets.")
+def serve(
+    *,
+    listen: str,
+    models: str | None,
+    default_registry: str | None,
+    allow: Sequence[str],
+    token_file: str | None,
+    token: str | None,
+    max_pushes: int,
+    concurrency: int,
+    ca: str | None,
+    plain_http: bool,
+    no_verify: bool,
+    no_ui: bool,
+    verbose: bool,
+) -> int:
+    """Answer POST /api/push as an Ollama server does, and push straight to the registry.
+
+    Clients of Ollama's API push through it as they are: set their OLLAMA_HOST to its address. Ctrl-C or SIGTERM
+    ends pushes at the end of the part under way, a second one at once; the next push of a model goes on there.
+    """
+    from ollama_push.gateway import GatewaySettings, origins_from
+    from ollama_push.gateway import serve as serve_gateway
+    from ollama_push.local import ModelStore
+
+    if token is not None and token_file is not None:
+        raise click.UsageError("--token and --token-file say the same; use one of them, better --token-file")
+    host, port = _address(listen)
+    with _named_as_options(listen, "--token" if token_file is None else "--token-file"):
+        store = ModelStore(models)
+        empty = _is_empty(store)
+        settings = GatewaySettings(
+            store=store,
+            plain_http=plain_http,
+            default_registry=default_registry,
+            allow=tuple(allow),
+            token=token if token_file is None else _token_in(token_file),
+            origins=origins_from(os.environ),
+            max_pushes=max_pushes,
+            concurrency=concurrency,
+            verify=not no_verify,
+            ui=not no_ui,
+            loopback=is_loopback(host),
+            ca_file=ca,
+        )
+
+        def started(address: str, port: int) -> None:
+            text = "\n".join(welcome_lines(settings, address, port, empty=empty))
+            # Soon, because whoever reads it may send a signal at once, and serving takes them from then on.
+            asyncio.get_running_loop().call_soon(partial(click.echo, text, err=True))
+
+        with _access_log(wanted=verbose):
+            asyncio.run(serve_gateway(settings, host, port, started=started))
+    # On a terminal "^C" stands at the beginning of the line.
+    click.echo("\nended" if sys.stderr.isatty() else "ended", err=True)
+    return 0
+
+
+def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: bool = False) -> list[str]:
+    """Return what people should know about a gateway that listens on *address*; *empty* is its store."""
+    shown = _WILDCARDS.get(address, address)
+    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    lines = [f"gateway: {url}" if shown == address else f"gateway: {url}, and on every other address of this machine"]
+    lines.append(f"models: {settings.store.root}{', none there yet' if empty else ''}")
+    if settings.default_registry is None:
+        lines.append(f"names without a host go to: {DEFAULT_HOST}, Ollama's; --default-registry changes that")
+    else:
+        lines.append(f"names without a host go to: {settings.default_registry}")
+    if settings.allow:
+        lines.append(f"pushes go nowhere but to: {', '.join(settings.allow)}")
+    if settings.ui:
+        lines.append(f"status page: {url}/ui")
+    if find_spec("prometheus_client") is not None:
+        lines.append(f"metrics: {url}/metrics")
+    lines.append(f"clients need: OLLAMA_HOST={url}{'' if settings.token is None else ' and the token'}")
+    if not settings.loopback:
+        lines.append(f"warning: {_exposure(settings)}")
+    return [*lines, "Ctrl-C ends it."]
+
+
+def _exposure(settings: GatewaySettings) -> str:
+    if settings.token is None:
+        return (
+            "other machines can reach this address, and no token is asked for: everybody there can push your models"
+            " with your logins. Use --token-file, and TLS in front"
+        )
+    return "other machines can reach this address, and the token travels in the clear: put TLS in front"
+
+
+def _is_empty(store: ModelStore) -> bool:
+    """Say whether *store* is a folder without anything in it: one that an Ollama is going to fill.
+
+    Raises:
+        InvalidSetting: It is no model store.
+    """
+    try:
+        store.models()
+    except InvalidSetting:
+        if not _holds_nothing(store.root):
+            raise
+        return True
+    return False
+
+
+def _holds_nothing(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False
+
+
+def _token_in(file: str) -> str:
+    try:
+        token = Path(file).read_text("utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        said = words_of(exc) if isinstance(exc, OSError) else "it is not UTF-8"
+        raise InvalidSetting("--token-file", file, f"it cannot be read: {said}") from exc
+    if not token:
+        raise InvalidSetting("--token-file", file, "it holds no token on its first line")
+    return token
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, port = parse_address("--listen", listen)
+    try:
+        host.encode("idna")
+    except UnicodeError as exc:
+        raise InvalidSetting("--listen", listen, "its address is neither one nor a host name") from exc
+    return host, port
+
+
+def _words_of(exc: BaseException | None) -> str:
+    if isinstance(exc, OSError) and not isinstance(exc, gaierror):
+        return words_of(exc)
+    return str(exc.args[-1] if isinstance(exc, gaierror) else exc).lower()  # the numbers of gaierror are its own
+
+
+@contextmanager
+def _named_as_options(listen: str, token_option: str) -> Iterator[None]:
+    """Name what cannot be used as the command line does."""
+    options = {
+        "allow": "--allow",
+        "ca_file": "--ca",
+        "default_registry": "--default-registry",
+        "models": "--models",
+        "origins": "OLLAMA_ORIGINS",
+        "token": token_option,
+    }
+    try:
+        yield
+    except InvalidSetting as exc:
+        if exc.setting != "listen":
+            raise InvalidSetting(options.get(exc.setting, exc.setting), exc.value, exc.problem) from exc
+        problem = f"cannot listen there: {_words_of(exc.__cause__)}; choose another"
+        if listen.endswith(f":{_OLLAMAS_PORT}"):
+            problem = f"{problem}, such as 127.0.0.1:{_OLLAMAS_PORT + 1}: this one is an Ollama's"
+        raise InvalidSetting("--listen", listen, problem) from exc
+
+
+@contextmanager
+def _access_log(*, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from ollama_push.gateway.serving import ACCESS_LOGGER
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    before = ACCESS_LOGGER.level
+    ACCESS_LOGGER.addHandler(handler)
+    ACCESS_LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        ACCESS_LOGGER.setLevel(before)
+        ACCESS_LOGGER.removeHandler(handler)

@@ -1,0 +1,146 @@
+"""Makes a model store on the spot: a push can be shown and tested where no Ollama has ever been.
+
+Source: ollama ``server/create.go``, ``manifest/manifest.go``, ``types/model/config.go`` at fb3076099, for the media
+types, the order of the keys and the line's end behind each JSON; ggml ``docs/gguf.md`` for the weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import struct
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from ollama_push.core.names import ModelName
+from ollama_push.core.registry.manifests import Manifest
+
+__all__ = ["put_tiny_model", "write_gguf"]
+
+_ALIGNMENT: Final = 32
+_FLOAT_BYTES: Final = 4
+_UINT32, _STRING = 4, 8
+"""Types of values, ``gguf_metadata_value_type``."""
+_F32: Final = 0
+"""``ggml_type`` of the tensor, and the file type that says all tensors are of it."""
+_ROW_FLOATS: Final = 1_000
+_BLOCK_ROWS: Final = 64
+
+_TEMPLATE: Final = b"{{ .Prompt }}"
+_PARAMS: Final = {"stop": ["</s>"], "temperature": 0.7}
+
+
+def write_gguf(file: BinaryIO, name: str, rows: int) -> None:
+    """Write weights as one GGUF v3 file, the same every time: random numbers that mean nothing.
+
+    It holds one tensor, ``token_embd.weight``, of *rows* times 1000 F32: 4000 bytes a row.
+
+    Args:
+        file: Written to from where it stands, which must be the beginning.
+        name: Value of ``general.name``.
+        rows: At least 1.
+    """
+    values = (
+        _string("general.architecture") + struct.pack("<I", _STRING) + _string("llama"),
+        _string("general.name") + struct.pack("<I", _STRING) + _string(name),
+        _string("general.alignment") + struct.pack("<II", _UINT32, _ALIGNMENT),
+        _string("general.file_type") + struct.pack("<II", _UINT32, _F32),
+        _string("llama.embedding_length") + struct.pack("<II", _UINT32, _ROW_FLOATS),
+    )
+    # Dimensions begin with the one whose values lie side by side; the offset counts from the data's beginning.
+    tensor = _string("token_embd.weight") + struct.pack("<IQQIQ", 2, _ROW_FLOATS, rows, _F32, 0)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 1, len(values)) + b"".join(values) + tensor
+    file.write(head + bytes(-len(head) % _ALIGNMENT))
+    file.writelines(_rows(rows))
+
+
+def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000) -> Manifest:
+    """Store a model under each of *names*, as ``ollama create`` would: weights, template, parameters, configuration.
+
+    Args:
+        root: The store's folder; made when missing.
+        names: All get the same manifest.
+        rows: Size of the weights: 4000 bytes each, and a head.
+
+    Returns:
+        What was stored.
+    """
+    blobs = root / "blobs"
+    blobs.mkdir(parents=True, exist_ok=True)
+    unnamed = blobs / "weights"
+    with unnamed.open("w+b") as file:
+        write_gguf(file, "my-llama", rows)
+        file.seek(0)
+        digest, size = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", file.seek(0, 2)
+    unnamed.rename(_blob_path(root, digest))
+    layers = [
+        {"mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": size},
+        _put(root, "application/vnd.ollama.image.template", _TEMPLATE),
+        _put(root, "application/vnd.ollama.image.params", _line(_PARAMS)),
+    ]
+    config = {
+        "model_format": "gguf",
+        "model_family": "llama",
+        "model_families": ["llama"],
+        "model_type": _millions(rows * _ROW_FLOATS),
+        "file_type": "F32",
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+    }
+    raw = _line(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": _put(root, "application/vnd.docker.container.image.v1+json", _line(config)),
+            "layers": layers,
+        }
+    )
+    for name in names:
+        path = root.joinpath("manifests", name.host, name.namespace, name.model, name.tag)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+    return Manifest.parse(raw)
+
+
+def _rows(count: int) -> Iterator[bytes]:
+    chance = random.Random(1)  # noqa: S311 - numbers to look at, the same every time
+    block = array("f", (chance.random() - 0.5 for _ in range(_BLOCK_ROWS * _ROW_FLOATS)))
+    if struct.pack("=H", 1) != struct.pack("<H", 1):
+        block.byteswap()
+    data = block.tobytes()
+    while count > 0:
+        yield data[: count * _ROW_FLOATS * _FLOAT_BYTES]
+        count -= _BLOCK_ROWS
+
+
+def _millions(count: int) -> str:
+    """Return a number of parameters as ollama ``format/format.go`` ``HumanNumber`` does from a million up."""
+    number = count / 1e6
+    return f"{number:.0f}M" if number.is_integer() else f"{number:.2f}M"
+
+
+def _string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _put(root: Path, media_type: str, data: bytes) -> dict[str, Any]:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    _blob_path(root, digest).write_bytes(data)
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+def _blob_path(root: Path, digest: str) -> Path:
+    return root / "blobs" / digest.replace(":", "-")
+
+
+def _line(value: Any) -> bytes:
+    """Encode as Go's ``json.Encoder`` does, which escapes what could be HTML and ends the line."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return f"{text}\n".encode()

@@ -1,0 +1,300 @@
+"""``ollama-push serve``: the gateway as a process, from what it says when it is ready to how it ends."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import attrs
+import pytest
+from tests.cli.direct import Home, at_home
+from tests.cli.process import command, run
+from tests.cli.terminals import terminal
+from tests.gateway.processes import wait_until
+from tests.unit.local.stores import put_model
+
+from ollama_push.cli.serve import welcome_lines
+from ollama_push.gateway import GatewaySettings
+from ollama_push.local import ModelStore
+from ollama_push.testing.registry import Fault, Stall
+
+PATIENCE = 20.0
+NAME = "myuser/my-llama"
+TOKEN = "correct-horse-battery"
+BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+
+
+@attrs.frozen
+class Serving:
+    """The command while it serves, and what it said when it was ready."""
+
+    process: subprocess.Popen[str]
+    said: str
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"^gateway: (\S+)$", self.said, re.MULTILINE)
+        assert found is not None, self.said
+        return found[1]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def ask(self, method: str, target: str, body: object = None, **headers: str) -> tuple[int, bytes]:
+        connection = HTTPConnection(*self.address, timeout=PATIENCE)
+        try:
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def refuses_connections(self) -> bool:
+        try:
+            socket.create_connection(self.address, timeout=PATIENCE).close()
+        except OSError:
+            return True
+        return False
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        assert self.process.stderr is not None
+        said = self.process.stderr.read()
+        return self.process.wait(PATIENCE), said
+
+
+@contextmanager
+def serving(home: Home, *options: str, listen: str = "0", **changed: str) -> Iterator[Serving]:
+    """Run the gateway of *home*, for its registry, which also holds the model ``NAME``."""
+    put_model(home.folder / "models", f"registry.ollama.ai/{NAME}/latest", (b"weights " * 200_000,))
+    arguments = ("serve", "--listen", listen, "--default-registry", home.registry.host, "--plain-http", *options)
+    with subprocess.Popen(
+        command(*arguments), stderr=subprocess.PIPE, text=True, env={**home.variables, **changed}
+    ) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline()]
+        while lines[-1] not in ("Ctrl-C ends it.\n", ""):
+            lines.append(process.stderr.readline())
+        try:
+            yield Serving(process, "".join(lines))
+        finally:
+            process.kill()
+
+
+def test_it_says_what_there_is_to_know(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home) as gateway:
+        assert gateway.said.splitlines() == [
+            f"gateway: {gateway.url}",
+            f"models: {tmp_path / 'models'}",
+            f"names without a host go to: {home.registry.host}",
+            f"status page: {gateway.url}/ui",
+            f"metrics: {gateway.url}/metrics",
+            f"clients need: OLLAMA_HOST={gateway.url}",
+            "Ctrl-C ends it.",
+        ]
+        assert [gateway.ask("GET", target)[0] for target in ("/", "/ui", "/metrics", "/healthz")] == [200] * 4
+
+
+@BOTH_SIGNALS
+def test_clients_push_through_it_until_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    with at_home(tmp_path) as home, serving(home) as gateway:
+        done = home.run("push", NAME, OLLAMA_HOST=gateway.url)
+        assert home.registry.manifest(NAME, "latest") is not None
+        ended = gateway.end(number)
+    assert (done.returncode, done.stderr.splitlines()[-1].partition(",")[0]) == (0, f"pushed {NAME}:latest")
+    assert ended == (0, "ended\n")
+
+
+STUCK = Fault("PATCH", times=None, after_bytes=500_000, action=Stall(60.0))
+
+
+@contextmanager
+def in_mid_push(home: Home) -> Iterator[tuple[Serving, subprocess.Popen[str]]]:
+    with (
+        serving(home) as gateway,
+        subprocess.Popen(
+            command("push", NAME, "--host", gateway.url, "--retries", "0", "--progress", "json"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=home.variables,
+        ) as client,
+    ):  # fmt: skip
+        try:
+            assert home.registry.wait_until(lambda: home.registry.received_bytes >= 500_000, PATIENCE)
+            yield gateway, client
+        finally:
+            client.kill()
+
+
+@BOTH_SIGNALS
+def test_a_push_under_way_is_ended_with_an_error_line(tmp_path: Path, number: signal.Signals) -> None:
+    slow = Fault("PATCH", times=None, after_bytes=500_000, action=Stall(1.0))
+    with at_home(tmp_path, faults=[slow]) as home, in_mid_push(home) as (gateway, client):
+        assert gateway.end(number) == (0, "ended\n")
+        out, _said = client.communicate(timeout=PATIENCE)
+    verdict = json.loads(out.splitlines()[-1])
+    # Cut off would be ConnectionLost or StreamTruncated.
+    assert (verdict["event"], verdict["error"]) == ("failed", "PushRejected")
+    assert client.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with at_home(tmp_path, faults=[STUCK]) as home, in_mid_push(home) as (gateway, _client):
+        gateway.process.send_signal(number)
+        assert wait_until(gateway.refuses_connections)
+        ended, said = gateway.end(number)
+    assert ended == code
+    assert "Traceback" not in said
+
+
+def test_on_a_terminal_the_end_has_a_line_of_its_own(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, terminal(80, "serve", "--listen", "0", **home.variables) as screen:
+        screen.read_until("Ctrl-C ends it.\r\n")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.read_all() == 0
+    assert screen.screen.endswith("Ctrl-C ends it.\r\n\r\nended\r\n")
+
+
+def test_the_token_of_a_file_is_asked_for_and_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\r\nnot this\n")
+    with at_home(tmp_path) as home, serving(home, "--token-file", str(file), "-v") as gateway:
+        assert gateway.ask("POST", "/api/push", {"model": NAME})[0] == 401
+        done = home.run("push", NAME, OLLAMA_HOST=gateway.url, OLLAMA_API_KEY=TOKEN)
+        _code, said = gateway.end()
+    assert done.returncode == 0
+    assert gateway.said.splitlines()[-2].endswith(" and the token")
+    assert TOKEN not in gateway.said + said
+
+
+def test_a_token_can_be_said_on_the_command_line(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home, "--token", TOKEN) as gateway:
+        codes = [gateway.ask("GET", "/api/tags", Authorization=f"Bearer {token}")[0] for token in (TOKEN, f"{TOKEN}x")]
+        assert TOKEN not in gateway.said
+    assert codes == [200, 401]
+
+
+def test_each_request_is_logged_without_what_may_be_secret(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home, "-v") as gateway:
+        gateway.ask("GET", "/api/tags?key=hidden-1", Authorization="Bearer hidden-2")
+        gateway.ask("POST", "/api/push", {"model": NAME, "password": "hidden-3", "username": "me"})
+        code, said = gateway.end()
+    *lines, last = said.splitlines()
+    assert (code, last) == (0, "ended")
+    shown = [re.sub(r"^\S+ \S+ (\S+) (\S+ \S+ \d+) \d+ bytes \d+\.\d{3} s$", r"\1 \2", line) for line in lines]
+    assert shown == ["127.0.0.1 GET /api/tags 200", "127.0.0.1 POST /api/push 200"]
+    assert "hidden" not in said
+
+
+def test_options_reach_the_gateway(tmp_path: Path) -> None:
+    options = ("--no-ui", "--allow", "localhost:1", "--models", str(tmp_path / "others"), "--max-pushes", "1")
+    (tmp_path / "others").mkdir()
+    with at_home(tmp_path) as home, serving(home, *options, OLLAMA_ORIGINS="https://a.example.com") as gateway:
+        assert f"models: {tmp_path / 'others'}, none there yet\n" in gateway.said
+        assert "pushes go nowhere but to: localhost:1\n" in gateway.said
+        assert "status page" not in gateway.said
+        assert gateway.ask("GET", "/ui")[0] == 404
+        assert gateway.ask("POST", "/api/push", {"model": f"localhost:2/{NAME}"})[0] == 403
+        assert json.loads(gateway.ask("GET", "/api/tags")[1]) == {"models": []}
+        origins = [
+            gateway.ask("GET", "/", Origin=f"https://{name}.example.com")[0] for name in ("a", "b")
+        ]  # fmt: skip
+    assert origins == [200, 403]
+
+
+def test_it_listens_on_ipv6_too(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home, listen="[::1]:0") as gateway:
+        assert gateway.url.startswith("http://[::1]:")
+        assert gateway.ask("GET", "/")[1] == b"Ollama is running"
+        assert "warning" not in gateway.said
+
+
+def test_a_port_in_use_is_wrong_usage(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("serve", "--listen", address, "--models", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"error: --listen='{address}': cannot listen there: address already in use; choose another\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--listen", "x"], "--listen='x': expected [ADDRESS:]PORT"),
+        (["--listen", "a..b:0"], "--listen='a..b:0': its address is neither one nor a host name"),
+        (["--models", "/nowhere"], "--models='/nowhere': this is no model store"),
+        (["--models", "/dev"], "--models='/dev': this is no model store"),
+        (["--token-file", "/nowhere"], "--token-file='/nowhere': it cannot be read: no such file or directory"),
+        (["--token-file", "/dev/null"], "--token-file='/dev/null': it holds no token on its first line"),
+        (["--token", "two words"], "--token='<hidden>': expected visible ASCII"),
+        (["--default-registry", "http://x"], "--default-registry='http://x': expected host or host:port"),
+        (["--allow", "x/y"], "--allow='x/y': expected host or host:port"),
+        (["--ca", "/nowhere"], "--ca='/nowhere': no readable PEM certificates"),
+    ],
+)
+def test_wrong_options_say_what_was_expected(tmp_path: Path, options: list[str], said: str) -> None:
+    done = run("serve", "--listen", "0", "--models", str(tmp_path), *options)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_wrong_origins_name_their_variable(tmp_path: Path) -> None:
+    done = run("serve", "--listen", "0", "--models", str(tmp_path), OLLAMA_ORIGINS="a.example.com")
+    assert (done.returncode, done.stderr.partition(":")[2].partition("=")[0]) == (2, " OLLAMA_ORIGINS")
+
+
+def test_a_token_is_not_said_twice(tmp_path: Path) -> None:
+    done = run("serve", "--listen", "0", "--models", str(tmp_path), "--token", "a", "--token-file", "/nowhere")
+    assert done.returncode == 2
+    assert "use one of them, better --token-file" in done.stderr
+
+
+def test_a_token_that_is_none_is_blamed_on_its_file_and_hidden(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("two words")
+    (tmp_path / "models").mkdir()
+    done = run(
+        "serve", "--listen", "0", "--models", str(tmp_path / "models"), "--token-file", str(tmp_path / "token")
+    )  # fmt: skip
+    assert done.stderr.startswith("error: --token-file='<hidden>': ")
+
+
+def welcome(tmp_path: Path, address: str, *, token: str | None = None, loopback: bool = False) -> list[str]:
+    settings = GatewaySettings(store=ModelStore(tmp_path), token=token, loopback=loopback)
+    return welcome_lines(settings, address, 11434)
+
+
+def warnings_in(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("warning: ")]
+
+
+def test_an_address_that_others_reach_is_warned_of(tmp_path: Path) -> None:
+    (line,) = warnings_in(welcome(tmp_path, "192.0.2.1"))
+    assert "other machines can reach this address" in line
+    assert "no token is asked for" in line
+    assert "--token-file" in line
+    (line,) = warnings_in(welcome(tmp_path, "192.0.2.1", token=TOKEN))
+    assert "no token" not in line
+    assert "in the clear" in line
+    assert TOKEN not in line
+    assert warnings_in(welcome(tmp_path, "127.0.0.1", loopback=True)) == []
+
+
+@pytest.mark.parametrize(("address", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_a_wildcard_is_shown_as_an_address_that_can_be_opened(tmp_path: Path, address: str, shown: str) -> None:
+    lines = welcome(tmp_path, address)
+    assert lines[0] == f"gateway: http://{shown}:11434, and on every other address of this machine"
+    assert f"status page: http://{shown}:11434/ui" in lines
+
+
+def test_without_a_default_registry_names_go_where_ollama_sends_them(tmp_path: Path) -> None:
+    line = next(line for line in welcome(tmp_path, "127.0.0.1", loopback=True) if line.startswith("names without"))
+    assert line.startswith("names without a host go to: registry.ollama.ai, ")
