@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from bench import cpu, imports, longline, uploads
+from bench import cpu, gateway, imports, longline, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "orjson")
 
@@ -78,6 +78,10 @@ def _measure_uploads(arguments: argparse.Namespace, rounds: int) -> None:
     _print_uploads(
         f"Four blobs of {arguments.blob_mib // 4:,} MiB: median of {rounds}, one after the other is 1.0",
         uploads.side_by_side(size // 4, 4, rounds),
+    )
+    _print_uploads(
+        f"One blob of {arguments.blob_mib:,} MiB through the gateway: median of {rounds}, the direct push is 1.0",
+        gateway.measure(size, rounds),
     )
 
 

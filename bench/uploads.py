@@ -19,7 +19,18 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Run", "Upload", "measure", "missing_programs", "side_by_side"]
+__all__ = [
+    "Run",
+    "Upload",
+    "measure",
+    "missing_programs",
+    "new_store",
+    "ours",
+    "random_file",
+    "registry",
+    "run",
+    "side_by_side",
+]
 
 MIB: Final = 1024 * 1024
 _PROGRAMS: Final = ("docker-registry", "curl", "skopeo")
@@ -65,49 +76,49 @@ def measure(size: int, rounds: int, *, huge: int = 0) -> Iterator[Upload]:
     """
     with tempfile.TemporaryDirectory(prefix="ollama-push-bench-") as scratch:
         folder = Path(scratch)
-        store = _new_store(folder / "models", [_random_file(folder / "random", size)])
+        store = new_store(folder / "models", [random_file(folder / "random", size)])
         contenders: dict[str, Callable[[str], Run]] = {
             "curl -T": lambda host: _curl(host, store),
             "skopeo copy": lambda host: _skopeo(host, store, folder / "copy"),
-            "RegistryClient": lambda host: _ours("sync", host, store),
-            "AsyncRegistryClient": lambda host: _ours("async", host, store),
+            "RegistryClient": lambda host: ours("sync", host, store),
+            "AsyncRegistryClient": lambda host: ours("async", host, store),
         }
         runs: dict[str, list[Run]] = {label: [] for label in contenders}
         for _ in range(rounds):
             for label, upload in contenders.items():
-                with _registry(folder / "registry") as host:
+                with registry(folder / "registry") as host:
                     runs[label].append(upload(host))
         for label, costs in runs.items():
             yield Upload(label, Run.median(costs))
-        ours = (("RegistryClient", "sync"), ("AsyncRegistryClient", "async"))
-        tiny = _new_store(folder / "tiny", [_random_file(folder / "few", 1000)])
-        for label, colour in ours:
-            with _registry(folder / "registry") as host:
-                yield Upload(f"{label}, 1 kB", Run.median([_ours(colour, host, tiny) for _ in range(rounds)]))
+        clients = (("RegistryClient", "sync"), ("AsyncRegistryClient", "async"))
+        tiny = new_store(folder / "tiny", [random_file(folder / "few", 1000)])
+        for label, colour in clients:
+            with registry(folder / "registry") as host:
+                yield Upload(f"{label}, 1 kB", Run.median([ours(colour, host, tiny) for _ in range(rounds)]))
         if huge:
             shutil.rmtree(store)
-            store = _new_store(folder / "models", [_sparse_file(folder / "sparse", huge)])
-            for label, colour in ours:
-                with _registry(folder / "registry") as host:
-                    yield Upload(f"{label}, {huge // MIB:,} MiB", _ours(colour, host, store))
+            store = new_store(folder / "models", [_sparse_file(folder / "sparse", huge)])
+            for label, colour in clients:
+                with registry(folder / "registry") as host:
+                    yield Upload(f"{label}, {huge // MIB:,} MiB", ours(colour, host, store))
 
 
 def side_by_side(size: int, layers: int, rounds: int) -> Iterator[Upload]:
     """Upload *layers* blobs of *size* bytes each, one after the other and side by side, in turn."""
     with tempfile.TemporaryDirectory(prefix="ollama-push-bench-") as scratch:
         folder = Path(scratch)
-        store = _new_store(folder / "models", [_random_file(folder / f"random{n}", size) for n in range(layers)])
+        store = new_store(folder / "models", [random_file(folder / f"random{n}", size) for n in range(layers)])
         runs: dict[int, list[Run]] = {1: [], layers: []}
         for _ in range(rounds):
             for concurrency, costs in runs.items():
-                with _registry(folder / "registry") as host:
-                    costs.append(_ours("sync", host, store, concurrency))
+                with registry(folder / "registry") as host:
+                    costs.append(ours("sync", host, store, concurrency))
         for concurrency, costs in runs.items():
             yield Upload(f"RegistryClient, concurrency {concurrency}", Run.median(costs))
 
 
 @contextmanager
-def _registry(data: Path) -> Iterator[str]:
+def registry(data: Path) -> Iterator[str]:
     """Run Debian's docker-registry (distribution 2.8) on an empty *data*; yield its ``host:port``."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         host = f"127.0.0.1:{free.getsockname()[1]}"
@@ -138,7 +149,7 @@ def _wait_for(host: str) -> None:
     raise TimeoutError(f"docker-registry does not listen at {host}")
 
 
-def _run(*command: str) -> Run:
+def run(*command: str) -> Run:
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -151,8 +162,8 @@ def _run(*command: str) -> Run:
     return Run(time.perf_counter() - began, used.ru_utime + used.ru_stime, float(told or 0) / 1024)
 
 
-def _ours(colour: str, host: str, store: Path, concurrency: int = 4) -> Run:
-    return _run(sys.executable, "-m", "bench.uploader", colour, host, str(store), str(concurrency))
+def ours(colour: str, host: str, store: Path, concurrency: int = 4) -> Run:
+    return run(sys.executable, "-m", "bench.uploader", colour, host, str(store), str(concurrency))
 
 
 def _curl(host: str, store: Path) -> Run:
@@ -176,7 +187,7 @@ def _curl(host: str, store: Path) -> Run:
     )
     url = f"{opened.stdout.strip()}&digest={blob.name.replace('-', ':')}"
     # Expect: is what curl does with large bodies by itself; without it, it is not kept waiting for a second.
-    sent = _run("curl", "-sSf", "-H", "Expect:", "-o", "/dev/null", "-T", str(blob), url)
+    sent = run("curl", "-sSf", "-H", "Expect:", "-o", "/dev/null", "-T", str(blob), url)
     return attrs.evolve(sent, wall=time.perf_counter() - began)
 
 
@@ -193,13 +204,13 @@ def _skopeo(host: str, store: Path, copy: Path) -> Run:
         for layer in manifest["layers"]:
             layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar"
         (copy / "manifest.json").write_text(json.dumps(manifest))
-    return _run(
+    return run(
         *("skopeo", "--insecure-policy", "copy", "-q", "--preserve-digests", "--dest-tls-verify=false"),
         *(f"dir:{copy}", f"docker://{host}/b/c:latest"),
     )
 
 
-def _random_file(path: Path, size: int) -> Path:
+def random_file(path: Path, size: int) -> Path:
     with path.open("wb") as file:
         for start in range(0, size, MIB):
             file.write(os.urandom(min(MIB, size - start)))
@@ -212,7 +223,7 @@ def _sparse_file(path: Path, size: int) -> Path:
     return path
 
 
-def _new_store(root: Path, files: Sequence[Path]) -> Path:
+def new_store(root: Path, files: Sequence[Path]) -> Path:
     """Build a model store from *files*, which are moved; return its root."""
     blobs = root / "blobs"
     blobs.mkdir(parents=True)

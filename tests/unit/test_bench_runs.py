@@ -55,4 +55,5 @@ def test_every_upload_is_measured() -> None:
         *("curl -T", "skopeo copy", *ours),
         *(f"{client}, {size}" for size in ("1 kB", "8 MiB") for client in ours),
         *(f"RegistryClient, concurrency {count}" for count in (1, 4)),
+        *("AsyncRegistryClient, direct", "PushClient, through the gateway"),
     ]

@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
-from ollama_push.client._jobs import Job
+from ollama_push.client._jobs import Job, RecentKeys
 from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport
@@ -36,16 +36,13 @@ __all__ = ["AsyncDrive", "AsyncTurns"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_REMEMBERED: Final = 1000
-"""Uploads that are over whose turn may have ended between another push's look and its own turn."""
-
 
 class AsyncTurns:
     """Lets one push at a time upload a blob to a repository; the others wait, and find it there."""
 
     def __init__(self) -> None:
         self._taken: dict[UploadKey, asyncio.Event] = {}
-        self._had: deque[UploadKey] = deque(maxlen=_REMEMBERED)
+        self._had = RecentKeys()
 
     async def take(self, key: UploadKey, giving_up: asyncio.Event) -> bool:
         """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
@@ -68,7 +65,7 @@ class AsyncTurns:
 
     def give(self, *keys: UploadKey) -> None:
         """Let the next have its turn."""
-        self._had.extend(keys)
+        self._had.add(*keys)
         for key in keys:
             if key in self._taken:
                 self._taken.pop(key).set()

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from ollama_push.client._jobs import Job
+from ollama_push.client._jobs import Job, RecentKeys
 from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.ports import HangsUp, HttpRequest, Transport
@@ -25,8 +25,6 @@ __all__ = ["Drive", "Turns"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_REMEMBERED: Final = 1000
-"""Uploads that are over whose turn may have ended between another push's look and its own turn."""
 _LOOKING_SECONDS: Final = 0.2
 """How long it takes to notice, while waiting for another push, that one's own was told to stop."""
 _LEAVING_SECONDS: Final = 2.0
@@ -41,7 +39,7 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._taken: set[UploadKey] = set()
-        self._had: deque[UploadKey] = deque(maxlen=_REMEMBERED)
+        self._had = RecentKeys()
 
     def take(self, key: UploadKey, giving_up: Callable[[], bool]) -> bool:
         """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
@@ -62,7 +60,7 @@ class Turns:
         """Let the next have its turn."""
         with self._changed:
             self._taken.difference_update(keys)
-            self._had.extend(keys)
+            self._had.add(*keys)
             self._changed.notify_all()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError, TransportMisbehaved
 from ollama_push.core.registry.credentials import CredentialSource
@@ -24,9 +24,29 @@ from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.sessions import UploadKey, UploadMemory
 from ollama_push.local import BlobBody, BodyHalted, StoredModel
 
-__all__ = ["Job"]
+__all__ = ["Job", "RecentKeys"]
 
 T = TypeVar("T")
+
+_REMEMBERED: Final = 1000
+
+
+class RecentKeys:
+    """Uploads whose turn is over: it may have ended between another push's look at the blob and its own turn."""
+
+    def __init__(self) -> None:
+        self._keys: dict[UploadKey, None] = {}
+
+    def add(self, *keys: UploadKey) -> None:
+        """Remember *keys*, and forget the oldest beyond a thousand."""
+        for key in keys:
+            self._keys.pop(key, None)
+            self._keys[key] = None
+        while len(self._keys) > _REMEMBERED:
+            del self._keys[next(iter(self._keys))]
+
+    def __contains__(self, key: UploadKey) -> bool:
+        return key in self._keys
 
 
 class Job(Generic[T]):

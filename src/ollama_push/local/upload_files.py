@@ -80,7 +80,9 @@ def remove_stale(directory: Path, oldest: float, max_kept: int, try_lock: Callab
                     locks.add(found[1])
     too_many = heapq.nsmallest(len(uploads) - max_kept, uploads, key=uploads.__getitem__)
     unwanted = {*too_many, *(name for name, changed in uploads.items() if changed < oldest)}
-    for name in unwanted | (locks - uploads.keys()):
+    # Where not everything was seen, a lock alone may have its upload among the rest.
+    orphans = locks - uploads.keys() if len(locks) + len(uploads) < _MAX_SEEN // 2 else set()
+    for name in unwanted | orphans:
         _remove(directory, name, try_lock)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["NoUploads", "UploadSessions"]
 
 _WEEK_SECONDS: Final = 7 * 24 * 3600.0
+_BATCH: Final = 32
 _MAX_KEPT: Final = 1000
 _LOCK_SECONDS: Final = 5.0
 """Longest wait for another process to finish with the directory; it needs milliseconds."""
@@ -88,6 +89,9 @@ class UploadSessions:
         self._claims: dict[str, _Claim] = {}
         self._guard = threading.Lock()
         self._swept = False
+        # Looking through the directory at every new upload would take quadratic time.
+        self._batch = max(1, min(_BATCH, max_kept // _BATCH))
+        self._until_sweep = 0
 
     @property
     def directory(self) -> Path:
@@ -118,8 +122,7 @@ class UploadSessions:
             if self._is_ours(name):
                 path = self._path(name)
                 if not path.exists():
-                    with self._alone():
-                        remove_stale(self.directory, self._oldest(), self._max_kept - 1, self._try_lock)
+                    self._make_room()
                 write_private(path, upload_bytes(key, upload), durable=False)
 
     def forget(self, key: UploadKey, /) -> None:
@@ -141,6 +144,16 @@ class UploadSessions:
             if held.lock is not None:
                 self._unlock(name, held.lock)
 
+    def _make_room(self) -> None:
+        if not self._until_sweep:
+            self._until_sweep = self._batch
+            with self._alone():
+                remove_stale(self.directory, self._oldest(), self._max_kept - self._batch, self._try_to_lock_others)
+        self._until_sweep -= 1
+
+    def _try_to_lock_others(self, name: str) -> BaseFileLock | None:
+        return None if name in self._claims else self._try_lock(name)
+
     def _is_ours(self, name: str) -> bool:
         held = self._claims.get(name)
         return held is not None and held.lock is not None
@@ -157,7 +170,7 @@ class UploadSessions:
             lock = self._try_lock(name)
             if not self._swept:
                 self._swept = True
-                remove_stale(self.directory, self._oldest(), self._max_kept, self._try_lock)
+                remove_stale(self.directory, self._oldest(), self._max_kept, self._try_to_lock_others)
             return lock
 
     def _known(self, name: str, key: UploadKey) -> SavedUpload | None:

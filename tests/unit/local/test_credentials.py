@@ -159,6 +159,9 @@ def test_an_empty_file_is_no_error(machine: Machine) -> None:
         ({"auths": {_HOST: {"auth": "s3cret!"}}}, f"the login for '{_HOST}' cannot be read"),
         ({"auths": {_HOST: {"auth": encoded("s3cret")}}}, "its auth is no base64 of user:password"),
         ({"auths": {_HOST: {"auth": "/w=="}}}, "its auth is no base64 of user:password"),
+        ({"auths": {_HOST: {"registrytoken": "s3cret\r\nX: 1"}}}, "expected visible ASCII characters"),
+        ({"auths": {_HOST: {"registrytoken": "s3cret and more"}}}, "expected visible ASCII characters"),
+        ({"auths": {_HOST: {"username": "a:b", "password": "s3cret"}}}, "a user name has no colon"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_without_its_content(machine: Machine, content: Any, words: str) -> None:
