@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
+from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import AccessToken, CredentialSource, IdentityToken, Login, Signer
 
 
@@ -32,3 +35,31 @@ def test_whoever_signs_is_a_signer() -> None:
     assert isinstance(_Key(), Signer)
     assert not isinstance(Login("me", "x"), Signer | CredentialSource)
     assert isinstance(_Source(), CredentialSource)
+
+
+@pytest.mark.parametrize(
+    "token", ["pa55\r\nX-Evil: 1", "pa55\n", "pa55 word", " pa55", "pa55\t", "pa55\xe9", "pa55\x00", ""]
+)
+def test_a_token_no_header_can_hold_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        AccessToken(token)
+    assert caught.value.setting == "token"
+    assert "pa55" not in "".join((repr(caught.value), *traceback.format_exception(caught.value)))
+
+
+def test_a_token_may_hold_all_that_is_visible() -> None:
+    visible = "".join(map(chr, range(0x21, 0x7F)))
+    assert AccessToken(visible).token == visible
+
+
+@pytest.mark.parametrize("username", ["me:x", ":", "me:"])
+def test_a_user_name_with_a_colon_is_refused(username: str) -> None:
+    password = "pa55"  # not in the line that a traceback quotes
+    with pytest.raises(InvalidSetting, match="a user name has no colon") as caught:
+        Login(username, password)
+    assert caught.value.setting == "username"
+    assert "pa55" not in "".join((repr(caught.value), *traceback.format_exception(caught.value)))
+
+
+def test_a_password_may_hold_a_colon() -> None:
+    assert Login("me", "a:b").password == "a:b"

@@ -45,6 +45,12 @@ def test_docker_hub_is_reached_where_it_is(host: str) -> None:
         ("ftp://reg.test/u", None),
         ("file:///etc/passwd", None),
         ("https:///u", "https://reg.test/u"),
+        # Userinfo is no login of ours, and no library may make one of it.
+        ("https://me:pw@reg.test/u", "https://reg.test/u"),
+        ("https://me:pw@store.test:81/u?q=a@b", "https://store.test:81/u?q=a@b"),
+        ("//me@store.test/u", "https://store.test/u"),
+        ("http://me:pw@reg.test/u", "https://reg.test/u"),
+        ("http://me:p@w@other.test/u", "http://other.test/u"),
         ("", None),
     ],
 )

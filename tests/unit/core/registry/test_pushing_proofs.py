@@ -15,6 +15,8 @@ from ollama_push.core.errors import (
     ConnectionLost,
     OllamaPushError,
     PushRejected,
+    RejectionReason,
+    TransportError,
     VerificationFailed,
 )
 from ollama_push.core.ports import HttpRequest
@@ -148,6 +150,59 @@ def test_what_a_registry_does_not_say_is_no_lie(status: int, headers: dict[str, 
         return answer(status, headers) if request.url.endswith(digest(B)) else None
 
     assert _verify(changing(holding(A, B, C, manifest=True), change)).matches_local
+
+
+def _without_head(reading: Answer, status: int = 405) -> Player:
+    """Return a player whose registry answers HEAD of B with *status*, and GET with *reading*."""
+    registry = holding(A, B, C, manifest=True)
+
+    def peer(request: HttpRequest, body: bytes) -> Answer | TransportError:
+        if not request.url.endswith(digest(B)):
+            return registry(request, body)
+        return answer(status) if request.method == "HEAD" else reading
+
+    return MODEL.player(peer)
+
+
+@pytest.mark.parametrize("status", [405, 501])
+@pytest.mark.parametrize(
+    "reading",
+    [
+        answer(206, {"content-length": "1"}, B[:1]),
+        answer(200, {"content-length": "2000"}),
+        answer(307, {"location": "https://store.test/b"}),
+        answer(416),  # there is no first byte of an empty blob
+    ],
+    ids=lambda given: str(given.status) if isinstance(given, Answer) else None,
+)
+def test_where_there_is_no_head_a_byte_of_the_blob_is_read(reading: Answer, status: int) -> None:
+    player = _without_head(reading, status)
+    assert _verify(player).matches_local
+    asked = [request for request in player.requests if request.url.endswith(digest(B))]
+    assert [(one.method, one.headers.get("Range")) for one in asked] == [("HEAD", None), ("GET", "bytes=0-0")]
+    assert sum(request.method == "GET" for request in player.requests) == 2  # the manifest is the other one
+
+
+@pytest.mark.parametrize(
+    ("reading", "problem"),
+    [
+        (answer(404), "the registry does not hold it"),
+        (answer(200, {"content-length": "1999"}), "holds 1999 bytes of it instead of 2000"),
+        (answer(206, {"docker-content-digest": "sha256:x"}), "holds sha256:x in its place"),
+    ],
+)
+def test_a_blob_that_is_not_there_is_found_out_without_head(reading: Answer, problem: str) -> None:
+    with pytest.raises(VerificationFailed) as caught:
+        _verify(_without_head(reading))
+    assert caught.value.digest == digest(B)
+    assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_blob_we_may_not_look_at_is_no_missing_one(method: str) -> None:
+    with pytest.raises(PushRejected) as caught:
+        _verify(_without_head(answer(403), 403 if method == "HEAD" else 405))
+    assert caught.value.reason is RejectionReason.UNAUTHORIZED
 
 
 def test_a_registry_that_lies_about_what_it_holds_is_found_out() -> None:

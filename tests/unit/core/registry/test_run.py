@@ -158,6 +158,16 @@ def test_leaving_without_a_verdict_is_a_cancellation_told_once() -> None:
     ]
 
 
+def test_a_crash_is_a_failure_told_once() -> None:
+    told = Told()
+    told.run.begin()
+    told.run.crash()
+    told.run.leave()
+    assert [seen for seen in told.seen if isinstance(seen, PushFinished)] == [
+        PushFinished(CONTEXT, 0.0, PushOutcome.FAILED)
+    ]
+
+
 def test_what_never_began_does_not_end() -> None:
     told = Told()
     told.run.leave()

@@ -17,3 +17,12 @@ def test_keys_are_equal_by_content() -> None:
     key = UploadKey("https://h", "a/b", "sha256:a")
     assert {key: 1}[UploadKey("https://h", "a/b", "sha256:a")] == 1
     assert key != UploadKey("http://h", "a/b", "sha256:a")
+
+
+def test_no_query_of_a_location_is_shown() -> None:
+    """Distribution's ``_state`` is what lets one write to the session."""
+    shown = repr(SavedUpload("https://reg.test/v2/a/b/blobs/uploads/1?_state=5ecret&x=0ther", 7))
+    assert "https://reg.test/v2/a/b/blobs/uploads/1'" in shown
+    assert "?" not in shown
+    assert "5ecret" not in shown
+    assert "0ther" not in shown

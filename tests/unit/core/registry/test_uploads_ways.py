@@ -20,12 +20,15 @@ from tests.unit.core.registry.uploading import (
 
 from ollama_push.core.answers import Answer
 from ollama_push.core.errors import (
+    PushInterrupted,
     PushRejected,
     RejectionReason,
     ServerError,
     TransportError,
 )
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.retry import RetryPolicy
 
 
 def test_a_416_without_headers_is_asked_about() -> None:
@@ -158,3 +161,25 @@ def test_a_counter_ends_at_what_the_registry_has() -> None:
     upload = Upload(answers(OPENED, answer(202), answer(418)))
     upload.fail()
     assert upload.progress == [0, MIB]
+
+
+def test_learning_that_parts_are_not_taken_costs_no_attempt() -> None:
+    registry = Paper(Ways(whole_only=True))
+    upload = Upload(registry, retry=RetryPolicy(attempts=1))
+    assert [step for step in upload.run() if step != "DELETE"] == ["POST", f"PATCH 0+{MIB}", "POST", f"PUT 0+{SIZE}"]
+    assert registry.blobs[HELD] == DATA
+    assert upload.player.waits == []
+    assert upload.player.of(Retrying) == []
+
+
+def test_whoever_is_stopped_while_a_session_opens_begins_no_whole_blob() -> None:
+    registry = Paper()
+
+    def peer(request: HttpRequest, body: bytes) -> Answer | TransportError:
+        upload.player.stopping = request.method == "POST"
+        return registry(request, body)
+
+    upload = Upload(peer, SMALL)
+    assert isinstance(upload.fail(), PushInterrupted)
+    assert upload.methods == ["POST"]
+    assert registry.received == 0

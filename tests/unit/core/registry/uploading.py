@@ -20,6 +20,7 @@ from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.parts import PartSizes
 from ollama_push.core.registry.sessions import UploadKey
 from ollama_push.core.registry.uploads import BlobUpload
+from ollama_push.core.retry import RetryPolicy
 
 __all__ = ["DATA", "DIGEST", "HELD", "KEY", "LOST", "MIB", "OPENED", "SIZE", "SMALL", "Upload", "reason_of"]
 
@@ -38,10 +39,17 @@ class Upload:
     """An upload with everything it is given within reach."""
 
     def __init__(
-        self, peer: Peer, data: bytes = DATA, *, part: int = MIB, memory: DictMemory | None = None, mount_from: str = ""
+        self,
+        peer: Peer,
+        data: bytes = DATA,
+        *,
+        part: int = MIB,
+        memory: DictMemory | None = None,
+        mount_from: str = "",
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self.blob = Descriptor(digest(data), len(data))
-        self.player = Player(peer, blobs=[(self.blob.digest, data)], memory=memory)
+        self.player = Player(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
         self.sizes = PartSizes(HOST, part)
         self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from)
 
