@@ -174,7 +174,7 @@ class RegistrySettings:
         """Return the job of trying a login."""
         if not is_registry_host(host):
             raise InvalidSetting("registry", host, "expected host or host:port, without a scheme or a path")
-        trial = attrs.evolve(self, credentials=_Always(login))
+        trial = attrs.evolve(self, credentials=Credentials(login))
         return trial._started(Endpoint.of(host, plain_http=self.plain_http), (), None, login_flow)  # noqa: SLF001 - ours
 
     def _job(self, name: ModelName, stored: StoredModel | None, make: Callable[[Exchange], Flow[T]]) -> Job[T]:
@@ -206,27 +206,17 @@ class RegistrySettings:
         return job
 
 
-class _Always:
-    """Gives the same credential to every registry: what a caller passed explicitly."""
-
-    def __init__(self, credential: Credential) -> None:
-        self._credential = credential
-
-    def find(self, _host: str, /) -> Credential:
-        return self._credential
-
-
 def _source_of(given: AnyCredential) -> CredentialSource:
     if given is None:
         return Credentials()
     if isinstance(given, tuple):
         if len(given) != 2 or not all(isinstance(text, str) for text in given):  # noqa: PLR2004 - a pair
             raise InvalidSetting("credentials", "<hidden>", "expected (username, password)")
-        return _Always(Login(*given))
+        return Credentials(Login(*given))
     if isinstance(given, CredentialSource):
         return given
     if isinstance(given, Login | IdentityToken | AccessToken | Signer):
-        return _Always(given)
+        return Credentials(given)
     raise InvalidSetting("credentials", "<hidden>", "expected a Login, (username, password) or Credentials")
 
 
