@@ -1,88 +1,25 @@
-"""What clients do to a gateway, and what it does then: hanging up, reading slowly, coming in numbers, being last."""
+"""What clients do to a gateway, and what it does then: coming in numbers, with secrets, at the end."""
 
 from __future__ import annotations
 
 import json
 import logging
-import socket
-import struct
 from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
-from aiohttp import web
 from tests.gateway.gateways import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
+from tests.gateway.orders import BIG, MIB, order_for, stalling, start
 from tests.unit.local.stores import digest_of
 
 from ollama_push.core.reasons import RejectionReason, reason_for
-from ollama_push.gateway import GatewaySettings, PushState, create_app
+from ollama_push.gateway import PushState
 from ollama_push.gateway.texts import UNEXPECTED
 from ollama_push.local import ModelStore, UploadSessions
-from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply, Stall
+from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply
 
-MIB = 1024 * 1024
-BIG = bytes(range(256)) * (8 * MIB // 256)
-# More than sockets hold.
-HUGE = BIG * 4
 PASSWORD = "correct horse battery staple"
-
-
-def stalling(seconds: float = 30.0) -> Fault:
-    """The upload of the weights stops after a part of it."""
-    return Fault("PATCH", "/blobs/uploads/", after_bytes=MIB, action=Stall(seconds))
-
-
-def order_for(registry: EmbeddedRegistry, repository: str = "team/demo", **more: Any) -> dict[str, Any]:
-    return {"model": f"{registry.host}/{repository}", "insecure": True, **more}
-
-
-def start(gateway: Gateway, order: dict[str, Any]) -> socket.socket:
-    peer = gateway.connect()
-    peer.sendall(request_of("POST", "/api/push", json.dumps(order).encode()))
-    return peer
-
-
-def blob_requests(registry: EmbeddedRegistry, method: str) -> list[int | None]:
-    return [seen.status for seen in registry.requests if seen.method == method and "/blobs/uploads/" in seen.path]
-
-
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("abrupt", [True, False])
-def test_a_client_that_hangs_up_takes_its_upload_with_it(tmp_path: Path, *, stream: bool, abrupt: bool) -> None:
-    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
-        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(HUGE,))
-        with Gateway(settings_for(store)) as gateway:
-            with start(gateway, order_for(registry, stream=stream)) as peer:
-                assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
-                if abrupt:
-                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            (record,) = gateway.wait_for(1)
-            assert record.state is PushState.CANCELLED
-            assert gateway.tasks() == []
-            # It goes on reading now: whoever had not hung up would get the rest across.
-            registry.restart()
-            assert [seen.body_bytes < len(HUGE) for seen in registry.requests if seen.method == "PATCH"] == [True]
-            # The slot and the blob are free for the next.
-            assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
-        assert blob_requests(registry, "PATCH")[0] != 202
-        assert registry.blob(digest_of(HUGE)) == HUGE
-
-
-def test_many_clients_killed_in_mid_push_leave_nothing(tmp_path: Path) -> None:
-    names = [f"team/demo{number}" for number in range(12)]
-    with EmbeddedRegistry(tmp_path / "registry", faults=[attrs.evolve(stalling(), times=None)]) as registry:
-        store = store_of(tmp_path, *(f"{registry.host}/{name}/latest" for name in names), layers=(BIG[: 2 * MIB],))
-        with Gateway(settings_for(store)) as gateway:
-            with ExitStack() as peers:
-                for name in names:
-                    peers.enter_context(start(gateway, order_for(registry, name)))
-                assert registry.wait_until(lambda: registry.received_bytes >= MIB * len(names), PATIENCE)
-            records = gateway.wait_for(len(names))
-            assert {record.state for record in records} == {PushState.CANCELLED}
-            assert gateway.tasks() == []
 
 
 def test_a_layer_that_does_not_move_is_told_of_all_the_same(tmp_path: Path) -> None:
@@ -98,15 +35,6 @@ def test_a_layer_that_does_not_move_is_told_of_all_the_same(tmp_path: Path) -> N
     assert lines[1 : 1 + len(weights)] == weights
 
 
-def test_a_client_that_reads_late_holds_up_nothing(tmp_path: Path) -> None:
-    with EmbeddedRegistry(tmp_path / "registry") as registry:
-        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
-        with Gateway(settings_for(store)) as gateway, start(gateway, order_for(registry)) as peer:
-            (record,) = gateway.wait_for(1)
-            assert record.state is PushState.SUCCEEDED
-            assert list(lines_of(peer))[-1] == {"status": "success"}
-
-
 @pytest.mark.parametrize(("repositories", "sent"), [(("team/demo", "team/demo"), 1), (("team/one", "team/two"), 2)])
 def test_one_blob_goes_to_one_repository_once(tmp_path: Path, repositories: tuple[str, str], sent: int) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.2)]) as registry:
@@ -120,18 +48,6 @@ def test_one_blob_goes_to_one_repository_once(tmp_path: Path, repositories: tupl
             assert {record.state for record in gateway.records()} == {PushState.SUCCEEDED}
         patched = sum(seen.body_bytes for seen in registry.requests if seen.method == "PATCH")
         assert patched == sent * len(BIG)
-
-
-def test_when_one_of_two_that_share_an_upload_hangs_up_the_other_goes_on(tmp_path: Path) -> None:
-    with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
-        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
-        with Gateway(settings_for(store)) as gateway:
-            first = start(gateway, order_for(registry))
-            assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
-            with start(gateway, order_for(registry)) as second:
-                first.close()
-                assert list(lines_of(second))[-1] == {"status": "success"}
-            assert {record.state for record in gateway.wait_for(2)} == {PushState.SUCCEEDED, PushState.CANCELLED}
 
 
 def test_more_pushes_than_may_are_told_to_come_again(tmp_path: Path) -> None:
@@ -288,19 +204,3 @@ def test_metrics_count_what_the_registry_received(tmp_path: Path) -> None:
             text = gateway.send("GET", "/metrics").body.decode()
     (sent,) = [line for line in text.splitlines() if "delivered" in line and 'how="sent"' in line and "_total" in line]
     assert float(sent.split()[-1]) == registry.received_bytes
-
-
-def test_it_can_be_mounted_in_another_application(tmp_path: Path) -> None:
-    def mounted(settings: GatewaySettings) -> web.Application:
-        app = web.Application()
-        app.add_subapp("/ollama", create_app(settings))
-        return app
-
-    with EmbeddedRegistry(tmp_path / "registry") as registry:
-        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
-        with Gateway(settings_for(store), mounted) as gateway:
-            body = json.dumps(order_for(registry)).encode()
-            assert gateway.send("POST", "/ollama/api/push", body).lines[-1] == {"status": "success"}
-            assert gateway.send("POST", "/ollama/api/push/", body).headers["location"] == "/ollama/api/push"
-            assert gateway.send("GET", "/ollama/api/push").status == 405
-            assert gateway.send("GET", "/ollama/", headers={"Host": "evil.example.com"}).status == 403

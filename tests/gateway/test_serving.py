@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,64 @@ def test_it_serves_until_it_is_told_to_stop(
     (line,) = [record.getMessage() for record in caplog.records if record.name.endswith(".access")]
     assert line.startswith("127.0.0.1 GET / 200 ")
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer s3cret\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization : s3cret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: " + b"s3cret" * 3000 + b"\r\n\r\n",
+        b"GET /?token=s3cret x HTTP/1.1\r\n\r\n",
+        b"s3cret\r\n\r\n",
+    ],
+    ids=["value", "name", "length", "target", "no HTTP"],
+)
+def test_what_is_no_request_is_answered_and_not_quoted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, malformed: bytes
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Gateway(settings_for(store_of(tmp_path))) as gateway:
+        assert gateway.raw(malformed).startswith(b"HTTP/1.0 400 ")
+    assert " 400 " in caplog.text
+    assert "s3cret" not in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+SERVES = """
+import asyncio, signal, sys
+from ollama_push.gateway import GatewaySettings, serve
+from ollama_push.local import ModelStore, NoUploads
+
+def started(host, port):
+    ignored = [each.name for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is signal.SIG_IGN]
+    print(port, *ignored, flush=True)
+
+asyncio.run(serve(GatewaySettings(store=ModelStore(sys.argv[1]), uploads=NoUploads()), port=0, started=started))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process begins with signals ignored there")
+@pytest.mark.parametrize(
+    ("ignored", "ends"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_that_was_ignored_when_it_began_stays_so(
+    tmp_path: Path, ignored: signal.Signals, ends: signal.Signals
+) -> None:
+    """As in the background of a script: Ctrl-C is meant for what runs in front."""
+    command = ["sh", "-c", f'trap "" {ignored.name.removeprefix("SIG")}; exec "$@"', "sh"]
+    command += [sys.executable, "-W", "error", "-c", SERVES, str(store_of(tmp_path).root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port, *names = process.stdout.readline().split()
+            assert names == [ignored.name]
+            process.send_signal(ignored)
+            assert b"Ollama is running" in asyncio.run(asked("127.0.0.1", int(port)))
+            process.send_signal(ends)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 def test_an_address_that_is_taken_is_said_so(tmp_path: Path) -> None:

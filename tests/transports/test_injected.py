@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import aiohttp
 import pytest
 import urllib3
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ollama_push.core.errors import InvalidSetting, MachineMisuse, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
@@ -43,6 +45,72 @@ def test_an_injected_session_that_is_closed_is_used_after_close() -> None:
             with pytest.raises(UsedAfterClose, match="ClientSession"):
                 async with transport.open(HttpRequest("GET", "http://127.0.0.1:1")):
                     pass
+
+    asyncio.run(run())
+
+
+class Loopback(AbstractResolver):
+    """Says that every host is this machine, and notes who was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.closed = False
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        self.asked.append(host)
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def fetched(transport: AiohttpTransport, url: str) -> bytes:
+    async with transport.open(HttpRequest("GET", url)) as response:
+        return b"".join([data async for data in response.chunks()])
+
+
+def test_an_injected_resolver_finds_hosts_and_is_left_open() -> None:
+    resolver = Loopback()
+
+    async def run(port: int) -> None:
+        async with AiohttpTransport(resolver=resolver, trust_env=False) as transport:
+            assert await fetched(transport, f"http://registry.example.com:{port}/x") == b"x"
+
+    with ScriptedServer(json_answer(b"x")) as server:
+        asyncio.run(run(server.port))
+        assert server.requests[0].headers["host"] == f"registry.example.com:{server.port}"
+    assert resolver.asked == ["registry.example.com"]
+    assert not resolver.closed
+
+
+def test_an_injected_resolver_is_asked_neither_for_a_proxy_nor_for_what_is_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver = Loopback()
+
+    async def run(port: int) -> None:
+        async with AiohttpTransport(resolver=resolver) as transport:
+            assert await fetched(transport, "http://registry.example.com/x") == b"x"
+            assert resolver.asked == []
+            # The proxy's host, asked for itself, is one like any other: what it led to before is not remembered.
+            assert await fetched(transport, f"http://localhost:{port}/x") == b"x"
+            assert resolver.asked == ["localhost"]
+
+    for name in ("HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ScriptedServer(json_answer(b"x")) as server:
+        monkeypatch.setenv("http_proxy", f"http://localhost:{server.port}")
+        asyncio.run(run(server.port))
+        assert [seen.target for seen in server.requests] == ["http://registry.example.com/x", "/x"]
+
+
+def test_a_resolver_beside_a_session_is_refused() -> None:
+    async def run() -> None:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(InvalidSetting, match=r"resolver=.*connector of your session"):
+                AiohttpTransport(session, resolver=Loopback())
 
     asyncio.run(run())
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import base64
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 from tests.transports.conftest import MakeTransport
 
-from ollama_push.core.errors import ConnectCause, ConnectFailed
+from ollama_push.core.errors import ConnectCause, ConnectFailed, TransportError
 from ollama_push.core.ports import HttpRequest
-from ollama_push.testing.server import ScriptedServer, json_answer
+from ollama_push.testing.server import Script, ScriptedServer, json_answer
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TARGET = "http://registry.example.com/api/version"
+TUNNELLED = "https://registry.example.com/"
+PASSWORD = "hush-hush"
+SECRETS = (PASSWORD, "hush", base64.b64encode(f"me:{PASSWORD}".encode()).decode())
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +110,70 @@ def test_a_proxy_that_refuses_a_tunnel_is_named(make: MakeTransport, monkeypatch
             fetch(make, "https://registry.example.com/")
     assert caught.value.cause is ConnectCause.PROXY
     assert proxy.requests[0].method == "CONNECT"
+
+
+def shown(exc: BaseException) -> str:
+    """Return all that somebody may see of *exc*, of what it was made from, and of what those carry."""
+    seen: dict[int, BaseException] = {}
+    queue: list[object] = [exc]
+    while queue:
+        link = queue.pop()
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen[id(link)] = link
+            queue += [link.__cause__, link.__context__, *link.args]
+    texts = [f"{link}\n{link!r}\n{link.args!r}\n{vars(link)!r}" for link in seen.values()]
+    return "\n".join([*traceback.format_exception(exc), *texts])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        json_answer(b"", 407, {"Proxy-Authenticate": "Basic"}),
+        json_answer(b"", 502),
+        [b"nonsense\r\n\r\n"],
+        [],
+    ],
+    ids=["407", "502", "no HTTP", "nothing"],
+)
+@pytest.mark.parametrize("url", [TARGET, TUNNELLED], ids=["http", "https"])
+def test_the_password_of_a_proxy_that_fails_is_nowhere_in_the_error(
+    make: MakeTransport, monkeypatch: pytest.MonkeyPatch, url: str, script: Script
+) -> None:
+    with ScriptedServer(script) as proxy:
+        monkeypatch.setenv("all_proxy", f"http://me:{PASSWORD}@127.0.0.1:{proxy.port}")
+        if url is TARGET and script and script[0] != b"nonsense\r\n\r\n":
+            fetch(make, url)  # without a tunnel, it is an answer like any other
+        else:
+            with pytest.raises(TransportError) as caught:
+                fetch(make, url)
+            text = shown(caught.value)
+            assert [secret for secret in SECRETS if secret in text] == []
+        assert proxy.requests[0].headers["proxy-authorization"] == f"Basic {SECRETS[-1]}"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        f"http://me:{PASSWORD}@127.0.0.1:99999",
+        f"http://me:{PASSWORD}@127.0.0.1:port",
+        f"http://me:{PASSWORD}@127.0.0.1:0",
+        f"http://me:{PASSWORD}@[::1",
+        f"http://me:{PASSWORD}@",
+        f"http://me:{PASSWORD}/x@127.0.0.1:3128",
+        f"http://me:{PASSWORD}?x@127.0.0.1:3128",
+        f"me:{PASSWORD}#x@127.0.0.1:3128",
+        f"http://me:1/{PASSWORD}@127.0.0.1:3128",
+    ],
+)
+@pytest.mark.parametrize("url", [TARGET, TUNNELLED], ids=["http", "https"])
+def test_a_proxy_that_cannot_be_used_is_named_without_a_word_of_its_password(
+    make: MakeTransport, monkeypatch: pytest.MonkeyPatch, proxy: str, url: str
+) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    with pytest.raises(ConnectFailed) as caught:
+        fetch(make, url)
+    assert caught.value.cause is ConnectCause.PROXY
+    assert caught.value.address == url.removesuffix("/api/version").removesuffix("/")
+    assert "must be written as in %2F" in str(caught.value)
+    text = shown(caught.value)
+    assert [secret for secret in SECRETS if secret in text] == []

@@ -40,8 +40,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     error line, and what was sent is kept for the next push.
     """
     settings = settings or GatewaySettings()
-    guard = Guard(settings)
-    app = web.Application(middlewares=[_middleware(guard)])
+    app = web.Application()
     book = app[PUSH_BOOK] = PushBook(settings.max_pushes)
     metrics = Metrics()
     service = PushService(settings, book)
@@ -50,6 +49,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     add_listing(app, settings.store)
     if settings.ui:
         add_pages(app, book)
+    guard = Guard(settings, app.router.resources())
 
     async def serving(_app: web.Application) -> AsyncIterator[None]:
         transport = new_transport(settings.rules, settings.ca_file)
@@ -80,6 +80,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
         book.close()
         service.close()
 
+    app.middlewares.append(_middleware(guard))
     app.cleanup_ctx.append(serving)
     app.on_response_prepare.append(sign)
     app.on_shutdown.append(end)

@@ -42,9 +42,9 @@ _PREFLIGHT: Final[Mapping[str, str]] = {
     "Access-Control-Allow-Headers": "Authorization,Content-Type,User-Agent,Accept,X-Requested-With",
     "Access-Control-Max-Age": "43200",
 }
-_WITHOUT_TOKEN: Final = ("/", "/healthz")
-"""Ends of the routes that say nothing but that we are there: probes carry no secrets."""
-_FOR_BROWSERS: Final = ("/ui", "/ui/events")
+_WITHOUT_TOKEN: Final = frozenset({"/", "/healthz"})
+"""Routes that say nothing but that we are there: probes carry no secrets."""
+_FOR_BROWSERS: Final = frozenset({"/ui", "/ui/events"})
 
 
 class Guard:
@@ -52,10 +52,15 @@ class Guard:
 
     Args:
         settings: As for the gateway.
+        resources: All that the gateway serves, before it is mounted anywhere: later their paths have a prefix. What
+            is added afterwards by others wants the token.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, resources: Iterable[web.AbstractResource]) -> None:
         self._settings = settings
+        paths = {resource: resource.canonical for resource in resources}
+        self._without_token = frozenset(each for each, path in paths.items() if path in _WITHOUT_TOKEN)
+        self._for_browsers = frozenset(each for each, path in paths.items() if path in _FOR_BROWSERS)
         self._origins = tuple(origin.lower() for origin in (*settings.origins, *_OWN_ORIGINS))
         self._hostname = socket.gethostname().lower()
 
@@ -71,13 +76,13 @@ class Guard:
             return web.Response(status=403)
         if request.method == "OPTIONS" and self._settings.loopback:
             return web.Response(status=204)
-        route = _route_of(request)
-        if self._settings.token is None or route.endswith(_WITHOUT_TOKEN):
+        resource = request.match_info.route.resource
+        if self._settings.token is None or resource in self._without_token:
             return None
         if _shows(request.headers.get("Authorization", ""), self._settings.token):
             return None
         # A browser asks for it on the status page: any name, the token as the password.
-        scheme = "Basic" if route.endswith(_FOR_BROWSERS) else "Bearer"
+        scheme = "Basic" if resource in self._for_browsers else "Bearer"
         challenge = {"WWW-Authenticate": f'{scheme} realm="ollama-push"'}
         return json_answer(401, {"error": "unauthorized: this gateway wants its token"}, headers=challenge)
 
@@ -100,12 +105,6 @@ class Guard:
             return False
         own = address.is_loopback or address.is_unspecified
         return own or any(address in network for network in _PRIVATE)
-
-
-def _route_of(request: web.Request) -> str:
-    """Return the path of the route that *request* goes to; what comes before it depends on where we are mounted."""
-    resource = request.match_info.route.resource
-    return "" if resource is None else resource.canonical
 
 
 def _is_own(origin: str, host: str) -> bool:

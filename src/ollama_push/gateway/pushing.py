@@ -6,6 +6,7 @@ Two tasks a push: one pushes, one writes. They meet in a ``Presentation``, so th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from aiohttp import web
@@ -70,6 +71,8 @@ class PushService:
         except BodyRefused as exc:
             # What is left of the body would be taken for the next request.
             return json_answer(exc.status, {"error": str(exc)}, headers={"Connection": "close"})
+        except ConnectionError:
+            return web.Response(status=400)  # for the log alone: the client hung up
         try:
             route = route_for(order.model, self._settings.default_registry)
         except InvalidModelName as exc:
@@ -118,6 +121,7 @@ class PushService:
         try:
             await lines.write(RETRIEVING)
             await self._tell(lines, work, task)
+            await lines.end()
         except ConnectionError:
             pass  # the client hung up
         finally:
@@ -163,6 +167,7 @@ class PushService:
             await lines.begin()
             for line in (RETRIEVING, COULD_NOT_RETRIEVE, error_line(text)):
                 await lines.write(line)
+            await lines.end()
         except ConnectionError:
             pass  # the client hung up
         return lines.response
@@ -182,6 +187,9 @@ class _Lines:
         self._patience = patience
 
     async def begin(self) -> None:
+        if self._request.transport is not None:
+            # Whoever waits for room then waits until all is gone: at the end nothing is left that nobody waits for.
+            self._request.transport.set_write_buffer_limits(0)
         await self.response.prepare(self._request)
 
     async def write(self, line: bytes) -> None:
@@ -190,9 +198,20 @@ class _Lines:
         Raises:
             ConnectionError: The client is gone, or takes nothing.
         """
+        await self._patiently(self.response.write(line))
+
+    async def end(self) -> None:
+        """End the stream, and wait until the system has taken all of it.
+
+        Raises:
+            ConnectionError: The client is gone, or takes nothing.
+        """
+        await self._patiently(self.response.write_eof())
+
+    async def _patiently(self, writing: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self._patience):
-                await self.response.write(line)
+                await writing
         except TimeoutError:
             if self._request.transport is not None:
                 self._request.transport.abort()  # close() would wait for what is not taken

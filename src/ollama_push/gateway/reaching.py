@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,14 +16,9 @@ from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.gateway.addresses import AddressRules, literal_address
 from ollama_push.transports import AiohttpTransport
-from ollama_push.transports._proxies import proxy_for
-from ollama_push.transports._tls import build_tls_context
 
 __all__ = ["GuardedResolver", "GuardedTransport", "forbidden_host", "new_transport"]
 
-# As AiohttpTransport has them when it makes its own session.
-_MAX_HEADER_BYTES: Final = 65_536
-_CLOSING_TURNS: Final = 50
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
@@ -34,16 +28,8 @@ def new_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = Non
     Raises:
         InvalidSetting: *ca_file* cannot be used.
     """
-    tls = True if ca_file is None else build_tls_context(ca_file, None)
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls, resolver=GuardedResolver(rules)),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        max_line_size=_MAX_HEADER_BYTES,
-        max_field_size=_MAX_HEADER_BYTES,
-    )
-    session._retry_connection = False  # noqa: SLF001 - when to retry is the flow's to decide; there is no public switch
-    return GuardedTransport(rules, session, AiohttpTransport(session), AiohttpTransport(ca_file=ca_file))
+    resolver = GuardedResolver(rules)
+    return GuardedTransport(rules, resolver, AiohttpTransport(ca_file=ca_file, resolver=resolver))
 
 
 def forbidden_host(rules: AddressRules, host: str, port: int | None) -> str:
@@ -96,23 +82,15 @@ class GuardedTransport:
 
     Args:
         rules: What may be reached.
-        session: Closed with the transport.
-        direct: Uses *session*, whose resolver is a :class:`GuardedResolver`.
-        proxied: Uses the environment's proxies. They resolve names themselves: what a name means is then theirs
-            to allow.
+        resolver: What *inner* resolves names with; closed with the transport.
+        inner: Does the moving; closed with the transport. Where it goes through a proxy of the environment, the proxy
+            resolves names: what a name means is then the proxy's to allow.
     """
 
-    def __init__(
-        self,
-        rules: AddressRules,
-        session: aiohttp.ClientSession,
-        direct: AsyncTransport,
-        proxied: AsyncTransport,
-    ) -> None:
+    def __init__(self, rules: AddressRules, resolver: GuardedResolver, inner: AsyncTransport) -> None:
         self._rules = rules
-        self._session = session
-        self._direct = direct
-        self._proxied = proxied
+        self._resolver = resolver
+        self._inner = inner
 
     @asynccontextmanager
     async def open(self, request: HttpRequest, /) -> AsyncIterator[AsyncResponse]:
@@ -124,9 +102,8 @@ class GuardedTransport:
         parts = urlsplit(request.url)
         if problem := forbidden_host(self._rules, parts.hostname or "", _port_of(request.url)):
             raise _refused(problem)
-        transport = self._direct if proxy_for(request.url) is None else self._proxied
         try:
-            async with transport.open(request) as response:
+            async with self._inner.open(request) as response:
                 yield response
         except ConnectFailed as exc:
             if (forbidden := _forbidden_in(exc)) is None:
@@ -135,12 +112,8 @@ class GuardedTransport:
 
     async def aclose(self) -> None:
         """Close everything. Idempotent."""
-        await self._direct.aclose()
-        await self._session.close()
-        await self._proxied.aclose()
-        # asyncio closes sockets later than it is told to.
-        for _ in range(_CLOSING_TURNS):
-            await asyncio.sleep(0)
+        await self._inner.aclose()
+        await self._resolver.close()
 
 
 def _port_of(url: str) -> int | None:

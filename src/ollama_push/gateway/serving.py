@@ -7,10 +7,12 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http import HttpProcessingError
+from aiohttp.log import server_logger
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.gateway.app import create_app
@@ -46,10 +48,21 @@ class AccessLog(AbstractAccessLogger):
         )
 
 
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp has to say, without its quotations of malformed requests: they may be secrets."""
+
+    def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
+        if isinstance(more.get("exc_info"), HttpProcessingError):
+            # The access log has a line on it, and anybody can send as many as they like.
+            level, more["exc_info"] = logging.DEBUG, None
+        super().log(level, msg, *args, **more)
+
+
 def new_runner(app: web.Application, settings: GatewaySettings) -> web.AppRunner:
     """Return a runner that serves *app*, which ``create_app`` made from the same settings, as it should be."""
     return web.AppRunner(
         app,
+        logger=_ServerLog(server_logger),
         access_log=ACCESS_LOGGER,
         access_log_class=AccessLog,
         # A real server does not know Content-Encoding either; and what is not unpacked is no bomb.
@@ -97,19 +110,23 @@ async def serve(
 
 @contextmanager
 def _signals() -> Iterator[asyncio.Event]:
-    """Yield an event that SIGINT and SIGTERM set; a second one ends the process as usual."""
+    """Yield an event that SIGINT and SIGTERM set; a second one ends the process as usual.
+
+    Those that are ignored (``&`` in a script) stay so.
+    """
     loop, told = asyncio.get_running_loop(), asyncio.Event()
+    ours = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
 
     def tell() -> None:
         told.set()
         _remove()
 
     def _remove() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ours:
             loop.remove_signal_handler(number)
 
     with suppress(NotImplementedError):  # Windows: there Ctrl-C raises KeyboardInterrupt
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ours:
             loop.add_signal_handler(number, tell)
     try:
         yield told

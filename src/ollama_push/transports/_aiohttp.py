@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ollama_push.core.durations import checked_seconds
@@ -17,6 +19,7 @@ from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
     ConnectionLost,
+    InvalidSetting,
     MachineMisuse,
     TransportError,
     TransportTimeout,
@@ -53,9 +56,12 @@ class AiohttpTransport:
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
         trust_env: Whether to use the proxies of the environment (never for loopback).
+        resolver: Finds the addresses of the hosts that are connected to directly; a proxy's own is found as usual,
+            and what is behind it is the proxy's to find. It is not closed by us. Not with *session*, whose
+            connector has its own.
 
     Raises:
-        InvalidSetting: A timeout, ``ca_file`` or ``client_cert`` cannot be used.
+        InvalidSetting: A timeout, ``ca_file`` or ``client_cert`` cannot be used, or *resolver* beside *session*.
     """
 
     def __init__(
@@ -67,8 +73,13 @@ class AiohttpTransport:
         ca_file: str | PathLike[str] | None = None,
         client_cert: ClientCertificate | None = None,
         trust_env: bool = True,
+        resolver: AbstractResolver | None = None,
     ) -> None:
+        if session is not None and resolver is not None:
+            raise InvalidSetting("resolver", resolver, "give it to the connector of your session instead")
         self._session = session
+        self._to_proxies: aiohttp.ClientSession | None = None
+        self._resolver = resolver
         self._owned = session is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
@@ -82,10 +93,10 @@ class AiohttpTransport:
     @asynccontextmanager
     async def open(self, request: HttpRequest, /) -> AsyncIterator[_Response]:
         """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`."""
-        session = self._session_here()
+        self._require_usable()
         timeout = self._timeout(request)
         upload = Upload(request.body, timeout.sock_read, asyncio.timeout(_longest_wait_for_a_head(request, timeout)))
-        raw = await self._send(session, request, timeout, upload)
+        raw = await self._send(request, timeout, upload)
         try:
             yield _Response(raw, request.url, timeout, upload)
         finally:
@@ -93,7 +104,7 @@ class AiohttpTransport:
             raw.close()
 
     async def _send(
-        self, session: aiohttp.ClientSession, request: HttpRequest, limits: aiohttp.ClientTimeout, upload: Upload
+        self, request: HttpRequest, limits: aiohttp.ClientTimeout, upload: Upload
     ) -> aiohttp.ClientResponse:
         """Send *request* and return its answer, of which the head is there."""
         try:
@@ -101,7 +112,7 @@ class AiohttpTransport:
             # Through a tunnel the proxy reads its own request, else it reads ours.
             tunnel = request.url.startswith("https:")
             async with upload.head:
-                return await session.request(
+                return await self._session_for(proxy).request(
                     request.method,
                     _parsed(request.url),
                     data=upload if len(request.body) else None,
@@ -122,8 +133,9 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""
         self._closed = True
-        if self._owned and self._session is not None:
-            await self._session.close()
+        if self._owned and (own := [each for each in (self._session, self._to_proxies) if each is not None]):
+            for session in own:
+                await session.close()
             # asyncio closes sockets later than it is told to; a loop that ends before leaves them open.
             for _ in range(_CLOSING_TURNS):
                 await asyncio.sleep(0)
@@ -136,7 +148,7 @@ class AiohttpTransport:
     ) -> None:
         await self.aclose()
 
-    def _session_here(self) -> aiohttp.ClientSession:
+    def _require_usable(self) -> None:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
         loop = asyncio.get_running_loop()
@@ -145,16 +157,13 @@ class AiohttpTransport:
         self._loop = loop
         if self._session is not None and self._session.closed:
             raise UsedAfterClose(type(self._session).__name__)
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                max_line_size=_MAX_HEADER_BYTES,
-                max_field_size=_MAX_HEADER_BYTES,
-            )
-            # aiohttp sends idempotent requests again on its own; when to retry is not a transport's to decide.
-            self._session._retry_connection = False  # noqa: SLF001 - there is no public switch
+
+    def _session_for(self, proxy: str | None) -> aiohttp.ClientSession:
+        if proxy is not None and self._resolver is not None:
+            # One of its own: connectors remember what a name led to, whoever resolved it.
+            self._to_proxies = self._to_proxies or _new_session(self._tls, None)
+            return self._to_proxies
+        self._session = self._session or _new_session(self._tls, self._resolver)
         return self._session
 
     def _timeout(self, request: HttpRequest) -> aiohttp.ClientTimeout:
@@ -165,6 +174,19 @@ class AiohttpTransport:
             sock_connect=timer(self._connect_timeout),
             sock_read=timer(silence),
         )
+
+
+def _new_session(tls: ssl.SSLContext | bool, resolver: AbstractResolver | None) -> aiohttp.ClientSession:  # noqa: FBT001 - as aiohttp has it
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls, resolver=resolver),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        max_line_size=_MAX_HEADER_BYTES,
+        max_field_size=_MAX_HEADER_BYTES,
+    )
+    # aiohttp sends idempotent requests again on its own; when to retry is not a transport's to decide.
+    session._retry_connection = False  # noqa: SLF001 - there is no public switch
+    return session
 
 
 class _Response:

@@ -6,7 +6,9 @@ import base64
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass  # noqa: TID251 - the platform's own rules, no request is made
 
+from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.hosts import is_loopback
+from ollama_push.core.redaction import HIDDEN, origin_of
 
 __all__ = ["proxy_and_login", "proxy_for"]
 
@@ -15,6 +17,9 @@ def proxy_for(url: str) -> str | None:
     """Return the proxy URL for *url* from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
 
     Loopback never goes through a proxy: a global one that intercepts it is a well-known trap.
+
+    Raises:
+        ConnectFailed: The variable holds no URL of a proxy; none of it is quoted, as it may hold a password.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -26,7 +31,11 @@ def proxy_for(url: str) -> str | None:
     _, colon, port = parts.netloc.rpartition("@")[2].removeprefix(f"[{host}]").partition(":")
     if proxy is None or proxy_bypass(f"{host}{colon}{port}"):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not _is_usable(proxy):
+        detail = "its URL cannot be used; what is special in its password must be written as in %2F"
+        raise ConnectFailed(origin_of(url), ConnectCause.PROXY, detail)
+    return proxy
 
 
 def proxy_and_login(url: str) -> tuple[str | None, dict[str, str]]:
@@ -42,4 +51,22 @@ def proxy_and_login(url: str) -> tuple[str | None, dict[str, str]]:
     if not at:
         return proxy, {}
     login = base64.b64encode(unquote(userinfo if ":" in userinfo else f"{userinfo}:").encode()).decode()
-    return urlunsplit(parts._replace(netloc=place)), {"Proxy-Authorization": f"Basic {login}"}
+    return urlunsplit(parts._replace(netloc=place)), {"Proxy-Authorization": _Secret(f"Basic {login}")}
+
+
+class _Secret(str):
+    """A header's value that is sent as it is and never shown: aiohttp's errors carry a request's headers."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
+
+
+def _is_usable(proxy: str) -> bool:
+    """Say whether *proxy* names a host and a port; with a slash in its password, it would name another host."""
+    try:
+        parts = urlsplit(proxy)
+        return bool(parts.hostname) and parts.port != 0 and "@" not in f"{parts.path}{parts.query}{parts.fragment}"
+    except ValueError:
+        return False

@@ -86,7 +86,10 @@ DURATION: Final = Metric(
     "ollama_push.push.duration", Kind.HISTOGRAM, "s", "From first request to verdict.", ("outcome",), _SECONDS
 )
 BYTES: Final = Metric(
-    "ollama_push.moved", Kind.COUNTER, "By", "Bytes that moved; layers the registry had do not count."
+    "ollama_push.moved",
+    Kind.COUNTER,
+    "By",
+    "Bytes that moved, or were only handed to a socket when a push broke off; layers the registry had do not count.",
 )
 THROUGHPUT: Final = Metric(
     "ollama_push.push.throughput",
