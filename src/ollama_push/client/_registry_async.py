@@ -128,7 +128,7 @@ class AsyncRegistryClient:
             PushRejected: It does not accept the login.
         """
         self._require_open()
-        return await self._finish(self._settings.new_login(host, login))
+        return await self._finish(self._settings.evolved(login, plain_http=None).new_login(host))
 
     def interrupt(self) -> None:
         """End what is under way, pushes at the end of the parts they are sending.

@@ -170,12 +170,11 @@ class RegistrySettings:
         name = direct_name(model, plain_http=self.plain_http)
         return name, self.store.load(_local(name if source is None else source))
 
-    def new_login(self, host: str, login: Login) -> Job[bool]:
-        """Return the job of trying a login."""
+    def new_login(self, host: str) -> Job[bool]:
+        """Return the job of trying our credentials."""
         if not is_registry_host(host):
             raise InvalidSetting("registry", host, "expected host or host:port, without a scheme or a path")
-        trial = attrs.evolve(self, credentials=Credentials(login))
-        return trial._started(Endpoint.of(host, plain_http=self.plain_http), (), None, login_flow)  # noqa: SLF001 - ours
+        return self._started(Endpoint.of(host, plain_http=self.plain_http), (), None, login_flow)
 
     def _job(self, name: ModelName, stored: StoredModel | None, make: Callable[[Exchange], Flow[T]]) -> Job[T]:
         endpoint = Endpoint.of(name.host, name.repository, plain_http=self.plain_http)

@@ -163,7 +163,7 @@ class RegistryClient:
             PushRejected: It does not accept the login.
         """
         self._require_open()
-        return self._finish(self._settings.new_login(host, login))
+        return self._finish(self._settings.evolved(login, plain_http=None).new_login(host))
 
     def interrupt(self) -> None:
         """End what is under way, pushes at the end of the parts they are sending.
