@@ -80,6 +80,7 @@ def _bars(width: int, *, expected: int | None = _TOTAL_BYTES, terminal: bool = T
 
 PICTURES: Final[Mapping[str, _Picture]] = {
     "bars-80": _bars(80),
+    "bars-60": _bars(60),
     "bars-40": _bars(40),
     "bars-80-size-unknown": _bars(80, expected=None),
     "bars-dumb": _bars(80, term="dumb"),

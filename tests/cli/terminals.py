@@ -40,6 +40,14 @@ class Terminal:
             pass
         return self.process.wait(10)
 
+    def close(self) -> None:
+        os.close(self._end)
+
+    def hang_up(self) -> None:
+        """Close our end, as a terminal's window is closed."""
+        os.close(self._end)
+        self._end = os.open(os.devnull, os.O_RDONLY)
+
     def _read(self) -> bool:
         if not select.select([self._end], [], [], 20)[0]:
             return False
@@ -58,9 +66,10 @@ def terminal(columns: int, *arguments: str, **changed: str) -> Iterator[Terminal
     variables = environment(**{"TERM": "xterm", "PYTHONUTF8": "1", **changed})
     process = subprocess.Popen(command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
     os.close(theirs)
+    screen = Terminal(process, ours)
     try:
-        yield Terminal(process, ours)
+        yield screen
     finally:
         process.kill()
         process.wait()
-        os.close(ours)
+        screen.close()

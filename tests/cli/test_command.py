@@ -126,7 +126,7 @@ def test_wrong_usage_exits_with_2() -> None:
     assert run("push", NAME, "--progress", "loud").returncode == 2
     done = run("push", NAME, "--host", "ftp://x")
     assert done.returncode == 2
-    assert done.stderr == "error: host='ftp://x': the scheme must be http or https\n"
+    assert done.stderr == "error: --host='ftp://x': the scheme must be http or https\n"
 
 
 def test_check_says_what_is_known_and_uploads_nothing() -> None:
@@ -154,7 +154,7 @@ def test_ctrl_c_hangs_up_says_how_to_go_on_and_exits_with_130() -> None:
         process.stderr.close()
         assert process.wait(10) == 130
         assert server.peer_closed.wait(2)
-    assert "run the same command again to go on" in said
+    assert "run the same command again to send the others" in said
     assert "Traceback" not in said
 
 

@@ -120,13 +120,13 @@ def test_the_part_size_and_how_many_at_once_are_obeyed(tmp_path: Path) -> None:
     assert parts == ["0-2999999", "3000000-5999999", "6000000-8999999"]
 
 
-@pytest.mark.parametrize("size", ["0", "-1", "x", "3XB", "1.5M", ""])
-def test_a_part_size_that_is_none_is_wrong_usage(tmp_path: Path, size: str) -> None:
+@pytest.mark.parametrize("size", ["0", "-1", "x", "3XB", "1.5M", "", "1", "262143"])
+def test_a_part_size_that_is_none_or_tiny_is_wrong_usage(tmp_path: Path, size: str) -> None:
     with at_home(tmp_path) as home:
         done = home.direct("push", f"--part-size={size}")
         assert home.registry.requests == []
     assert done.returncode == 2
-    assert "expected bytes above 0, such as 16MiB" in done.stderr
+    assert "expected at least 256KiB, such as 16MiB" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_certificate_nobody_trusts_exits_with_4_and_ca_helps(tmp_path: Path, t
         done = home.run(*options, "--ca", str(tmp_path / "ca.pem"))
         assert home.pushed()
     assert (refused.returncode, done.returncode) == (4, 0)
-    assert "`--ca`" in refused.stderr
+    assert "pass the CA that signed it with --ca, or SSL_CERT_FILE" in refused.stderr
 
 
 def test_who_may_only_read_is_refused_before_the_first_byte_of_a_blob(tmp_path: Path) -> None:

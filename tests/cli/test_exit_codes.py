@@ -48,7 +48,7 @@ def test_ctrl_c_exits_with_130_on_every_transport(transport: str) -> None:
         assert server.peer_closed.wait(5)
     # Nothing but a line break after the terminal's "^C" before it.
     assert said.strip().count("\n") == 0
-    assert "run the same command again to go on" in said
+    assert "run the same command again to send the others" in said
 
 
 def test_a_retry_is_told_and_ends_well() -> None:

@@ -16,15 +16,27 @@ def test_no_golden_file_is_left_without_its_picture() -> None:
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
-def test_bars_never_draw_past_the_right_edge(recording: str) -> None:
-    for width in (80, 40):
+def test_bars_leave_room_for_a_terminals_ctrl_c_at_the_right_edge(recording: str) -> None:
+    for width in (80, 60, 40):
         bars = [
             line
             for line in picture(recording, f"bars-{width}").splitlines()
             if "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in line
         ]
         assert bars
-        assert max(len(line.rpartition("\\x1b[2K")[2]) for line in bars) <= width
+        assert max(len(line.rpartition("\\x1b[2K")[2]) for line in bars) <= width - len("^C")
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
+def test_a_wider_terminal_shows_more_and_never_a_shorter_bar(recording: str) -> None:
+    bars, facts = [], []
+    for width in (40, 60, 80):
+        lines = picture(recording, f"bars-{width}").splitlines()
+        done = next(line for line in reversed(lines) if "100%" in line and "\\x1b[2K" in line)
+        bars.append(done.count("\N{BOX DRAWINGS HEAVY HORIZONTAL}"))
+        facts.append([word in done for word in (" MB of ", "/s ", "done")])
+    assert min(bars) >= 10
+    assert facts == [[False, False, False], [False, True, True], [True, True, True]]
 
 
 @pytest.mark.parametrize("kind", ["bars-dumb", "bars-pipe", "lines", "json"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.direct import Home, at_home
-from tests.cli.process import HERE, LAYER, NAME, running
+from tests.cli.process import HERE, LAYER, NAME, OTHER, running
 
 from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Hold, ScriptedServer, lines_answer
@@ -43,7 +43,8 @@ def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
         stopped = json.loads(out.splitlines()[-1])
         assert process.returncode == stopped["exit_code"] == 130
         assert (stopped["event"], stopped["error"]) == ("failed", "PushInterrupted")
-        assert "are kept by the registry, push again to go on" in stopped["message"]
+        assert stopped["message"].startswith("stopped on request; the registry has ")
+        assert stopped["message"].endswith(", push again to go on")
         assert said == "stopping at the end of the part under way; press Ctrl-C again to stop at once\n"
 
         sent_before = home.registry.received_bytes
@@ -56,22 +57,34 @@ def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
 
 @BOTH_COLOURS
 @BOTH_SIGNALS
-def test_a_second_signal_hangs_up_at_once(tmp_path: Path, number: signal.Signals, transport: str) -> None:
+@pytest.mark.parametrize("resumes", [True, False], ids=["resume", "no-resume"])
+def test_a_second_signal_hangs_up_at_once_and_the_last_line_says_so(
+    tmp_path: Path, number: signal.Signals, transport: str, *, resumes: bool
+) -> None:
+    options = ["--part-size", str(PART), "--transport", transport, "--progress", "json"]
+    options += [] if resumes else ["--no-resume"]
     with (
         at_home(tmp_path, faults=[STUCK], large_bytes=LARGE) as home,
-        home.running("--part-size", str(PART), "--transport", transport, "-q") as process,
+        home.running(f"{home.registry.host}/team/later", *options) as process,
     ):
         assert process.stderr is not None
+        assert process.stdout is not None
         assert under_way(home, PART + PART // 2)
         process.send_signal(number)
         assert process.stderr.readline().startswith("stopping at the end of the part under way")
         process.send_signal(number)
         said = process.stderr.read()
+        out = process.stdout.read()
         assert process.wait(PATIENCE) == 130
         assert home.registry.manifest("team/my-llama", "latest") is None
-    assert said.strip().startswith("stopped at once: ")
-    assert "run the same command again to go on" in said
-    assert said.strip().count("\n") == 0
+    stopped, later = said.splitlines()
+    assert stopped.startswith("stopped at once: blobs that were complete stay in the registry")
+    assert ("Of the others it keeps what arrived, or nothing" in stopped) is resumes
+    assert ("all others from the start" in stopped) is not resumes
+    assert later == f"not begun: {home.registry.host}/team/later"
+    verdict = json.loads(out.splitlines()[-1])
+    assert (verdict["event"], verdict["error"], verdict["exit_code"]) == ("failed", "PushInterrupted", 130)
+    assert (verdict["model"], verdict["message"]) == (f"{home.name}:latest", stopped)
 
 
 def test_lines_end_with_what_is_kept_and_names_that_were_not_begun(tmp_path: Path) -> None:
@@ -97,7 +110,9 @@ def test_without_resume_nothing_is_kept_of_what_was_stopped(tmp_path: Path) -> N
         with home.running(*options) as process:
             assert under_way(home, PART // 2)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=PATIENCE)
+            out, _said = process.communicate(timeout=PATIENCE)
+        stopped = json.loads(out.splitlines()[-1])["message"]
+        assert stopped.endswith("the same command again sends all others from the start")
         assert not (tmp_path / "state").exists()
         receipt = json.loads(home.direct("push", *options).stdout.splitlines()[-1])
     assert receipt["resumed_bytes"] == 0
@@ -107,13 +122,20 @@ def test_without_resume_nothing_is_kept_of_what_was_stopped(tmp_path: Path) -> N
 def test_sigterm_ends_a_push_through_a_server_as_ctrl_c_does(transport: str) -> None:
     with (
         ScriptedServer([*lines_answer([LAYER % 40], end=False), Hold()], answers=HERE) as server,
-        running("push", NAME, "--host", server.url, "--transport", transport) as process,
+        running("push", NAME, OTHER, "--host", server.url, "--transport", transport, "--progress", "json") as process,
     ):
+        assert process.stdout is not None
         assert process.stderr is not None
-        process.stderr.readline()
+        process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         said = process.stderr.read()
+        out = process.stdout.read()
         assert process.wait(PATIENCE) == 130
         assert server.peer_closed.wait(5)
-    assert "so the server stops too" in said
+    stopped, later = said.splitlines()
+    assert "so the server stops too" in stopped
+    assert later == f"not begun: {OTHER}"
+    verdict = json.loads(out.splitlines()[-1])
+    assert (verdict["event"], verdict["exit_code"], verdict["attempts"]) == ("failed", 130, 1)
+    assert verdict["message"] == stopped
     assert "Traceback" not in said

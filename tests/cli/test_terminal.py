@@ -50,7 +50,7 @@ def test_ctrl_c_shows_the_cursor_again(transport: str) -> None:
         assert screen.read_all() == 130
     assert screen.screen.rindex(SHOW) > screen.screen.rindex(HIDE)
     after = screen.screen[screen.screen.rindex(SHOW) :]
-    assert "run the same command again to go on" in after
+    assert "run the same command again to send the others" in after
 
 
 def test_a_failure_leaves_the_bars_and_says_why_below_them() -> None:
@@ -114,7 +114,7 @@ def test_a_direct_push_that_is_stopped_says_so_above_the_bars_and_shows_the_curs
             assert screen.screen.rindex(HIDE) > screen.screen.rfind(SHOW)
             assert screen.read_all() == 130
     after = screen.screen[screen.screen.rindex(SHOW) :]
-    assert "stopped on request; " in after
+    assert "stopped on request; the registry has " in after
     assert "push again to go on" in after
     assert "error" not in after
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Sequence
 
 import click
@@ -11,11 +12,13 @@ from ollama_push.cli import exits
 from ollama_push.cli.check import check
 from ollama_push.cli.completion import completion
 from ollama_push.cli.demo import demo
+from ollama_push.cli.display.streams import tell, write_whole
 from ollama_push.cli.login import login, logout
 from ollama_push.cli.push import push
 from ollama_push.cli.registry import registry
 from ollama_push.cli.serve import serve
 from ollama_push.cli.signals import ending_like_ctrl_c
+from ollama_push.cli.wording import USUAL
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.version import __version__
 
@@ -52,15 +55,15 @@ def run(arguments: Sequence[str]) -> int:
         exc.show()
         return exits.USAGE
     except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped", err=True)
+        tell(sys.stderr, "stopped")
         return exits.INTERRUPTED
     except OllamaPushError as exc:
-        click.echo(f"error: {exc}", err=True)
+        write_whole(sys.stderr, f"error: {USUAL.of(exc)}\n")
         return exits.exit_code(exc)
     except OSError as exc:
         # The transports and the metrics translate theirs: what is left is our own printing.
         if exc.errno not in (errno.ENOSPC, errno.EIO):
             raise
-        click.echo(f"error: the output cannot be written: {exc.strerror}", err=True)
+        write_whole(sys.stderr, f"error: the output cannot be written: {exc.strerror}\n")
         return exits.USAGE
     return code if isinstance(code, int) else exits.SUCCESS

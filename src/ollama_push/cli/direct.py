@@ -16,6 +16,7 @@ from ollama_push.cli.connection import Settings, new_transport
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.parts import SMALLEST_PART_BYTES
 from ollama_push.core.registry.plans import PushPlan
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import NoUploads
@@ -217,8 +218,10 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
         number, prefix, binary = found.groups()
         power = _POWERS.index(prefix.lower()) + 1 if prefix else 0
         size = int(number) * (1024 if binary else 1000) ** power
-    if size < 1:
-        raise click.BadParameter("expected bytes above 0, such as 16MiB, 64MB or 1000000")
+    if size < SMALLEST_PART_BYTES:
+        # Also what the core does not go below when a registry calls a part too large.
+        least = f"{SMALLEST_PART_BYTES // 1024}KiB"
+        raise click.BadParameter(f"expected at least {least}, such as 16MiB, 64MB or 1000000")
     return size
 
 
@@ -248,6 +251,6 @@ _OPTIONS: Final = {
         "--part-size",
         callback=_bytes,
         metavar="SIZE",
-        help="With --direct: bytes of one part, such as 16MiB; adapted to the speed by default.",
+        help="With --direct: bytes of one part, such as 16MiB, at least 256KiB; adapted to the speed by default.",
     ),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 import click
 
@@ -13,9 +12,11 @@ from ollama_push.cli import exits
 from ollama_push.cli.connection import Connection, Settings, connect, connection_options
 from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
 from ollama_push.cli.display import CHOICES, new_display
+from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.measuring import measuring
 from ollama_push.cli.signals import Stopper
-from ollama_push.cli.texts import model_text
+from ollama_push.cli.texts import model_text, printable
+from ollama_push.cli.wording import SERVER_STOPS, Words, option_for
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import (
     ConnectFailed,
@@ -24,21 +25,12 @@ from ollama_push.core.errors import (
     PushRejected,
     RejectionReason,
     ServerError,
-    TransportMisbehaved,
 )
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.pushing import direct_name
+from ollama_push.local import UploadSessions
 
 __all__ = ["push"]
-
-_SERVER_STOPS: Final = (
-    "stopped: the connection is closed, so the server stops too. Layers that were complete stay in the registry;"
-    " run the same command again to go on."
-)
-_HUNG_UP: Final = (
-    "stopped at once: blobs that were complete stay in the registry, and so does what it keeps of a broken part;"
-    " run the same command again to go on."
-)
 
 
 @click.command()
@@ -74,26 +66,36 @@ def push(
     NAME is [host/]namespace/model[:tag]. Several are pushed one after the other; one that fails does not stop
     the others, and the exit code is the first failure's.
 
-    With --direct, what was sent before Ctrl-C is kept: the first one ends the part under way, a second one
-    stops at once, and the same command again goes on.
+    With --direct, the first Ctrl-C ends the part under way, and the same command again goes on behind it; a
+    second one stops at once, and what arrived of a part may be lost.
     """
     if quiet or (verbose and progress == "auto"):
         # The log tells the story already.
         progress = "none"
     logs: list[Hook] = [_log_hook(verbose)] if verbose else []
-    try:
-        if direct is None:
-            with connect(settings) as connection, measuring(metrics_port, metrics_file) as measurers:
-                hooks = [*measurers, *logs]
-                codes = [_push_one(connection, name, progress, hooks, insecure=insecure) for name in names]
-        else:
-            with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
-                codes = _push_directly(registry, names, direct, progress, [*measurers, *logs])
-    except KeyboardInterrupt:
-        # On a terminal "^C" stands at the beginning of the line.
-        click.echo(f"\n{_SERVER_STOPS if direct is None else _HUNG_UP}", err=True)
-        return exits.INTERRUPTED
-    return next(filter(None, codes), exits.SUCCESS)
+    if direct is None:
+        with connect(settings) as connection, measuring(metrics_port, metrics_file) as measurers:
+            codes = _push_through(connection, names, progress, [*measurers, *logs], insecure=insecure)
+    else:
+        with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
+            resumes = not direct.no_resume and _can_resume(say=not quiet)
+            words = Words(plain_http=direct.plain_http, resumes=resumes)
+            codes = _push_directly(registry, names, words, progress, [*measurers, *logs])
+    # Being stopped says more than what failed before.
+    return exits.INTERRUPTED if exits.INTERRUPTED in codes else next(filter(None, codes), exits.SUCCESS)
+
+
+def _push_through(
+    connection: Connection, names: Sequence[str], progress: str, hooks: Sequence[Hook], *, insecure: bool
+) -> list[int]:
+    """Push each of *names* through a server; once stopped, the rest is not begun."""
+    codes: list[int] = []
+    for index, name in enumerate(names):
+        codes.append(_push_one(connection, name, progress, hooks, insecure=insecure))
+        if codes[-1] == exits.INTERRUPTED:
+            _tell_not_begun(names[index + 1 :])
+            break
+    return codes
 
 
 def _push_one(
@@ -104,58 +106,70 @@ def _push_one(
     *,
     insecure: bool,
 ) -> int:
+    display = new_display(progress, name, None)
     try:
         readiness = connection.check(name)
-    except TransportMisbehaved as exc:
-        new_display(progress, name, None).failed(exc)
-        return exits.exit_code(exc)
-    display = new_display(progress, readiness.model, readiness.total_bytes)
-    fatal = next(filter(_is_fatal, readiness.problems), None)
-    try:
+        display = new_display(progress, readiness.model, readiness.total_bytes)
+        fatal = next(filter(_is_fatal, readiness.problems), None)
         if fatal is not None:
             raise fatal
         receipt = connection.push(name, [display, *hooks], insecure=insecure)
     except OllamaPushError as exc:
         display.failed(exc)
         return exits.exit_code(exc)
+    except KeyboardInterrupt:
+        display.stopped(SERVER_STOPS)
+        return exits.INTERRUPTED
     display.succeeded(receipt)
     return exits.SUCCESS
 
 
 def _push_directly(
-    registry: DirectConnection,
-    names: Sequence[str],
-    direct: DirectSettings,
-    progress: str,
-    hooks: Sequence[Hook],
+    registry: DirectConnection, names: Sequence[str], words: Words, progress: str, hooks: Sequence[Hook]
 ) -> list[int]:
-    """Push each of *names*; once stopped, the rest is not begun."""
+    """Push each of *names* straight to its registry; once stopped, the rest is not begun."""
     stopper = Stopper(registry.interrupt, registry.hang_up)
-    codes = []
+    codes: list[int] = []
     with stopper.listening():
         for index, name in enumerate(names):
-            codes.append(_push_one_directly(registry, name, progress, [stopper.remind, *hooks], direct))
-            rest = names[index + 1 :]
-            if stopper.asked and rest:
-                click.echo(f"not begun: {', '.join(map(model_text, rest))}", err=True)
+            codes.append(_push_one_directly(registry, name, progress, [stopper.remind, *hooks], words))
+            if stopper.asked and names[index + 1 :]:
+                _tell_not_begun(names[index + 1 :])
                 return [exits.INTERRUPTED]
-    # Being stopped says more than what failed before.
-    return [exits.INTERRUPTED] if exits.INTERRUPTED in codes else codes
+    return codes
 
 
 def _push_one_directly(
-    registry: DirectConnection, name: str, progress: str, hooks: Sequence[Hook], direct: DirectSettings
+    registry: DirectConnection, name: str, progress: str, hooks: Sequence[Hook], words: Words
 ) -> int:
-    display = new_display(progress, name, None)
+    display = new_display(progress, name, None, words)
     try:
-        name = str(direct_name(name, plain_http=direct.plain_http))
-        display = new_display(progress, name, None)
+        name = str(direct_name(name, plain_http=words.plain_http))
+        display = new_display(progress, name, None, words)
         receipt = registry.push(name, [display, *hooks])
     except OllamaPushError as exc:
         display.failed(exc)
         return exits.exit_code(exc)
+    except KeyboardInterrupt:
+        display.stopped(words.hung_up)
+        return exits.INTERRUPTED
     display.succeeded(receipt)
     return exits.SUCCESS
+
+
+def _tell_not_begun(names: Sequence[str]) -> None:
+    if names:
+        write_whole(sys.stderr, f"not begun: {', '.join(map(model_text, names))}\n")
+
+
+def _can_resume(*, say: bool) -> bool:
+    """Look whether unfinished uploads can be kept; when not, warn as soon as that is known."""
+    uploads = UploadSessions()
+    problem = uploads.problem()
+    if problem is not None and say:
+        text = f"warning: unfinished uploads cannot be kept in {uploads.directory}: {printable(problem.lower())};"
+        write_whole(sys.stderr, f"{text} a push that breaks off begins its unfinished blobs again\n")
+    return problem is None
 
 
 def _is_fatal(problem: OllamaPushError) -> bool:
@@ -171,10 +185,15 @@ def _is_fatal(problem: OllamaPushError) -> bool:
             return False
 
 
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return option_for(super().format(record))
+
+
 def _log_hook(verbose: int) -> LogHook:
     """Return a hook with a logger of its own: the command must not set up logging for the whole process."""
     logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     return LogHook(logger)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ollama_push.core.errors import InvalidModelName, OllamaPushError, PushInterrupted
+from ollama_push.cli.wording import USUAL, Words
+from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushInterrupted
 from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.plans import PlannedBlob, PushPlan
@@ -38,14 +39,16 @@ def receipt_text(receipt: PushReceipt) -> str:
     return ", ".join(parts)
 
 
-def failure_line(model: str, error: OllamaPushError) -> str:
+def failure_line(model: str, error: OllamaPushError, words: Words) -> str:
     """Return a failure in one line; being stopped is none."""
-    if isinstance(error, InvalidModelName):
-        return f"error: {error}"  # names it, with what a terminal should not get spelled out
+    text = words.of(error, model)
+    if isinstance(error, InvalidModelName | InvalidSetting):
+        # The one names it, with what a terminal should not get spelled out; the other is not about the model.
+        return f"error: {text}"
     if isinstance(error, PushInterrupted):
-        return f"{model}: {error}"
+        return f"{model}: {text}"
     tried = f" (after {error.attempts} attempts)" if error.attempts > 1 else ""
-    return f"error: {model}: {error}{tried}"
+    return f"error: {model}: {text}{tried}"
 
 
 def model_text(name: str) -> str:
@@ -83,5 +86,5 @@ def readiness_lines(readiness: Readiness) -> list[str]:
         lines.append(f"model: {readiness.model}, {bytes_text(readiness.total_bytes)}")
     if readiness.account is not None:
         lines.append(f"signed in as: {readiness.account}")
-    lines += [f"problem: {problem}" for problem in readiness.problems]
+    lines += [f"problem: {USUAL.of(problem, readiness.model)}" for problem in readiness.problems]
     return [printable(line) for line in lines]

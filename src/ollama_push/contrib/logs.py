@@ -117,6 +117,9 @@ class LogHook:
                 total = seen.receipt.total_bytes if seen.receipt is not None else 0
                 facts |= _delivery(seen.receipt)
                 text = "pushed %s, %d bytes in %.1f s"
+                if seen.receipt is not None and seen.receipt.sent_bytes is not None:
+                    text += f": {seen.receipt.sent_bytes} sent, {seen.receipt.skipped_bytes} there already"
+                    text += f", {seen.receipt.resumed_bytes} resumed" if seen.receipt.resumed_bytes else ""
                 self._log(logging.INFO, seen, text, seen.push.model, total, seen.elapsed, total_bytes=total, **facts)
 
     def _log(self, level: int, seen: Observation, text: str, *args: object, **facts: Any) -> None:

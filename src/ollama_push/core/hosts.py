@@ -50,7 +50,8 @@ def base_url(text: str | None, *, setting: str = "host") -> str:
     scheme = scheme.lower()
     if "@" in rest:
         # The value is not shown: what stands before "@" may be a password.
-        raise InvalidSetting(setting, "<hidden>", "user and password do not belong in the address; pass headers=")
+        problem = "user and password do not belong in the address; pass headers= (--header)"
+        raise InvalidSetting(setting, "<hidden>", problem)
     if scheme not in _PORTS:
         raise InvalidSetting(setting, text, "the scheme must be http or https")
     hostport, slash, path = rest.partition("/")

@@ -159,7 +159,7 @@ def _find(name: ModelName, answer: Answer | TransportError) -> tuple[int | None,
     if hints:
         text += f"; the nearest are {', '.join(map(repr, hints))}"
         text += f" (`ollama cp {hints[0]} {name.shortest}` gives it this name)"
-    return None, PushRejected(text, RejectionReason.MODEL_NOT_FOUND)
+    return None, PushRejected(text, RejectionReason.MODEL_NOT_FOUND, by_peer=False)
 
 
 def _identity(answer: Answer | TransportError) -> tuple[str | None, str | None, OllamaPushError | None]:

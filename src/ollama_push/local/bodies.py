@@ -101,6 +101,6 @@ class BlobBody:
     def _failed(self, exc: OSError | ValueError) -> OllamaPushError:
         words = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         self.failure = PushRejected(
-            f"the blob file {self._file.path} cannot be sent: {words}", RejectionReason.STORE_DAMAGED
+            f"the blob file {self._file.path} cannot be sent: {words}", RejectionReason.STORE_DAMAGED, by_peer=False
         )
         return self.failure

@@ -28,6 +28,7 @@ _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 """Largest manifest read: the limit that distribution sets on what it takes (``maxManifestBodySize``)."""
 _READ_BYTES: Final = 1024 * 1024
 _NAME_LEVELS: Final = 4
+_AGAIN: Final = "pull or create the model again"
 _SERVICE_ROOT: Final = Path("/usr/share/ollama/.ollama/models")
 """Store of the user that the Linux package runs the server as."""
 
@@ -108,7 +109,9 @@ class ModelStore:
         try:
             manifest = Manifest.parse(read_regular(place_of(path, places), _MAX_MANIFEST_BYTES))
         except (OSError, ValueError) as exc:
-            raise _damaged(f"the manifest {path} of {spelled} cannot be read: {_words(exc)}") from exc
+            # Another Ollama's permissions are not cured by pulling.
+            advice = "" if isinstance(exc, OSError) else f"; {_AGAIN}"
+            raise _damaged(f"the manifest {path} of {spelled} cannot be read: {_words(exc)}{advice}") from exc
         return StoredModel(spelled, manifest, {blob.digest: self._file(blob, places) for blob in manifest.blobs})
 
     def _places(self) -> tuple[Path, ...]:
@@ -135,7 +138,7 @@ class ModelStore:
         models = self.models()
         same = next((model for model in models if model == name), None)
         if same is None:
-            raise PushRejected(not_found(name, models, self._root), RejectionReason.MODEL_NOT_FOUND)
+            raise PushRejected(not_found(name, models, self._root), RejectionReason.MODEL_NOT_FOUND, by_peer=False)
         return same
 
     def _file(self, blob: Descriptor, places: tuple[Path, ...]) -> BlobFile:
@@ -152,13 +155,12 @@ class ModelStore:
             finally:
                 os.close(descriptor)
         except FileNotFoundError as exc:
-            raise _damaged(
-                f"blob {blob.digest} is missing: there is no {path}; pull or create the model again"
-            ) from exc
+            raise _damaged(f"blob {blob.digest} is missing: there is no {path}; {_AGAIN}") from exc
         except (OSError, ValueError) as exc:
             raise _damaged(f"blob {blob.digest} cannot be read from {path}: {_words(exc)}") from exc
         if state.st_size != blob.size:
-            raise _damaged(f"blob {blob.digest} has {state.st_size} bytes in {path}, but {blob.size} in the manifest")
+            sizes = f"{state.st_size} bytes in {path}, but {blob.size} in the manifest"
+            raise _damaged(f"blob {blob.digest} has {sizes}; {_AGAIN}")
         return BlobFile(real, state.st_size, identity_of(state))
 
 
@@ -210,7 +212,7 @@ def _manifests_below(folder: Path, places: tuple[Path, ...], level: int = 1) -> 
 
 
 def _damaged(text: str) -> PushRejected:
-    return PushRejected(text, RejectionReason.STORE_DAMAGED)
+    return PushRejected(text, RejectionReason.STORE_DAMAGED, by_peer=False)
 
 
 def _words(exc: Exception) -> str:

@@ -21,10 +21,8 @@ def not_found(name: ModelName, models: Sequence[ModelName], root: Path) -> str:
         return f"{text}, which holds no models"
     twin = _same_model(name, models)
     if twin is not None:
-        return (
-            f"{text}; to push {twin.shortest!r} under this name, say source={twin.shortest!r}"
-            f" (with the command: --from {twin.shortest})"
-        )
+        name_it = f"source={twin.shortest!r} (--from {twin.shortest})"
+        return f"{text}; to push {twin.shortest!r} under this name, say {name_it}"
     near = difflib.get_close_matches(name.shortest, [model.shortest for model in models], _NEAREST)
     near = near or difflib.get_close_matches(name.model, [model.model for model in models], 1)
     return f"{text}; the nearest is {' or '.join(map(repr, near))}" if near else text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +102,15 @@ class UploadSessions:
 
             self._given = user_state_path("ollama-push", appauthor=False) / "uploads"
         return self._given
+
+    def problem(self) -> str | None:
+        """Say why nothing can be kept in ``directory``; ``None`` when it can. Makes the directory when missing."""
+        try:
+            make_private_directory(self.directory)
+            with self._alone(), tempfile.TemporaryFile(dir=self.directory):
+                return None
+        except _UNUSABLE as exc:
+            return getattr(exc, "strerror", None) or str(exc)
 
     def claim(self, key: UploadKey, /) -> SavedUpload | None:
         name = _name_of(key)

@@ -163,7 +163,7 @@ def test_a_direct_push_is_told_with_its_size_and_what_it_moved() -> None:
             "a request failed: the connection to http://r:5000 broke before the answer was complete; again in 2.0 s",
         ),
         ("INFO", f"layer sha256:{'b' * 64} is there (60 bytes)"),
-        ("INFO", "pushed r:5000/myuser/my-llama:latest, 100 bytes in 5.0 s"),
+        ("INFO", "pushed r:5000/myuser/my-llama:latest, 100 bytes in 5.0 s: 50 sent, 40 there already, 10 resumed"),
     ]
     facts = _fields(log.records[-1])
     assert (facts["push_sent_bytes"], facts["push_skipped_bytes"], facts["push_resumed_bytes"]) == (50, 40, 10)

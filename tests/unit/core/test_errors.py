@@ -65,13 +65,17 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     (ConnectFailed(_AT, ConnectCause.UNREACHABLE), f"no route to {_AT}; check the network, a VPN or a firewall"),
     (
         ConnectFailed(_AT, ConnectCause.UNTRUSTED_CERTIFICATE),
-        f"the certificate of {_AT} is not trusted; pass the CA that signed it (`ca_file=`, `--ca`, or SSL_CERT_FILE)",
+        f"the certificate of {_AT} is not trusted; pass the CA that signed it with ca_file= (--ca), or SSL_CERT_FILE",
     ),
     (
         ConnectFailed(_AT, ConnectCause.CLIENT_CERTIFICATE),
         f"{_AT} wants a client certificate, or refused the one given",
     ),
     (ConnectFailed(_AT, ConnectCause.NOT_TLS), f"{_AT} does not speak TLS; use http:// instead of https://"),
+    (
+        ConnectFailed(_AT, ConnectCause.NOT_TLS, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)"),
+        f"{_AT} does not speak TLS; use http:// instead of https://",
+    ),
     (ConnectFailed(_AT, ConnectCause.TLS), f"the TLS handshake with {_AT} failed"),
     (
         ConnectFailed(_AT, ConnectCause.PROXY),
@@ -90,7 +94,14 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
         ConnectFailed(_REGISTRY, ConnectCause.NOT_TLS, "", Peer.REGISTRY),
         (
             f"the registry at {_REGISTRY} does not speak TLS; plain HTTP must be asked for"
-            " (`plain_http=True`, `--plain-http`)"
+            " with plain_http=True (--plain-http)"
+        ),
+    ),
+    (
+        ConnectFailed(_REGISTRY, ConnectCause.TLS, "[SSL: TLSV1_ALERT_X] alert x (_ssl.c:1000)", Peer.REGISTRY),
+        (
+            f"the TLS handshake with the registry at {_REGISTRY} failed; if it speaks plain HTTP, ask for that"
+            " with plain_http=True (--plain-http) (alert x)"
         ),
     ),
     (
@@ -99,6 +110,10 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (ConnectionLost(_AT), f"the connection to {_AT} broke before the answer was complete"),
     (ConnectionLost(_AT, "reset"), f"the connection to {_AT} broke before the answer was complete (reset)"),
+    (
+        ConnectionLost(_AT, "[SSL] record layer failure (_ssl.c:2580)"),
+        f"the connection to {_AT} broke before the answer was complete (record layer failure)",
+    ),
     (TransportTimeout(_AT, "connect", 2.5), f"no connection to {_AT} within 2.5 s"),
     (TransportTimeout(_AT, "read", 60), f"{_AT} was silent for 60 s (read)"),
     (ServerError(502), "the server answered HTTP 502"),
@@ -109,6 +124,7 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (PushRejected("unauthorized: access denied"), "the push was refused: unauthorized: access denied"),
     (PushRejected(""), "the push was refused: (the server gave no text)"),
+    (PushRejected("there is no such model", by_peer=False), "there is no such model"),
     (MalformedLine("nope", "not JSON"), "malformed line 'nope': not JSON"),
     (LineTooLong(8_000_000, 8_000_001), "8000001 bytes without a newline; the limit is 8000000"),
     (
@@ -127,7 +143,7 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     (PushStalled(900.0), "no bytes moved for 900 s although the server keeps answering"),
     (
         PushInterrupted(2_000_000, 5_000_000),
-        "stopped on request; 2.0 MB of 5.0 MB are kept by the registry, push again to go on",
+        "stopped on request; the registry has 2.0 MB of 5.0 MB, push again to go on",
     ),
     (VerificationFailed("sha256:ab", "it is missing"), "verification failed for sha256:ab: it is missing"),
 )

@@ -156,7 +156,7 @@ def _missing(*names: str, model: str = _ELSEWHERE) -> PushRejected:
 
 
 def test_a_model_that_is_not_there_is_the_problem() -> None:
-    assert str(_missing()) == f"the push was refused: the server has no model '{_ELSEWHERE}:latest'"
+    assert str(_missing()) == f"the server has no model '{_ELSEWHERE}:latest'"
 
 
 def test_a_missing_model_names_its_copy_first() -> None:

@@ -109,7 +109,7 @@ def test_the_exact_spelling_is_preferred(root: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("registry.example.com/team/my-llama", "source='my-llama:latest' (with the command: --from my-llama:latest)"),
+        ("registry.example.com/team/my-llama", "say source='my-llama:latest' (--from my-llama:latest)"),
         ("my-lama", "the nearest is 'my-llama:latest'"),
         ("zzz", "there is no model 'library/zzz:latest' in the store "),
     ],
@@ -139,7 +139,9 @@ def test_an_empty_store_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("raw", [b"", b'{"layers":[', b"[]", b'{"layers":[{"digest":"sha256:00","size":1}]}', b"\xff"])
 def test_a_manifest_that_is_none_is_named(root: Path, raw: bytes) -> None:
     file = put_manifest(root, _PATH, raw)
-    assert f"the manifest {file} of library/my-llama:latest cannot be read" in _damage(root)
+    said = _damage(root)
+    assert f"the manifest {file} of library/my-llama:latest cannot be read" in said
+    assert said.endswith("; pull or create the model again")
 
 
 def test_a_manifest_without_end_is_not_read_to_its_end(root: Path) -> None:
@@ -151,7 +153,8 @@ def test_a_manifest_without_end_is_not_read_to_its_end(root: Path) -> None:
 def test_a_missing_blob_is_named_with_its_file(root: Path) -> None:
     path = put_blob(root, LAYERS[1])
     path.unlink()
-    assert f"blob {digest_of(LAYERS[1])} is missing: there is no {path}" in _damage(root)
+    said = f"blob {digest_of(LAYERS[1])} is missing: there is no {path}; pull or create the model again"
+    assert said in _damage(root)
 
 
 @pytest.mark.parametrize("content", [b"short", LAYERS[0] + b"!"])
@@ -159,7 +162,7 @@ def test_a_blob_of_another_size_is_named_with_both_sizes(root: Path, content: by
     path = put_blob(root, LAYERS[0])
     path.write_bytes(content)
     said = f"blob {digest_of(LAYERS[0])} has {len(content)} bytes in {path}, but {len(LAYERS[0])} in the manifest"
-    assert said in _damage(root)
+    assert f"{said}; pull or create the model again" in _damage(root)
 
 
 def _replace_by_directory(path: Path, _outside: Path) -> None:

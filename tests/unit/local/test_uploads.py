@@ -54,6 +54,23 @@ def test_what_one_run_keeps_the_next_one_finds(directory: Path) -> None:
     assert second.claim(_KEY) == _SAVED, "a release keeps it"
 
 
+def test_a_directory_that_can_be_used_has_no_problem_and_is_left_as_it_was(directory: Path) -> None:
+    assert UploadSessions(directory).problem() is None
+    assert _names(directory) == ["directory.lock"]
+
+
+def test_the_problem_of_a_directory_that_cannot_be_used_is_said(directory: Path) -> None:
+    directory.parent.mkdir()
+    directory.write_text("a file")
+    assert UploadSessions(directory).problem() == "File exists"
+
+
+def test_the_problem_of_a_lock_that_has_no_words_is_said(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    (directory / "directory.lock").mkdir()
+    assert UploadSessions(directory).problem()
+
+
 @pytest.mark.parametrize(
     "other",
     [

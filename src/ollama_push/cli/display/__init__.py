@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Protocol
 
+from ollama_push.cli.wording import USUAL, Words
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import Observation
 from ollama_push.core.receipts import PushReceipt
@@ -30,8 +31,11 @@ class Display(Protocol):
     def failed(self, error: OllamaPushError) -> None:
         """Show a failure."""
 
+    def stopped(self, text: str) -> None:
+        """Show that the push was stopped at once; *text* says what that means."""
 
-def new_display(choice: str, model: str, expected_bytes: int | None) -> Display:
+
+def new_display(choice: str, model: str, expected_bytes: int | None, words: Words = USUAL) -> Display:
     """Return the display for one push of *model*; people read stderr, programs stdout."""
     if choice == "auto":
         choice = "bar" if _is_capable_terminal() else "lines"
@@ -39,19 +43,19 @@ def new_display(choice: str, model: str, expected_bytes: int | None) -> Display:
         case "bar":
             from ollama_push.cli.display.bars import Bars
 
-            return Bars(sys.stderr, model, expected_bytes)
+            return Bars(sys.stderr, model, expected_bytes, words=words)
         case "lines":
             from ollama_push.cli.display.lines import SparseLines
 
-            return SparseLines(sys.stderr, model, expected_bytes)
+            return SparseLines(sys.stderr, model, expected_bytes, words=words)
         case "json":
             from ollama_push.cli.display.json_lines import JsonLines
 
-            return JsonLines(sys.stdout, sys.stderr, model, expected_bytes)
+            return JsonLines(sys.stdout, sys.stderr, model, expected_bytes, words=words)
         case _:
             from ollama_push.cli.display.lines import Silence
 
-            return Silence(sys.stderr, model)
+            return Silence(sys.stderr, model, words=words)
 
 
 def _is_capable_terminal() -> bool:

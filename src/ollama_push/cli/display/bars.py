@@ -7,7 +7,9 @@ from typing import TextIO
 
 from rich.console import Console
 
+from ollama_push.cli.display.streams import steady
 from ollama_push.cli.texts import failure_line, printable, receipt_text
+from ollama_push.cli.wording import USUAL, Words
 from ollama_push.contrib.progress import RichProgress
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.observations import AttemptFailed, Observation, RequestRetried
@@ -20,10 +22,13 @@ __all__ = ["Bars"]
 class Bars(RichProgress):
     """Draws the bars of one push and says what cannot be drawn.
 
+    A terminal that cannot be written any more gets nothing; the push goes on.
+
     Args:
         stream: The terminal.
         model: Canonical name.
         expected_bytes: Size of the push, if known.
+        words: How errors are put.
         console: Instead of one built for *stream*.
         clock: Monotonic seconds, for rich's own animation.
     """
@@ -34,20 +39,22 @@ class Bars(RichProgress):
         model: str,
         expected_bytes: int | None = None,
         *,
+        words: Words = USUAL,
         console: Console | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._terminal = Console(file=stream) if console is None else console
+        self._terminal = Console(file=steady(stream)) if console is None else console
         super().__init__(self._terminal, expected_bytes=expected_bytes, clock=clock)
         self._model = model
+        self._words = words
 
     def __call__(self, seen: Observation, /) -> None:
         """Draw *seen*; what is tried again is a line above the bars."""
         match seen:
             case RequestRetried(error=error, retry_in=retry_in):
-                self._say(f"{error}; trying again in {seconds_text(retry_in)}")
+                self._say(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}")
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._say(f"{error}; trying again in {seconds_text(retry_in)}")
+                self._say(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}")
             case _:
                 pass
         super().__call__(seen)
@@ -58,7 +65,12 @@ class Bars(RichProgress):
 
     def failed(self, error: OllamaPushError) -> None:
         """Say the error."""
-        self._say(failure_line(self._model, error), "yellow" if isinstance(error, PushInterrupted) else "red")
+        line = failure_line(self._model, error, self._words)
+        self._say(line, "yellow" if isinstance(error, PushInterrupted) else "red")
+
+    def stopped(self, text: str) -> None:
+        """Say what was left; the terminal's "^C" went when the bars were drawn for the last time."""
+        self._say(text, "yellow")
 
     def _say(self, text: str, style: str | None = None) -> None:
         # soft_wrap: the terminal breaks lines, so that a copied address is whole.

@@ -8,9 +8,10 @@ from typing import Any, TextIO
 
 import attrs
 
-from ollama_push.cli.display.streams import write_whole
-from ollama_push.cli.exits import exit_code, reason_of
-from ollama_push.core.errors import OllamaPushError
+from ollama_push.cli.display.streams import tell, write_whole
+from ollama_push.cli.exits import INTERRUPTED, exit_code, reason_of
+from ollama_push.cli.wording import USUAL, Words
+from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
 from ollama_push.core.progress import PushProgress
@@ -30,20 +31,33 @@ class JsonLines:
         notices: Where to say that *stream* is gone.
         model: Canonical name, in every object.
         expected_bytes: Size of the push, if known; without it ``overall`` is ``null``.
+        words: How errors are put.
     """
 
-    def __init__(self, stream: TextIO, notices: TextIO, model: str, expected_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        notices: TextIO,
+        model: str,
+        expected_bytes: int | None = None,
+        *,
+        words: Words = USUAL,
+    ) -> None:
         self._stream = stream
         self._notices = notices
         self._model = model
+        self._words = words
+        self._attempt = 0
         self._progress = PushProgress(expected_bytes, model)
         self._gone = False
 
     def __call__(self, seen: Observation, /) -> None:
         """Write what is news; repeats are not."""
         match seen:
-            case AttemptStarted(attempt=attempt) if attempt > 1:
-                self._progress.restart()
+            case AttemptStarted(attempt=attempt):
+                self._attempt = attempt
+                if attempt > 1:
+                    self._progress.restart()
             case AttemptFailed(attempt=attempt, error=error, retry_in=retry_in) if retry_in is not None:
                 self._write_retry(attempt, error, retry_in)
             case RequestRetried(error=error, retry_in=retry_in):
@@ -63,15 +77,28 @@ class JsonLines:
         fields = {
             "error": type(error).__name__,
             "reason": reason_of(error),
-            "message": str(error),
+            "message": self._words.of(error),
             "exit_code": exit_code(error),
             "attempts": error.attempts,
             "signin_url": getattr(error, "signin_url", None),
         }
         self._write("failed", fields)
 
+    def stopped(self, text: str) -> None:
+        """Write the end, the last object, and tell people."""
+        fields = {
+            "error": PushInterrupted.__name__,
+            "reason": None,
+            "message": text,
+            "exit_code": INTERRUPTED,
+            "attempts": self._attempt,
+            "signin_url": None,
+        }
+        self._write("failed", fields)
+        tell(self._notices, text)
+
     def _write_retry(self, attempt: int, error: OllamaPushError, retry_in: float) -> None:
-        fields = {"attempt": attempt, "error": type(error).__name__, "message": str(error)}
+        fields = {"attempt": attempt, "error": type(error).__name__, "message": self._words.of(error)}
         self._write("retry", {**fields, "retry_in_seconds": retry_in})
 
     def _write_event(self, event: PushEvent, elapsed: float) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from ollama_push.cli.display.streams import write_whole
+from ollama_push.cli.display.streams import tell, write_whole
 from ollama_push.cli.texts import failure_line, printable, receipt_text
+from ollama_push.cli.wording import USUAL, Words
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -23,9 +24,10 @@ _LEAST_LEFT_SECONDS: Final = 0.05
 class Silence:
     """Shows nothing but a failure."""
 
-    def __init__(self, stream: TextIO, model: str) -> None:
+    def __init__(self, stream: TextIO, model: str, *, words: Words = USUAL) -> None:
         self._stream = stream
         self._model = model
+        self._words = words
 
     def __call__(self, seen: Observation, /) -> None:
         """Ignore *seen*."""
@@ -35,7 +37,11 @@ class Silence:
 
     def failed(self, error: OllamaPushError) -> None:
         """Say why."""
-        write_whole(self._stream, f"{printable(failure_line(self._model, error))}\n")
+        write_whole(self._stream, f"{printable(failure_line(self._model, error, self._words))}\n")
+
+    def stopped(self, text: str) -> None:
+        """Say what was left."""
+        tell(self._stream, text)
 
 
 class SparseLines:
@@ -45,11 +51,13 @@ class SparseLines:
         stream: Where to; stderr as a rule.
         model: Canonical name.
         expected_bytes: Size of the push, if known.
+        words: How errors are put.
     """
 
-    def __init__(self, stream: TextIO, model: str, expected_bytes: int | None = None) -> None:
+    def __init__(self, stream: TextIO, model: str, expected_bytes: int | None = None, *, words: Words = USUAL) -> None:
         self._stream = stream
         self._model = model
+        self._words = words
         self._progress = PushProgress(expected_bytes, model)
         # Several layers may be under way at once: each has one first line and one last.
         self._begun: set[str] = set()
@@ -66,9 +74,9 @@ class SparseLines:
                 self._done.clear()
                 self._write(f"attempt {attempt}", seen.elapsed)
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._write(f"{error}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+                self._write(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
             case RequestRetried(error=error, retry_in=retry_in):
-                self._write(f"{error}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+                self._write(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._show(event, elapsed)
             case _:
@@ -80,7 +88,11 @@ class SparseLines:
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error."""
-        self._write(failure_line(self._model, error), 0.0)
+        self._write(failure_line(self._model, error, self._words), 0.0)
+
+    def stopped(self, text: str) -> None:
+        """Write what was left."""
+        tell(self._stream, text)
 
     def _show(self, event: PushEvent, elapsed: float) -> None:
         match event:

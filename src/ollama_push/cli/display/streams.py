@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 from contextlib import suppress
-from typing import TextIO
+from typing import TextIO, cast
 
-__all__ = ["write_whole"]
+__all__ = ["steady", "tell", "write_whole"]
 
 
 def write_whole(stream: TextIO, text: str) -> OSError | None:
@@ -27,3 +27,32 @@ def write_whole(stream: TextIO, text: str) -> OSError | None:
             os.close(nowhere)
         return exc
     return None
+
+
+def tell(stream: TextIO, text: str) -> None:
+    """Write *text* as a line of its own, also on a terminal where "^C" stands at the beginning of the line."""
+    write_whole(stream, f"\n{text}\n" if stream.isatty() else f"{text}\n")
+
+
+def steady(stream: TextIO) -> TextIO:
+    """Return *stream* as one whose writes do not fail, for what draws with a library."""
+    return cast("TextIO", _Steady(stream))
+
+
+class _Steady(io.TextIOBase):
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has an attribute there
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        write_whole(self._stream, text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final
 
 import attrs
 
@@ -15,16 +14,13 @@ from ollama_push.core.units import bytes_text, seconds_text
 
 try:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
+    from rich.progress import TaskID
+
+    from ollama_push.contrib.progress.rich_layout import FittingProgress
 except ImportError as exc:
     raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from exc
 
 __all__ = ["RichProgress"]
-
-_WIDE: Final = 60
-"""Columns from which on size, speed and time left have room beside the bar."""
-
-_LEAST_NAME: Final = 16
 
 
 @attrs.define
@@ -58,16 +54,15 @@ class RichProgress(ProgressHook):
         self._clock = clock
         self._lock = threading.Lock()
         self._bars: dict[PushContext, _Bars] = {}
-        self._drawing: Progress | None = None
+        self._drawing: FittingProgress | None = None
 
     def begin(self, push: PushContext) -> None:
         """Add the bar of a push; the first one starts the drawing."""
         with self._lock:
             if self._drawing is None:
-                self._drawing = self._new_drawing()
+                self._drawing = FittingProgress(self._console, self._clock)
                 self._drawing.start()
-            name = _short(push.model, self._console.width)
-            overall = self._drawing.add_task(name, total=None, share="", size="", speed="", left="")
+            overall = self._drawing.add_task(push.model, total=None, share="", size="", speed="", left="")
             self._bars[push] = _Bars(overall)
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
@@ -113,32 +108,6 @@ class RichProgress(ProgressHook):
                 self._drawing.stop()
                 self._drawing = None
 
-    def _new_drawing(self) -> Progress:
-        # Redrawn when something happened, by hand: no thread to leave behind.
-        return Progress(
-            *_columns(self._console.width),
-            console=self._console,
-            auto_refresh=False,
-            expand=True,
-            get_time=self._clock,
-        )
-
-
-def _short(model: str, width: int) -> str:
-    # The end says more than the host; the bar and the numbers need the rest of the line.
-    room = max(_LEAST_NAME, width // 3)
-    return model if len(model) <= room else f"\N{HORIZONTAL ELLIPSIS}{model[1 - room :]}"
-
-
-def _columns(width: int) -> list[ProgressColumn]:
-    name: ProgressColumn = TextColumn("{task.description}", markup=False)
-    bar = BarColumn(bar_width=None)
-    share = TextColumn("{task.fields[share]:>4}", markup=False)
-    if width < _WIDE:
-        return [name, bar, share]
-    facts = [TextColumn(f"{{task.fields[{key}]}}", markup=False, justify="right") for key in ("size", "speed", "left")]
-    return [name, bar, share, *facts]
-
 
 def _size(now: ProgressSnapshot) -> str:
     if now.total_bytes is None:
@@ -149,4 +118,4 @@ def _size(now: ProgressSnapshot) -> str:
 def _time_left(now: ProgressSnapshot) -> str:
     if now.succeeded:
         return "done"
-    return "time left unknown" if now.eta_seconds is None else f"{seconds_text(now.eta_seconds)} left"
+    return "? left" if now.eta_seconds is None else f"{seconds_text(now.eta_seconds)} left"

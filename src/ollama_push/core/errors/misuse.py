@@ -6,7 +6,7 @@ from typing import Self
 
 import attrs
 
-from ollama_push.core.errors.root import OllamaPushError, shorten
+from ollama_push.core.errors.root import OllamaPushError, plain_words, shorten
 from ollama_push.core.redaction import redact
 
 __all__ = [
@@ -49,7 +49,7 @@ class InvalidSetting(OllamaPushError, ValueError):
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.setting}={shorten(self.value)}: {self.problem}"
+        return f"{self.setting}={shorten(self.value)}: {plain_words(self.problem)}"
 
 
 @attrs.define(eq=False, slots=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -9,15 +10,22 @@ import attrs
 if TYPE_CHECKING:
     from ollama_push.core.events import PushEvent
 
-__all__ = ["OllamaPushError", "shorten"]
+__all__ = ["OllamaPushError", "plain_words", "shorten"]
 
 _SHOWN: Final = 80
+# As in: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)
+_OPENSSL: Final = re.compile(r"\[(?:ssl|x509|pem)[^\]]*\] ?| ?\(_ssl\.c:\d+\)", re.IGNORECASE)
 
 
 def shorten(value: object, limit: int = _SHOWN) -> str:
     """Return ``repr(value)``, cut to *limit* characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def plain_words(text: str) -> str:
+    """Return *text* without the names and places in a source file that OpenSSL puts around its words."""
+    return _OPENSSL.sub("", text)
 
 
 @attrs.define(eq=False, slots=False)

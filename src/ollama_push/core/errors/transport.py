@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.errors.root import OllamaPushError
+from ollama_push.core.errors.root import OllamaPushError, plain_words
 from ollama_push.core.redaction import redact
 
 __all__ = [
@@ -40,7 +40,8 @@ class ConnectCause(enum.Enum):
     OTHER = "other"
 
 
-# What happened, and what to try. "{address}" is the scheme, host and port that was tried.
+# What happened, and what to try. "{address}" is the scheme, host and port that was tried. Where a setting has an
+# option of the command, it stands behind it in parentheses: the command shows the option alone.
 _CONNECT_TEXT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.REFUSED: (
         "nothing listens at {address}; is it running? start `ollama serve`, or `ollama-push serve`,"
@@ -49,7 +50,7 @@ _CONNECT_TEXT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.UNKNOWN_HOST: "the host of {address} is unknown; check its spelling, OLLAMA_HOST and DNS",
     ConnectCause.UNREACHABLE: "no route to {address}; check the network, a VPN or a firewall",
     ConnectCause.UNTRUSTED_CERTIFICATE: (
-        "the certificate of {address} is not trusted; pass the CA that signed it (`ca_file=`, `--ca`, or SSL_CERT_FILE)"
+        "the certificate of {address} is not trusted; pass the CA that signed it with ca_file= (--ca), or SSL_CERT_FILE"
     ),
     ConnectCause.CLIENT_CERTIFICATE: "{address} wants a client certificate, or refused the one given",
     ConnectCause.NOT_TLS: "{address} does not speak TLS; use http:// instead of https://",
@@ -65,7 +66,11 @@ _REGISTRY_TEXT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.REFUSED: "nothing listens at {address}; is the registry running, and is the port in the name right?",
     ConnectCause.UNKNOWN_HOST: "the host of {address} is unknown; check the spelling of the name, and DNS",
     ConnectCause.NOT_TLS: (
-        "the registry at {address} does not speak TLS; plain HTTP must be asked for (`plain_http=True`, `--plain-http`)"
+        "the registry at {address} does not speak TLS; plain HTTP must be asked for with plain_http=True (--plain-http)"
+    ),
+    ConnectCause.TLS: (
+        "the TLS handshake with the registry at {address} failed; if it speaks plain HTTP, ask for that with"
+        " plain_http=True (--plain-http)"
     ),
 }
 
@@ -96,7 +101,9 @@ class ConnectFailed(TransportError):
     def __str__(self) -> str:
         texts = _CONNECT_TEXT if self.peer is Peer.SERVER else {**_CONNECT_TEXT, **_REGISTRY_TEXT}
         text = texts[self.cause].format(address=self.address)
-        return f"{text} ({self.detail})" if self.detail else text
+        # What OpenSSL makes of an answer that is not TLS says less than the text does.
+        detail = "" if self.cause is ConnectCause.NOT_TLS else plain_words(self.detail)
+        return f"{text} ({detail})" if detail else text
 
 
 @attrs.define(eq=False, slots=False)
@@ -113,7 +120,7 @@ class ConnectionLost(TransportError):
 
     def __str__(self) -> str:
         text = f"the connection to {self.address} broke before the answer was complete"
-        return f"{text} ({self.detail})" if self.detail else text
+        return f"{text} ({plain_words(self.detail)})" if self.detail else text
 
 
 @attrs.define(eq=False, slots=False)

@@ -54,19 +54,23 @@ class ServerError(OllamaPushError):
 
 @attrs.define(eq=False, slots=False)
 class PushRejected(OllamaPushError):
-    """The push was refused in words: an ``error`` line, or the registry's own no.
+    """The push was refused in words: an ``error`` line, the registry's own no, or the local store's.
 
     Attributes:
         message: The peer's text, redacted.
         reason: What the text means by :mod:`ollama_push.core.reasons`; ``UNKNOWN`` rather than a guess.
+        by_peer: Whether it is a peer's no. Otherwise this side found out that there is nothing to push.
 
     Source: ollama ``server/routes.go`` ``streamResponse``.
     """
 
     message: str = attrs.field(converter=redact)
     reason: RejectionReason = attrs.field(default=attrs.Factory(lambda self: reason_for(self.message), takes_self=True))
+    by_peer: bool = True
 
     def __str__(self) -> str:
+        if not self.by_peer:
+            return self.message
         return f"the push was refused: {self.message or '(the server gave no text)'}"
 
 
@@ -116,4 +120,4 @@ class PushInterrupted(OllamaPushError):
 
     def __str__(self) -> str:
         kept = f"{bytes_text(self.kept_bytes)} of {bytes_text(self.total_bytes)}"
-        return f"stopped on request; {kept} are kept by the registry, push again to go on"
+        return f"stopped on request; the registry has {kept}, push again to go on"

@@ -254,7 +254,7 @@ class BlobUpload:
                 f"the file of {self._blob.digest} in the model store does not hold what its name says;"
                 " pull or create the model again"
             )
-            raise PushRejected(text, RejectionReason.STORE_DAMAGED) from no
+            raise PushRejected(text, RejectionReason.STORE_DAMAGED, by_peer=False) from no
         raise BeginAnewError(no)
 
     def _ask_status(self, *, first: bool = False, refused: int | None = None) -> Flow[None]:

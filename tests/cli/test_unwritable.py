@@ -1,0 +1,85 @@
+"""A stderr that cannot be written, and a state directory that cannot: the push goes on, and its verdict counts."""
+
+import os
+import shlex
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from tests.cli.direct import Home, at_home
+from tests.cli.process import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, command, environment
+from tests.cli.terminals import terminal
+
+from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
+
+FULL = Path("/dev/full")
+PROGRESS = pytest.mark.parametrize("progress", ["bar", "lines", "json", "none"])
+
+
+def push_both(url: str, progress: str, redirection: str) -> int:
+    words = [*command("push", NAME, OTHER, "--host", url, "--retries", "0", "--progress", progress)]
+    line = f"{shlex.join(words)} {redirection}"
+    return subprocess.run(
+        ["/bin/sh", "-c", line], stdout=subprocess.DEVNULL, timeout=30, check=False, env=environment()
+    ).returncode
+
+
+@PROGRESS
+@pytest.mark.parametrize(
+    "redirection",
+    ["2>&-", pytest.param(f"2>{FULL}", marks=pytest.mark.skipif(not FULL.exists(), reason="Linux has it"))],
+)
+def test_every_model_is_pushed_and_the_exit_code_is_the_pushes(progress: str, redirection: str) -> None:
+    for first, code in ((SUCCESS, 0), (REFUSED, 6)):
+        with ScriptedServer(first, SUCCESS, answers=HERE) as server:
+            assert push_both(server.url, progress, redirection) == code
+            assert sum(request.target == "/api/push" for request in server.requests) == 2
+
+
+def test_a_terminal_that_goes_away_in_mid_push_does_not_end_it() -> None:
+    gone = threading.Event()
+    script = [*lines_answer([LAYER % 40], end=False), Await(gone, 20), chunk(LAYER % 60 + b"\n"), *SUCCESS[1:]]
+    with (
+        ScriptedServer(script, SUCCESS, answers=HERE) as server,
+        terminal(80, "push", NAME, OTHER, "--host", server.url, "--progress", "bar") as screen,
+    ):
+        screen.read_until(" 40%")
+        screen.hang_up()
+        gone.set()
+        assert screen.process.wait(20) == 0
+        assert sum(request.target == "/api/push" for request in server.requests) == 2
+
+
+def without_state(home: Home, *options: str) -> subprocess.CompletedProcess[str]:
+    (home.folder / "state").write_text("a file")
+    return home.run("push", home.name, f"{home.registry.host}/team/other", *home.options, *options)
+
+
+def test_a_state_directory_that_cannot_be_used_is_told_once_and_the_push_goes_on(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        done = without_state(home)
+        assert home.pushed()
+        assert home.pushed("team/other")
+    assert done.returncode == 0
+    first = done.stderr.splitlines()[0]
+    folder = tmp_path / "state" / "ollama-push" / "uploads"
+    assert first.startswith(f"warning: unfinished uploads cannot be kept in {folder}: not a directory; ")
+    assert "begins its unfinished blobs again" in first
+    assert done.stderr.count("warning") == 1
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--no-resume"])
+def test_nothing_is_told_of_a_directory_that_nobody_wants_to_hear_of(tmp_path: Path, option: str) -> None:
+    with at_home(tmp_path) as home:
+        done = without_state(home, option)
+    assert done.returncode == 0
+    assert "warning" not in done.stderr
+
+
+def test_a_directory_that_can_be_used_is_not_told_of(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        done = home.direct("push")
+    assert done.returncode == 0
+    assert "warning" not in done.stderr
+    assert os.listdir(tmp_path / "state" / "ollama-push" / "uploads") == ["directory.lock"]  # noqa: PTH208 - names
