@@ -152,8 +152,8 @@ _TRIED: Final = (
     "it was tried again before it was given up, which a real server does for parts only; says what was asked"
 )
 _WITHOUT_LOGIN: Final = (
-    "unauthorized: access denied (HOST wants a login: run `ollama-push login HOST`, or set OLLAMA_USERNAME and"
-    " OLLAMA_PASSWORD)"
+    "unauthorized: access denied (HOST wants a login: run `ollama-push login HOST --plain-http` where the gateway"
+    ' runs, or send "username" and "password")'
 )
 _UNKNOWN: Final = '400: MANIFEST_BLOB_UNKNOWN: blob unknown to registry ({"digest":"sha256:00"}) (pushing the manifest)'
 
@@ -218,8 +218,8 @@ DIFFERENCES: Final = (
     Difference(
         "error_token_denied",
         "error",
-        "unauthorized: access denied (HOST wants a login: run `ollama-push login HOST`, or set OLLAMA_USERNAME and"
-        " OLLAMA_PASSWORD (UNAUTHORIZED: who are you))",
+        "unauthorized: access denied (HOST wants a login: run `ollama-push login HOST --plain-http` where the gateway"
+        ' runs, or send "username" and "password" (UNAUTHORIZED: who are you))',
         _LOGIN,
     ),
 )

@@ -8,11 +8,13 @@ from base64 import b64encode
 from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 import pytest
 from tests.gateway.gateways import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
 from tests.gateway.orders import BIG, MIB, order_for, stalling, start
 from tests.unit.local.stores import digest_of
 
+from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.reasons import RejectionReason, reason_for
 from ollama_push.gateway import PushState
 from ollama_push.gateway.texts import UNEXPECTED
@@ -175,19 +177,33 @@ def test_without_a_store_it_is_a_plain_500(tmp_path: Path) -> None:
         assert gateway.send("GET", "/api/tags").lines == [{"models": []}]
 
 
+class Unspeakable(OllamaPushError):
+    """Cannot be put into words."""
+
+    def __str__(self) -> str:
+        raise ValueError("there are none")
+
+
+@attrs.frozen
 class Broken:
     """Credentials that fail as nothing should."""
 
-    def find(self, host: str, /) -> None:
-        raise RuntimeError(f"secret-word of {host}")
+    failure: Exception
+
+    def find(self, _host: str, /) -> None:
+        raise self.failure
 
 
-def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("failure", [RuntimeError("secret-word"), Unspeakable()], ids=["foreign", "ours"])
+def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: Exception, *, stream: bool
+) -> None:
     with EmbeddedRegistry(tmp_path / "registry", auth=BasicAuth({"alice": PASSWORD})) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
-        with Gateway(settings_for(store, credentials=Broken())) as gateway:
-            answer = gateway.push(order_for(registry))
-            assert answer.error == UNEXPECTED
+        with Gateway(settings_for(store, credentials=Broken(failure))) as gateway:
+            answer = gateway.push(order_for(registry, stream=stream))
+            assert (answer.status, answer.error) == (200 if stream else 500, UNEXPECTED)
             assert gateway.records()[0].state is PushState.FAILED
             assert gateway.push(order_for(registry, username="alice", password=PASSWORD)).lines[-1] == {
                 "status": "success"

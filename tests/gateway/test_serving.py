@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tests.gateway.gateways import Gateway, settings_for, store_of
 from tests.unit.local.stores import put_manifest
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.gateway import serve
+from ollama_push.gateway import GatewaySettings, serve
 from ollama_push.local import ModelStore
 
 PATIENCE = 10.0
@@ -30,6 +32,19 @@ async def asked(host: str, port: int) -> bytes:
     writer.close()
     await writer.wait_closed()
     return answer
+
+
+@asynccontextmanager
+async def served(settings: GatewaySettings) -> AsyncIterator[tuple[str, int]]:
+    """Serve while the block is open; yield the address."""
+    places: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(settings, port=0, started=lambda *place: places.put_nowait(place), stop=stop))
+    try:
+        yield await places.get()
+    finally:
+        stop.set()
+        await serving
 
 
 @pytest.mark.parametrize("how", ["event", signal.SIGINT, signal.SIGTERM])
@@ -163,3 +178,39 @@ def test_without_the_page_there_is_none(tmp_path: Path) -> None:
     with Gateway(settings_for(store_of(tmp_path), ui=False)) as gateway:
         assert gateway.send("GET", "/ui").status == 404
         assert gateway.send("HEAD", "/").status == gateway.send("HEAD", "/api/version").status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /api/push HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+def test_a_connection_without_a_whole_head_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
+    async def story() -> bytes:
+        async with served(settings_for(store_of(tmp_path), body_timeout=0.2)) as (host, port):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(sent)
+            async with asyncio.timeout(PATIENCE):
+                with suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+            writer.close()
+            return await asked(host, port)
+
+    assert b"Ollama is running" in asyncio.run(story())
+
+
+def test_a_head_may_come_in_pieces_and_its_connection_stays(tmp_path: Path) -> None:
+    async def story() -> list[bytes]:
+        async with served(settings_for(store_of(tmp_path), body_timeout=0.5)) as (host, port):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in (b"GET / HTTP/1.1\r\nHost: localhost\r", b"\n\r", b"\n"):
+                writer.write(piece)
+                await asked(host, port)  # each piece has arrived when a later connection was answered
+            answers = [await reader.readuntil(b"Ollama is running")]
+            loop = asyncio.get_running_loop()
+            over = loop.time() + 0.6
+            while loop.time() < over:
+                await asked(host, port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answers.append(await reader.readuntil(b"Ollama is running"))
+            writer.close()
+            return answers
+
+    assert len(asyncio.run(story())) == 2

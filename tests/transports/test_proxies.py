@@ -151,6 +151,15 @@ def test_the_password_of_a_proxy_that_fails_is_nowhere_in_the_error(
         assert proxy.requests[0].headers["proxy-authorization"] == f"Basic {SECRETS[-1]}"
 
 
+def test_a_login_is_nowhere_in_the_error_of_a_peer_that_speaks_no_http(make: MakeTransport) -> None:
+    with ScriptedServer([b"nonsense\r\n\r\n"]) as peer, closing(make()) as transport:
+        request = HttpRequest("GET", peer.url, {"Authorization": f"Bearer {PASSWORD}"})
+        with pytest.raises(TransportError) as caught, transport.open(request) as response:
+            b"".join(response.chunks())
+        assert PASSWORD not in shown(caught.value)
+        assert peer.requests[0].headers["authorization"] == f"Bearer {PASSWORD}"
+
+
 @pytest.mark.parametrize(
     "proxy",
     [

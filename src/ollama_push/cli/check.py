@@ -10,7 +10,7 @@ from ollama_push.cli import exits
 from ollama_push.cli.connection import Connection, Settings, connect, connection_options
 from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
 from ollama_push.cli.texts import model_text, plan_lines, printable, readiness_lines
-from ollama_push.cli.wording import Words
+from ollama_push.cli.wording import USUAL
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.pushing import direct_name
@@ -53,8 +53,7 @@ def _check_directly(registry: DirectConnection, name: str, *, plain_http: bool) 
         name = str(parsed)
         lines += plan_lines(registry.plan(name))
     except OllamaPushError as problem:
-        said = Words(plain_http=plain_http).of(problem)
-        _tell(name, [*lines, f"problem: {printable(said)}"], is_ready=False)
+        _tell(name, [*lines, f"problem: {printable(USUAL.of(problem))}"], is_ready=False)
         return exits.exit_code(problem)
     _tell(name, lines, is_ready=True)
     return exits.SUCCESS

@@ -79,8 +79,8 @@ def push(
     else:
         with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
             resumes = not direct.no_resume and _can_resume(say=not quiet)
-            words = Words(plain_http=direct.plain_http, resumes=resumes)
-            codes = _push_directly(registry, names, words, progress, [*measurers, *logs])
+            words = Words(resumes=resumes)
+            codes = _push_directly(registry, direct, names, words=words, progress=progress, hooks=[*measurers, *logs])
     # Being stopped says more than what failed before.
     return exits.INTERRUPTED if exits.INTERRUPTED in codes else next(filter(None, codes), exits.SUCCESS)
 
@@ -125,14 +125,24 @@ def _push_one(
 
 
 def _push_directly(
-    registry: DirectConnection, names: Sequence[str], words: Words, progress: str, hooks: Sequence[Hook]
+    registry: DirectConnection,
+    direct: DirectSettings,
+    names: Sequence[str],
+    *,
+    words: Words,
+    progress: str,
+    hooks: Sequence[Hook],
 ) -> list[int]:
     """Push each of *names* straight to its registry; once stopped, the rest is not begun."""
     stopper = Stopper(registry.interrupt, registry.hang_up)
     codes: list[int] = []
     with stopper.listening():
         for index, name in enumerate(names):
-            codes.append(_push_one_directly(registry, name, progress, [stopper.remind, *hooks], words))
+            codes.append(
+                _push_one_directly(
+                    registry, direct, name, words=words, progress=progress, hooks=[stopper.remind, *hooks]
+                )
+            )
             if stopper.asked and names[index + 1 :]:
                 _tell_not_begun(names[index + 1 :])
                 return [exits.INTERRUPTED]
@@ -140,11 +150,17 @@ def _push_directly(
 
 
 def _push_one_directly(
-    registry: DirectConnection, name: str, progress: str, hooks: Sequence[Hook], words: Words
+    registry: DirectConnection,
+    direct: DirectSettings,
+    name: str,
+    *,
+    words: Words,
+    progress: str,
+    hooks: Sequence[Hook],
 ) -> int:
     display = new_display(progress, name, None, words)
     try:
-        name = str(direct_name(name, plain_http=words.plain_http))
+        name = str(direct_name(name, plain_http=direct.plain_http))
         display = new_display(progress, name, None, words)
         receipt = registry.push(name, [display, *hooks])
     except OllamaPushError as exc:

@@ -35,7 +35,6 @@ _MAYBE_KEPT: Final = (
 
 # As in the module docstring; the value may be quoted or missing.
 _WITH_OPTION: Final = re.compile(r"`?\b[a-z_]+=(?:'[^']*'|\"[^\"]*\"|\w*)`? \((--[^)]+)\)")
-_LOGIN: Final = re.compile(r"`(ollama-push login [^`\s]+)`")
 
 _SLASHES_WITH_HOST: Final = 2
 
@@ -58,11 +57,9 @@ class Words:
     """Puts errors into the words of one run of the command.
 
     Attributes:
-        plain_http: Whether ``--plain-http`` was said: then advice says it too.
         resumes: Whether an unfinished upload is kept for the next push.
     """
 
-    plain_http: bool = False
     resumes: bool = True
 
     def of(self, error: OllamaPushError, model: str = "") -> str:
@@ -76,8 +73,7 @@ class Words:
                 registry = model.partition("/")[0]
                 return f"{error}; --direct needs no server and pushes straight to {registry}"
             case _:
-                text = option_for(str(error))
-                return _LOGIN.sub(r"`\1 --plain-http`", text) if self.plain_http else text
+                return option_for(str(error))
 
     @property
     def hung_up(self) -> str:

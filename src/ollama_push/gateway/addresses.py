@@ -25,8 +25,8 @@ _METADATA: Final = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-# RFC 6052, 2.1: an IPv4 address in its last 32 bits.
-_NAT64: Final = IPv6Network("64:ff9b::/96")
+# An IPv4 address in the last 32 bits: RFC 6052, 2.1; RFC 8215; RFC 2765, 2.1 ("IPv4-translated").
+_TRANSLATED: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 
 
 def literal_address(host: str) -> Address | None:
@@ -54,8 +54,8 @@ class AddressRules:
     allowed: Collection[str] = ()
     loopback: bool = True
 
-    def allows_by_name(self, host: str, port: int | None) -> bool:
-        """Say whether *host* is on the list."""
+    def allows_by_name(self, host: str, port: int | str | None) -> bool:
+        """Say whether *host* is on the list, with this *port* or without one."""
         host = host.lower()
         return host in self.allowed or f"{host}:{port}" in self.allowed
 
@@ -85,7 +85,7 @@ def _inside(address: Address) -> list[Address]:
     if isinstance(address, IPv4Address):
         return []
     found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
+    if any(address in network for network in _TRANSLATED):
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     if int(address) >> 32 == 0 and int(address) > 1:  # RFC 4291, 2.5.5.1: "IPv4-compatible"
         found.append(IPv4Address(int(address)))

@@ -79,10 +79,11 @@ class Guard:
         resource = request.match_info.route.resource
         if self._settings.token is None or resource in self._without_token:
             return None
-        if _shows(request.headers.get("Authorization", ""), self._settings.token):
-            return None
-        # A browser asks for it on the status page: any name, the token as the password.
+        # A browser asks for it on the status page: any name, the token as the password. It sends that by itself from
+        # then on, also for pages of others; so there, and nowhere else.
         scheme = "Basic" if resource in self._for_browsers else "Bearer"
+        if _shows(request.headers.get("Authorization", ""), self._settings.token, basic=scheme == "Basic"):
+            return None
         challenge = {"WWW-Authenticate": f'{scheme} realm="ollama-push"'}
         return json_answer(401, {"error": "unauthorized: this gateway wants its token"}, headers=challenge)
 
@@ -129,10 +130,10 @@ def _without_port(host: str) -> str:
     return name if colon and ":" not in name else host
 
 
-def _shows(authorization: str, token: str) -> bool:
+def _shows(authorization: str, token: str, *, basic: bool) -> bool:
     scheme, _, value = authorization.partition(" ")
     shown = value.strip()
-    if scheme.lower() == "basic":
+    if basic and scheme.lower() == "basic":
         try:
             shown = base64.b64decode(shown, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):

@@ -23,6 +23,7 @@ from aiohttp import web
 from ollama_push.core.version import __version__
 from ollama_push.gateway.pushes import PushBook
 from ollama_push.gateway.rendering import push_items
+from ollama_push.gateway.streams import PatientStream
 from ollama_push.gateway.watching import Watch, counts_text, title_text
 
 __all__ = ["add_pages"]
@@ -109,6 +110,11 @@ _PRIVATE: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+_STREAM_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Type": "text/event-stream",
+    "X-Accel-Buffering": "no",
+    **_PRIVATE,
+}
 
 
 @attrs.define(eq=False)
@@ -131,36 +137,28 @@ class _Pages:
         if self.watching >= self.watchers:
             said = f"{self.watchers} pages are watching already; close one\n"
             return web.Response(status=503, text=said, headers={"Retry-After": "5", **_PRIVATE})
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", **_PRIVATE}
-        )
+        stream = PatientStream(request, _STREAM_HEADERS, self.patience)
         self.watching += 1
         try:
-            await response.prepare(request)
-            async with asyncio.timeout(None) as limit:
-                await self._tell(request, response, limit)
-        except TimeoutError:
-            # Closing would wait for what it does not take.
-            if request.transport is not None:
-                request.transport.abort()
+            await stream.begin()
+            await self._tell(stream)
+            await stream.end()
+        except ConnectionError:
+            pass  # the reader is gone, or takes nothing: it comes back and begins with the whole
         finally:
             self.watching -= 1
-        return response
+        return stream.response
 
-    async def _tell(self, request: web.Request, response: web.StreamResponse, limit: asyncio.Timeout) -> None:
-        """Write what changes until the book is closed or the reader gone; *limit* runs while something is written."""
-        now = asyncio.get_running_loop().time
-        watch = Watch(self.book, now, self.keep_alive)
-        await response.write(f"retry: {_RECONNECT_MILLISECONDS}\n\n".encode())
+    async def _tell(self, stream: PatientStream) -> None:
+        """Write what changes until the book is closed."""
+        watch = Watch(self.book, asyncio.get_running_loop().time, self.keep_alive)
+        await stream.write(f"retry: {_RECONNECT_MILLISECONDS}\n\n".encode())
         async with aclosing(self.book.subscribe(_INTERVAL_SECONDS, watch.heartbeat)) as news:
             async for records in news:
-                if request.transport is None:
-                    return
+                stream.require_reader()
                 message = watch.next_message(records)
                 if message is not None:
-                    limit.reschedule(now() + self.patience)
-                    await response.write(message)
-                    limit.reschedule(None)
+                    await stream.write(message)
 
 
 def _hash(text: str) -> str:

@@ -6,7 +6,7 @@ Two tasks a push: one pushes, one writes. They meet in a ``Presentation``, so th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -14,21 +14,24 @@ from aiohttp import web
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError
 from ollama_push.core.redaction import redact
+from ollama_push.core.registry.credentials import CredentialSource, Login
+from ollama_push.core.registry.endpoints import Endpoint, is_private_enough
 from ollama_push.gateway.answers import COULD_NOT_RETRIEVE, RETRIEVING, TICK_SECONDS, error_line
 from ollama_push.gateway.bodies import BodyRefused, json_answer, read_body
 from ollama_push.gateway.decoding import BadRequest, PushOrder, read_order
 from ollama_push.gateway.naming import Route, route_for
 from ollama_push.gateway.pushes import PushBook
-from ollama_push.gateway.reaching import forbidden_host
+from ollama_push.gateway.reaching import forbidden_url
 from ollama_push.gateway.settings import GatewaySettings
-from ollama_push.gateway.texts import name_text
+from ollama_push.gateway.streams import PatientStream, is_gone
+from ollama_push.gateway.texts import UNEXPECTED, name_text
 from ollama_push.gateway.working import Work, find_model
 from ollama_push.local import StoredModel
 
 __all__ = ["PushService"]
 
 _JSON: Final = "application/json"
-_NDJSON: Final = "application/x-ndjson"
+_STREAM_HEADERS: Final[Mapping[str, str]] = {"Content-Type": "application/x-ndjson"}
 _SILENT_TICK_SECONDS: Final = 0.25
 """How often an answer that is not streamed looks whether its client is still there."""
 _RETRY_SECONDS: Final = 5
@@ -69,25 +72,27 @@ class PushService:
         except BadRequest as exc:
             return json_answer(400, {"error": str(exc)})
         except BodyRefused as exc:
-            # What is left of the body would be taken for the next request.
-            return json_answer(exc.status, {"error": str(exc)}, headers={"Connection": "close"})
+            answer = json_answer(exc.status, {"error": str(exc)})
+            answer.force_close()  # what is left of the body would be taken for the next request
+            return answer
         except ConnectionError:
             return web.Response(status=400)  # for the log alone: the client hung up
         try:
             route = route_for(order.model, self._settings.default_registry)
         except InvalidModelName as exc:
             return await self._failed_at_once(request, order, redact(name_text(order.model, exc)))
-        if problem := self._forbidden(route.target.host):
+        plain_http = order.insecure or self._settings.plain_http
+        registry = Endpoint.of(route.target.host, plain_http=plain_http)
+        if problem := self._forbidden(registry):
             return json_answer(403, {"error": problem})
         if self.client is None or self.is_closing:
             return _come_again("the gateway is shutting down")
-        plain_http = order.insecure or self._settings.plain_http
-        scheme = "http" if plain_http else "https"
-        entry = self._book.begin(str(route.target), f"{scheme}://{route.target.host}")
+        entry = self._book.begin(str(route.target), registry.origin)
         if entry is None:
             return _come_again(f"{self._book.limit} pushes are running, which is as many as may")
         root = self._settings.store.root
-        work = Work(self.client, order, route, plain_http=plain_http, root=root, entry=entry)
+        credentials = self._credentials(order, registry)
+        work = Work(self.client, order, route, credentials, plain_http=plain_http, root=root, entry=entry)
         self._works.add(work)
         try:
             return await self._answer(request, order, route, work)
@@ -95,11 +100,20 @@ class PushService:
             work.leave()
             self._works.discard(work)
 
-    def _forbidden(self, host: str) -> str:
-        if not self._settings.allows(host):
-            return f"this gateway does not push to {host}"
-        name, _, port = host.partition(":")
-        problem = forbidden_host(self._settings.rules, name, int(port) if port.isdecimal() else None)
+    def _credentials(self, order: PushOrder, registry: Endpoint) -> Login | CredentialSource | None:
+        """Return who is pushing: whom the client names, else whoever we are.
+
+        A client from elsewhere cannot make us send our own login in the clear.
+        """
+        is_ours_to_say = self._settings.loopback or self._settings.plain_http
+        if order.login is not None or is_ours_to_say or is_private_enough(registry.origin, plain_for=None):
+            return order.login
+        return _Nobody()
+
+    def _forbidden(self, registry: Endpoint) -> str:
+        if not self._settings.allows(registry):
+            return f"this gateway does not push to {registry.host}"
+        problem = forbidden_url(self._settings.rules, registry.origin)
         return f"this gateway does not push there: {problem}" if problem else ""
 
     async def _answer(self, request: web.Request, order: PushOrder, route: Route, work: Work) -> web.StreamResponse:
@@ -115,10 +129,10 @@ class PushService:
         return await (self._streamed if order.stream else self._at_once)(request, work, model)
 
     async def _streamed(self, request: web.Request, work: Work, model: StoredModel) -> web.StreamResponse:
-        lines = _Lines(request, self._settings.stall_timeout)
-        await lines.begin()
+        lines = PatientStream(request, _STREAM_HEADERS, self._settings.stall_timeout)
         task = asyncio.create_task(work.run(model), name="ollama-push-gateway")
         try:
+            await lines.begin()
             await lines.write(RETRIEVING)
             await self._tell(lines, work, task)
             await lines.end()
@@ -128,7 +142,7 @@ class PushService:
             await _stopped(task)
         return lines.response
 
-    async def _tell(self, lines: _Lines, work: Work, task: asyncio.Task[None]) -> None:
+    async def _tell(self, lines: PatientStream, work: Work, task: asyncio.Task[None]) -> None:
         """Write what is to be said until the push is over."""
         loop = asyncio.get_running_loop()
         due = loop.time() + TICK_SECONDS
@@ -139,30 +153,31 @@ class PushService:
             lines.require_reader()
             for line in work.next_lines(tick=tick):
                 await lines.write(line)
+        failure = _failure_of(work, task)
         # Before a failure once more how far it came.
-        for line in work.next_lines(tick=bool(work.error)):
+        for line in work.next_lines(tick=bool(failure)):
             await lines.write(line)
-        if work.error:
-            await lines.write(error_line(work.error))
+        if failure:
+            await lines.write(error_line(failure))
 
     async def _at_once(self, request: web.Request, work: Work, model: StoredModel) -> web.StreamResponse:
         """Answer when the push is over, and say nothing before."""
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(work.run(model), name="ollama-push-gateway")
         try:
-            while not task.done() and not _is_gone(request):
+            while not task.done() and not is_gone(request):
                 await work.tick(loop.time() + _SILENT_TICK_SECONDS)
         finally:
             await _stopped(task)
-        if task.cancelled() or work.error:
-            return json_answer(500, {"error": work.error or "context canceled"}, content_type=_JSON)
+        if failure := _failure_of(work, task):
+            return json_answer(500, {"error": failure}, content_type=_JSON)
         return json_answer(200, {"status": "success"}, content_type=_JSON)
 
     async def _failed_at_once(self, request: web.Request, order: PushOrder, text: str) -> web.StreamResponse:
         """Answer for a push that ends before it begins."""
         if not order.stream:
             return json_answer(500, {"error": text}, content_type=_JSON)
-        lines = _Lines(request, self._settings.stall_timeout)
+        lines = PatientStream(request, _STREAM_HEADERS, self._settings.stall_timeout)
         try:
             await lines.begin()
             for line in (RETRIEVING, COULD_NOT_RETRIEVE, error_line(text)):
@@ -173,58 +188,18 @@ class PushService:
         return lines.response
 
 
-class _Lines:
-    """A stream of lines to one client.
+class _Nobody:
+    """Has no login for any registry."""
 
-    Args:
-        request: The client's.
-        patience: Seconds that it may take nothing.
-    """
-
-    def __init__(self, request: web.Request, patience: float) -> None:
-        self.response = web.StreamResponse(headers={"Content-Type": _NDJSON})
-        self._request = request
-        self._patience = patience
-
-    async def begin(self) -> None:
-        if self._request.transport is not None:
-            # Whoever waits for room then waits until all is gone: at the end nothing is left that nobody waits for.
-            self._request.transport.set_write_buffer_limits(0)
-        await self.response.prepare(self._request)
-
-    async def write(self, line: bytes) -> None:
-        """Write *line*.
-
-        Raises:
-            ConnectionError: The client is gone, or takes nothing.
-        """
-        await self._patiently(self.response.write(line))
-
-    async def end(self) -> None:
-        """End the stream, and wait until the system has taken all of it.
-
-        Raises:
-            ConnectionError: The client is gone, or takes nothing.
-        """
-        await self._patiently(self.response.write_eof())
-
-    async def _patiently(self, writing: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(self._patience):
-                await writing
-        except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()  # close() would wait for what is not taken
-            raise ConnectionResetError("the client takes nothing") from None
-
-    def require_reader(self) -> None:
-        """Raise ``ConnectionError`` when the client is gone: while nothing is written, nothing else says so."""
-        if _is_gone(self._request):
-            raise ConnectionResetError("the client hung up")
+    def find(self, _host: str, /) -> None:
+        return None
 
 
-def _is_gone(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()
+def _failure_of(work: Work, task: asyncio.Task[None]) -> str:
+    """Return why a push that is over failed; empty when it is known to have succeeded, and only then."""
+    if work.succeeded:
+        return ""
+    return "context canceled" if task.cancelled() else work.error or UNEXPECTED
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,7 @@ from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.gateway.addresses import AddressRules, literal_address
 from ollama_push.transports import AiohttpTransport
 
-__all__ = ["GuardedResolver", "GuardedTransport", "forbidden_host", "new_transport"]
+__all__ = ["GuardedResolver", "GuardedTransport", "forbidden_url", "new_transport"]
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -32,9 +32,10 @@ def new_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = Non
     return GuardedTransport(rules, resolver, AiohttpTransport(ca_file=ca_file, resolver=resolver))
 
 
-def forbidden_host(rules: AddressRules, host: str, port: int | None) -> str:
-    """Say why *host* as written may not be reached; empty when it may, or when only DNS can tell."""
-    if rules.allows_by_name(host, port):
+def forbidden_url(rules: AddressRules, url: str) -> str:
+    """Say why what *url* names may not be reached; empty when it may, or when only DNS can tell."""
+    host = urlsplit(url).hostname or ""
+    if rules.allows_by_name(host, _port_of(url)):
         return ""
     address = literal_address(host)
     problem = "" if address is None else rules.problem(address)
@@ -99,8 +100,7 @@ class GuardedTransport:
         Raises:
             PushRejected: The URL may not be reached. It is no ``TransportError``: trying again would not help.
         """
-        parts = urlsplit(request.url)
-        if problem := forbidden_host(self._rules, parts.hostname or "", _port_of(request.url)):
+        if problem := forbidden_url(self._rules, request.url):
             raise _refused(problem)
         try:
             async with self._inner.open(request) as response:

@@ -17,6 +17,7 @@ from aiohttp.log import server_logger
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.gateway.app import create_app
 from ollama_push.gateway.settings import GatewaySettings
+from ollama_push.gateway.sites import PunctualSite
 
 __all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "serve"]
 
@@ -24,6 +25,9 @@ DEFAULT_ADDRESS: Final = ("127.0.0.1", 11434)
 """Where a real server listens."""
 
 ACCESS_LOGGER: Final = logging.getLogger("ollama_push.gateway.access")
+
+_KEEP_ALIVE_SECONDS: Final = 75.0
+"""Longer than what reverse proxies keep an idle connection, so that they close it first; aiohttp's own is an hour."""
 
 _LEEWAY_SECONDS: Final = 2.0
 """What clients get to take their last line, beyond the pushes' own grace, or to send what nobody wants."""
@@ -70,6 +74,7 @@ def new_runner(app: web.Application, settings: GatewaySettings) -> web.AppRunner
         # For the answer to arrive, what is left of a refused body is taken for a while.
         lingering_time=min(settings.body_timeout, _LEEWAY_SECONDS),
         shutdown_timeout=settings.shutdown_grace + _LEEWAY_SECONDS,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
     )
 
 
@@ -97,7 +102,7 @@ async def serve(
     try:
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            await PunctualSite(runner, host, port, settings.body_timeout).start()
         except OSError as exc:
             problem = f"cannot listen there: {(exc.strerror or str(exc)).lower()}; choose another"
             raise InvalidSetting("listen", f"{host}:{port}", problem) from exc

@@ -14,6 +14,7 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.names import is_registry_host
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.credentials import CredentialSource
+from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.sessions import UploadMemory
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway.addresses import AddressRules
@@ -91,7 +92,8 @@ class GatewaySettings:
             one ``*`` at most, or ``*``; see :func:`origins_from`.
         max_pushes: Pushes at the same time.
         max_body_bytes: Largest request body.
-        body_timeout: Seconds that a request's body may take to arrive.
+        body_timeout: Seconds that a request's body may take to arrive; with :func:`~ollama_push.gateway.serve`, also
+            the head of a connection's first request.
         concurrency: Blobs of one push at the same time.
         verify: Look afterwards whether the registry holds what was sent.
         ui: Serve the status page.
@@ -138,7 +140,8 @@ class GatewaySettings:
         named = (*self.allow, *([self.default_registry] if self.default_registry else ()))
         return AddressRules(frozenset(host.lower() for host in named), self.loopback)
 
-    def allows(self, host: str) -> bool:
-        """Say whether the registry *host*, ``"host"`` or ``"host:port"``, may be pushed to."""
-        allowed, host = self.rules.allowed, host.lower()
-        return not self.allow or host in allowed or host.partition(":")[0] in allowed
+    def allows(self, registry: Endpoint) -> bool:
+        """Say whether *registry* may be pushed to."""
+        name, _, port = registry.host.partition(":")
+        usual = 443 if registry.origin.startswith("https:") else 80
+        return not self.allow or self.rules.allows_by_name(name, port or usual)

@@ -35,12 +35,15 @@ from ollama_push.core.errors import (
 from ollama_push.core.names import ModelName
 from ollama_push.core.reasons import reason_for
 from ollama_push.core.redaction import HIDDEN, redact
+from ollama_push.core.registry.authorizing import OR_BY_ENVIRONMENT
 from ollama_push.core.registry.credentials import Login
 from ollama_push.gateway.naming import as_ollama_shows
 
 __all__ = ["UNEXPECTED", "error_text", "name_text", "without"]
 
 UNEXPECTED: Final = "internal error: the gateway failed in a way it does not know; its log says more"
+
+_OR_BY_CLIENT: Final = ' where the gateway runs, or send "username" and "password"'
 
 _R = RejectionReason
 
@@ -94,7 +97,7 @@ def error_text(error: OllamaPushError, target: ModelName, root: Path, written: M
     """
     if isinstance(error, PushRejected) and error.reason is _R.MODEL_NOT_FOUND:
         return redact(_rejected(error, written or target, root))
-    return redact(_text(error, target, root))
+    return redact(_text(error, target, root)).replace(OR_BY_ENVIRONMENT, _OR_BY_CLIENT)
 
 
 def without(text: str, login: Login | None) -> str:

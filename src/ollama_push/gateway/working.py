@@ -10,6 +10,7 @@ from typing import Final
 
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, PushRejected, RejectionReason
+from ollama_push.core.registry.credentials import CredentialSource, Login
 from ollama_push.gateway.answers import Presentation, presentation_of
 from ollama_push.gateway.decoding import PushOrder
 from ollama_push.gateway.naming import Route
@@ -52,11 +53,13 @@ class Work:
         client: Carries it out.
         order: What was asked for.
         route: Where it goes.
+        credentials: Who is pushing; ``None`` for whoever *client* is.
         plain_http: Speak plain HTTP with the registry.
         root: Of the model store, for texts.
         entry: The book's page; finished by ``leave`` at the latest.
 
     Attributes:
+        succeeded: Whether the registry holds it.
         error: Why it failed, in a real server's words; empty while it has not.
     """
 
@@ -65,15 +68,18 @@ class Work:
         client: AsyncRegistryClient,
         order: PushOrder,
         route: Route,
+        credentials: Login | CredentialSource | None,
         *,
         plain_http: bool,
         root: Path,
         entry: RunningPush,
     ) -> None:
+        self.succeeded = False
         self.error = ""
         self._client = client
         self._order = order
         self._route = route
+        self._credentials = credentials
         self._plain_http = plain_http
         self._root = root
         self._entry = entry
@@ -84,19 +90,9 @@ class Work:
         self._presentation: Presentation | None = None
 
     async def run(self, model: StoredModel) -> None:
-        """Push *model*. Raises nothing but ``CancelledError``: how it ends is in ``error``."""
-        self._presentation = presentation_of(model.manifest)
+        """Push *model*. Raises nothing but ``CancelledError``: how it ends is in ``succeeded`` and ``error``."""
         try:
-            async with self._patience:
-                self._running = True
-                if self._ending_in is not None:
-                    raise PushInterrupted(0, model.manifest.total_bytes)
-                await self._push(model, self._presentation)
-            self._entry.finish(PushState.SUCCEEDED)
-        except OllamaPushError as exc:
-            self.fail(exc)
-        except TimeoutError:
-            self.fail(PushInterrupted(0, model.manifest.total_bytes))
+            await self._carry_out(model)
         except Exception:
             _LOGGER.exception("a push of %s failed unexpectedly", self._route.target)
             self._end(UNEXPECTED)
@@ -104,13 +100,30 @@ class Work:
             self._running = False
             self._woken.set()
 
+    async def _carry_out(self, model: StoredModel) -> None:
+        """Push *model* and note the verdict."""
+        self._presentation = presentation_of(model.manifest)
+        try:
+            async with self._patience:
+                self._running = True
+                if self._ending_in is not None:
+                    raise PushInterrupted(0, model.manifest.total_bytes)
+                await self._push(model, self._presentation)
+        except OllamaPushError as exc:
+            self.fail(exc)
+        except TimeoutError:
+            self.fail(PushInterrupted(0, model.manifest.total_bytes))
+        else:
+            self.succeeded = True
+            self._entry.finish(PushState.SUCCEEDED)
+
     async def _push(self, model: StoredModel, presentation: Presentation) -> None:
         # Not on the loop: it looks at every file of the model.
         events = await asyncio.to_thread(
             self._client.stream,
             self._route.target,
             source=model.name,
-            credentials=self._order.login,
+            credentials=self._credentials,
             plain_http=self._plain_http,
         )
         async with events as stream:

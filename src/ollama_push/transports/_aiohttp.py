@@ -21,14 +21,12 @@ from ollama_push.core.errors import (
     ConnectionLost,
     InvalidSetting,
     MachineMisuse,
-    TransportError,
-    TransportTimeout,
     UsedAfterClose,
 )
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.redaction import origin_of
+from ollama_push.transports._aiohttp_failures import FAILURES, translated, without_headers
 from ollama_push.transports._aiohttp_upload import Upload
-from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_and_login
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
@@ -41,8 +39,6 @@ _NOT_OURS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _CLOSING_TURNS: Final = 50
 # Longest status line or header that is taken, as http.client has it.
 _MAX_HEADER_BYTES: Final = 65_536
-# RuntimeError is aiohttp's word for a connection that closed between two of its own steps.
-_FAILURES: Final = (aiohttp.ClientError, OSError, ValueError, RuntimeError, asyncio.TimeoutError)
 
 
 class AiohttpTransport:
@@ -123,12 +119,12 @@ class AiohttpTransport:
                     proxy=proxy,
                     proxy_headers=login if tunnel else None,
                 )
-        except _FAILURES as exc:
-            failure = exc
+        except FAILURES as exc:
+            failure = without_headers(exc)
         # Out here the body's own error gets no context: it is raised as it was.
         if upload.error is not None:
             raise upload.error
-        raise _translated(failure, request.url, limits, upload) from failure
+        raise translated(failure, request.url, limits, upload) from failure
 
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""
@@ -214,13 +210,13 @@ class _Response:
         while True:
             try:
                 data = await content.readany()
-            except _FAILURES as exc:
+            except FAILURES as exc:
                 # aiohttp raises before it hands over what it still holds.
                 if held := _held_by(content):
                     yield held
                 if self._upload.error is not None:
                     raise self._upload.error  # noqa: B904 - as it was raised, not from what came of it
-                raise _translated(exc, self._url, self._timeout, self._upload, answered=True) from exc
+                raise translated(exc, self._url, self._timeout, self._upload, answered=True) from exc
             if not data:
                 self._require_orderly_end()
                 return
@@ -262,27 +258,3 @@ def _longest_wait_for_a_head(request: HttpRequest, timeout: aiohttp.ClientTimeou
     if timeout.sock_read is None or timeout.connect is None or len(request.body):
         return None
     return timeout.connect + 2 * timeout.sock_read
-
-
-def _translated(
-    exc: Exception, url: str, timeout: aiohttp.ClientTimeout, upload: Upload, *, answered: bool = False
-) -> TransportError:
-    """Return our error for one of aiohttp's."""
-    address = origin_of(url)
-    match exc:
-        case _ if upload.stalled:
-            return TransportTimeout(address, "write", timeout.sock_read or 0.0)
-        case aiohttp.ConnectionTimeoutError():
-            return TransportTimeout(address, "connect", timeout.connect or 0.0)
-        case aiohttp.ServerTimeoutError() | TimeoutError():
-            return TransportTimeout(address, "read", timeout.sock_read or 0.0)
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return ConnectFailed(address, ConnectCause.PROXY, str(exc))
-        case aiohttp.ClientConnectorError() if not answered:
-            return connect_failed(url, exc)
-        case UnicodeError() if not answered:
-            return ConnectFailed(address, ConnectCause.UNKNOWN_HOST, str(exc))  # a label of more than 63 characters
-        case aiohttp.InvalidURL():
-            return ConnectFailed(address, ConnectCause.UNKNOWN_HOST, "this is no URL")
-        case _:
-            return ConnectionLost(address, str(exc))

@@ -8,7 +8,7 @@ from urllib.request import getproxies, proxy_bypass  # noqa: TID251 - the platfo
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.hosts import is_loopback
-from ollama_push.core.redaction import HIDDEN, origin_of
+from ollama_push.core.redaction import origin_of
 
 __all__ = ["proxy_and_login", "proxy_for"]
 
@@ -51,16 +51,7 @@ def proxy_and_login(url: str) -> tuple[str | None, dict[str, str]]:
     if not at:
         return proxy, {}
     login = base64.b64encode(unquote(userinfo if ":" in userinfo else f"{userinfo}:").encode()).decode()
-    return urlunsplit(parts._replace(netloc=place)), {"Proxy-Authorization": _Secret(f"Basic {login}")}
-
-
-class _Secret(str):
-    """A header's value that is sent as it is and never shown: aiohttp's errors carry a request's headers."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(HIDDEN)
+    return urlunsplit(parts._replace(netloc=place)), {"Proxy-Authorization": f"Basic {login}"}
 
 
 def _is_usable(proxy: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ollama_push.gateway.addresses import AddressRules, literal_address
-from ollama_push.gateway.reaching import AddressForbiddenError, GuardedResolver, forbidden_host
+from ollama_push.gateway.reaching import AddressForbiddenError, GuardedResolver, forbidden_url
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,8 @@ def test_a_name_is_no_address(text: str) -> None:
         "255.255.255.255",
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "::ffff:0:169.254.169.254",
         "2002:a9fe:a9fe::1",
         "::169.254.169.254",
     ],
@@ -77,12 +79,15 @@ def test_loopback_is_for_those_on_this_machine(text: str) -> None:
 
 def test_a_host_on_the_list_may_be_anywhere() -> None:
     rules = AddressRules(frozenset({"169.254.1.1:5000", "127.0.0.1"}), loopback=False)
-    assert forbidden_host(rules, "169.254.1.1", 5000) == ""
-    assert forbidden_host(rules, "127.0.0.1", 1) == ""
-    assert forbidden_host(rules, "169.254.1.1", 80) == (
+    assert forbidden_url(rules, "http://169.254.1.1:5000/v2/") == ""
+    assert forbidden_url(rules, "http://127.0.0.1:1") == ""
+    assert forbidden_url(rules, "http://169.254.1.1/x") == (
         "169.254.1.1 is a link-local address, where clouds keep their metadata"
     )
-    assert forbidden_host(rules, "registry.example.com", 443) == ""
+    assert forbidden_url(rules, "https://registry.example.com") == ""
+    usual = AddressRules(frozenset({"169.254.1.1:443"}))
+    assert forbidden_url(usual, "https://169.254.1.1/v2/") == ""
+    assert forbidden_url(usual, "http://169.254.1.1/v2/")
 
 
 class Book(AbstractResolver):

@@ -8,7 +8,7 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from ollama_push.core.errors import PushRejected
+from ollama_push.core.errors import ConnectFailed, PushRejected
 from ollama_push.core.ports import HttpRequest
 from ollama_push.gateway.addresses import AddressRules
 from ollama_push.gateway.reaching import GuardedResolver, GuardedTransport, new_transport
@@ -82,6 +82,26 @@ def test_past_the_proxy_names_are_resolved_under_guard(monkeypatch: pytest.Monke
 
         asyncio.run(story())
         assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("\uff11\uff12\uff17.\uff10.\uff10.\uff11", id="full-width digits"),
+        pytest.param("127\u30020\u30020\u30021", id="ideographic full stops"),
+        "127.0.0.1.",
+        "localhost.",
+        "127.1",
+        "0x7f.1",
+        "2130706433",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+def test_no_spelling_of_this_machine_gets_around_the_rules(host: str) -> None:
+    with ScriptedServer(json_answer(b"x")) as server:
+        with pytest.raises((PushRejected, ConnectFailed)):
+            fetched(f"http://{host}:{server.port}/", OPEN)
+        assert server.accepted == 0
 
 
 class Closing(AbstractResolver):

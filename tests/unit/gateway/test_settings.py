@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_push.core.errors import InvalidModelName, InvalidSetting
+from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.gateway import GatewaySettings, origins_from
 from ollama_push.gateway.naming import route_for
 from ollama_push.local import ModelStore
@@ -48,12 +49,21 @@ def test_the_token_does_not_show() -> None:
     assert "s3cret" not in str(refused.value)
 
 
+def registry(host: str) -> Endpoint:
+    return Endpoint.of(host, plain_http=False)
+
+
 def test_an_empty_list_allows_every_registry_and_a_list_only_those_on_it() -> None:
-    assert settings().allows("anything.example.com:5000")
-    some = settings(allow=("Registry.example.com", "other.example.com:5000"), default_registry="own.example.com")
+    assert settings().allows(registry("anything.example.com:5000"))
+    some = settings(
+        allow=("Registry.example.com", "other.example.com:5000", "usual.example.com:443"),
+        default_registry="own.example.com",
+    )
     allowed = ("registry.example.com", "REGISTRY.example.com:443", "other.example.com:5000", "own.example.com")
-    assert all(map(some.allows, allowed))
-    assert not any(map(some.allows, ("other.example.com", "example.com", "registry.example.com.evil.com")))
+    assert all(some.allows(registry(host)) for host in (*allowed, "usual.example.com"))
+    others = ("other.example.com", "example.com", "registry.example.com.evil.com", "usual.example.com:80")
+    assert not any(some.allows(registry(host)) for host in others)
+    assert not some.allows(Endpoint.of("usual.example.com", plain_http=True))
 
 
 @pytest.mark.parametrize(

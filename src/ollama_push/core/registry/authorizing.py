@@ -24,7 +24,10 @@ from ollama_push.core.registry.refusals import refusal, words_in
 from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
 from ollama_push.core.requests import USER_AGENT
 
-__all__ = ["Authorizer"]
+__all__ = ["OR_BY_ENVIRONMENT", "Authorizer"]
+
+OR_BY_ENVIRONMENT: Final = ", or set OLLAMA_USERNAME and OLLAMA_PASSWORD"
+"""Ends the advice to log in; those who take logins elsewhere put their own words instead."""
 
 _UNAUTHORIZED: Final = 401
 _RENEWED_AHEAD: Final = 0.1
@@ -171,17 +174,16 @@ class Authorizer:
 
     def _refused(self, words: str) -> PushRejected:
         host = self._endpoint.host
+        command = f"`ollama-push login {host}{' --plain-http' if self._plain_http else ''}`"
         match self._credential:
             case None:
-                text = (
-                    f"{host} wants a login: run `ollama-push login {host}`, or set OLLAMA_USERNAME and OLLAMA_PASSWORD"
-                )
+                text = f"{host} wants a login: run {command}{OR_BY_ENVIRONMENT}"
             case Login(username=username):
                 text = f"{host} does not accept the login of {username!r}"
                 if self._endpoint.repository:
                     text += f" for {self._endpoint.repository}"
             case IdentityToken() | AccessToken():
-                text = f"{host} does not accept the stored token; run `ollama-push login {host}` again"
+                text = f"{host} does not accept the stored token; run {command} again"
             case signer:
                 text = (
                     f"{host} does not let this key push to {self._endpoint.repository}; add it to the account that"
