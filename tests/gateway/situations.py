@@ -190,6 +190,20 @@ DIFFERENCES: Final = (
     Difference("error_manifest_400", "error", _UNKNOWN, _WORDS),
     Difference("error_manifest_400_not_streamed", "error", _UNKNOWN, _WORDS),
     Difference(
+        "error_model_missing",
+        "error",
+        "open ROOT/manifests/HOST/team/none/latest: no such file or directory (there is no model"
+        " 'HOST/team/none:latest' in the store ROOT; the nearest is 'HOST/team/demo:latest')",
+        "says what is there instead",
+    ),
+    Difference(
+        "error_model_missing_not_streamed",
+        "error",
+        "open ROOT/manifests/HOST/team/none/latest: no such file or directory (there is no model"
+        " 'HOST/team/none:latest' in the store ROOT; the nearest is 'HOST/team/demo:latest')",
+        "says what is there instead",
+    ),
+    Difference(
         "error_part_500_for_ever",
         "error",
         "max retries exceeded: http status 502 Bad Gateway: sending the blob of DIGEST: 502 Bad Gateway",

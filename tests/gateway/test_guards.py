@@ -159,7 +159,7 @@ def test_a_dns_name_that_leads_to_this_machine_is_found_out_when_it_is_resolved(
         with Gateway(settings_for(store, loopback=False)) as gateway:
             answer = gateway.push({"model": f"{host}/team/demo", "insecure": True})
         assert answer.status == 200
-        assert answer.error.startswith("unauthorized: access denied (this gateway does not go there: localhost is")
+        assert answer.error.startswith("this gateway does not go there: localhost is")
         assert registry.requests == []
         with Gateway(settings_for(store, loopback=False, allow=(host,))) as gateway:
             assert gateway.push({"model": f"{host}/team/demo", "insecure": True}).lines[-1] == {"status": "success"}
@@ -171,7 +171,7 @@ def test_a_location_cannot_lead_to_metadata(tmp_path: Path) -> None:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
         with Gateway(settings_for(store)) as gateway:
             answer = gateway.push({"model": f"{registry.host}/team/demo", "insecure": True})
-    assert answer.error.startswith("unauthorized: access denied (this gateway does not go there: 169.254.169.254 is")
+    assert answer.error.startswith("this gateway does not go there: 169.254.169.254 is")
 
 
 @pytest.mark.parametrize(

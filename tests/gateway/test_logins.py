@@ -62,3 +62,14 @@ def test_what_a_browser_sends_by_itself_pushes_nothing(tmp_path: Path) -> None:
         assert gateway.send("GET", "/ui", headers=known).status == 200
         for method, path in (("POST", "/api/push"), ("GET", "/api/tags"), ("GET", "/metrics")):
             assert gateway.send(method, path, b"{}" if method == "POST" else b"", known).status == 401
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_user_name_that_nobody_can_have_is_no_push(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, stream: bool
+) -> None:
+    with Gateway(settings_for(store_of(tmp_path, f"{HOST}/team/demo/latest"))) as gateway:
+        answer = gateway.push({"model": f"{HOST}/team/demo", "username": "me:hunter2", "stream": stream})
+        assert gateway.records() == ()
+    assert (answer.status, "no colon" in answer.error) == (400, True)
+    assert "hunter2" not in answer.body.decode() + caplog.text

@@ -180,7 +180,10 @@ def test_without_the_page_there_is_none(tmp_path: Path) -> None:
         assert gateway.send("HEAD", "/").status == gateway.send("HEAD", "/api/version").status == 200
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /api/push HTTP/1.1\r\nHost: localhost\r\nX-Slow: "])
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /api/push HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"\r\n\r\n", b"\r\n\r\nGET / HTTP/1.1\r\nHost"],
+)
 def test_a_connection_without_a_whole_head_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
     async def story() -> bytes:
         async with served(settings_for(store_of(tmp_path), body_timeout=0.2)) as (host, port):

@@ -149,7 +149,7 @@ def test_the_question_how_far_an_upload_is_meets_the_same_weather(
     assert isinstance(told.error, ServerError if isinstance(action, Reply) else ConnectionLost)
     assert told.error.attempts == 4
     if isinstance(told.error, ServerError):
-        assert told.error.message.startswith("asking for the status of an upload")
+        assert told.error.message.startswith("asking how far an upload is")
 
 
 @either_colour

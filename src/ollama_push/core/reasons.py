@@ -101,7 +101,11 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
         # --- the registry's own no
         (r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN", _R.BLOB_UNKNOWN, "distribution error codes"),
         (r"DIGEST_INVALID", _R.DIGEST_INVALID, "distribution error codes; upload.go commit"),
-        (r"^file does not exist$", _R.REPOSITORY_NOT_FOUND, "v0.1.8+, images.go: any registry 404 on POST or PUT"),
+        (
+            r"^file does not exist(?: \(|$)",
+            _R.REPOSITORY_NOT_FOUND,
+            "v0.1.8+, images.go: any registry 404 on POST or PUT; in parentheses what this package's own gateway knows",
+        ),
         (
             r"^(?:max retries exceeded: )*(?:http status |init upload: status |commit: status |status )?413\b",
             _R.TOO_LARGE,
@@ -135,6 +139,7 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
             _R.REGISTRY_REFUSED,
             "v0.1.8+, images.go '<code>: <body>'; x/transfer 'status <c>'",
         ),
+        (r"^refused by the registry\b", _R.REGISTRY_REFUSED, "this package's own gateway, where no status says it"),
         (r"registry responded with code 4\d\d", _R.REGISTRY_REFUSED, "v0.0.6-v0.1.7"),
     )
 )

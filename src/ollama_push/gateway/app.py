@@ -45,7 +45,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     metrics = Metrics()
     service = PushService(settings, book)
     app.router.add_post("/api/push", service.handle)
-    add_vitals(app, book, metrics, lambda: service.is_closing)
+    add_vitals(app, book, metrics)
     add_listing(app, settings.store)
     if settings.ui:
         add_pages(app, book)

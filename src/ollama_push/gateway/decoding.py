@@ -11,6 +11,7 @@ from typing import Final
 
 import attrs
 
+from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import Login
 from ollama_push.gateway.go_json import GoSyntaxError, Token, members, read_value, text_of
 
@@ -41,27 +42,20 @@ class PushOrder:
         model: The name as written; never empty.
         insecure: Plain HTTP between us and the registry.
         stream: Whether progress is wanted.
-        username: For the registry; real servers ignore it.
-        password: Likewise; never shown.
+        login: Who the client says it is to the registry; ``None`` when it leaves that to us. Real servers ignore it.
     """
 
     model: str
     insecure: bool = False
     stream: bool = True
-    username: str = ""
-    password: str = attrs.field(default="", repr=False)
-
-    @property
-    def login(self) -> Login | None:
-        """Who the client says it is to the registry; ``None`` when it leaves that to us."""
-        return Login(self.username, self.password) if self.username or self.password else None
+    login: Login | None = None
 
 
 def read_order(body: bytes) -> PushOrder:
     """Read a request's body.
 
     Raises:
-        BadRequest: It is what a real server answers with 400.
+        BadRequest: It is what a real server answers with 400, or names a user that nobody can be.
     """
     try:
         value = read_value(body)
@@ -71,13 +65,15 @@ def read_order(body: bytes) -> PushOrder:
     model = fields.get("model") or fields.get("name")
     if not isinstance(model, str) or not model:
         raise BadRequest("model is required")
-    return PushOrder(
-        model,
-        fields.get("insecure") is True,
-        fields.get("stream") is not False,
-        str(fields.get("username", "")),
-        str(fields.get("password", "")),
-    )
+    login = _login_of(str(fields.get("username", "")), str(fields.get("password", "")))
+    return PushOrder(model, fields.get("insecure") is True, fields.get("stream") is not False, login)
+
+
+def _login_of(username: str, password: str) -> Login | None:
+    try:
+        return Login(username, password) if username or password else None
+    except InvalidSetting as exc:
+        raise BadRequest(str(exc)) from None
 
 
 def _fields_of(value: Token) -> dict[str, str | bool]:

@@ -31,9 +31,6 @@ __all__ = ["add_pages"]
 _WATCHERS: Final = 16
 """Streams at the same time; each renders for itself."""
 
-_LATELY: Final = 100
-"""Pushes that are over, in one page."""
-
 _INTERVAL_SECONDS: Final = 0.25
 _KEEP_ALIVE_SECONDS: Final = 15.0
 """Proxies cut a stream that is silent for long; 15 s is what the HTML standard advises (9.2.7)."""
@@ -99,7 +96,7 @@ class _Shell:
             moment=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
             now=push_items(records, running=True),
             lately=push_items(records, running=False),
-            kept=_LATELY,
+            kept=book.kept,
             counts=counts_text(book),
             version=escape(__version__),
         )

@@ -128,6 +128,10 @@ class PushBook:
         kept: Finished pushes that are remembered.
         clock: Monotonic seconds.
         now: Seconds since 1970.
+
+    Attributes:
+        limit: As given.
+        kept: As given.
     """
 
     def __init__(
@@ -139,6 +143,7 @@ class PushBook:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.limit = limit
+        self.kept = kept
         self._clock = clock
         self._now = now
         self._numbers = itertools.count(1)

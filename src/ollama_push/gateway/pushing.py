@@ -13,7 +13,6 @@ from aiohttp import web
 
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError
-from ollama_push.core.redaction import redact
 from ollama_push.core.registry.credentials import CredentialSource, Login
 from ollama_push.core.registry.endpoints import Endpoint, is_private_enough
 from ollama_push.gateway.answers import COULD_NOT_RETRIEVE, RETRIEVING, TICK_SECONDS, error_line
@@ -68,7 +67,9 @@ class PushService:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one ``POST /api/push``."""
         try:
-            order = read_order(await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout))
+            body = await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout)
+            # Not on the loop: Go's JSON is read value by value.
+            order = await asyncio.to_thread(read_order, body)
         except BadRequest as exc:
             return json_answer(400, {"error": str(exc)})
         except BodyRefused as exc:
@@ -80,7 +81,7 @@ class PushService:
         try:
             route = route_for(order.model, self._settings.default_registry)
         except InvalidModelName as exc:
-            return await self._failed_at_once(request, order, redact(name_text(order.model, exc)))
+            return await self._failed_at_once(request, order, name_text(order.model, exc))
         plain_http = order.insecure or self._settings.plain_http
         registry = Endpoint.of(route.target.host, plain_http=plain_http)
         if problem := self._forbidden(registry):
@@ -92,7 +93,7 @@ class PushService:
             return _come_again(f"{self._book.limit} pushes are running, which is as many as may")
         root = self._settings.store.root
         credentials = self._credentials(order, registry)
-        work = Work(self.client, order, route, credentials, plain_http=plain_http, root=root, entry=entry)
+        work = Work(self.client, route, credentials, plain_http=plain_http, root=root, entry=entry)
         self._works.add(work)
         try:
             return await self._answer(request, order, route, work)

@@ -136,4 +136,4 @@ def _forbidden_in(exc: BaseException | None) -> AddressForbiddenError | None:
 
 
 def _refused(problem: str) -> PushRejected:
-    return PushRejected(f"this gateway does not go there: {problem}", RejectionReason.UNAUTHORIZED)
+    return PushRejected(f"this gateway does not go there: {problem}", RejectionReason.UNKNOWN, by_peer=False)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final
 
+import attrs
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 from aiohttp.log import server_logger
 
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.hosts import is_loopback
 from ollama_push.gateway.app import create_app
 from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.sites import PunctualSite
@@ -89,7 +91,7 @@ async def serve(
     """Serve until *stop* is set, or a SIGINT or SIGTERM comes when there is none; then end as ``create_app`` says.
 
     Args:
-        settings: As for ``create_app``.
+        settings: As for ``create_app``; ``loopback`` holds for loopback addresses only.
         host: Address to listen on.
         port: Port; 0 takes a free one.
         started: Called with the address and port once it listens.
@@ -98,6 +100,7 @@ async def serve(
     Raises:
         InvalidSetting: The address cannot be listened on.
     """
+    settings = attrs.evolve(settings, loopback=settings.loopback and is_loopback(host))
     runner = new_runner(create_app(settings), settings)
     try:
         await runner.setup()

@@ -22,7 +22,6 @@ from ollama_push.local import ModelStore
 
 __all__ = ["GatewaySettings", "origins_from"]
 
-_MIB: Final = 1024 * 1024
 _ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/,*]*\*?[^\s/,*]*/?", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -36,11 +35,12 @@ def origins_from(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(origin.strip() for origin in value.split(",") if origin.strip())
 
 
+def _texts(values: str | Iterable[str]) -> tuple[str, ...]:
+    # One text is an iterable of texts, too: its letters.
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
 # Not "tuple": type checkers cannot tell what it makes of which argument.
-def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
-
-
 def _kept(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     return tuple(hooks)
 
@@ -120,7 +120,7 @@ class GatewaySettings:
     token: str | None = attrs.field(default=None, repr=False, validator=_token)
     origins: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_origins)
     max_pushes: int = attrs.field(default=64, validator=_positive)
-    max_body_bytes: int = attrs.field(default=_MIB, validator=_positive)
+    max_body_bytes: int = attrs.field(default=65_536, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_seconds)
     concurrency: int = attrs.field(default=4, validator=_positive)
     verify: bool = True

@@ -57,7 +57,8 @@ class _FirstHead(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        seen = self._tail + data
+        # Empty lines before a head are none of it (RFC 9112, 2.2).
+        seen = self._tail + data if self._tail else data.lstrip(b"\r\n")
         self._tail = seen[1 - len(_HEAD_END) :]
         if _HEAD_END in seen:
             self._timer.cancel()

@@ -8,14 +8,12 @@ Source: ollama at fb3076099: ``server/images.go``, ``server/upload.go``, ``manif
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -34,13 +32,16 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.names import ModelName
 from ollama_push.core.reasons import reason_for
-from ollama_push.core.redaction import HIDDEN, redact
+from ollama_push.core.redaction import redact
 from ollama_push.core.registry.authorizing import OR_BY_ENVIRONMENT
-from ollama_push.core.registry.credentials import Login
 from ollama_push.gateway.naming import as_ollama_shows
 
-__all__ = ["UNEXPECTED", "error_text", "name_text", "without"]
+__all__ = ["BROKEN_OFF", "UNEXPECTED", "error_text", "name_text"]
 
+BROKEN_OFF: Final = (
+    "the gateway is shutting down (stopped at once; push again, it goes on with what the registry kept):"
+    " context canceled"
+)
 UNEXPECTED: Final = "internal error: the gateway failed in a way it does not know; its log says more"
 
 _OR_BY_CLIENT: Final = ' where the gateway runs, or send "username" and "password"'
@@ -50,7 +51,8 @@ _R = RejectionReason
 # As core.registry.refusals words a registry's no.
 _BY_STATUS: Final = re.compile(r"(?P<doing>.*?): HTTP (?P<status>\d{3})(?:: (?P<words>.*))?", re.DOTALL)
 _DIGEST: Final = re.compile(r"\bsha256[:-](?P<hex>[0-9a-f]{64})\b")
-_QUOTED_URL: Final = re.compile(r"'(?P<url>[a-z]+://[^']*)'")
+# Not urlsplit: what a registry calls a URL need not be one.
+_QUOTED_PLACE: Final = re.compile(r"'[a-z]+://(?P<place>[^'/?#]*)[^']*'")
 
 # What a real server says, and nothing else fits.
 _REAL: Final[Mapping[RejectionReason, str]] = {
@@ -61,7 +63,7 @@ _REAL: Final[Mapping[RejectionReason, str]] = {
     _R.TOO_LARGE: "413: ",
     _R.REGISTRY_FULL: "507: no space left",
     _R.REGISTRY_FAILED: "max retries exceeded",
-    _R.REGISTRY_REFUSED: "400: ",
+    _R.REGISTRY_REFUSED: "refused by the registry",
     _R.REGISTRY_NOT_TLS: "tls: first record does not look like a TLS handshake",
     _R.CERTIFICATE: "tls: failed to verify certificate: x509: certificate signed by unknown authority",
     _R.REGISTRY_UNREACHABLE: "dial tcp: i/o timeout",
@@ -78,12 +80,13 @@ _CONNECT: Final[Mapping[ConnectCause, str]] = {
 
 def name_text(text: str, error: InvalidModelName) -> str:
     """Return what is said about the name *text*; where only we refuse it, with our reason."""
-    shown = f"unqualified name: {as_ollama_shows(text)}"
+    # Before it is completed: "passwd" with a tag reads as a secret.
+    shown = f"unqualified name: {as_ollama_shows(redact(text))}"
     try:
         ModelName.parse_local(text)
     except InvalidModelName:
         return shown
-    return f"{shown} ({error.problem})"
+    return f"{shown} ({redact(error.problem)})"
 
 
 def error_text(error: OllamaPushError, target: ModelName, root: Path, written: ModelName | None = None) -> str:
@@ -100,22 +103,6 @@ def error_text(error: OllamaPushError, target: ModelName, root: Path, written: M
     return redact(_text(error, target, root)).replace(OR_BY_ENVIRONMENT, _OR_BY_CLIENT)
 
 
-def without(text: str, login: Login | None) -> str:
-    """Return *text* without the password of *login*, however a registry may have quoted it."""
-    if login is None or not login.password:
-        return text
-    pair = f"{login.username}:{login.password}".encode()
-    forms = (
-        b64encode(pair).decode(),
-        login.password,
-        quote(login.password, safe=""),
-        json.dumps(login.password)[1:-1],
-    )
-    for form in forms:
-        text = text.replace(form, HIDDEN)
-    return text
-
-
 def _text(error: OllamaPushError, target: ModelName, root: Path) -> str:
     match error:
         case InvalidModelName():
@@ -127,8 +114,7 @@ def _text(error: OllamaPushError, target: ModelName, root: Path) -> str:
         case TransportTimeout(phase="connect", address=address):
             return f"dial tcp {urlsplit(address).netloc}: i/o timeout ({error})"
         case ServerError(status=status, message=message):
-            phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
-            real = f"http status {status} {phrase}: {message}"
+            real = f"http status {status} {_phrase_of(status)}: {message}"
             return f"max retries exceeded: {real}" if error.attempts > 1 else f"{status}: {message}"
         case ConnectionLost() | TransportTimeout() | PushStalled():
             return f"max retries exceeded: {error}"
@@ -149,7 +135,7 @@ def _wordings(error: PushRejected, target: ModelName, root: Path) -> Iterator[st
     match error.reason:
         case _R.MODEL_NOT_FOUND:
             place = root.joinpath("manifests", target.host, target.namespace, target.model, target.tag)
-            yield f"open {place}: no such file or directory"
+            yield f"open {place}: no such file or directory ({words})"
         case _R.INVALID_NAME:
             yield f"unqualified name: {as_ollama_shows(str(target))} ({words})"
         case _R.STORE_DAMAGED:
@@ -158,14 +144,19 @@ def _wordings(error: PushRejected, target: ModelName, root: Path) -> Iterator[st
                 yield f"open {root / 'blobs'}/sha256-{digest['hex']}: no such file as the manifest describes ({words})"
         case _R.REALM_MISMATCH:
             yield words
-            url = _QUOTED_URL.search(words)
-            realm = urlsplit(url["url"]).netloc if url else ""
+            found = _QUOTED_PLACE.search(words)
+            realm = found["place"] if found else ""
             yield f'realm host "{realm}" does not match original host "{target.host}" ({words})'
     if by_status := _BY_STATUS.fullmatch(words):
-        yield f"{by_status['status']}: {by_status['words'] or ''} ({by_status['doing']})"
+        said = by_status["words"] or _phrase_of(int(by_status["status"]))
+        yield f"{by_status['status']}: {said} ({by_status['doing']})"
     if real := _REAL.get(error.reason):
         yield f"{real} ({words})"
         yield real
+
+
+def _phrase_of(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
 
 
 def _unreachable(error: ConnectFailed) -> str:

@@ -48,7 +48,7 @@ class Metrics:
         return web.Response(body=self._render(), headers={"Content-Type": self._content_type})
 
 
-def add_vitals(app: web.Application, book: PushBook, metrics: Metrics, is_closing: Callable[[], bool]) -> None:
+def add_vitals(app: web.Application, book: PushBook, metrics: Metrics) -> None:
     """Serve ``/``, ``/api/version``, ``/healthz`` and ``/metrics`` from *app*."""
 
     async def greet(_request: web.Request) -> web.Response:
@@ -58,8 +58,7 @@ def add_vitals(app: web.Application, book: PushBook, metrics: Metrics, is_closin
         return json_answer(200, {"version": __version__})
 
     async def health(_request: web.Request) -> web.Response:
-        ending = is_closing()
-        return json_answer(503 if ending else 200, {"status": "ending" if ending else "ok", "pushes": book.running})
+        return json_answer(200, {"status": "ok", "pushes": book.running})
 
     app.router.add_get("/", greet)
     app.router.add_get("/api/version", version)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from ollama_push.client import AsyncRegistryClient
-from ollama_push.core.errors import OllamaPushError, PushInterrupted, PushRejected, RejectionReason
+from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
 from ollama_push.core.registry.credentials import CredentialSource, Login
 from ollama_push.gateway.answers import Presentation, presentation_of
-from ollama_push.gateway.decoding import PushOrder
 from ollama_push.gateway.naming import Route
 from ollama_push.gateway.pushes import PushState, RunningPush
-from ollama_push.gateway.texts import UNEXPECTED, error_text, without
+from ollama_push.gateway.texts import BROKEN_OFF, UNEXPECTED, error_text
 from ollama_push.local import ModelStore, StoredModel
 
 __all__ = ["Work", "find_model"]
@@ -51,7 +50,6 @@ class Work:
 
     Args:
         client: Carries it out.
-        order: What was asked for.
         route: Where it goes.
         credentials: Who is pushing; ``None`` for whoever *client* is.
         plain_http: Speak plain HTTP with the registry.
@@ -66,7 +64,6 @@ class Work:
     def __init__(
         self,
         client: AsyncRegistryClient,
-        order: PushOrder,
         route: Route,
         credentials: Login | CredentialSource | None,
         *,
@@ -77,7 +74,6 @@ class Work:
         self.succeeded = False
         self.error = ""
         self._client = client
-        self._order = order
         self._route = route
         self._credentials = credentials
         self._plain_http = plain_http
@@ -107,12 +103,15 @@ class Work:
             async with self._patience:
                 self._running = True
                 if self._ending_in is not None:
-                    raise PushInterrupted(0, model.manifest.total_bytes)
+                    raise TimeoutError
                 await self._push(model, self._presentation)
         except OllamaPushError as exc:
             self.fail(exc)
         except TimeoutError:
-            self.fail(PushInterrupted(0, model.manifest.total_bytes))
+            # Another's is no verdict of ours.
+            if self._ending_in is None:
+                raise
+            self._end(BROKEN_OFF)
         else:
             self.succeeded = True
             self._entry.finish(PushState.SUCCEEDED)
@@ -165,5 +164,5 @@ class Work:
             yield from self._presentation.next_lines(tick=tick)
 
     def _end(self, text: str) -> None:
-        self.error = without(text, self._order.login)
+        self.error = text
         self._entry.finish(PushState.FAILED, self.error)

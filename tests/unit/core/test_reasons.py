@@ -46,6 +46,7 @@ TEXTS: Final = (
     ("on push registry responded with code 500: x", _R.REGISTRY_FAILED),
     ('Put "http://h/v2/x": EOF', _R.REGISTRY_FAILED),
     ("429: slow down", _R.REGISTRY_REFUSED),
+    ("refused by the registry (HTTP 307)", _R.REGISTRY_REFUSED),
     ("on push registry responded with code 405: x", _R.REGISTRY_REFUSED),
 )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ollama_push.core.registry.credentials import Login
 from ollama_push.gateway.decoding import BadRequest, PushOrder, read_order
 from ollama_push.gateway.go_json import GoSyntaxError, encode_go, read_value
 
@@ -95,12 +97,19 @@ def test_what_go_refuses_is_refused_in_its_words(body: bytes, text: str) -> None
         (b'{"model":"\\u0061/b"}', PushOrder("a/b")),
         (b'{"x":[{"model":"no"}],"model":"a/b","y":{"z":[]}}', PushOrder("a/b")),
         (b'{"x":%s%s,"model":"a/b"}' % (b"[" * 5000, b"]" * 5000), PushOrder("a/b")),
-        ('{"mode\u017f":1,"pa\u017f\u017fword":"p","model":"a/b"}'.encode(), PushOrder("a/b", password="p")),
+        ('{"mode\u017f":1,"pa\u017f\u017fword":"p","model":"a/b"}'.encode(), PushOrder("a/b", login=Login("", "p"))),
         ('{"pa\u00dfword":5,"model":"a/b"}'.encode(), PushOrder("a/b")),
     ],
 )
 def test_what_go_takes_is_taken(body: bytes, order: PushOrder) -> None:
     assert read_order(body) == order
+
+
+@pytest.mark.parametrize("username", ["me:hunter2", ":hunter2"])
+def test_a_user_name_that_holds_a_password_is_refused_without_it(username: str) -> None:
+    with pytest.raises(BadRequest, match="a user name has no colon") as caught:
+        read_order(f'{{"model":"a/b","username":"{username}"}}'.encode())
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_password_does_not_show() -> None:

@@ -18,6 +18,7 @@ from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
+from ollama_push.core.registry.echoes import without_secrets
 from ollama_push.core.registry.effects import BlobSpan, Flow, find_credential, send
 from ollama_push.core.registry.endpoints import Endpoint, is_private_enough
 from ollama_push.core.registry.refusals import refusal, words_in
@@ -87,16 +88,20 @@ class Authorizer:
             self._renew_at = float("inf")
             yield from self._fetch_token(self._bearer)
         used = self._proof
-        answer = yield from send(self._signed(request), span)
+        answer = yield from self._send(self._signed(request), span)
         if isinstance(answer, TransportError) or answer.status != _UNAUTHORIZED:
             return answer
         # Another flow may have renewed it since: then that one is tried first.
         if self._proof == used:
             yield from self._answer_challenge(answer, refused=bool(used))
-        answer = yield from send(self._signed(request), span)
+        answer = yield from self._send(self._signed(request), span)
         if isinstance(answer, Answer) and answer.status == _UNAUTHORIZED:
             raise self._refused(words_in(answer))
         return answer
+
+    def _send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[Answer | TransportError]:
+        answer = yield from send(request, span)
+        return without_secrets(answer, self._credential, self._proof) if isinstance(answer, Answer) else answer
 
     def _signed(self, request: HttpRequest) -> HttpRequest:
         if not self._proof:
@@ -138,7 +143,7 @@ class Authorizer:
         request = token_request(
             challenge, scopes, credential, nonce=self._nonce, now=self._now, headers={"User-Agent": USER_AGENT}
         )
-        answer = yield from send(request)
+        answer = yield from self._send(request)
         if isinstance(answer, TransportError):
             raise answer
         token = token_in(answer) if answer.status == 200 else None  # noqa: PLR2004 - OK

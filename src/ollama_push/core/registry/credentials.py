@@ -22,8 +22,12 @@ def _printable(_instance: object, attribute: attrs.Attribute[Any], value: object
 
 
 def _without_colon(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) or ":" in value:
-        raise InvalidSetting(attribute.name, value, "a user name has no colon (RFC 7617, 2)")
+    if not isinstance(value, str):
+        raise InvalidSetting(attribute.name, "<hidden>", "expected text")
+    name, colon, _password = value.partition(":")
+    if colon:
+        # What follows it was meant as the password.
+        raise InvalidSetting(attribute.name, f"{name}:<hidden>", "a user name has no colon (RFC 7617, 2)")
 
 
 @attrs.frozen

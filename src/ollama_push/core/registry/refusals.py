@@ -15,7 +15,7 @@ from ollama_push.core.redaction import redact
 from ollama_push.core.refusals import MAX_ERROR_BODY_BYTES, readable_excerpt, retry_after_seconds
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
-__all__ = ["codes_in", "refusal", "words_in"]
+__all__ = ["codes_in", "damaged_blob", "refusal", "words_in"]
 
 _R = RejectionReason
 
@@ -70,6 +70,12 @@ def refusal(answer: Answer, doing: str) -> OllamaPushError:
     if by_status is None:
         by_status = _R.REGISTRY_FAILED if answer.status >= 500 else _R.REGISTRY_REFUSED  # noqa: PLR2004 - RFC 9110, 15.6
     return PushRejected(text, next(reasons, by_status))
+
+
+def damaged_blob(digest: str) -> PushRejected:
+    """Return the error for a *digest* that is rightly refused: the store's file has another."""
+    text = f"the file of {digest} in the model store does not hold what its name says; pull or create the model again"
+    return PushRejected(text, _R.STORE_DAMAGED, by_peer=False)
 
 
 def codes_in(answer: Answer) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ __all__ = [
     "Next",
     "bytes_arrived",
     "refuses_parts",
+    "smallest_part",
 ]
 
 # "0-N", on some registries "bytes=0-N"; "0--1" was seen for nothing at all.
@@ -105,3 +106,9 @@ class BeginAnewError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.is_setback = is_setback
+
+
+def smallest_part(answer: Answer) -> int:
+    """Return how many bytes a part must have, but for the last one; 0 when the registry does not say."""
+    minimum = answer.headers.get("oci-chunk-min-length", "")
+    return int(minimum[:18]) if minimum.isascii() and minimum.isdigit() else 0

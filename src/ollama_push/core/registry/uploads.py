@@ -16,7 +16,7 @@ from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.parts import PartSizes
 from ollama_push.core.registry.probing import layer_progress, probe
-from ollama_push.core.registry.refusals import refusal
+from ollama_push.core.registry.refusals import damaged_blob, refusal
 from ollama_push.core.registry.sessions import SavedUpload, UploadKey
 from ollama_push.core.registry.upload_answers import (
     AFTER_COMMIT,
@@ -26,6 +26,7 @@ from ollama_push.core.registry.upload_answers import (
     Next,
     bytes_arrived,
     refuses_parts,
+    smallest_part,
 )
 
 __all__ = ["BlobUpload"]
@@ -87,13 +88,22 @@ class BlobUpload:
             self._stored = self.borrowed = True
             return
         if saved is not None and self._exchange.endpoint.located({"location": saved.location}, saved.location):
-            self._session = saved
-            yield from self._ask_status(first=True)
+            yield from self._take_up(saved)
         if self._session is None:
             answer = yield from self._exchange.ask("opening an upload", "POST", self._opening, ANY_DEFINITE)
             yield from self._opened(answer)
         else:
             self.resumed_bytes = self._session.offset
+
+    def _take_up(self, saved: SavedUpload) -> Flow[None]:
+        self._session = saved
+        try:
+            yield from self._ask_status(first=True)
+        except (PushRejected, ServerError, TransportError):
+            # The registry itself has just answered: where it kept its sessions then is out of reach now.
+            if self._exchange.endpoint.owns(saved.location):
+                raise
+            yield from self._drop_session()
 
     def run(self) -> Flow[None]:
         """Upload the blob; returns when the registry has it.
@@ -132,7 +142,6 @@ class BlobUpload:
                 yield from self._ask_status()
         except BeginAnewError as end:
             yield from self._drop_session()
-            yield Emit(layer_progress(self._blob, 0))
             if end.is_setback:
                 yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
 
@@ -145,9 +154,7 @@ class BlobUpload:
             raise refusal(answer, "opening an upload")
         if self._exchange.endpoint.located(answer.headers, self._opening) is None:
             raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
-        minimum = answer.headers.get("oci-chunk-min-length", "")
-        if minimum.isascii() and minimum.isdigit():
-            self._sizes.require_at_least(int(minimum[:18]))
+        self._sizes.require_at_least(smallest_part(answer))
         yield from self._keep(0, answer, self._opening)
 
     def _send(self) -> Flow[None]:
@@ -240,9 +247,7 @@ class BlobUpload:
 
     def _believe(self, status: int, session: SavedUpload, span: BlobSpan) -> Flow[None]:
         """Take "Created" for the end where it can be; in mid-upload look whether it is true."""
-        self._stored = span.offset + span.size == self._blob.size
-        if not self._stored:
-            self._stored = yield from probe(self._exchange, self._blob)
+        self._stored = span.offset + span.size == self._blob.size or (yield from probe(self._exchange, self._blob))
         if not self._stored:
             # Its headers would speak of the blob, not of the session.
             yield from self._advance(Answer(status, {}, b""), session, span)
@@ -250,11 +255,7 @@ class BlobUpload:
     def _blame(self, no: PushRejected) -> Flow[None]:
         """Raise the error that says whose fault a wrong digest is; return when sending it again may help."""
         if not (yield from rehash(self._blob.digest)):
-            text = (
-                f"the file of {self._blob.digest} in the model store does not hold what its name says;"
-                " pull or create the model again"
-            )
-            raise PushRejected(text, RejectionReason.STORE_DAMAGED, by_peer=False) from no
+            raise damaged_blob(self._blob.digest) from no
         raise BeginAnewError(no)
 
     def _ask_status(self, *, first: bool = False, refused: int | None = None) -> Flow[None]:
@@ -268,16 +269,13 @@ class BlobUpload:
         if session is None:
             return
         # 400 is crane's registry, which has no status; 404 a dead session: both begin anew.
-        answer = yield from self._exchange.ask(
-            "asking for the status of an upload", "GET", session.location, ANY_DEFINITE
-        )
+        answer = yield from self._exchange.ask("asking how far an upload is", "GET", session.location, ANY_DEFINITE)
         offset = bytes_arrived(answer) if answer.status in (200, 202, 204) else None
         if offset == 1 and session.offset != 1:
             offset = 0
         # An empty session, and one that does not move past what it refuses, are no better than new ones.
         if offset is None or offset > self._blob.size or offset == refused or (first and not offset):
             yield from self._drop_session()
-            yield Emit(layer_progress(self._blob, 0))
             return
         yield from self._keep(offset, answer, session.location)
         yield Emit(layer_progress(self._blob, offset))
@@ -298,3 +296,4 @@ class BlobUpload:
         self._committing = False
         self.resumed_bytes = 0
         yield Forget(self._key)
+        yield Emit(layer_progress(self._blob, 0))

@@ -52,13 +52,20 @@ def test_a_token_may_hold_all_that_is_visible() -> None:
     assert AccessToken(visible).token == visible
 
 
-@pytest.mark.parametrize("username", ["me:x", ":", "me:"])
-def test_a_user_name_with_a_colon_is_refused(username: str) -> None:
+@pytest.mark.parametrize("username", ["me:hunter2", ":", "me:", ":hunter2"])
+def test_a_user_name_with_a_colon_is_refused_and_what_follows_it_is_not_shown(username: str) -> None:
     password = "pa55"  # not in the line that a traceback quotes
     with pytest.raises(InvalidSetting, match="a user name has no colon") as caught:
         Login(username, password)
     assert caught.value.setting == "username"
-    assert "pa55" not in "".join((repr(caught.value), *traceback.format_exception(caught.value)))
+    shown = "".join((repr(caught.value), *traceback.format_exception(caught.value)))
+    assert "pa55" not in shown
+    assert "hunter2" not in shown
+
+
+def test_a_user_name_is_text() -> None:
+    with pytest.raises(InvalidSetting, match="expected text"):
+        Login(b"me", "x")  # type: ignore[arg-type]  # what is tested
 
 
 def test_a_password_may_hold_a_colon() -> None:
