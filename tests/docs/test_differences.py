@@ -18,9 +18,9 @@ _STORE: Final = "/usr/share/ollama/.ollama/models"  # as recorded
 def row(each: Difference) -> str:
     """Return the line of the page's table."""
     real = Told.of(parse(Recording.load(FOLDER / f"{each.recording}.json").raw), "localhost:5001", _STORE)
-    theirs = real.error if each.part == "error" else ", ".join(real.lines)
+    nothing = {"error": "no error", "counters": "no counters"}
     # Two backticks: the texts hold single ones.
-    texts = "<br>".join(f"`` {text} ``" if text else "no error" for text in (theirs, each.ours))
+    texts = "<br>".join(f"`` {text} ``" if text else nothing[each.part] for text in (real.part(each.part), each.ours))
     return f"| `{each.recording.removeprefix('error_')}` | {texts} | {each.reason} |"
 
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +39,7 @@ _PAUSES: Final = (
     Fault("PATCH", times=None, after_bytes=10_000_000, action=Stall(0.8)),
 )
 NEXT: Final = """
-next, with models of your own:
+next, each in a terminal of its own, with a model that you have as myuser/my-llama:
   ollama-push registry
   ollama-push serve --listen 127.0.0.1:11435 --default-registry localhost:5000 --plain-http
   ollama-push push myuser/my-llama --host http://127.0.0.1:11435"""
@@ -72,7 +72,11 @@ def demonstrate() -> None:
 def _receipt_text(receipt: PushReceipt) -> str:
     """Return what code gets, without what is not known and without each layer."""
     fields = {**attrs.asdict(receipt, recurse=False), "layers": f"<{len(receipt.layers)}>"}
-    known = (f"{name}={value}" for name, value in fields.items() if value is not None)
+    known = (
+        f"{name}={value:.2f}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in fields.items()
+        if value is not None
+    )
     return f"{type(receipt).__name__}({', '.join(known)})"
 
 
@@ -159,7 +163,7 @@ def _gateway_for(store: ModelStore, registry: str) -> Iterator[str]:
     def work() -> None:
         try:
             asyncio.run(run())
-        except BaseException as exc:
+        except BaseException as exc:  # whatever it is: somebody waits for it in another thread
             if ready.done():
                 raise
             ready.set_exception(exc)
@@ -170,7 +174,8 @@ def _gateway_for(store: ModelStore, registry: str) -> Iterator[str]:
     try:
         yield url
     finally:
-        stop()
+        with suppress(RuntimeError):  # its loop is gone already
+            stop()
         thread.join()
 
 

@@ -93,9 +93,9 @@ def serve(
     from ollama_push.local import ModelStore
 
     if token is not None and token_file is not None:
-        raise click.UsageError("--token and --token-file say the same; use one of them, better --token-file")
+        raise click.UsageError("give one of --token and --token-file, better the file")
     host, port = _address(listen)
-    with _named_as_options(listen, "--token" if token_file is None else "--token-file"):
+    with _named_as_options(listen, token_file):
         store = ModelStore(models)
         empty = _is_empty(store)
         settings = GatewaySettings(
@@ -130,7 +130,7 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
     shown = _WILDCARDS.get(address, address)
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
     lines = [f"gateway: {url}" if shown == address else f"gateway: {url}, and on every other address of this machine"]
-    lines.append(f"models: {settings.store.root}{', none there yet' if empty else ''}")
+    lines.append(f"models: {settings.store.root.absolute()}{', none there yet' if empty else ''}")
     if settings.default_registry is None:
         lines.append(f"names without a host go to: {DEFAULT_HOST}, Ollama's; --default-registry changes that")
     else:
@@ -144,6 +144,12 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
     lines.append(f"clients need: OLLAMA_HOST={url}{'' if settings.token is None else ' and the token'}")
     if not settings.loopback:
         lines.append(f"warning: {_exposure(settings)}")
+    from ollama_push.local import UploadSessions
+
+    sessions = UploadSessions()
+    if problem := sessions.problem():
+        text = f"unfinished uploads cannot be kept in {sessions.directory}: {problem.lower()}"
+        lines.append(f"warning: {text}; a push that breaks off begins its unfinished blobs again")
     return [*lines, "Ctrl-C ends it."]
 
 
@@ -199,13 +205,11 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _words_of(exc: BaseException | None) -> str:
-    if isinstance(exc, OSError) and not isinstance(exc, gaierror):
-        return words_of(exc)
-    return str(exc.args[-1] if isinstance(exc, gaierror) else exc).lower()  # the numbers of gaierror are its own
+    return words_of(exc) if isinstance(exc, OSError) else str(exc).lower()
 
 
 @contextmanager
-def _named_as_options(listen: str, token_option: str) -> Iterator[None]:
+def _named_as_options(listen: str, token_file: str | None) -> Iterator[None]:
     """Name what cannot be used as the command line does."""
     options = {
         "allow": "--allow",
@@ -213,13 +217,18 @@ def _named_as_options(listen: str, token_option: str) -> Iterator[None]:
         "default_registry": "--default-registry",
         "models": "--models",
         "origins": "OLLAMA_ORIGINS",
-        "token": token_option,
+        "token": "--token",
     }
     try:
         yield
     except InvalidSetting as exc:
+        if exc.setting == "token" and token_file is not None:
+            raise InvalidSetting("--token-file", token_file, f"its first line is no token; {exc.problem}") from exc
         if exc.setting != "listen":
             raise InvalidSetting(options.get(exc.setting, exc.setting), exc.value, exc.problem) from exc
+        if isinstance(exc.__cause__, gaierror):
+            problem = "no address of this machine is known by that name"
+            raise InvalidSetting("--listen", listen, problem) from exc
         problem = f"cannot listen there: {_words_of(exc.__cause__)}; choose another"
         if listen.endswith(f":{_OLLAMAS_PORT}"):
             problem = f"{problem}, such as 127.0.0.1:{_OLLAMAS_PORT + 1}: this one is an Ollama's"

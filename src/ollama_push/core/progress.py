@@ -57,7 +57,7 @@ class ProgressSnapshot:
         completed_bytes: Bytes done over all layers; never goes back within a push.
         fraction: ``completed_bytes`` of ``total_bytes``, 0.0 to 1.0, never goes back and reaches 1.0
             only with success; ``None`` when the total is unknown.
-        bytes_per_second: Smoothed speed; ``None`` until it can be told.
+        bytes_per_second: Smoothed speed, and the whole push's once it has succeeded; ``None`` until it can be told.
         eta_seconds: Time left at that speed; ``None`` when it is unknown.
         layers: Every layer seen so far, in order.
         succeeded: Whether the push has succeeded.
@@ -101,6 +101,7 @@ class PushProgress:
         self._succeeded = False
         self._peak = 0  # high-water mark of completed bytes: what is shown never falls
         self._moved = 0  # the part of _peak that was really sent: what speed is made of
+        self._began_at: float | None = None
         self._sampled_at: float | None = None
         self._sampled_moved = 0
         self._speed: float | None = None
@@ -121,10 +122,12 @@ class PushProgress:
             self._sample(now)
             return False
         self._last, self._status = event, event.status
+        if self._began_at is None:
+            self._began_at = now
         if isinstance(event, LayerProgress):
             self._receive_layer(event)
         elif isinstance(event, PushSucceeded):
-            self._succeeded = True
+            self._succeed(now - self._began_at)
         elif isinstance(event, PushPlanned):
             self._expected, self._planned = event.total_bytes, True
         self._sample(now)
@@ -177,6 +180,11 @@ class PushProgress:
             self._peak += done - layer.peak
             layer.peak = done
 
+    def _succeed(self, seconds: float) -> None:
+        self._succeeded = True
+        if self._moved and seconds >= _MIN_SAMPLE_SECONDS:
+            self._speed = self._moved / seconds
+
     def _total(self) -> int | None:
         seen = sum(layer.last.total for layer in self._layers.values())
         if self._expected is not None:
@@ -185,6 +193,8 @@ class PushProgress:
         return seen if self._succeeded or set(self._layers) == {"sha256:model"} else None
 
     def _sample(self, now: float) -> None:
+        if self._succeeded:
+            return
         if self._sampled_at is None:
             self._sampled_at, self._sampled_moved = now, self._moved
             return

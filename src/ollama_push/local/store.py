@@ -120,6 +120,8 @@ class ModelStore:
             if any(folder.is_dir() for folder in folders):
                 return tuple(place.resolve() for place in (self._root, *folders))
             problem = "this is no model store; expected a folder that holds manifests/ and blobs/"
+            if not self._root.exists():
+                problem = "there is no such folder; expected one that holds manifests/ and blobs/"
             if (self._root / "models" / "manifests").is_dir():
                 problem = f"{problem}, such as {self._root / 'models'}"
         except (OSError, RuntimeError) as exc:

@@ -197,3 +197,20 @@ def test_what_an_earlier_push_left_is_progress_but_no_speed() -> None:
     progress.receive_event(_layer(700), 1.0)
     shown = progress.snapshot(1.0)
     assert (shown.completed_bytes, shown.bytes_per_second, progress.moved_bytes) == (700, 100.0, 100)
+
+
+def test_what_has_succeeded_shows_the_speed_of_the_whole_push() -> None:
+    progress = PushProgress(1000)
+    progress.receive_event(StatusChanged("retrieving manifest"), 10.0)
+    for at, completed in ((10.5, 0), (11.0, 900), (13.9, 1000)):
+        progress.receive_event(LayerProgress("sha256:a", 1000, completed, "pushing"), at)
+    assert progress.snapshot(13.9).bytes_per_second != pytest.approx(250.0)
+    progress.receive_event(PushSucceeded(), 14.0)
+    assert progress.snapshot(14.0).bytes_per_second == progress.snapshot(99.0).bytes_per_second == pytest.approx(250.0)
+
+
+def test_nothing_moved_has_no_speed_when_it_has_succeeded() -> None:
+    progress = PushProgress()
+    progress.receive_event(LayerProgress("sha256:a", 10, 10, "pushing"), 0.0)
+    progress.receive_event(PushSucceeded(), 5.0)
+    assert progress.snapshot(5.0).bytes_per_second is None
