@@ -173,7 +173,7 @@ def test_without_a_store_it_is_a_plain_500(tmp_path: Path) -> None:
         for stream in (True, False):
             answer = gateway.push({"model": "a/b", "stream": stream})
             assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
-            assert "no model store" in answer.error
+            assert "there is no such folder" in answer.error
         assert gateway.send("GET", "/api/tags").lines == [{"models": []}]
 
 

@@ -148,7 +148,7 @@ Damage = Callable[[Path], None]
 
 DAMAGES: Final[Mapping[str, tuple[Damage, type[OllamaPushError], RejectionReason | None, str]]] = {
     "no store": (no_store, InvalidSetting, None, "this is no model store"),
-    "no folder": (no_folder, InvalidSetting, None, "this is no model store"),
+    "no folder": (no_folder, InvalidSetting, None, "there is no such folder"),
     "no such model": (no_model, PushRejected, RejectionReason.MODEL_NOT_FOUND, "my-llama"),
     "truncated manifest": (truncated, PushRejected, RejectionReason.STORE_DAMAGED, "cannot be read"),
     "empty manifest": (empty, PushRejected, RejectionReason.STORE_DAMAGED, "cannot be read"),
