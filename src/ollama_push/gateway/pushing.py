@@ -33,6 +33,8 @@ _JSON: Final = "application/json"
 _STREAM_HEADERS: Final[Mapping[str, str]] = {"Content-Type": "application/x-ndjson"}
 _SILENT_TICK_SECONDS: Final = 0.25
 """How often an answer that is not streamed looks whether its client is still there."""
+_UNAVAILABLE: Final = 503
+_ENDING: Final = "the gateway is shutting down"
 _RETRY_SECONDS: Final = 5
 """When to come again if there is no room: pushes take longer, but one may end any time."""
 
@@ -46,7 +48,6 @@ class PushService:
 
     Attributes:
         client: Carries them out; set while the gateway runs.
-        is_closing: Whether no new pushes are taken.
     """
 
     def __init__(self, settings: GatewaySettings, book: PushBook) -> None:
@@ -54,11 +55,11 @@ class PushService:
         self._settings = settings
         self._book = book
         self._works: set[Work] = set()
-        self.is_closing = False
+        self._ended = asyncio.Event()
 
     def close(self) -> None:
         """End all pushes at the end of the parts they are sending, and take no new ones."""
-        self.is_closing = True
+        self._ended.set()
         if self.client is not None:
             self.client.interrupt()
         for work in self._works:
@@ -67,13 +68,14 @@ class PushService:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one ``POST /api/push``."""
         try:
-            body = await read_body(request, self._settings.max_body_bytes, self._settings.body_timeout)
             # Not on the loop: Go's JSON is read value by value.
-            order = await asyncio.to_thread(read_order, body)
+            order = await asyncio.to_thread(read_order, await self._body(request))
         except BadRequest as exc:
             return json_answer(400, {"error": str(exc)})
         except BodyRefused as exc:
-            answer = json_answer(exc.status, {"error": str(exc)})
+            answer = (
+                _come_again(str(exc)) if exc.status == _UNAVAILABLE else json_answer(exc.status, {"error": str(exc)})
+            )
             answer.force_close()  # what is left of the body would be taken for the next request
             return answer
         except ConnectionError:
@@ -86,8 +88,8 @@ class PushService:
         registry = Endpoint.of(route.target.host, plain_http=plain_http)
         if problem := self._forbidden(registry):
             return json_answer(403, {"error": problem})
-        if self.client is None or self.is_closing:
-            return _come_again("the gateway is shutting down")
+        if self.client is None or self._ended.is_set():
+            return _come_again(_ENDING)
         entry = self._book.begin(str(route.target), registry.origin)
         if entry is None:
             return _come_again(f"{self._book.limit} pushes are running, which is as many as may")
@@ -100,6 +102,19 @@ class PushService:
         finally:
             work.leave()
             self._works.discard(work)
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Read the body while the gateway runs: once it ends, aiohttp takes nothing more of it."""
+        reading = asyncio.create_task(read_body(request, self._settings.max_body_bytes, self._settings.body_timeout))
+        ended = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({reading, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise BodyRefused(_UNAVAILABLE, _ENDING)
+            return reading.result()
+        finally:
+            reading.cancel()
+            ended.cancel()
 
     def _credentials(self, order: PushOrder, registry: Endpoint) -> Login | CredentialSource | None:
         """Return who is pushing: whom the client names, else whoever we are.
@@ -210,4 +225,4 @@ async def _stopped(task: asyncio.Task[None]) -> None:
 
 
 def _come_again(text: str) -> web.Response:
-    return json_answer(503, {"error": text}, headers={"Retry-After": str(_RETRY_SECONDS)})
+    return json_answer(_UNAVAILABLE, {"error": text}, headers={"Retry-After": str(_RETRY_SECONDS)})

@@ -46,16 +46,14 @@ out_of_reach = pytest.mark.parametrize(
 
 
 def silent(url: str, failure: OllamaPushError | Answer, registry: Paper) -> Peer:
-    """Return a *registry* whose session at *url* cannot be asked about: a transport may also raise what is no error
-    of the network.
-    """
+    """Return *registry*, but that its session at *url* cannot be asked about."""
 
     def peer(request: HttpRequest, body: bytes) -> Answer | TransportError:
         if request.url != url:
             return registry(request, body)
         if isinstance(failure, Answer | TransportError):
             return failure
-        raise failure
+        raise failure  # as a transport does that refuses to go there
 
     return peer
 
