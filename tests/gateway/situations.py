@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+from tests.gateway.orders import BIG, MIB
 
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply, Reset, Stall, TokenAuth
 
 USERS: Final = {"alice": "open-sesame"}
 LOGIN: Final = {"username": "alice", "password": "open-sesame"}
-# As large as the recorded ones, but for the first.
-LAYERS: Final = (b"w" * 200_000, b"t" * 21, b"l" * 1200, b"p" * 20)
+_OTHERS: Final = (b"t" * 21, b"l" * 1200, b"p" * 20)
+# As large as the recorded ones, but for the first, which has to be more than sockets hold.
+LAYERS: Final = (BIG, *_OTHERS)
+TENSORS: Final = (b"w" * 200_000, *_OTHERS)
 _UPLOADS: Final = "/blobs/uploads/"
+# As the recorded ones, the first layer takes longer than a tick: its first counter is told before it is full.
+_TAKES_A_WHILE: Final = Fault("PATCH", _UPLOADS, times=None, after_bytes=MIB, action=Stall(0.15))
 _DENIED: Final = b'{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}'
 _UNKNOWN_BLOB: Final = (
     b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry",'
@@ -61,7 +66,8 @@ class Situation:
     def registry(self, folder: Path) -> AbstractContextManager[EmbeddedRegistry | None]:
         if not self.listens:
             return nullcontext()
-        return EmbeddedRegistry(folder, listen=("127.0.0.1", 0), auth=auth_of(self.auth), faults=self.faults)
+        faults = (*self.faults, _TAKES_A_WHILE)
+        return EmbeddedRegistry(folder, listen=("127.0.0.1", 0), auth=auth_of(self.auth), faults=faults)
 
 
 def auth_of(name: str) -> BasicAuth | TokenAuth | None:
@@ -83,10 +89,10 @@ SITUATIONS: Final = (
     Situation("success_not_streamed"),
     Situation("success_name_key"),
     Situation("success_bearer", auth="tokens", more=LOGIN),
-    Situation("success_after_500_part", [Fault("PUT", _UPLOADS, action=_reply(500))]),
-    Situation("success_after_dropped_part", [Fault("PUT", _UPLOADS, after_bytes=70_000, action=Reset())]),
-    Situation("success_after_stall", [Fault("PUT", _UPLOADS, after_bytes=70_000, action=Stall(0.3))]),
-    Situation("success_slow", [Fault("PUT", _UPLOADS, times=3, after_bytes=10, action=Stall(0.1))]),
+    Situation("success_after_500_part", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=_reply(500))]),
+    Situation("success_after_dropped_part", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=Reset())]),
+    Situation("success_after_stall", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=Stall(0.3))]),
+    Situation("success_slow", [Fault("PUT", _UPLOADS, times=3, action=Stall(0.1))]),
     Situation("success_slow_manifest", [Fault("PUT", "/manifests/", action=Stall(0.2))]),
     Situation("success_tensors", tensors=True),
     Situation("success_tensors_not_streamed", tensors=True),
@@ -105,7 +111,9 @@ SITUATIONS: Final = (
         "error_part_500_for_ever",
         [
             _always(
-                "PUT", _UPLOADS, Reply(502, {"Content-Type": "text/html"}, b"<html><body>502 Bad Gateway</body></html>")
+                "PATCH",
+                _UPLOADS,
+                Reply(502, {"Content-Type": "text/html"}, b"<html><body>502 Bad Gateway</body></html>"),
             )
         ],
     ),
@@ -132,7 +140,8 @@ class Difference:
 
     Attributes:
         recording: The situation.
-        part: ``"lines"``: their kinds in order; ``"error"``: the text of the last one.
+        part: ``"lines"``: their kinds in order; ``"counters"``: how far each layer is said to have come; ``"error"``:
+            the text of the last line.
         ours: What we say; ``HOST`` stands for the registry, ``DIGEST`` for a blob.
         reason: Why that is better.
     """
@@ -163,8 +172,14 @@ DIFFERENCES: Final = (
     Difference(
         "error_commit_400",
         "error",
-        "400: DIGEST_INVALID: provided digest did not match uploaded content (sending the blob of DIGEST)",
+        "400: DIGEST_INVALID: provided digest did not match uploaded content (committing the blob of DIGEST)",
         _WORDS,
+    ),
+    Difference(
+        "error_commit_400",
+        "counters",
+        "layer 1: from less than all to none",
+        "the registry refused it and keeps nothing of it",
     ),
     Difference(
         "error_foreign_realm",
@@ -172,6 +187,12 @@ DIFFERENCES: Final = (
         "retrieving manifest, pushing layer 1, pushing layer 2, pushing layer 3, pushing layer 4, pushing layer 5,"
         " pushing manifest, success",
         "most registries keep their tokens on another host; the login goes to the host that the registry names",
+    ),
+    Difference(
+        "error_foreign_realm",
+        "counters",
+        "layer 1: from less than all to all, layer 2: to all, layer 3: to all, layer 4: to all, layer 5: to all",
+        "it succeeds",
     ),
     Difference("error_foreign_realm", "error", "", "it succeeds"),
     Difference(
@@ -206,7 +227,7 @@ DIFFERENCES: Final = (
     Difference(
         "error_part_500_for_ever",
         "error",
-        "max retries exceeded: http status 502 Bad Gateway: sending the blob of DIGEST: 502 Bad Gateway",
+        "max retries exceeded: http status 502 Bad Gateway: sending a part of DIGEST: 502 Bad Gateway",
         "what a person reads in the page instead of its HTML, and what was sent",
     ),
     Difference(

@@ -107,7 +107,7 @@ class Guard:
         if host in ("", "localhost", self._hostname) or host.endswith(_OWN_SUFFIXES):
             return True
         try:
-            address = ip_address(host.partition("%")[0])
+            address = ip_address(host)
         except ValueError:
             return False
         own = address.is_loopback or address.is_unspecified

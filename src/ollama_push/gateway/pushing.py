@@ -115,6 +115,7 @@ class PushService:
         finally:
             reading.cancel()
             ended.cancel()
+            await asyncio.gather(reading, ended, return_exceptions=True)
 
     def _credentials(self, order: PushOrder, registry: Endpoint) -> Login | CredentialSource | None:
         """Return who is pushing: whom the client names, else whoever we are.
