@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+# More than cores: half of what tests do is waiting for sockets and processes.
+WORKERS ?= 4
 
 # Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, a client.
 GO_PROGRAMS := \
