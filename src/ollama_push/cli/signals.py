@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,13 +19,19 @@ __all__ = ["Stopper", "ending_like_ctrl_c"]
 
 _Handler = Callable[[int, FrameType | None], object]
 
+_NUDGE_SECONDS: Final = 0.1
+"""What a signal's own handler gets before."""
+
+_NO_MORE: Final = b"\0"
+"""No signal's number."""
+
 _NOTICE: Final = "stopping at the end of the part under way; press Ctrl-C again to stop at once\n"
 
 
 @contextmanager
 def ending_like_ctrl_c() -> Iterator[None]:
     """Let SIGTERM do what Ctrl-C does: a terminal's cursor comes back, files are written, sockets closed."""
-    with _handling({signal.SIGTERM: _as_ctrl_c}):
+    with _handling({signal.SIGTERM: _as_ctrl_c}), _nudging():
         yield
 
 
@@ -89,6 +96,39 @@ def _handling(handlers: dict[signal.Signals, _Handler]) -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, usual[number])
+
+
+@contextmanager
+def _nudging() -> Iterator[None]:
+    """Have every signal noticed until the block is left, also one that comes just before a call that waits.
+
+    Python looks for signals between its own steps, and when one interrupts a call. In between the call has not begun
+    yet, and then waits for what never comes: another signal, which does nothing, interrupts it.
+    """
+    if not hasattr(signal, "pthread_kill") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, tells = socket.socketpair()
+    tells.settimeout(0)  # the signal's handler must not wait
+    main, over = threading.get_ident(), threading.Event()
+
+    def nudge() -> None:
+        while (number := told.recv(1)) != _NO_MORE:
+            if number != bytes([signal.SIGURG]) and not over.wait(_NUDGE_SECONDS):
+                signal.pthread_kill(main, signal.SIGURG)
+
+    nudger = threading.Thread(target=nudge, name="ollama-push-nudge", daemon=True)
+    with told, tells, _handling({signal.SIGURG: lambda _number, _frame: None}):
+        before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+        nudger.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            over.set()
+            tells.settimeout(None)
+            tells.sendall(_NO_MORE)
+            nudger.join()
 
 
 def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:
