@@ -16,8 +16,8 @@ ours, theirs = socket.socketpair()
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 with ending_like_ctrl_c():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    print("waiting", flush=True)
     try:
+        print("waiting", flush=True)
         ours.recv(1)
     except KeyboardInterrupt:
         print("ended", flush=True)
