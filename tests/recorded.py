@@ -17,7 +17,7 @@ from ollama_push.core.ndjson import MAX_LINE_BYTES
 from ollama_push.core.push import PushProtocol, PushState
 from ollama_push.core.sentinels import NEED_DATA, PUSH_OVER
 
-__all__ = ["NDJSON", "Reading", "RecordedAnswer", "cut_at", "read_answer", "recorded_answers"]
+__all__ = ["NDJSON", "Reading", "RecordedAnswer", "cut_at", "read_answer", "recorded_answers", "unchunked"]
 
 NDJSON: Final[Mapping[str, str]] = {"content-type": "application/x-ndjson"}
 
@@ -98,10 +98,10 @@ def _load(path: Path) -> RecordedAnswer:
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     chunked = headers.get("transfer-encoding") == "chunked"
     streamed = '"stream": false' not in fields["request"]
-    return RecordedAnswer(path.stem, int(first.split()[1]), headers, _unchunked(body) if chunked else body, streamed)
+    return RecordedAnswer(path.stem, int(first.split()[1]), headers, unchunked(body) if chunked else body, streamed)
 
 
-def _unchunked(data: bytes) -> bytes:
+def unchunked(data: bytes) -> bytes:
     body = b""
     while data:
         size, _, data = data.partition(b"\r\n")

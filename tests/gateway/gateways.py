@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import attrs
 from aiohttp import web
+from tests.recorded import unchunked
 from tests.unit.local.stores import put_model
 
 from ollama_push.core.registry.credentials import CredentialSource
@@ -69,15 +70,6 @@ def parse(raw: bytes) -> Answer:
     _, status, reason = first.split(" ", 2)
     framing = "chunked" if headers.get("transfer-encoding") == "chunked" else "length"
     return Answer(int(status), reason, headers, unchunked(body) if framing == "chunked" else body, framing)
-
-
-def unchunked(data: bytes) -> bytes:
-    body = b""
-    while data:
-        size, _, data = data.partition(b"\r\n")
-        body += data[: int(size, 16)]
-        data = data[int(size, 16) + 2 :]
-    return body
 
 
 class Gateway:

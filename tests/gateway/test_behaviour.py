@@ -195,7 +195,15 @@ class Broken:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("failure", [RuntimeError("secret-word"), Unspeakable()], ids=["foreign", "ours"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("secret-word"),
+        Unspeakable(),
+        TimeoutError("a helper"),  # which is not the end of the gateway's own patience
+    ],
+    ids=["foreign", "ours", "late"],
+)
 def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: Exception, *, stream: bool
 ) -> None:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import attrs
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -21,9 +20,9 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.observations import Observation, RequestRetried
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.texts import BROKEN_OFF, UNEXPECTED
+from ollama_push.gateway.texts import BROKEN_OFF
 from ollama_push.local import ModelStore, StoredModel, UploadSessions
-from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply
+from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Reply
 
 LONG: Final = 60.0
 """Longer than any test waits."""
@@ -172,24 +171,6 @@ def test_what_does_not_end_in_time_is_said_to_be_broken_off(tmp_path: Path, *, s
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
             assert answer_in(peer).error == BROKEN_OFF
-
-
-@attrs.frozen
-class SlowProgram:
-    """Credentials that do not come in time."""
-
-    failure: Exception
-
-    def find(self, _host: str, /) -> None:
-        raise self.failure
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_what_takes_too_long_elsewhere_is_not_taken_for_the_end(tmp_path: Path, *, stream: bool) -> None:
-    with EmbeddedRegistry(tmp_path / "registry", auth=BasicAuth({"alice": "open-sesame"})) as registry:
-        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
-        with Gateway(settings_for(store, credentials=SlowProgram(TimeoutError("helper")))) as gateway:
-            assert gateway.push(order_for(registry, stream=stream)).error == UNEXPECTED
 
 
 @pytest.mark.parametrize("nowhere", ["http://169.254.169.254", ""], ids=["forbidden", "refused"])

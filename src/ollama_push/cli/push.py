@@ -15,7 +15,7 @@ from ollama_push.cli.display import CHOICES, new_display
 from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.measuring import measuring
 from ollama_push.cli.signals import Stopper
-from ollama_push.cli.texts import model_text, printable
+from ollama_push.cli.texts import model_text, unkept_text
 from ollama_push.cli.wording import SERVER_STOPS, Words, option_for
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import (
@@ -183,8 +183,7 @@ def _can_resume(*, say: bool) -> bool:
     uploads = UploadSessions()
     problem = uploads.problem()
     if problem is not None and say:
-        text = f"warning: unfinished uploads cannot be kept in {uploads.directory}: {printable(problem.lower())};"
-        write_whole(sys.stderr, f"{text} a push that breaks off begins its unfinished blobs again\n")
+        write_whole(sys.stderr, f"{unkept_text(uploads.directory, problem)}\n")
     return problem is None
 
 

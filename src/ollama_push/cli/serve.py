@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ollama_push.cli.addresses import parse_address, words_of
+from ollama_push.cli.display.streams import tell
+from ollama_push.cli.texts import unkept_text
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.names import DEFAULT_HOST
@@ -120,8 +122,7 @@ def serve(
 
         with _access_log(wanted=verbose):
             asyncio.run(serve_gateway(settings, host, port, started=started))
-    # On a terminal "^C" stands at the beginning of the line.
-    click.echo("\nended" if sys.stderr.isatty() else "ended", err=True)
+    tell(sys.stderr, "ended")
     return 0
 
 
@@ -148,8 +149,7 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
 
     sessions = UploadSessions()
     if problem := sessions.problem():
-        text = f"unfinished uploads cannot be kept in {sessions.directory}: {problem.lower()}"
-        lines.append(f"warning: {text}; a push that breaks off begins its unfinished blobs again")
+        lines.append(unkept_text(sessions.directory, problem))
     return [*lines, "Ctrl-C ends it."]
 
 
@@ -210,22 +210,14 @@ def _words_of(exc: BaseException | None) -> str:
 
 @contextmanager
 def _named_as_options(listen: str, token_file: str | None) -> Iterator[None]:
-    """Name what cannot be used as the command line does."""
-    options = {
-        "allow": "--allow",
-        "ca_file": "--ca",
-        "default_registry": "--default-registry",
-        "models": "--models",
-        "origins": "OLLAMA_ORIGINS",
-        "token": "--token",
-    }
+    """Name what only this command's options say."""
     try:
         yield
     except InvalidSetting as exc:
         if exc.setting == "token" and token_file is not None:
             raise InvalidSetting("--token-file", token_file, f"its first line is no token; {exc.problem}") from exc
         if exc.setting != "listen":
-            raise InvalidSetting(options.get(exc.setting, exc.setting), exc.value, exc.problem) from exc
+            raise
         if isinstance(exc.__cause__, gaierror):
             problem = "no address of this machine is known by that name"
             raise InvalidSetting("--listen", listen, problem) from exc

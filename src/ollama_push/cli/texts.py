@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ollama_push.cli.wording import USUAL, Words
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushInterrupted
@@ -11,7 +12,7 @@ from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.plans import PlannedBlob, PushPlan
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["failure_line", "model_text", "plan_lines", "printable", "readiness_lines", "receipt_text"]
+__all__ = ["failure_line", "model_text", "plan_lines", "printable", "readiness_lines", "receipt_text", "unkept_text"]
 
 
 def printable(text: str) -> str:
@@ -88,3 +89,9 @@ def readiness_lines(readiness: Readiness) -> list[str]:
         lines.append(f"signed in as: {readiness.account}")
     lines += [f"problem: {USUAL.of(problem, readiness.model)}" for problem in readiness.problems]
     return [printable(line) for line in lines]
+
+
+def unkept_text(directory: Path, problem: str) -> str:
+    """Return what it means that unfinished uploads cannot be kept in *directory*."""
+    said = f"unfinished uploads cannot be kept in {directory}: {printable(problem.lower())}"
+    return f"warning: {said}; a push that breaks off begins its unfinished blobs again"

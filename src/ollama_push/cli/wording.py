@@ -39,15 +39,19 @@ _WITH_OPTION: Final = re.compile(r"`?\b[a-z_]+=(?:'[^']*'|\"[^\"]*\"|\w*)`? \((-
 _SLASHES_WITH_HOST: Final = 2
 
 _OPTIONS: Final[Mapping[str, str]] = {
+    "allow": "--allow",
     "ca_file": "--ca",
     "concurrency": "--concurrency",
     "connect_timeout": "--timeout",
+    "default_registry": "--default-registry",
     "headers": "--header",
     "host": "--host",
     "models": "--models",
+    "origins": "OLLAMA_ORIGINS",
     "part_bytes": "--part-size",
     "registry": "REGISTRY",
     "stall_timeout": "--stall-timeout",
+    "token": "--token",
     "username": "--user",
 }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
     from ollama_push.client._async import AsyncPushClient
@@ -13,15 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPushClient", "AsyncRegistryClient", "PushClient", "RegistryClient"]
 
-_EXPORTS = {
-    "AsyncPushClient": "_async",
-    "AsyncRegistryClient": "_registry_async",
-    "PushClient": "_sync",
-    "RegistryClient": "_registry_sync",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "AsyncPushClient": "_async",
+        "AsyncRegistryClient": "_registry_async",
+        "PushClient": "_sync",
+        "RegistryClient": "_registry_sync",
+    },
+)

@@ -5,8 +5,9 @@ Loads aiohttp when a name is first asked for.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
     from ollama_push.gateway.app import PUSH_BOOK, create_app
@@ -25,19 +26,16 @@ __all__ = [
     "serve",
 ]
 
-_EXPORTS = {
-    "GatewaySettings": "settings",
-    "PUSH_BOOK": "app",
-    "PushBook": "pushes",
-    "PushRecord": "pushes",
-    "PushState": "pushes",
-    "create_app": "app",
-    "origins_from": "settings",
-    "serve": "serving",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "GatewaySettings": "settings",
+        "PUSH_BOOK": "app",
+        "PushBook": "pushes",
+        "PushRecord": "pushes",
+        "PushState": "pushes",
+        "create_app": "app",
+        "origins_from": "settings",
+        "serve": "serving",
+    },
+)

@@ -92,24 +92,16 @@ class _Layer:
         )
 
 
-class _LayerByLayer:
-    """Layers strictly one after the other in the manifest's order, although they are uploaded side by side."""
+class _Told:
+    """What both ways of telling take in."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._layers = [_Layer(blob) for blob in manifest.blobs]
-        self._by_digest = {layer.blob.digest: layer for layer in self._layers}
-        self._at = 0
-        self._blobs_are_there = self._manifest_told = self._succeeded = False
+    def __init__(self) -> None:
+        self._blobs_are_there = self._succeeded = False
 
     def receive_event(self, event: PushEvent) -> bool:
         match event:
-            case LayerProgress(digest=digest, completed=completed):
-                layer = self._by_digest.get(digest)
-                if layer is None:  # the model was changed in the store a moment ago
-                    return False
-                is_first = layer.completed is None
-                layer.receive(completed)
-                return is_first
+            case LayerProgress():
+                return self._receive_progress(event)
             case StatusChanged(status="pushing manifest"):
                 self._blobs_are_there = True
             case PushSucceeded():
@@ -117,6 +109,28 @@ class _LayerByLayer:
             case _:
                 return False
         return True
+
+    def _receive_progress(self, event: LayerProgress) -> bool:
+        raise NotImplementedError
+
+
+class _LayerByLayer(_Told):
+    """Layers strictly one after the other in the manifest's order, although they are uploaded side by side."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__()
+        self._layers = [_Layer(blob) for blob in manifest.blobs]
+        self._by_digest = {layer.blob.digest: layer for layer in self._layers}
+        self._at = 0
+        self._manifest_told = False
+
+    def _receive_progress(self, event: LayerProgress) -> bool:
+        layer = self._by_digest.get(event.digest)
+        if layer is None:  # the model was changed in the store a moment ago
+            return False
+        is_first = layer.completed is None
+        layer.receive(event.completed)
+        return is_first
 
     def next_lines(self, *, tick: bool) -> Iterator[bytes]:
         if self._blobs_are_there:
@@ -151,27 +165,18 @@ class _LayerByLayer:
             yield SUCCESS
 
 
-class _AllTogether:
+class _AllTogether(_Told):
     """One counter for the whole model, and no word of the manifest."""
 
     def __init__(self, manifest: Manifest) -> None:
+        super().__init__()
         self._total = manifest.total_bytes
         self._completed: dict[str, int] = {}
         self._shown: int | None = None
-        self._blobs_are_there = self._succeeded = False
 
-    def receive_event(self, event: PushEvent) -> bool:
-        match event:
-            case LayerProgress(digest=digest, completed=completed):
-                self._completed[digest] = completed
-                return self._shown is None
-            case StatusChanged(status="pushing manifest"):
-                self._blobs_are_there = True
-            case PushSucceeded():
-                self._blobs_are_there = self._succeeded = True
-            case _:
-                return False
-        return True
+    def _receive_progress(self, event: LayerProgress) -> bool:
+        self._completed[event.digest] = event.completed
+        return self._shown is None
 
     def next_lines(self, *, tick: bool) -> Iterator[bytes]:
         if self._blobs_are_there:

@@ -20,10 +20,10 @@ from aiohttp import web
 from ollama_push.gateway.bodies import json_answer
 from ollama_push.gateway.settings import GatewaySettings
 
-__all__ = ["Guard"]
+__all__ = ["ACCESS_LOGGER", "Guard"]
 
-# Beside what it is logged with: only those who look at requests want to know.
-_LOGGER: Final = logging.getLogger("ollama_push.gateway.access")
+ACCESS_LOGGER: Final = logging.getLogger("ollama_push.gateway.access")
+"""For those who look at requests: each of them, and why one was refused."""
 
 _OWN_ORIGINS: Final = (
     *(
@@ -73,12 +73,12 @@ class Guard:
         origin = request.headers.get("Origin", "")
         foreign = bool(origin) and not _is_own(origin, request.headers.get("Host", ""))
         if foreign and not _matches(origin, self._origins):
-            _LOGGER.info("refused: pages of %r are not listed in OLLAMA_ORIGINS", origin)
+            ACCESS_LOGGER.info("refused: pages of %r are not listed in OLLAMA_ORIGINS", origin)
             return web.Response(status=403)
         if foreign and request.method == "OPTIONS":
             return web.Response(status=204, headers=_PREFLIGHT)
         if self._settings.loopback and not self._is_known_host(request.headers.get("Host", "")):
-            _LOGGER.info("refused: %r in Host is no name of this machine", request.headers.get("Host", ""))
+            ACCESS_LOGGER.info("refused: %r in Host is no name of this machine", request.headers.get("Host", ""))
             return web.Response(status=403)
         if request.method == "OPTIONS" and self._settings.loopback:
             return web.Response(status=204)

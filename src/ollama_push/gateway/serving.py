@@ -18,6 +18,7 @@ from aiohttp.log import server_logger
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.gateway.app import create_app
+from ollama_push.gateway.guards import ACCESS_LOGGER
 from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.sites import PunctualSite
 
@@ -25,8 +26,6 @@ __all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "serve
 
 DEFAULT_ADDRESS: Final = ("127.0.0.1", 11434)
 """Where a real server listens."""
-
-ACCESS_LOGGER: Final = logging.getLogger("ollama_push.gateway.access")
 
 _KEEP_ALIVE_SECONDS: Final = 75.0
 """Longer than what reverse proxies keep an idle connection, so that they close it first; aiohttp's own is an hour."""

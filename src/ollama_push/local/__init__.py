@@ -6,8 +6,9 @@ cryptography are loaded by what uses them.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
     from ollama_push.local.bodies import BlobBody, BodyHalted
@@ -29,20 +30,17 @@ __all__ = [
     "UploadSessions",
 ]
 
-_EXPORTS = {
-    "BlobBody": "bodies",
-    "BlobFile": "files",
-    "BodyHalted": "bodies",
-    "Credentials": "credentials",
-    "ModelStore": "store",
-    "NoUploads": "uploads",
-    "OllamaKey": "keys",
-    "StoredModel": "store",
-    "UploadSessions": "uploads",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {
+        "BlobBody": "bodies",
+        "BlobFile": "files",
+        "BodyHalted": "bodies",
+        "Credentials": "credentials",
+        "ModelStore": "store",
+        "NoUploads": "uploads",
+        "OllamaKey": "keys",
+        "StoredModel": "store",
+        "UploadSessions": "uploads",
+    },
+)

@@ -6,8 +6,9 @@ people's transports too.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
     from ollama_push.transports._aiohttp import AiohttpTransport
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AiohttpTransport", "Urllib3Transport", "connect_failed"]
 
-_EXPORTS = {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3", "connect_failed": "_failures"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = lazy(
+    __name__,
+    {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3", "connect_failed": "_failures"},
+)

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import attrs
 
 from ollama_push.cli.display.streams import tell, write_whole
-from ollama_push.cli.exits import INTERRUPTED, exit_code, reason_of
+from ollama_push.cli.exits import exit_code, reason_of
 from ollama_push.cli.wording import USUAL, Words
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
@@ -74,28 +74,23 @@ class JsonLines:
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error, the last object."""
-        fields = {
-            "error": type(error).__name__,
-            "reason": reason_of(error),
-            "message": self._words.of(error),
-            "exit_code": exit_code(error),
-            "attempts": error.attempts,
-            "signin_url": getattr(error, "signin_url", None),
-        }
-        self._write("failed", fields)
+        self._write_failed(error, self._words.of(error), error.attempts)
 
     def stopped(self, text: str) -> None:
         """Write the end, the last object, and tell people."""
+        self._write_failed(PushInterrupted(), text, self._attempt)
+        tell(self._notices, text)
+
+    def _write_failed(self, error: OllamaPushError, message: str, attempts: int) -> None:
         fields = {
-            "error": PushInterrupted.__name__,
-            "reason": None,
-            "message": text,
-            "exit_code": INTERRUPTED,
-            "attempts": self._attempt,
-            "signin_url": None,
+            "error": type(error).__name__,
+            "reason": reason_of(error),
+            "message": message,
+            "exit_code": exit_code(error),
+            "attempts": attempts,
+            "signin_url": getattr(error, "signin_url", None),
         }
         self._write("failed", fields)
-        tell(self._notices, text)
 
     def _write_retry(self, attempt: int, error: OllamaPushError, retry_in: float) -> None:
         fields = {"attempt": attempt, "error": type(error).__name__, "message": self._words.of(error)}
