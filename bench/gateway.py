@@ -96,13 +96,13 @@ def _serve(store: str, host: str) -> None:
     """Serve as ``ollama-push serve`` does, but without a memory of uploads, as the direct push."""
     import asyncio
 
-    from ollama_push import NoUploads
+    from ollama_push import NoResume
     from ollama_push.gateway import GatewaySettings
-    from ollama_push.gateway.serving import serve
+    from ollama_push.gateway.server import serve
     from ollama_push.local import ModelStore
 
     settings = GatewaySettings(
-        store=ModelStore(store), default_registry=host, plain_http=True, uploads=NoUploads(), verify=True
+        store=ModelStore(store), default_registry=host, plain_http=True, uploads=NoResume(), verify=True
     )
     asyncio.run(serve(settings, port=0, started=lambda _host, port: print(port, flush=True)))
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.push import PushProtocol
-from ollama_push.core.sentinels import NEED_DATA
+from ollama_push.core.server.protocol import PushProtocol
+from ollama_push.core.server.sentinels import NEED_DATA
 
 __all__ = ["Growth", "measure"]
 

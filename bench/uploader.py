@@ -10,13 +10,13 @@ from pathlib import Path
 
 def main(colour: str, host: str, store: str, concurrency: str) -> None:
     """Push the model ``bench`` of *store* to *host*."""
-    from ollama_push import NoUploads
+    from ollama_push import NoResume
 
     name = f"{host}/b/c"
     if colour == "sync":
         from ollama_push import RegistryClient
 
-        with RegistryClient(store=store, plain_http=True, concurrency=int(concurrency), uploads=NoUploads()) as client:
+        with RegistryClient(store=store, plain_http=True, concurrency=int(concurrency), uploads=NoResume()) as client:
             client.push(name, source="bench")
         return
     import asyncio
@@ -25,7 +25,7 @@ def main(colour: str, host: str, store: str, concurrency: str) -> None:
 
     async def push() -> None:
         async with AsyncRegistryClient(
-            store=store, plain_http=True, concurrency=int(concurrency), uploads=NoUploads()
+            store=store, plain_http=True, concurrency=int(concurrency), uploads=NoResume()
         ) as client:
             await client.push(name, source="bench")
 

@@ -16,12 +16,12 @@ from typing import Final
 
 import attrs
 
-from ollama_push.cli import exits
+from ollama_push.cli import exit_codes as exits
 from ollama_push.contrib.metrics import METRICS, Kind
 from ollama_push.contrib.metrics.prometheus import prometheus_name
 from ollama_push.core import errors, ports
 from ollama_push.core.errors import ConnectCause, ConnectFailed, OllamaPushError, PushRejected, RejectionReason
-from ollama_push.core.push import TRANSITIONS, PushState
+from ollama_push.core.server.protocol import TRANSITIONS, PushState
 
 PAGES: Final = Path(__file__).parent
 COMMON: Final = {field.name for field in attrs.fields(OllamaPushError)}

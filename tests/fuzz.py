@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
-from tests.recorded import NDJSON, Reading, cut_at, read_answer, recorded_answers
-from tests.unit.core.odd_lines import ODD_LINES
+from tests.support.odd_lines import ODD_LINES
+from tests.support.recorded import NDJSON, Reading, cut_at, read_answer, recorded_answers
 
 from ollama_push.core.errors import ProtocolError, PushRejected, ServerError
 from ollama_push.core.events import PushSucceeded
-from ollama_push.core.push import PushState
+from ollama_push.core.server.protocol import PushState
 
 _LONGEST_LINE: Final = 2_000
 _LONGEST_BODY: Final = 6_000

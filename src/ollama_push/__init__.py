@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
     from ollama_push.client import AsyncPushClient, AsyncRegistryClient, PushClient, RegistryClient
@@ -35,64 +36,15 @@ if TYPE_CHECKING:
     from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
     from ollama_push.core.names import ModelName
     from ollama_push.core.progress import ProgressSnapshot, PushProgress
-    from ollama_push.core.readiness import Readiness
     from ollama_push.core.receipts import PushReceipt
     from ollama_push.core.registry.credentials import Login
     from ollama_push.core.registry.plans import PushPlan, Verification
-    from ollama_push.core.requests import PushRequest
     from ollama_push.core.retry import RetryPolicy
+    from ollama_push.core.server.check import Readiness
+    from ollama_push.core.server.request import PushRequest
     from ollama_push.core.version import __version__
-    from ollama_push.local import Credentials, ModelStore, NoUploads, UploadSessions
+    from ollama_push.local import Credentials, FileResumeStore, ModelStore, NoResume
     from ollama_push.transports import AiohttpTransport, Urllib3Transport
-
-# Public name -> where it lives. Loaded on first use: "import ollama_push" costs next to nothing and
-# brings in neither urllib3 nor aiohttp nor asyncio (PEP 562).
-_EXPORTS = {
-    "AiohttpTransport": "ollama_push.transports",
-    "AsyncPushClient": "ollama_push.client",
-    "AsyncRegistryClient": "ollama_push.client",
-    "ConnectFailed": "ollama_push.core.errors",
-    "ConnectionLost": "ollama_push.core.errors",
-    "Credentials": "ollama_push.local",
-    "InvalidModelName": "ollama_push.core.errors",
-    "InvalidSetting": "ollama_push.core.errors",
-    "LayerProgress": "ollama_push.core.events",
-    "LineTooLong": "ollama_push.core.errors",
-    "Login": "ollama_push.core.registry.credentials",
-    "MalformedLine": "ollama_push.core.errors",
-    "ModelName": "ollama_push.core.names",
-    "ModelStore": "ollama_push.local",
-    "NoUploads": "ollama_push.local",
-    "OllamaPushError": "ollama_push.core.errors",
-    "ProgressSnapshot": "ollama_push.core.progress",
-    "ProtocolError": "ollama_push.core.errors",
-    "PushClient": "ollama_push.client",
-    "PushEvent": "ollama_push.core.events",
-    "PushInterrupted": "ollama_push.core.errors",
-    "PushPlan": "ollama_push.core.registry.plans",
-    "PushPlanned": "ollama_push.core.events",
-    "PushProgress": "ollama_push.core.progress",
-    "PushReceipt": "ollama_push.core.receipts",
-    "PushRejected": "ollama_push.core.errors",
-    "PushRequest": "ollama_push.core.requests",
-    "PushStalled": "ollama_push.core.errors",
-    "PushSucceeded": "ollama_push.core.events",
-    "Readiness": "ollama_push.core.readiness",
-    "RegistryClient": "ollama_push.client",
-    "RejectionReason": "ollama_push.core.errors",
-    "RetryPolicy": "ollama_push.core.retry",
-    "ServerError": "ollama_push.core.errors",
-    "StatusChanged": "ollama_push.core.events",
-    "StreamTruncated": "ollama_push.core.errors",
-    "TransportError": "ollama_push.core.errors",
-    "TransportTimeout": "ollama_push.core.errors",
-    "UnexpectedContent": "ollama_push.core.errors",
-    "UploadSessions": "ollama_push.local",
-    "Urllib3Transport": "ollama_push.transports",
-    "Verification": "ollama_push.core.registry.plans",
-    "VerificationFailed": "ollama_push.core.errors",
-    "__version__": "ollama_push.core.version",
-}
 
 __all__ = [
     "AiohttpTransport",
@@ -101,6 +53,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectionLost",
     "Credentials",
+    "FileResumeStore",
     "InvalidModelName",
     "InvalidSetting",
     "LayerProgress",
@@ -109,7 +62,7 @@ __all__ = [
     "MalformedLine",
     "ModelName",
     "ModelStore",
-    "NoUploads",
+    "NoResume",
     "OllamaPushError",
     "ProgressSnapshot",
     "ProtocolError",
@@ -134,20 +87,62 @@ __all__ = [
     "TransportError",
     "TransportTimeout",
     "UnexpectedContent",
-    "UploadSessions",
     "Urllib3Transport",
     "Verification",
     "VerificationFailed",
     "__version__",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_EXPORTS[name]), name)
-    globals()[name] = value
-    return value
+# "import ollama_push" loads neither urllib3 nor aiohttp nor asyncio.
+__getattr__ = lazy(
+    __name__,
+    {
+        "AiohttpTransport": "transports",
+        "AsyncPushClient": "client",
+        "AsyncRegistryClient": "client",
+        "ConnectFailed": "core.errors",
+        "ConnectionLost": "core.errors",
+        "Credentials": "local",
+        "InvalidModelName": "core.errors",
+        "InvalidSetting": "core.errors",
+        "LayerProgress": "core.events",
+        "LineTooLong": "core.errors",
+        "Login": "core.registry.credentials",
+        "MalformedLine": "core.errors",
+        "ModelName": "core.names",
+        "ModelStore": "local",
+        "NoResume": "local",
+        "OllamaPushError": "core.errors",
+        "ProgressSnapshot": "core.progress",
+        "ProtocolError": "core.errors",
+        "PushClient": "client",
+        "PushEvent": "core.events",
+        "PushInterrupted": "core.errors",
+        "PushPlan": "core.registry.plans",
+        "PushPlanned": "core.events",
+        "PushProgress": "core.progress",
+        "PushReceipt": "core.receipts",
+        "PushRejected": "core.errors",
+        "PushRequest": "core.server.request",
+        "PushStalled": "core.errors",
+        "PushSucceeded": "core.events",
+        "Readiness": "core.server.check",
+        "RegistryClient": "client",
+        "RejectionReason": "core.errors",
+        "RetryPolicy": "core.retry",
+        "ServerError": "core.errors",
+        "StatusChanged": "core.events",
+        "StreamTruncated": "core.errors",
+        "TransportError": "core.errors",
+        "TransportTimeout": "core.errors",
+        "UnexpectedContent": "core.errors",
+        "FileResumeStore": "local",
+        "Urllib3Transport": "transports",
+        "Verification": "core.registry.plans",
+        "VerificationFailed": "core.errors",
+        "__version__": "core.version",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import STREAMED, SUCCESS, UNSTREAMED, Case, lines
-from tests.outcomes import Expected
+from tests.support.outcomes import Expected
 
 from ollama_push.core.errors import PushRejected, ServerError, StreamTruncated, UnexpectedContent
-from ollama_push.core.refusals import MAX_ERROR_BODY_BYTES
+from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.testing.server import head, json_answer
 from ollama_push.testing.steps import Hold, Step
 

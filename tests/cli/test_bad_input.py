@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.cli.process import HERE, LAYER, NAME, SUCCESS, command, environment, push, run, running
+from tests.support.command import HERE, LAYER, NAME, SUCCESS, command, environment, push, run, running
 
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 

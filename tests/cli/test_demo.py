@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.direct import at_home
-from tests.cli.process import command, environment
-from tests.cli.terminals import BAR, HIDE, SHOW, terminal
+from tests.support.command import command, environment
+from tests.support.command_direct import at_home
+from tests.support.terminals import BAR, HIDE, SHOW, terminal
 
-from ollama_push.cli.demonstration import NEXT
+from ollama_push.cli.demo_run import NEXT
 from ollama_push.core.names import ModelName
 from ollama_push.testing.models import put_tiny_model
 

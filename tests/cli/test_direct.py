@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.cli.direct import PASSWORD, SMALL_BYTES, Home, at_home
-from tests.unit.local.stores import CONFIG, LAYERS, put_blob, put_model
+from tests.support.command_direct import PASSWORD, SMALL_BYTES, Home, at_home
+from tests.support.stores import CONFIG, LAYERS, put_blob, put_model
 
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply, TokenAuth
 

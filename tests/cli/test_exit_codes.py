@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.cli.process import HERE, LAYER, NAME, push, running
+from tests.support.command import HERE, LAYER, NAME, push, running
 
 import ollama_push
-from ollama_push.cli.exits import EXIT_CODES
+from ollama_push.cli.exit_codes import EXIT_CODES
 from ollama_push.testing.server import Hold, Pause, Reset, Script, ScriptedServer, lines_answer
 
 STARTED = lines_answer([LAYER % 40], end=False)

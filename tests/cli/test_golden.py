@@ -1,7 +1,7 @@
-"""What each display shows of a recorded push, byte for byte; ``tests.cli.pictures`` writes the files anew."""
+"""What each display shows of a recorded push, byte for byte; ``tests.support.display_scripts`` writes the files anew."""
 
 import pytest
-from tests.cli.pictures import GOLDEN, PICTURES, RECORDINGS, picture
+from tests.support.display_scripts import GOLDEN, PICTURES, RECORDINGS, picture
 
 ALL = [(recording, kind) for recording in RECORDINGS for kind in PICTURES]
 

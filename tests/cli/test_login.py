@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.cli.direct import PASSWORD, Home, at_home
-from tests.cli.process import command
+from tests.support.command import command
+from tests.support.command_direct import PASSWORD, Home, at_home
 
 from ollama_push.testing.registry import Auth, BasicAuth, EmbeddedRegistry, TokenAuth
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.cli.direct import PASSWORD, Home, at_home
-from tests.cli.process import command, run
+from tests.support.command import command, run
+from tests.support.command_direct import PASSWORD, Home, at_home
 
 
 @attrs.define

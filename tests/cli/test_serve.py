@@ -12,11 +12,11 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.cli.direct import Home, at_home
-from tests.cli.process import command, run
-from tests.cli.terminals import terminal
-from tests.gateway.processes import wait_until
-from tests.unit.local.stores import put_model
+from tests.support.command import command, run
+from tests.support.command_direct import Home, at_home
+from tests.support.gateway_process import wait_until
+from tests.support.stores import put_model
+from tests.support.terminals import terminal
 
 from ollama_push.cli.serve import welcome_lines
 from ollama_push.gateway import GatewaySettings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from tests.cli.process import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, push, run, running
+from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, push, run, running
 
 from ollama_push.testing.server import Await, ScriptedServer, chunk, json_answer, lines_answer
 

@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.cli.direct import Home, at_home
-from tests.cli.process import HERE, LAYER, NAME, OTHER, running
+from tests.support.command import HERE, LAYER, NAME, OTHER, running
+from tests.support.command_direct import Home, at_home
 
 from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Hold, ScriptedServer, lines_answer

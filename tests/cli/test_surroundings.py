@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.process import HERE, LAYER, NAME, OTHER, SUCCESS, push, run
+from tests.support.command import HERE, LAYER, NAME, OTHER, SUCCESS, push, run
 
 from ollama_push.testing.server import ScriptedServer, json_answer, lines_answer
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.direct import Home, at_home
-from tests.cli.process import HERE, LAYER, NAME
-from tests.cli.terminals import BAR, HIDE, SHOW, Terminal, terminal
+from tests.support.command import HERE, LAYER, NAME
+from tests.support.command_direct import Home, at_home
+from tests.support.terminals import BAR, HIDE, SHOW, Terminal, terminal
 
 from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Await, Hold, Script, ScriptedServer, chunk, lines_answer

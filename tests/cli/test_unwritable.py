@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.cli.direct import Home, at_home
-from tests.cli.process import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, command, environment
-from tests.cli.terminals import terminal
+from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, command, environment
+from tests.support.command_direct import Home, at_home
+from tests.support.terminals import terminal
 
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.direct import PASSWORD, at_home
-from tests.cli.process import HERE, NAME, push, run
-from tests.unit.local.stores import LAYERS, put_blob
+from tests.support.command import HERE, NAME, push, run
+from tests.support.command_direct import PASSWORD, at_home
+from tests.support.stores import LAYERS, put_blob
 
-from ollama_push.cli.wording import USUAL, Words
+from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -53,7 +53,7 @@ def test_what_a_peer_says_is_not_taken_for_a_setting() -> None:
 def test_what_is_left_after_a_stop_depends_on_whether_uploads_are_kept() -> None:
     stop = PushInterrupted(1_000_000, 2_000_000)
     assert USUAL.of(stop) == "stopped on request; the registry has 1.0 MB of 2.0 MB, push again to go on"
-    forgetful = Words(resumes=False)
+    forgetful = MessageFormatter(resumes=False)
     for said in (forgetful.of(stop), forgetful.hung_up):
         assert "blobs that were complete stay in the registry" in said
         assert "all others from the start" in said

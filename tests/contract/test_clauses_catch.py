@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from tests.contract import broken, traps
-from tests.contract.plain import Plain
+from tests.support import broken_transports as broken
+from tests.support import transport_traps as traps
+from tests.support.plain_transports import Plain
 
 from ollama_push.testing.blocking import Blocking
 from ollama_push.testing.contract import CLAUSES, Clause, MakeTransport

@@ -6,8 +6,8 @@ import re
 import threading
 
 import pytest
-from tests.contract.broken import LastHeaderWins
-from tests.contract.plain import Plain
+from tests.support.broken_transports import LastHeaderWins
+from tests.support.plain_transports import Plain
 
 from ollama_push.core import ports
 from ollama_push.testing.contract import CLAUSES, Clause, Rig, run_contract
@@ -74,7 +74,7 @@ def test_the_results_tell_kept_from_broken() -> None:
 
 
 def test_the_command_prints_a_table_and_fails_with_the_transport(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tests.contract.broken:LastHeaderWins"]) == 1
+    assert main(["tests.support.broken_transports:LastHeaderWins"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CLAUSES) + 1
     assert [line.split()[:2] for line in lines if line.startswith("BROKEN")] == [["BROKEN", "T2"]]

@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own, for this one file
-from tests.unit.contrib.promtool import needs_promtool, promtool
+from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.cli.app import app
 from ollama_push.testing.server import ScriptedServer, json_answer

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.gateway.gateways import parse
-from tests.gateway.situations import DIFFERENCES, Difference
 from tests.gateway.test_recordings import FOLDER, Told
+from tests.support.gateway import parse
+from tests.support.gateway_situations import DIFFERENCES, Difference
 
 from ollama_push.testing.recordings import Recording
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from tests.unit.contrib.promtool import needs_promtool, promtool
+from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.contrib.metrics import METRICS, Kind
 from ollama_push.contrib.metrics.prometheus import prometheus_name

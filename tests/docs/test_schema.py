@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
-from tests.unit.local.stores import put_model
+from tests.support.stores import put_model
 
-from ollama_push.core.reasons import RejectionReason
+from ollama_push.core.server.reasons import RejectionReason
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
 from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
 

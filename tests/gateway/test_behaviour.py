@@ -10,15 +10,15 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.gateway.gateways import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
-from tests.gateway.orders import BIG, MIB, order_for, stalling, start
-from tests.unit.local.stores import digest_of
+from tests.support.gateway import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
+from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
+from tests.support.stores import digest_of
 
 from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.reasons import RejectionReason, reason_for
-from ollama_push.gateway import PushState
-from ollama_push.gateway.texts import UNEXPECTED
-from ollama_push.local import ModelStore, UploadSessions
+from ollama_push.core.observations import PushOutcome
+from ollama_push.core.server.reasons import RejectionReason, reason_for
+from ollama_push.gateway.messages import UNEXPECTED
+from ollama_push.local import FileResumeStore, ModelStore
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply
 
 PASSWORD = "correct horse battery staple"
@@ -47,7 +47,7 @@ def test_one_blob_goes_to_one_repository_once(tmp_path: Path, repositories: tupl
                 started = [peers.enter_context(start(gateway, order_for(registry, each))) for each in repositories]
                 ends = [list(lines_of(peer))[-1] for peer in started]
             assert ends == [{"status": "success"}] * 2
-            assert {record.state for record in gateway.records()} == {PushState.SUCCEEDED}
+            assert {record.outcome for record in gateway.records()} == {PushOutcome.SUCCEEDED}
         patched = sum(seen.body_bytes for seen in registry.requests if seen.method == "PATCH")
         assert patched == sent * len(BIG)
 
@@ -70,7 +70,7 @@ def test_more_pushes_than_may_are_told_to_come_again(tmp_path: Path) -> None:
 def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Path) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.3)]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG, BIG[::-1]))
-        uploads = UploadSessions(tmp_path / "uploads")
+        uploads = FileResumeStore(tmp_path / "uploads")
         asked = settings_for(store, uploads=uploads, concurrency=1)
         with Gateway(asked) as gateway, start(gateway, order_for(registry)) as peer:
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
@@ -80,7 +80,7 @@ def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Pat
         assert reason_for(last["error"]) is RejectionReason.CANCELLED
         before = registry.received_bytes
         assert len(BIG) <= before < 2 * len(BIG)
-        with Gateway(settings_for(store, uploads=UploadSessions(tmp_path / "uploads"))) as gateway:
+        with Gateway(settings_for(store, uploads=FileResumeStore(tmp_path / "uploads"))) as gateway:
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
         assert registry.received_bytes - before <= 2 * len(BIG) - before + 1000
 
@@ -89,7 +89,7 @@ def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Pat
 def test_shutdown_breaks_off_what_does_not_end_in_time(tmp_path: Path, *, stream: bool) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
-        uploads = UploadSessions(tmp_path / "uploads")
+        uploads = FileResumeStore(tmp_path / "uploads")
         asked = settings_for(store, uploads=uploads, shutdown_grace=0.2)
         with Gateway(asked) as gateway, start(gateway, order_for(registry, stream=stream)) as peer:
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
@@ -99,7 +99,7 @@ def test_shutdown_breaks_off_what_does_not_end_in_time(tmp_path: Path, *, stream
         assert answer.status == (200 if stream else 500)
         assert answer.error.endswith(": context canceled")
         # The registry kept the broken part, and we its address.
-        with Gateway(settings_for(store, uploads=UploadSessions(tmp_path / "uploads"))) as gateway:
+        with Gateway(settings_for(store, uploads=FileResumeStore(tmp_path / "uploads"))) as gateway:
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
         assert registry.received_bytes <= len(BIG) + 1000
 
@@ -212,7 +212,7 @@ def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(
         with Gateway(settings_for(store, credentials=Broken(failure))) as gateway:
             answer = gateway.push(order_for(registry, stream=stream))
             assert (answer.status, answer.error) == (200 if stream else 500, UNEXPECTED)
-            assert gateway.records()[0].state is PushState.FAILED
+            assert gateway.records()[0].outcome is PushOutcome.FAILED
             assert gateway.push(order_for(registry, username="alice", password=PASSWORD)).lines[-1] == {
                 "status": "success"
             }

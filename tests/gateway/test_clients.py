@@ -16,8 +16,8 @@ from typing import Final
 import ollama
 import pytest
 from tests.gateway.clients.documented import sample
-from tests.gateway.gateways import Gateway, settings_for, store_of
-from tests.unit.local.stores import CONFIG, digest_of
+from tests.support.gateway import Gateway, settings_for, store_of
+from tests.support.stores import CONFIG, digest_of
 
 from ollama_push.testing.registry import Auth, BasicAuth, EmbeddedRegistry, TokenAuth
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.cli.direct import Home, at_home
-from tests.cli.process import command
-from tests.gateway.gateways import PATIENCE, Gateway, parse, request_of, settings_for, store_of
-from tests.gateway.orders import BIG, order_for, stalling, start
+from tests.support.command import command
+from tests.support.command_direct import Home, at_home
+from tests.support.gateway import PATIENCE, Gateway, parse, request_of, settings_for, store_of
+from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 from ollama_push.cli.serve import serve as command_serve
 from ollama_push.core.observations import Observation, PushFinished, PushOutcome
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app, serve
-from ollama_push.gateway.pushes import PushBook
-from ollama_push.gateway.serving import new_runner
+from ollama_push.gateway.push_history import PushHistory
+from ollama_push.gateway.server import new_runner
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 from ollama_push.testing.server import ScriptedServer, json_answer
 
@@ -242,7 +242,7 @@ def test_the_limits_are_those_of_the_guide(tmp_path: Path) -> None:
     assert (lines, seconds) == (most_lines, settings.body_timeout)
     assert line_bytes - 8 <= longest_line <= line_bytes
     assert limits["a connection without a request"] == (keep_alive,)
-    assert limits["remembered pushes"] == (PushBook().kept,)
+    assert limits["remembered pushes"] == (PushHistory().kept,)
     assert limits["a client that takes nothing"] == (settings.stall_timeout,)
     grace = re.search(r"at most (\w+) seconds later", GUIDE.read_text("utf-8"))
     assert grace is not None

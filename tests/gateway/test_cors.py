@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.gateway.gateways import Answer, Gateway, settings_for, store_of
+from tests.support.gateway import BufferedResponse, Gateway, settings_for, store_of
 
 PAGE: Final = "https://page.example.com"
 
@@ -27,12 +27,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
-def cors_of(answer: Answer) -> dict[str, str]:
+def cors_of(answer: BufferedResponse) -> dict[str, str]:
     """What an answer says to browsers about other origins."""
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
 
 
-def vary_of(answer: Answer) -> str:
+def vary_of(answer: BufferedResponse) -> str:
     return answer.headers.get("vary", "")
 
 

@@ -13,15 +13,15 @@ from typing import Final
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from tests.gateway.gateways import PATIENCE, Answer, Gateway, parse, request_of, settings_for, store_of
-from tests.gateway.orders import BIG, MIB, order_for, stalling, start
+from tests.support.gateway import PATIENCE, BufferedResponse, Gateway, parse, request_of, settings_for, store_of
+from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
 
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import Observation, RequestRetried
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.texts import BROKEN_OFF
-from ollama_push.local import ModelStore, StoredModel, UploadSessions
+from ollama_push.gateway.messages import BROKEN_OFF
+from ollama_push.local import FileResumeStore, ModelStore, StoredModel
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Reply
 
 LONG: Final = 60.0
@@ -67,7 +67,7 @@ class Ending(Gateway):
         assert self.has_begun_to_end.wait(PATIENCE)
 
 
-def answer_in(peer: socket.socket) -> Answer:
+def answer_in(peer: socket.socket) -> BufferedResponse:
     return parse(b"".join(iter(lambda: peer.recv(65536), b"")))
 
 
@@ -175,7 +175,7 @@ def test_what_does_not_end_in_time_is_said_to_be_broken_off(tmp_path: Path, *, s
 
 @pytest.mark.parametrize("nowhere", ["http://169.254.169.254", ""], ids=["forbidden", "refused"])
 def test_a_push_that_ended_at_a_host_out_of_reach_is_begun_anew_by_the_next(tmp_path: Path, nowhere: str) -> None:
-    uploads = UploadSessions(tmp_path / "uploads")
+    uploads = FileResumeStore(tmp_path / "uploads")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
         there = nowhere or f"http://127.0.0.1:{closed.getsockname()[1]}"

@@ -13,17 +13,18 @@ from typing import Any, Final
 import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.typedefs import Handler
-from tests.gateway.gateways import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
-from tests.gateway.orders import BIG, MIB, order_for, start
 from tests.gateway.test_slow_readers import MANY, Served, reluctant
-from tests.gateway.watched import OTHER, PATIENCE_SECONDS, a_push_under_way, begin, running, serving
-from tests.unit.local.stores import digest_of
+from tests.support.gateway import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
+from tests.support.gateway_requests import BIG, MIB, order_for, start
+from tests.support.status_page import OTHER, PATIENCE_SECONDS, a_push_under_way, begin, running, serving
+from tests.support.stores import digest_of
 
 from ollama_push.core.events import LayerProgress
-from ollama_push.gateway.answers import TICK_SECONDS
-from ollama_push.gateway.pages import add_pages
-from ollama_push.gateway.pushes import PushBook, PushState
-from ollama_push.gateway.watching import KEEP_ALIVE
+from ollama_push.core.observations import PushOutcome
+from ollama_push.gateway.progress_lines import TICK_SECONDS
+from ollama_push.gateway.push_history import PushHistory
+from ollama_push.gateway.status_page.feed import KEEP_ALIVE
+from ollama_push.gateway.status_page.pages import add_pages
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 from ollama_push.testing.registry.store import Store
 
@@ -116,7 +117,7 @@ async def is_free(session: ClientSession, url: str) -> bool:
 
 def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
     async def run() -> None:
-        book = PushBook()
+        book = PushHistory()
         async with (
             serving(book, keep_alive=0.1, patience=0.05) as origin,
             ClientSession() as session,
@@ -133,7 +134,7 @@ def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
 
 def test_a_page_that_is_gone_is_noticed_though_nothing_is_to_be_told() -> None:
     async def run() -> None:
-        book = PushBook(clock=lambda: 0.0)
+        book = PushHistory(clock=lambda: 0.0)
         push = a_push_under_way(book)
         async with serving(book, watchers=1, keep_alive=600.0) as origin, ClientSession() as session:
             url = f"{origin}/ui/events"
@@ -152,7 +153,7 @@ def test_a_page_that_is_gone_is_noticed_though_nothing_is_to_be_told() -> None:
 
 
 @asynccontextmanager
-async def serving_little_by_little(book: PushBook, **settings: Any) -> AsyncIterator[str]:
+async def serving_little_by_little(book: PushHistory, **settings: Any) -> AsyncIterator[str]:
     """Serve the pages of *book* from sockets that hold next to nothing."""
 
     @web.middleware
@@ -171,9 +172,9 @@ def test_a_page_that_takes_nothing_is_hung_up_on_though_all_has_been_told_to_it(
     """It is little enough that nobody waits while it is written; the sockets do not hold it all the same."""
 
     async def run() -> None:
-        book = PushBook(kept=10)
+        book = PushHistory(kept=10)
         for _ in range(10):
-            begin(book).finish(PushState.FAILED, "no " * 1500)
+            begin(book).finish(PushOutcome.FAILED, "no " * 1500)
         loop = asyncio.get_running_loop()
         async with (
             serving_little_by_little(book, watchers=1, patience=0.2) as origin,

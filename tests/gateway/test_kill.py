@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.gateway.processes import GatewayProcess
-from tests.integration.counting import CountingProxy
-from tests.integration.large_models import MIB, put_large_model
+from tests.support.counting_proxy import CountingProxy
+from tests.support.gateway_process import GatewayProcess
+from tests.support.large_models import MIB, put_large_model
 
 from ollama_push.testing.registry import EmbeddedRegistry
 

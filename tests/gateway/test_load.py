@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
-from tests.gateway.processes import GatewayProcess, hanging_clients, wait_until
-from tests.unit.local.stores import CONFIG, digest_of, put_model
+from tests.support.gateway_process import GatewayProcess, hanging_clients, wait_until
+from tests.support.stores import CONFIG, digest_of, put_model
 
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 

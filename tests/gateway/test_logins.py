@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.gateways import Gateway, settings_for, store_of
+from tests.support.gateway import Gateway, settings_for, store_of
 
 from ollama_push.core.registry.credentials import Login
 from ollama_push.local import Credentials

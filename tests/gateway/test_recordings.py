@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.gateway.gateways import Answer, Gateway, parse, settings_for, store_of
-from tests.gateway.situations import DIFFERENCES, LAYERS, SITUATIONS, TENSORS, Situation
-from tests.unit.local.stores import CONFIG, descriptor, put_blob, put_manifest
+from tests.support.gateway import BufferedResponse, Gateway, parse, settings_for, store_of
+from tests.support.gateway_situations import DIFFERENCES, LAYERS, SITUATIONS, TENSORS, Situation
+from tests.support.stores import CONFIG, descriptor, put_blob, put_manifest
 
-from ollama_push.core.reasons import reason_for
+from ollama_push.core.server.reasons import reason_for
 from ollama_push.testing.recordings import Recording
 
 # A real server gives up where we go on, or has no words for what is wrong.
@@ -41,7 +41,7 @@ class Told:
     error: str
 
     @classmethod
-    def of(cls, answer: Answer, host: str, root: str) -> Told:
+    def of(cls, answer: BufferedResponse, host: str, root: str) -> Told:
         headers = {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
         lines: list[str] = []
         seen: list[str] = []
@@ -75,7 +75,7 @@ def _kind_of(line: dict[str, Any], seen: list[str]) -> str:
     return f"pushing layer {seen.index(digest) + 1}"
 
 
-def _told_of(answer: Answer) -> dict[str, list[dict[str, Any]]]:
+def _told_of(answer: BufferedResponse) -> dict[str, list[dict[str, Any]]]:
     """The lines of each layer, by digest."""
     told: dict[str, list[dict[str, Any]]] = {}
     for line in answer.lines:
@@ -84,7 +84,7 @@ def _told_of(answer: Answer) -> dict[str, list[dict[str, Any]]]:
     return told
 
 
-def _counters_of(answer: Answer) -> tuple[str, ...]:
+def _counters_of(answer: BufferedResponse) -> tuple[str, ...]:
     counters = list[str]()
     for number, (digest, lines) in enumerate(_told_of(answer).items(), 1):
         assert len({line["total"] for line in lines}) == 1
@@ -151,7 +151,7 @@ def test_the_table_of_differences_holds_no_more_than_there_is(tmp_path: Path) ->
         assert each.ours != real.part(each.part)
 
 
-def _undated(answer: Answer) -> Answer:
+def _undated(answer: BufferedResponse) -> BufferedResponse:
     return attrs.evolve(answer, headers={name: value for name, value in answer.headers.items() if name != "date"})
 
 

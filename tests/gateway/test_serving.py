@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.gateways import Gateway, settings_for, store_of
-from tests.unit.local.stores import put_manifest
+from tests.support.gateway import Gateway, settings_for, store_of
+from tests.support.stores import put_manifest
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.gateway import GatewaySettings, serve
@@ -100,13 +100,13 @@ def test_what_is_no_request_is_answered_and_not_quoted_in_the_log(
 SERVES = """
 import asyncio, signal, sys
 from ollama_push.gateway import GatewaySettings, serve
-from ollama_push.local import ModelStore, NoUploads
+from ollama_push.local import ModelStore, NoResume
 
 def started(host, port):
     ignored = [each.name for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is signal.SIG_IGN]
     print(port, *ignored, flush=True)
 
-asyncio.run(serve(GatewaySettings(store=ModelStore(sys.argv[1]), uploads=NoUploads()), port=0, started=started))
+asyncio.run(serve(GatewaySettings(store=ModelStore(sys.argv[1]), uploads=NoResume()), port=0, started=started))
 """
 
 

@@ -16,12 +16,13 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from tests.gateway.gateways import PATIENCE, Gateway, lines_of, request_of, settings_for, store_of
-from tests.gateway.orders import BIG, MIB, order_for, stalling, start
-from tests.unit.local.stores import CONFIG, digest_of
+from tests.support.gateway import PATIENCE, Gateway, lines_of, request_of, settings_for, store_of
+from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
+from tests.support.stores import CONFIG, digest_of
 
+from ollama_push.core.observations import PushOutcome
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.gateway import GatewaySettings, PushState, create_app
+from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.local import ModelStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 from ollama_push.testing.registry.store import Store
@@ -122,7 +123,7 @@ def test_a_reader_that_takes_nothing_holds_up_nothing_and_finds_the_whole_story_
         with Gateway(settings_for(store), end.app) as gateway, reluctant(gateway) as peer:
             start(gateway, order_for(registry), peer)
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.SUCCEEDED
+            assert record.outcome is PushOutcome.SUCCEEDED
             # The push is over, and whoever tells of it is not: it waits, with little in its hands.
             assert not end.left.is_set()
             assert 0 < end.held_bytes() <= HELD_BYTES < LINE_BYTES * len(MANY)
@@ -145,7 +146,7 @@ def test_a_push_that_is_over_does_not_wait_for_ever_for_its_client(tmp_path: Pat
         ):
             start(gateway, order_for(registry), peer)
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.SUCCEEDED
+            assert record.outcome is PushOutcome.SUCCEEDED
             assert end.left.wait(PATIENCE)
             assert end.is_closed()
             assert gateway.tasks() == []
@@ -160,7 +161,7 @@ def test_a_client_that_takes_nothing_loses_its_push(tmp_path: Path) -> None:
         with Gateway(asked, end.app) as gateway, reluctant(gateway) as peer:
             start(gateway, order_for(registry), peer)
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.CANCELLED
+            assert record.outcome is PushOutcome.CANCELLED
             assert end.left.wait(PATIENCE)
             assert end.is_closed()
             assert gateway.tasks() == []
@@ -178,7 +179,7 @@ def test_a_client_that_hangs_up_while_it_is_waited_for_takes_its_push_with_it(tm
                 assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
                 assert end.held_bytes() > 0
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.CANCELLED
+            assert record.outcome is PushOutcome.CANCELLED
             assert gateway.tasks() == []
 
 
@@ -193,7 +194,7 @@ def test_a_client_that_hangs_up_before_there_is_anything_to_tell_is_noticed(tmp_
             with start(gateway, order_for(registry, stream=stream)):
                 assert registry.wait_until(lambda: bool(registry.requests), PATIENCE)
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.CANCELLED
+            assert record.outcome is PushOutcome.CANCELLED
             assert gateway.tasks() == []
 
 
@@ -219,7 +220,7 @@ def test_a_client_that_hangs_up_takes_its_upload_with_it(tmp_path: Path, *, stre
                 if abrupt:
                     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.CANCELLED
+            assert record.outcome is PushOutcome.CANCELLED
             assert gateway.tasks() == []
             # It goes on reading now: whoever had not hung up would get the rest across.
             registry.restart()
@@ -240,7 +241,7 @@ def test_many_clients_killed_in_mid_push_leave_nothing(tmp_path: Path) -> None:
                     peers.enter_context(start(gateway, order_for(registry, name)))
                 assert registry.wait_until(lambda: registry.received_bytes >= MIB * len(names), PATIENCE)
             records = gateway.wait_for(len(names))
-            assert {record.state for record in records} == {PushState.CANCELLED}
+            assert {record.outcome for record in records} == {PushOutcome.CANCELLED}
             assert gateway.tasks() == []
 
 
@@ -249,7 +250,7 @@ def test_a_client_that_reads_late_holds_up_nothing(tmp_path: Path) -> None:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
         with Gateway(settings_for(store)) as gateway, start(gateway, order_for(registry)) as peer:
             (record,) = gateway.wait_for(1)
-            assert record.state is PushState.SUCCEEDED
+            assert record.outcome is PushOutcome.SUCCEEDED
             assert list(lines_of(peer))[-1] == {"status": "success"}
 
 
@@ -262,4 +263,4 @@ def test_when_one_of_two_that_share_an_upload_hangs_up_the_other_goes_on(tmp_pat
             with start(gateway, order_for(registry)) as second:
                 first.close()
                 assert list(lines_of(second))[-1] == {"status": "success"}
-            assert {record.state for record in gateway.wait_for(2)} == {PushState.SUCCEEDED, PushState.CANCELLED}
+            assert {record.outcome for record in gateway.wait_for(2)} == {PushOutcome.SUCCEEDED, PushOutcome.CANCELLED}

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from aiohttp import ClientResponse, ClientSession
-from tests.gateway.watched import (
+from tests.support.status_page import (
     OTHER,
     a_push_under_way,
     begin,
@@ -19,12 +19,13 @@ from tests.gateway.watched import (
 )
 
 from ollama_push.core.events import LayerProgress, PushSucceeded
+from ollama_push.core.observations import PushOutcome
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.pushes import PushBook, PushState
+from ollama_push.gateway.push_history import PushHistory
 from ollama_push.local import ModelStore
 
 
-async def page(book: PushBook) -> tuple[str, ClientResponse]:
+async def page(book: PushHistory) -> tuple[str, ClientResponse]:
     async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui") as answer:
         return await answer.text(), answer
 
@@ -47,7 +48,7 @@ class Words(HTMLParser):
 
 def test_a_push_under_way_is_shown_with_all_its_numbers() -> None:
     seconds = [100.0]
-    book = PushBook(clock=lambda: seconds[0])
+    book = PushHistory(clock=lambda: seconds[0])
     push = a_push_under_way(book)
     seconds[0] = 110.0
     push.receive_event(LayerProgress(OTHER, 3_000_000_000, 2_000_000_000, "pushing 3f2a9c11d0aa"))
@@ -69,13 +70,13 @@ def test_a_push_under_way_is_shown_with_all_its_numbers() -> None:
 
 def test_pushes_that_are_over_are_shown_with_verdict_error_size_and_duration() -> None:
     seconds = [100.0]
-    book = PushBook(clock=lambda: seconds[0], now=lambda: 1_700_000_000.0)
+    book = PushHistory(clock=lambda: seconds[0], now=lambda: 1_700_000_000.0)
     good, bad, left = a_push_under_way(book), begin(book, "localhost:5000/a/b:c", "http://localhost:5000"), begin(book)
     seconds[0] = 165.0
     good.receive_event(PushSucceeded())
-    good.finish(PushState.SUCCEEDED)
-    bad.finish(PushState.FAILED, "unauthorized: access denied")
-    left.finish(PushState.CANCELLED)
+    good.finish(PushOutcome.SUCCEEDED)
+    bad.finish(PushOutcome.FAILED, "unauthorized: access denied")
+    left.finish(PushOutcome.CANCELLED)
     text = " ".join(Words(asyncio.run(page(book))[0]).text.split())
     began = "began 2023-11-14 22:13 UTC"
     assert f"succeeded to registry.example.com 4.0 GB 1.0 GB of it were there already in 1m05s {began}" in text
@@ -85,7 +86,7 @@ def test_pushes_that_are_over_are_shown_with_verdict_error_size_and_duration() -
 
 
 def test_a_model_of_hundreds_of_tensors_shows_those_under_way() -> None:
-    book = PushBook()
+    book = PushHistory()
     push = begin(book)
     for number in range(300):
         push.receive_event(LayerProgress(f"sha256:{number:064x}", 10, 0 if number == 299 else 10))
@@ -96,9 +97,9 @@ def test_a_model_of_hundreds_of_tensors_shows_those_under_way() -> None:
 
 
 def test_what_a_peer_says_is_text_and_nothing_else() -> None:
-    book = PushBook()
+    book = PushHistory()
     evil = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>&amp;</li>"""
-    begin(book).finish(PushState.FAILED, evil)
+    begin(book).finish(PushOutcome.FAILED, evil)
     push = begin(book, f"{evil}:v1", f"https://{evil}")
     push.receive_event(LayerProgress(f"sha256:{evil}", 10, 5, evil))
     words = Words(asyncio.run(page(book))[0])
@@ -109,8 +110,8 @@ def test_what_a_peer_says_is_text_and_nothing_else() -> None:
 
 
 def test_no_secret_reaches_the_page() -> None:
-    book = PushBook()
-    begin(book).finish(PushState.FAILED, "PUT https://me:pa55@cdn.example.com/x?X-Amz-Signature=5ec2e7: 403")
+    book = PushHistory()
+    begin(book).finish(PushOutcome.FAILED, "PUT https://me:pa55@cdn.example.com/x?X-Amz-Signature=5ec2e7: 403")
     html, _ = asyncio.run(page(book))
     assert "cdn.example.com" in html
     assert "pa55" not in html
@@ -118,7 +119,7 @@ def test_no_secret_reaches_the_page() -> None:
 
 
 def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> None:
-    html, answer = asyncio.run(page(PushBook()))
+    html, answer = asyncio.run(page(PushHistory()))
     directives = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
     assert directives.pop("default-src") == "'none'"
     for tag in ("script", "style"):
@@ -137,7 +138,7 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> 
 
 
 def test_the_page_loads_nothing_from_anywhere() -> None:
-    html, _ = asyncio.run(page(PushBook()))
+    html, _ = asyncio.run(page(PushHistory()))
     links = [a[name] for _, a in Words(html).tags for name in ("src", "href", "srcset", "data") if name in a]
     assert links == ["data:,"]
     assert "@import" not in html
@@ -145,7 +146,7 @@ def test_the_page_loads_nothing_from_anywhere() -> None:
 
 
 def test_every_bar_has_a_name_and_news_are_announced() -> None:
-    book = PushBook()
+    book = PushHistory()
     a_push_under_way(book)
     tags = Words(asyncio.run(page(book))[0]).tags
     names = [attributes.get("aria-label") for tag, attributes in tags if tag == "progress"]

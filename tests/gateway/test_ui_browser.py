@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from tests.gateway.browser import needs_chromium, open_tab
-from tests.gateway.watched import (
+from tests.support.browser import needs_chromium, open_tab
+from tests.support.status_page import (
     OTHER,
     a_push_under_way,
     begin,
     running,
     serving,
 )
-from tests.unit.local.stores import put_model
+from tests.support.stores import put_model
 
 from ollama_push.core.events import LayerProgress
+from ollama_push.core.observations import PushOutcome
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.pushes import PushBook, PushState
+from ollama_push.gateway.push_history import PushHistory
 from ollama_push.local import ModelStore
 from ollama_push.testing.registry import EmbeddedRegistry
 
@@ -28,7 +29,7 @@ from ollama_push.testing.registry import EmbeddedRegistry
 @needs_chromium
 def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) -> None:
     async def run() -> None:
-        book = PushBook()
+        book = PushHistory()
         push = a_push_under_way(book)
         async with serving(book) as origin, open_tab(tmp_path) as tab:
             await tab.show(f"{origin}/ui", width=1280)
@@ -42,7 +43,7 @@ def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) 
             await tab.until("document.title.startsWith('(2)')")
             models = "[...document.querySelectorAll('#now h3')].map((name) => name.textContent)"
             assert await tab.value(models) == ["team/second:v1", "team/my-llama:v1"]
-            push.finish(PushState.FAILED, "<b>no space left</b>")
+            push.finish(PushOutcome.FAILED, "<b>no space left</b>")
             await tab.until("document.querySelector('#lately .error')?.textContent === '<b>no space left</b>'")
             assert await tab.value("document.querySelectorAll('#now li.push').length") == 1
             assert await tab.value("document.getElementById('news').textContent") == "team/my-llama:v1: failed"
@@ -55,9 +56,9 @@ def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) 
 @needs_chromium
 def test_a_browser_finds_a_gateway_that_was_started_anew(tmp_path: Path) -> None:
     async def run() -> None:
-        before, after = PushBook(), PushBook()
+        before, after = PushHistory(), PushHistory()
         a_push_under_way(before)
-        begin(after, "registry.example.com/team/later:v1").finish(PushState.SUCCEEDED)
+        begin(after, "registry.example.com/team/later:v1").finish(PushOutcome.SUCCEEDED)
         async with open_tab(tmp_path) as tab:
             async with serving(before) as origin:
                 await tab.show(f"{origin}/ui", width=1280)
@@ -74,10 +75,10 @@ def test_a_browser_finds_a_gateway_that_was_started_anew(tmp_path: Path) -> None
 @needs_chromium
 def test_a_phone_shows_it_without_scrolling_sideways_in_the_colours_it_asks_for(tmp_path: Path) -> None:
     async def run() -> None:
-        book = PushBook()
+        book = PushHistory()
         a_push_under_way(book)
         long = f"{'n' * 80}/{'m' * 80}:{'t' * 80}"
-        begin(book, f"registry.example.com/{long}").finish(PushState.FAILED, f"https://cdn.example.com/{'x' * 300}")
+        begin(book, f"registry.example.com/{long}").finish(PushOutcome.FAILED, f"https://cdn.example.com/{'x' * 300}")
         begin(book, long, f"http://{'h' * 60}.{'h' * 60}.example.com:5000")
         colours = []
         async with serving(book) as origin, open_tab(tmp_path) as tab:
@@ -98,7 +99,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_the_colours_it_asks_for(
 @needs_chromium
 def test_without_scripts_the_page_is_a_snapshot(tmp_path: Path) -> None:
     async def run() -> None:
-        book = PushBook()
+        book = PushHistory()
         a_push_under_way(book)
         async with serving(book) as origin, open_tab(tmp_path) as tab:
             await tab.without_scripts()

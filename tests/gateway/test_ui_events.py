@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
-from tests.gateway.watched import (
+from tests.support.status_page import (
     BLOB,
     PATIENCE_SECONDS,
     a_push_under_way,
@@ -16,8 +16,9 @@ from tests.gateway.watched import (
 )
 
 from ollama_push.core.events import LayerProgress
-from ollama_push.gateway.pushes import PushBook, PushState
-from ollama_push.gateway.watching import KEEP_ALIVE, Watch
+from ollama_push.core.observations import PushOutcome
+from ollama_push.gateway.push_history import PushHistory
+from ollama_push.gateway.status_page.feed import KEEP_ALIVE, Watch
 
 
 async def next_event(answer: ClientResponse) -> tuple[str, Any]:
@@ -37,7 +38,7 @@ async def status_of(session: ClientSession, url: str) -> int:
 
 def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
     async def run() -> None:
-        book = PushBook()
+        book = PushHistory()
         first = a_push_under_way(book)
         async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
             assert answer.content_type == "text/event-stream"
@@ -47,7 +48,7 @@ def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
             kind, told = await next_event(answer)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(2, "now")])
             assert told["title"].startswith("(2)")
-            first.finish(PushState.FAILED, "no space left")
+            first.finish(PushOutcome.FAILED, "no space left")
             kind, told = await next_event(answer)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(1, "lately")])
             assert "no space left" in told["pushes"][0]["html"]
@@ -58,7 +59,7 @@ def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
 
 def test_a_flood_of_changes_is_told_four_times_a_second_at_most() -> None:
     async def run() -> None:
-        book = PushBook()
+        book = PushHistory()
         push = begin(book)
         loop = asyncio.get_running_loop()
 
@@ -81,7 +82,7 @@ def test_a_flood_of_changes_is_told_four_times_a_second_at_most() -> None:
 def test_a_silent_stream_says_that_it_is_there() -> None:
     async def run() -> None:
         async with (
-            serving(PushBook(), keep_alive=0.05) as origin,
+            serving(PushHistory(), keep_alive=0.05) as origin,
             ClientSession() as session,
             session.get(f"{origin}/ui/events") as answer,
             asyncio.timeout(PATIENCE_SECONDS),
@@ -96,7 +97,7 @@ def test_a_silent_stream_says_that_it_is_there() -> None:
 def test_shutting_down_ends_the_streams_at_once() -> None:
     async def run() -> None:
         async with ClientSession() as session:
-            async with serving(PushBook()) as origin:
+            async with serving(PushHistory()) as origin:
                 answer = await session.get(f"{origin}/ui/events")
                 await next_event(answer)
                 since = asyncio.get_running_loop().time()
@@ -108,7 +109,7 @@ def test_shutting_down_ends_the_streams_at_once() -> None:
 
 def test_one_watcher_too_many_is_told_so_and_a_place_that_gets_free_is_given_away() -> None:
     async def run() -> None:
-        async with serving(PushBook(), watchers=1, keep_alive=0.05) as origin, ClientSession() as session:
+        async with serving(PushHistory(), watchers=1, keep_alive=0.05) as origin, ClientSession() as session:
             async with session.get(f"{origin}/ui/events") as first:
                 await next_event(first)
                 async with session.get(f"{origin}/ui/events") as second:
@@ -124,9 +125,9 @@ def test_one_watcher_too_many_is_told_so_and_a_place_that_gets_free_is_given_awa
 
 def test_a_reader_that_takes_nothing_is_hung_up_on_and_holds_up_nobody() -> None:
     async def run() -> None:
-        book = PushBook(limit=1000, kept=1000)
+        book = PushHistory(limit=1000, kept=1000)
         for _ in range(1000):  # megabytes: more than the sockets hold
-            begin(book).finish(PushState.FAILED, "no " * 3000)
+            begin(book).finish(PushOutcome.FAILED, "no " * 3000)
         async with serving(book, watchers=2, patience=0.3) as origin, ClientSession() as session:
             host, _, port = origin.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port), limit=100)
@@ -146,7 +147,7 @@ def test_a_reader_that_takes_nothing_is_hung_up_on_and_holds_up_nobody() -> None
 
 def test_head_is_answered_for_the_page_and_not_for_the_stream() -> None:
     async def run() -> list[int]:
-        async with serving(PushBook()) as origin, ClientSession() as session:
+        async with serving(PushHistory()) as origin, ClientSession() as session:
             return [(await session.head(f"{origin}{path}")).status for path in ("/ui", "/ui/events")]
 
     assert asyncio.run(run()) == [200, 405]
@@ -160,7 +161,7 @@ def told(message: bytes | None) -> tuple[str, list[int]]:
 
 def test_a_push_that_stands_still_is_shown_slower_although_nobody_says_so() -> None:
     seconds = [100.0]
-    book = PushBook(clock=lambda: seconds[0])
+    book = PushHistory(clock=lambda: seconds[0])
     a_push_under_way(book)
     watch = Watch(book, lambda: seconds[0], 15.0)
     assert told(watch.next_message(book.records())) == ("event: whole", [1])
@@ -172,17 +173,17 @@ def test_a_push_that_stands_still_is_shown_slower_although_nobody_says_so() -> N
 
 
 def test_a_reader_that_missed_more_than_the_book_remembers_gets_everything_anew() -> None:
-    book = PushBook(kept=1)
+    book = PushHistory(kept=1)
     watch = Watch(book, lambda: 0.0, 15.0)
     forgotten, remembered = begin(book), begin(book)
     assert told(watch.next_message(book.records())) == ("event: whole", [2, 1])
-    forgotten.finish(PushState.CANCELLED)
-    remembered.finish(PushState.CANCELLED)
+    forgotten.finish(PushOutcome.CANCELLED)
+    remembered.finish(PushOutcome.CANCELLED)
     assert told(watch.next_message((remembered.record(),))) == ("event: whole", [2])
 
 
 def test_what_is_shown_already_is_not_sent_again() -> None:
-    book = PushBook(clock=lambda: 0.0)
+    book = PushHistory(clock=lambda: 0.0)
     push = a_push_under_way(book)
     watch = Watch(book, lambda: 0.0, 15.0)
     watch.next_message(book.records())

@@ -16,9 +16,10 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.integration.counting import CountingProxy
-from tests.integration.registries import DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
-from tests.twins.direct import (
+from tests.support.counting_proxy import CountingProxy
+from tests.support.registries import DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
+from tests.support.stores import CONFIG
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -30,7 +31,6 @@ from tests.twins.direct import (
     settings,
     stored,
 )
-from tests.unit.local.stores import CONFIG
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.contrib.logs import LogHook

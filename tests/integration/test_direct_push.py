@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import oras.client  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from tests.integration.counting import CountingProxy
-from tests.integration.registries import CRANE, DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
-from tests.twins.direct import BIG, SMALL, Colour, Direct, either_colour, push, stored
-from tests.unit.local.stores import CONFIG, descriptor, digest_of, put_blob, put_manifest
+from tests.support.counting_proxy import CountingProxy
+from tests.support.registries import CRANE, DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
+from tests.support.stores import CONFIG, descriptor, digest_of, put_blob, put_manifest
+from tests.support.twins_direct import BIG, SMALL, Colour, Direct, either_colour, push, stored
 
 _PATIENCE_SECONDS: Final = 30
 _TEMPLATE: Final = b"{{ .Prompt }}"

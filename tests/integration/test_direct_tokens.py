@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.integration.registries import (
+from tests.support.registries import (
     DEBIAN_REGISTRY,
     DISTRIBUTION_3,
     RealRegistry,
     needs_debian_registry,
     needs_distribution_3,
 )
-from tests.integration.signed_tokens import SignedTokens
-from tests.twins.direct import BIG, BIG_DIGEST, Colour, Direct, either_colour, stored
+from tests.support.signed_tokens import SignedTokens
+from tests.support.twins_direct import BIG, BIG_DIGEST, Colour, Direct, either_colour, stored
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tests.integration.counting import CountingProxy
-from tests.integration.large_models import MIB, LargeModel, put_large_model
-from tests.integration.resuming import (
+from tests.support.counting_proxy import CountingProxy
+from tests.support.interrupted_push import (
     EITHER,
     KEEPING,
     KILLING,
@@ -21,11 +20,12 @@ from tests.integration.resuming import (
     PushingProcess,
     expire_sessions,
 )
-from tests.twins.direct import Colour, Direct, either_colour
+from tests.support.large_models import MIB, LargeModel, put_large_model
+from tests.support.twins_direct import Colour, Direct, either_colour
 
 from ollama_push.core.observations import RequestRetried
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.local import UploadSessions
+from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry, Quirks
 
 _KILLS = 20
@@ -177,7 +177,7 @@ def _bytes_sent_again_after_a_restart(registry: AnyRegistry, colour: Colour, mod
             Direct(
                 host=proxy.host,
                 home=model.root.parent,
-                uploads=UploadSessions(tmp_path / "uploads"),
+                uploads=FileResumeStore(tmp_path / "uploads"),
                 part_bytes=_PART_BYTES,
                 retry=RetryPolicy(attempts=10, base=0.05),
             )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.property.inputs import bodies, cuts, damaged_bodies
-from tests.recorded import NDJSON, RecordedAnswer, cut_at, read_answer, recorded_answers
+from tests.support.recorded import NDJSON, RecordedAnswer, cut_at, read_answer, recorded_answers
+from tests.support.strategies import bodies, cuts, damaged_bodies
 
-from ollama_push.core.ndjson import LineBuffer
-from ollama_push.core.sentinels import NEED_DATA
+from ollama_push.core.server.ndjson import LineBuffer
+from ollama_push.core.server.sentinels import NEED_DATA
 
 _SHORT = [recorded for recorded in recorded_answers() if len(recorded.body) < 20_000]
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.property.inputs import bodies, damaged_bodies, json_values
-from tests.recorded import Reading, read_answer
+from tests.support.recorded import Reading, read_answer
+from tests.support.strategies import bodies, damaged_bodies, json_values
 
-from ollama_push.core.answers import Answer
 from ollama_push.core.errors import OllamaPushError, ProtocolError, PushRejected, ServerError
 from ollama_push.core.events import PushSucceeded
-from ollama_push.core.push import PushState
-from ollama_push.core.readiness import Readiness, check_flow
-from ollama_push.core.reasons import RejectionReason
+from ollama_push.core.peer_text import readable_excerpt
 from ollama_push.core.redaction import redact
-from ollama_push.core.refusals import readable_excerpt, server_error
+from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.server.check import Readiness, check_flow
+from ollama_push.core.server.error_body import server_error
+from ollama_push.core.server.protocol import PushState
+from ollama_push.core.server.reasons import RejectionReason
 
 _HEADER_NAMES = ["content-type", "content-encoding", "retry-after", "date", "location", "content-length"]
 headers = st.dictionaries(
@@ -63,9 +64,13 @@ def test_redaction_takes_any_text_and_twice_is_once(text: str) -> None:
 
 
 @given(
-    st.lists(st.builds(Answer, st.integers(200, 599), headers, st.binary(max_size=40) | bodies), min_size=3, max_size=3)
+    st.lists(
+        st.builds(BufferedResponse, st.integers(200, 599), headers, st.binary(max_size=40) | bodies),
+        min_size=3,
+        max_size=3,
+    )
 )
-def test_any_answers_before_a_push_make_a_readiness(answers: list[Answer]) -> None:
+def test_any_answers_before_a_push_make_a_readiness(answers: list[BufferedResponse]) -> None:
     flow = check_flow("myuser/my-llama", "http://h:1", {})
     next(flow)
     with pytest.raises(StopIteration) as stop:  # noqa: PT012 - it may come with any answer

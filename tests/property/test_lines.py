@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.property.inputs import events, json_values, line_pairs, lines, to_wire
+from tests.support.strategies import events, json_values, line_pairs, lines, to_wire
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import LayerProgress, PushEvent
-from ollama_push.core.jsons import decode_json, encode_json
-from ollama_push.core.wire import LineDecoder
+from ollama_push.core.json_text import decode_json, encode_json
+from ollama_push.core.server.wire import LineDecoder
 
 
 def _says(line: bytes, decoder: LineDecoder) -> str:

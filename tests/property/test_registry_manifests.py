@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.property.inputs import json_values
+from tests.support.strategies import json_values
 
 from ollama_push.core.registry.digests import checked_digest, digest_of, hex_of
 from ollama_push.core.registry.manifests import Manifest

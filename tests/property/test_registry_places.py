@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.core.registry.models import Model, push
-from tests.unit.core.registry.paper import Paper, noise
-from tests.unit.core.registry.playing import HOST, answer
+from tests.support.manifests import Model, push
+from tests.support.paper_registry import Paper, noise
+from tests.support.scripted_flow import HOST, answer
 
-from ollama_push.core.answers import Answer
 from ollama_push.core.errors import OllamaPushError, TransportError
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.endpoints import Endpoint, is_private_enough, origin_key
+from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key
+from ollama_push.core.responses import BufferedResponse
 
 MODEL = Model.of(noise(1_100_000, 1), noise(2_000, 2))
 
@@ -65,7 +65,7 @@ def test_owning_is_having_the_same_scheme_host_and_port(endpoint: Endpoint, loca
 
 @given(locations, st.sampled_from([None, "reg.test"]))
 def test_any_realm_is_private_enough_or_not(url: str, plain_for: str | None) -> None:
-    if is_private_enough(url, plain_for=plain_for):
+    if may_carry_secrets(url, plain_for=plain_for):
         parts = urlsplit(url)
         assert parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", plain_for}
         assert parts.hostname
@@ -93,7 +93,7 @@ def test_secrets_go_to_the_registry_and_its_realm_only(
 ) -> None:
     registry = Paper()
 
-    def peer(request: HttpRequest, body: bytes) -> Answer | TransportError:
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if request.url.startswith(f"{realm}?") or request.url == realm:
             return answer(200, {}, b'{"token":"t0ken"}')
         if player.endpoint.owns(request.url) and not request.url.startswith(player.endpoint.base):
@@ -103,17 +103,17 @@ def test_secrets_go_to_the_registry_and_its_realm_only(
         if "Authorization" not in request.headers:
             return answer(401, {"www-authenticate": "Basic realm=x" if basic else f'Bearer realm="{realm}"'})
         given_answer = registry(request, body)
-        assert isinstance(given_answer, Answer)
+        assert isinstance(given_answer, BufferedResponse)
         if request.method != method or "location" not in given_answer.headers:
             return given_answer
-        return Answer(given_answer.status, {**given_answer.headers, "location": location}, b"")
+        return BufferedResponse(given_answer.status, {**given_answer.headers, "location": location}, b"")
 
     player = MODEL.player(peer, credentials={HOST: credential})
     with suppress(OllamaPushError, AssertionError):  # the registry on paper knows only its own URLs
         push(player, MODEL, part=500_000, concurrency=1)
     allowed = {origin_key(player.endpoint.origin)}
     with suppress(ValueError):
-        if is_private_enough(realm, plain_for=None):
+        if may_carry_secrets(realm, plain_for=None):
             allowed.add(origin_key(realm))
     assert {origin_key(request.url) for request in player.requests if _holds_secret(request)} <= allowed
     assert any(_holds_secret(request) for request in player.requests) or isinstance(credential, Login | IdentityToken)

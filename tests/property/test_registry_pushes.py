@@ -7,11 +7,10 @@ from copy import copy
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.core.registry.models import Model, push
-from tests.unit.core.registry.paper import Fault, Paper, Ways, noise
-from tests.unit.core.registry.playing import HOST, DictMemory
+from tests.support.manifests import Model, push
+from tests.support.paper_registry import Fault, Paper, Ways, noise
+from tests.support.scripted_flow import HOST, DictMemory
 
-from ollama_push.core.answers import Answer
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -24,6 +23,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.effects import Send
+from ollama_push.core.responses import BufferedResponse
 
 _LARGE, _SMALL, _EMPTY = noise(1_600_000, 1), noise(3_000, 2), b""
 MODEL = Model.of(_LARGE, _SMALL, _EMPTY)
@@ -106,7 +106,7 @@ def test_parts_add_up_to_the_blob(part: int, most: int) -> None:
 def test_a_push_that_was_stopped_anywhere_is_finished_by_the_next(ways: Ways, stop: int, part: int) -> None:
     registry, memory = Paper(ways), DictMemory()
 
-    def peer(request: HttpRequest, body: bytes) -> Answer | TransportError:
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         first.stopping = first.stopping or len(first.of(Send)) > stop
         return registry(request, body)
 
@@ -167,7 +167,7 @@ _headers = st.fixed_dictionaries(
 _statuses = st.sampled_from(
     [200, 201, 202, 204, 206, 301, 307, 400, 401, 403, 404, 405, 409, 410, 413, 416, 418, 429, 500, 501, 503, 507]
 )
-any_answer = st.builds(Answer, _statuses, _headers, _bodies) | st.sampled_from(
+any_answer = st.builds(BufferedResponse, _statuses, _headers, _bodies) | st.sampled_from(
     [ConnectionLost("h"), ConnectFailed("h", ConnectCause.REFUSED), TransportTimeout("h", "read", 1.0)]
 ).map(copy)
 credentials = st.sampled_from([None, Login("me", "pa55word"), IdentityToken("1dentity"), AccessToken("acce55")])
@@ -175,14 +175,14 @@ credentials = st.sampled_from([None, Login("me", "pa55word"), IdentityToken("1de
 
 @given(start=st.integers(0, 30), given_answers=st.lists(any_answer, max_size=40), credential=credentials)
 def test_any_answers_come_to_a_verdict(
-    start: int, given_answers: list[Answer | TransportError], credential: Credential | None
+    start: int, given_answers: list[BufferedResponse | TransportError], credential: Credential | None
 ) -> None:
     registry, left = Paper(), iter(given_answers)
 
-    def peer(request: HttpRequest, body: bytes) -> Answer | TransportError:
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if len(player.of(Send)) <= start:
             return registry(request, body)
-        return next(left, Answer(418, {}, b""))
+        return next(left, BufferedResponse(418, {}, b""))
 
     player = MODEL.player(peer, credentials={HOST: credential} if credential else {}, most_effects=_EFFECTS)
     with suppress(OllamaPushError):

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import attrs
 import pytest
 import urllib3
+from tests.support.raw_peer import PATIENCE, Peer, Zeros, serving
 from tests.transports.conftest import Certificates
-from tests.transports.peer import PATIENCE, Peer, Zeros, serving
 
 from ollama_push.core.errors import ConnectionLost
 from ollama_push.core.ports import HangsUp, HttpRequest

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from tests.support.raw_peer import PATIENCE, Peer, Zeros, serving
 from tests.transports.conftest import Certificates, MakeTransport
-from tests.transports.peer import PATIENCE, Peer, Zeros, serving
 
 from ollama_push.core.errors import ConnectionLost, MachineMisuse, TransportTimeout
 from ollama_push.core.ports import HttpRequest, RequestBody

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.twins.direct import (
+from tests.support.stores import CONFIG, digest_of
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     PATIENCE,
@@ -25,14 +26,13 @@ from tests.twins.direct import (
     steps,
     stored,
 )
-from tests.unit.local.stores import CONFIG, digest_of
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.events import LayerProgress, PushSucceeded
 from ollama_push.core.observations import PushFinished
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.local import UploadSessions
+from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Reset, TokenAuth
 
 MANY: Final = tuple(random.Random(seed).randbytes(1000 + seed) for seed in range(40))
@@ -125,14 +125,14 @@ def both_are_there(registry: EmbeddedRegistry, raw: bytes, receipts: list[PushRe
 def test_two_clients_that_share_their_memory_do_not_share_a_session(seed: int, tmp_path: Path) -> None:
     """The same model to the same repository by a sync and an async client, over breaking connections."""
     raw = stored(tmp_path)
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     faults = [
-        Fault("PATCH", nth=nth, after_bytes=chance.randrange(500_000), action=Reset())
-        for nth in chance.sample(range(1, 6), 2)
+        Fault("PATCH", nth=nth, after_bytes=rng.randrange(500_000), action=Reset())
+        for nth in rng.sample(range(1, 6), 2)
     ]
     with EmbeddedRegistry(tmp_path / "registry", faults=faults) as registry, ThreadPoolExecutor(2) as pool:
         one, two = (
-            Direct(host=registry.host, home=tmp_path, uploads=UploadSessions(tmp_path / "uploads")) for _ in range(2)
+            Direct(host=registry.host, home=tmp_path, uploads=FileResumeStore(tmp_path / "uploads")) for _ in range(2)
         )
         first = pool.submit(push, one)
         second = pool.submit(asyncio.run, asyncio.wait_for(push_async(two), PATIENCE))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.twins.direct import (
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -29,13 +29,13 @@ from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.registry import (
     AFTER_BODY,
     Action,
+    BrokenPartPolicy,
     EmbeddedRegistry,
     Fault,
     LoseAnswer,
     Reply,
     Reset,
     Stall,
-    Temper,
 )
 
 BUSY: Final = Reply(503, {"Retry-After": "0"})
@@ -43,18 +43,18 @@ SLOW_DOWN: Final = Reply(429, {"Retry-After": "0"})
 
 
 @either_colour
-@pytest.mark.parametrize("temper", Temper, ids=lambda temper: temper.value)
+@pytest.mark.parametrize("temper", BrokenPartPolicy, ids=lambda temper: temper.value)
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_reset_at_any_byte_is_survived(
-    seed: int, method: str, temper: Temper, colour: Colour, tmp_path: Path
+    seed: int, method: str, temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
 ) -> None:
-    chance = random.Random(f"{seed} {method} {temper}")
+    rng = random.Random(f"{seed} {method} {temper}")
     stored(tmp_path)
     digest, size, parts = ("", MIB, 3) if method == "PATCH" else (SMALL_DIGEST, len(SMALL), 1)
-    nth = chance.randint(1, parts)
+    nth = rng.randint(1, parts)
     last = parts > 1 and nth == parts
-    at = chance.randrange(size // 2 if last else size)
+    at = rng.randrange(size // 2 if last else size)
     with EmbeddedRegistry(
         tmp_path / "registry", temper=temper, faults=[Fault(method, digest, nth, after_bytes=at)]
     ) as registry:
@@ -65,14 +65,14 @@ def test_a_reset_at_any_byte_is_survived(
         again = registry.received_bytes - TOTAL
     lost = at if nth == 1 or method == "PUT" else (nth - 1) * MIB + at
     # Where broken parts are kept nothing is sent twice.
-    assert again == (0 if temper is Temper.KEEPS_BROKEN_PARTS else lost)
+    assert again == (0 if temper is BrokenPartPolicy.KEEPS_BROKEN_PARTS else lost)
     assert sum(isinstance(one, RequestRetried) for one in told.seen) == 1
     assert told.receipt is not None
     assert (told.receipt.sent_bytes or 0) >= TOTAL + again
 
 
 @either_colour
-@pytest.mark.parametrize("temper", Temper, ids=lambda temper: temper.value)
+@pytest.mark.parametrize("temper", BrokenPartPolicy, ids=lambda temper: temper.value)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -88,7 +88,9 @@ def test_a_reset_at_any_byte_is_survived(
     ],
     ids=lambda fault: f"{type(fault.action).__name__} {fault.method} {fault.path[:12]} {fault.nth}",
 )
-def test_a_lost_answer_sends_no_byte_again(fault: Fault, temper: Temper, colour: Colour, tmp_path: Path) -> None:
+def test_a_lost_answer_sends_no_byte_again(
+    fault: Fault, temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
+) -> None:
     stored(tmp_path)
     with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=[fault]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
@@ -126,13 +128,13 @@ def test_a_registry_that_falls_silent_once_is_asked_how_far_it_is(colour: Colour
 
 
 @either_colour
-@pytest.mark.parametrize("temper", Temper, ids=lambda temper: temper.value)
+@pytest.mark.parametrize("temper", BrokenPartPolicy, ids=lambda temper: temper.value)
 @pytest.mark.parametrize("action", [BUSY, SLOW_DOWN, Reset()], ids=["503", "429", "reset"])
 @pytest.mark.parametrize("stays", [False, True], ids=["once", "for ever"])
 def test_the_question_how_far_an_upload_is_meets_the_same_weather(
     stays: bool,  # noqa: FBT001 - a row's column
     action: Action,
-    temper: Temper,
+    temper: BrokenPartPolicy,
     colour: Colour,
     tmp_path: Path,
 ) -> None:
@@ -153,9 +155,9 @@ def test_the_question_how_far_an_upload_is_meets_the_same_weather(
 
 
 @either_colour
-@pytest.mark.parametrize("temper", Temper, ids=lambda temper: temper.value)
+@pytest.mark.parametrize("temper", BrokenPartPolicy, ids=lambda temper: temper.value)
 def test_a_registry_that_is_started_again_in_mid_upload_is_gone_on_with(
-    temper: Temper, colour: Colour, tmp_path: Path
+    temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
 ) -> None:
     raw = stored(tmp_path)
     with EmbeddedRegistry(tmp_path / "registry", temper=temper) as registry:

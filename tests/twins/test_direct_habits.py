@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from tests.twins.direct import (
+from tests.support.registry_client import Peer
+from tests.support.stores import CONFIG, digest_of
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -22,15 +24,13 @@ from tests.twins.direct import (
     steps,
     stored,
 )
-from tests.unit.local.stores import CONFIG, digest_of
-from tests.unit.testing.registry_peer import Peer
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.observations import RequestRetried
-from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, LoseAnswer, Quirks, Reply, Temper
+from ollama_push.testing.registry import BasicAuth, BrokenPartPolicy, EmbeddedRegistry, Fault, LoseAnswer, Quirks, Reply
 
 QUIET: Final = {"PATCH session": 3, "PUT commit": 3, "POST open": 3, "GET session": 0}
-BOTH_TEMPERS: Final = (Temper.KEEPS_BROKEN_PARTS, Temper.KILLS_SESSION)
+BOTH_TEMPERS: Final = (BrokenPartPolicy.KEEPS_BROKEN_PARTS, BrokenPartPolicy.KILLS_SESSION)
 
 
 @attrs.frozen
@@ -100,7 +100,7 @@ HABITS: Final[Mapping[str, Habit]] = {
 @either_colour
 @pytest.mark.parametrize("temper", BOTH_TEMPERS, ids=lambda temper: temper.value)
 @pytest.mark.parametrize("name", HABITS)
-def test_an_odd_registry_is_lived_with(name: str, temper: Temper, colour: Colour, tmp_path: Path) -> None:
+def test_an_odd_registry_is_lived_with(name: str, temper: BrokenPartPolicy, colour: Colour, tmp_path: Path) -> None:
     habit = HABITS[name]
     raw = stored(tmp_path)
     with EmbeddedRegistry(tmp_path / "registry", quirks=habit.quirks, faults=habit.faults, temper=temper) as registry:

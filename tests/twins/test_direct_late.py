@@ -7,18 +7,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from tests.twins.direct import BIG_DIGEST, MIB, PATIENCE, REPOSITORY, TOTAL, Direct, settings, steps, stored
-from tests.twins.shared import Gate, shared_sync
+from tests.support.twins import Gate, shared_sync
+from tests.support.twins_direct import BIG_DIGEST, MIB, PATIENCE, REPOSITORY, TOTAL, Direct, settings, steps, stored
 
-from ollama_push.client._registry_settings import RegistrySettings
+from ollama_push.client._registry_factory import RegistrySettings
 from ollama_push.core.registry.effects import Claim, Forget, Release, Save
-from ollama_push.core.registry.sessions import SavedUpload, UploadKey
-from ollama_push.local import UploadSessions
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry
 
-EARLY: Final = SavedUpload("http://registry:5000/early", 1)
-LATE: Final = SavedUpload("http://registry:5000/late", 2)
-NEW: Final = SavedUpload("http://registry:5000/new", 3)
+EARLY: Final = ResumePoint("http://registry:5000/early", 1)
+LATE: Final = ResumePoint("http://registry:5000/late", 2)
+NEW: Final = ResumePoint("http://registry:5000/new", 3)
 
 
 def our_threads() -> list[threading.Thread]:
@@ -53,7 +53,9 @@ def test_an_answer_that_comes_after_leaving_does_not_disturb_the_next_push_of_th
                 thread.join(PATIENCE)
                 assert not thread.is_alive()
             assert kept.read_bytes() == as_it_was
-            assert UploadSessions(tmp_path / "uploads").claim(key) is None  # it is somebody's: ours, of the second push
+            assert (
+                FileResumeStore(tmp_path / "uploads").claim(key) is None
+            )  # it is somebody's: ours, of the second push
             # Who gets a turn that another had looks for the blob once more. The third has to wait for it.
             assert looks(registry) == 3 + 4
             third = client.push()
@@ -75,8 +77,8 @@ def test_a_job_that_was_left_says_nothing_more_about_an_upload(tmp_path: Path) -
     (early, _), (new, _) = (ours.new_push(asked.name, asked.source) for _ in range(2))
     key = UploadKey("http://registry:5000", REPOSITORY, BIG_DIGEST)
 
-    def what_another_process_gets() -> SavedUpload | None:
-        other = UploadSessions(tmp_path / "uploads")
+    def what_another_process_gets() -> ResumePoint | None:
+        other = FileResumeStore(tmp_path / "uploads")
         try:
             return other.claim(key)
         finally:

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.twins.direct import (
+from tests.support.twins_direct import (
     MIB,
     PATIENCE,
     TOTAL,

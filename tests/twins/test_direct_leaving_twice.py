@@ -8,14 +8,14 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.twins.direct import BIG_DIGEST, MIB, PATIENCE, REPOSITORY, SMALL_DIGEST, Direct, settings, stored
+from tests.support.twins_direct import BIG_DIGEST, MIB, PATIENCE, REPOSITORY, SMALL_DIGEST, Direct, settings, stored
 from tests.twins.test_direct_leaving import nothing_left, outcomes
 
 from ollama_push import AsyncRegistryClient
 from ollama_push.core.observations import Observation, PushOutcome
 from ollama_push.core.ports import AsyncResponse, HttpRequest
-from ollama_push.core.registry.sessions import UploadKey
-from ollama_push.local import UploadSessions
+from ollama_push.core.registry.resume import UploadKey
+from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 from ollama_push.transports import AiohttpTransport
 
@@ -31,7 +31,7 @@ def both_are_half_way(registry: EmbeddedRegistry) -> bool:
 
 def is_free(home: Path, key: UploadKey) -> bool:
     """Say whether another process gets the unfinished upload *key*."""
-    other = UploadSessions(home / "uploads")
+    other = FileResumeStore(home / "uploads")
     try:
         return other.claim(key) is not None
     finally:

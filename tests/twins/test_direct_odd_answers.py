@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.twins.direct import (
+from tests.support.registry_client import Peer
+from tests.support.twins import Gate, Sharing, either_client
+from tests.support.twins_direct import (
     BIG_DIGEST,
     PATIENCE,
     REPOSITORY,
@@ -23,8 +25,6 @@ from tests.twins.direct import (
     steps,
     stored,
 )
-from tests.twins.shared import Gate, Sharing, either_client
-from tests.unit.testing.registry_peer import Peer
 
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import PushInterrupted, PushRejected, VerificationFailed

@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 import pytest
 import trustme
-from tests.twins.direct import Colour, Direct, either_colour, stored
+from tests.support.twins_direct import Colour, Direct, either_colour, stored
 
-from ollama_push.cli.exits import exit_code
+from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import ConnectCause, ConnectFailed, Peer, PushRejected, RejectionReason
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply

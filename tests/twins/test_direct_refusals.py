@@ -9,7 +9,8 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.twins.direct import (
+from tests.support.stores import digest_of
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -22,12 +23,11 @@ from tests.twins.direct import (
     steps,
     stored,
 )
-from tests.unit.local.stores import digest_of
 
-from ollama_push.cli.exits import exit_code
+from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import PushRejected, RejectionReason, ServerError, VerificationFailed
 from ollama_push.core.observations import RequestRetried
-from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Reply, Temper
+from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry, Fault, Quirks, Reply
 
 
 def says(status: int, code: str, message: str) -> Reply:
@@ -157,11 +157,13 @@ def test_a_no_that_is_said_once_is_survived(fault: Fault, sent_again: int, colou
 
 
 @either_colour
-@pytest.mark.parametrize("temper", Temper, ids=lambda temper: temper.value)
-def test_a_registry_that_breaks_over_every_part_is_given_up(temper: Temper, colour: Colour, tmp_path: Path) -> None:
+@pytest.mark.parametrize("temper", BrokenPartPolicy, ids=lambda temper: temper.value)
+def test_a_registry_that_breaks_over_every_part_is_given_up(
+    temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
+) -> None:
     stored(tmp_path)
     # Where broken parts are kept, a byte that arrives is progress, and progress starts the count anew.
-    bytes_each = 0 if temper is Temper.KEEPS_BROKEN_PARTS else 1000
+    bytes_each = 0 if temper is BrokenPartPolicy.KEEPS_BROKEN_PARTS else 1000
     fault = Fault("PATCH", times=None, after_bytes=bytes_each, action=BROKEN)
     with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=[fault]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))

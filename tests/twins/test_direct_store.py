@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.twins.direct import (
+from tests.support.stores import CONFIG, digest_of
+from tests.support.twins_direct import (
     BIG_DIGEST,
     MIB,
     PATIENCE,
@@ -23,9 +24,8 @@ from tests.twins.direct import (
     steps,
     stored,
 )
-from tests.unit.local.stores import CONFIG, digest_of
 
-from ollama_push.cli.exits import exit_code
+from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushRejected, RejectionReason
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Stall
 

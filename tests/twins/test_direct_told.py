@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.outcomes import Told
-from tests.twins.direct import (
+from tests.support.outcomes import Told
+from tests.support.stores import CONFIG, digest_of
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -21,7 +22,6 @@ from tests.twins.direct import (
     push_awaited,
     stored,
 )
-from tests.unit.local.stores import CONFIG, digest_of
 
 from ollama_push.core.errors import ConnectionLost, PushRejected
 from ollama_push.core.events import LayerProgress, PushPlanned, PushSucceeded, StatusChanged
@@ -37,7 +37,7 @@ from ollama_push.core.observations import (
     RolledBack,
 )
 from ollama_push.core.progress import PushProgress
-from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Temper
+from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry, Fault, Reply
 
 RESET: Final = Fault("PATCH", nth=2, after_bytes=MIB // 2)
 DENIED: Final = Fault("PUT", "/manifests/", times=None, action=Reply(403))
@@ -64,7 +64,7 @@ BIG_ONE, SMALL_ONE, CONFIG_ONE = (digest[7:12] for digest in (BIG_DIGEST, SMALL_
 @either_colour
 def test_the_observations_of_a_push_that_breaks_once(colour: Colour, tmp_path: Path) -> None:
     stored(tmp_path)
-    with EmbeddedRegistry(tmp_path / "registry", temper=Temper.KILLS_SESSION, faults=[RESET]) as registry:
+    with EmbeddedRegistry(tmp_path / "registry", temper=BrokenPartPolicy.KILLS_SESSION, faults=[RESET]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
     assert story(told) == [
         PushStarted,
@@ -148,14 +148,16 @@ def test_an_error_knows_how_far_the_push_was(
 
 
 @either_colour
-@pytest.mark.parametrize("temper", Temper, ids=lambda temper: temper.value)
-def test_progress_never_goes_back_although_the_registry_does(temper: Temper, colour: Colour, tmp_path: Path) -> None:
+@pytest.mark.parametrize("temper", BrokenPartPolicy, ids=lambda temper: temper.value)
+def test_progress_never_goes_back_although_the_registry_does(
+    temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
+) -> None:
     stored(tmp_path)
     with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=[RESET]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
     rolled_back = [seen for seen in told.seen if isinstance(seen, RolledBack)]
     # Where broken parts are kept, only what the registry had not read yet can be taken back.
-    assert rolled_back or temper is Temper.KEEPS_BROKEN_PARTS
+    assert rolled_back or temper is BrokenPartPolicy.KEEPS_BROKEN_PARTS
     progress = PushProgress()
     fractions = []
     for now, event in enumerate(told.events):
@@ -195,7 +197,7 @@ def test_both_colours_tell_the_same(fault: Fault, tmp_path: Path) -> None:
     for colour in (push, push_awaited):
         home = tmp_path / colour.__name__
         stored(home)
-        with EmbeddedRegistry(home / "registry", temper=Temper.KILLS_SESSION, faults=[fault]) as registry:
+        with EmbeddedRegistry(home / "registry", temper=BrokenPartPolicy.KILLS_SESSION, faults=[fault]) as registry:
             told = colour(Direct(host=registry.host, home=home))
         receipt = told.receipt
         stories.append(

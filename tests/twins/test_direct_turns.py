@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.twins.direct import BIG_DIGEST, MIB, PATIENCE, TOTAL, Direct, steps, stored
-from tests.twins.shared import Gate, Sharing, either_client
+from tests.support.twins import Gate, Sharing, either_client
+from tests.support.twins_direct import BIG_DIGEST, MIB, PATIENCE, TOTAL, Direct, steps, stored
 
-from ollama_push.client._drive_async import AsyncTurns
-from ollama_push.client._drive_sync import Turns
-from ollama_push.client._jobs import RecentKeys
+from ollama_push.client._flow_context import RecentKeys
+from ollama_push.client._flow_runner_async import AsyncUploadLocks
+from ollama_push.client._flow_runner_sync import UploadLocks
 from ollama_push.core.errors import PushInterrupted, PushRejected
-from ollama_push.core.registry.sessions import UploadKey
+from ollama_push.core.registry.resume import UploadKey
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 
 KEY: Final = UploadKey("http://registry:5000", "myuser/my-llama", BIG_DIGEST)
@@ -71,7 +71,7 @@ def test_a_push_that_waits_for_its_turn_is_interrupted_at_once(sharing: Sharing,
 
 
 def test_waiting_for_a_turn_in_a_thread_ends_when_one_is_told_to_stop() -> None:
-    turns, asked, stop = Turns(), threading.Event(), threading.Event()
+    turns, asked, stop = UploadLocks(), threading.Event(), threading.Event()
 
     def giving_up() -> bool:
         asked.set()
@@ -99,7 +99,7 @@ async def a_few_turns() -> None:
 
 def test_waiting_for_a_turn_on_a_loop_ends_when_one_is_told_to_stop() -> None:
     async def main() -> None:
-        turns, stop = AsyncTurns(), asyncio.Event()
+        turns, stop = AsyncUploadLocks(), asyncio.Event()
         before = asyncio.all_tasks()
         assert await turns.take(KEY, stop) is False
         waiting = asyncio.create_task(turns.take(KEY, stop))

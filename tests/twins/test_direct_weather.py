@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.twins.direct import (
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     SMALL,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.twins.direct import (
+from tests.support.twins import Gate, Sharing, either_client
+from tests.support.twins_direct import (
     BIG,
     BIG_DIGEST,
     PATIENCE,
@@ -20,7 +21,6 @@ from tests.twins.direct import (
     steps,
     stored,
 )
-from tests.twins.shared import Gate, Sharing, either_client
 
 from ollama_push.core.errors import ConnectionLost, OllamaPushError, PushInterrupted, ServerError
 from ollama_push.core.observations import PushFinished, PushOutcome, RequestRetried

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.outcomes import Expected, Push, Told, push, push_async
-from tests.recorded import RecordedAnswer, recorded_answers
-from tests.twins.recorded_verdicts import VERDICTS
+from tests.support.outcomes import Expected, Push, Told, push, push_async
+from tests.support.recorded import RecordedAnswer, recorded_answers
+from tests.support.recorded_verdicts import VERDICTS
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
@@ -42,8 +42,8 @@ def cuttings(answer: RecordedAnswer) -> Iterator[tuple[str, Script]]:
         edges = (*[1] * _EDGE, len(raw) - 2 * _EDGE, 1)
         yield "byte by byte at both ends", recording.cut(*edges)
     for number in range(_RANDOM_CUTTINGS):
-        chance = random.Random(f"{answer.name} {number}")
-        sizes = [chance.randint(1, 700) for _ in range(len(raw) // 300 + 1)]
+        rng = random.Random(f"{answer.name} {number}")
+        sizes = [rng.randint(1, 700) for _ in range(len(raw) // 300 + 1)]
         yield f"at random, {number}", recording.cut(*sizes)
 
 

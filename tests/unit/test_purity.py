@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.unit.guarded_core import IMPURITIES
+from tests.support.guarded_core import IMPURITIES
 
 _SCRIPT: Final = Path(__file__).with_name("guarded_core.py")
 

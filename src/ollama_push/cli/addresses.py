@@ -6,7 +6,7 @@ import os
 
 from ollama_push.core.errors import InvalidSetting
 
-__all__ = ["parse_address", "words_of"]
+__all__ = ["parse_address", "system_message"]
 
 
 def parse_address(option: str, text: str) -> tuple[str, int]:
@@ -21,7 +21,7 @@ def parse_address(option: str, text: str) -> tuple[str, int]:
     return address.strip("[]") or "127.0.0.1", int(port)
 
 
-def words_of(exc: OSError) -> str:
+def system_message(exc: OSError) -> str:
     """Return what the system says about *exc*, to stand in a sentence."""
     # asyncio puts the address in front of the words it got.
     return (os.strerror(exc.errno) if exc.errno else str(exc)).lower()

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 
 import click
 
-from ollama_push.cli import exits
+from ollama_push.cli import exit_codes as exits
 from ollama_push.cli.check import check
 from ollama_push.cli.completion import completion
 from ollama_push.cli.demo import demo
 from ollama_push.cli.display.streams import tell, write_whole
 from ollama_push.cli.login import login, logout
+from ollama_push.cli.messages import USUAL
 from ollama_push.cli.push import push
 from ollama_push.cli.registry import registry
 from ollama_push.cli.serve import serve
 from ollama_push.cli.signals import ending_like_ctrl_c
-from ollama_push.cli.wording import USUAL
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.version import __version__
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import click
 
-from ollama_push.cli import exits
+from ollama_push.cli import exit_codes as exits
 from ollama_push.cli.connection import Connection, Settings, connect, connection_options
 from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
-from ollama_push.cli.texts import model_text, plan_lines, printable, readiness_lines
-from ollama_push.cli.wording import USUAL
+from ollama_push.cli.messages import USUAL
+from ollama_push.cli.reports import model_text, plan_lines, printable, readiness_lines
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.pushing import direct_name
+from ollama_push.core.registry.target import direct_name
 
 __all__ = ["check"]
 

@@ -16,9 +16,9 @@ import click
 from ollama_push.client import AsyncPushClient, PushClient
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
-from ollama_push.core.readiness import Readiness
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.server.check import Readiness
 
 __all__ = ["Connection", "Settings", "connect", "connection_options", "new_transport"]
 

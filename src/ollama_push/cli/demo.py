@@ -13,6 +13,6 @@ def demo() -> None:
 
     Model, gateway and registry are made on the spot, in temporary folders and on loopback, and gone at the end.
     """
-    from ollama_push.cli.demonstration import demonstrate
+    from ollama_push.cli.demo_run import demonstrate
 
     demonstrate()

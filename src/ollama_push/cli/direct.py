@@ -16,10 +16,10 @@ from ollama_push.cli.connection import Settings, new_transport
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.parts import SMALLEST_PART_BYTES
+from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
 from ollama_push.core.registry.plans import PushPlan
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.local import NoUploads
+from ollama_push.local import NoResume
 
 __all__ = ["DirectConnection", "DirectSettings", "connect_directly", "direct_options"]
 
@@ -64,7 +64,7 @@ class DirectSettings:
             "plain_http": self.plain_http,
             "verify": not self.no_verify,
             "part_bytes": self.part_size,
-            "uploads": NoUploads() if self.no_resume else None,
+            "uploads": NoResume() if self.no_resume else None,
         }
         return options if self.concurrency is None else {**options, "concurrency": self.concurrency}
 

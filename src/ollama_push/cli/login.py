@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from ollama_push.cli import exits
-from ollama_push.cli.texts import printable
+from ollama_push.cli import exit_codes as exits
+from ollama_push.cli.reports import printable
 from ollama_push.client import RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected
 from ollama_push.core.names import is_registry_host

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import click
 
-from ollama_push.cli import exits
+from ollama_push.cli import exit_codes as exits
 from ollama_push.cli.connection import Connection, Settings, connect, connection_options
 from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
 from ollama_push.cli.display import CHOICES, new_display
 from ollama_push.cli.display.streams import write_whole
-from ollama_push.cli.measuring import measuring
+from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter, option_for
+from ollama_push.cli.metrics import measuring
+from ollama_push.cli.reports import model_text, unkept_text
 from ollama_push.cli.signals import Stopper
-from ollama_push.cli.texts import model_text, unkept_text
-from ollama_push.cli.wording import SERVER_STOPS, Words, option_for
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import (
     ConnectFailed,
@@ -27,8 +27,8 @@ from ollama_push.core.errors import (
     ServerError,
 )
 from ollama_push.core.ports import Hook
-from ollama_push.core.registry.pushing import direct_name
-from ollama_push.local import UploadSessions
+from ollama_push.core.registry.target import direct_name
+from ollama_push.local import FileResumeStore
 
 __all__ = ["push"]
 
@@ -79,7 +79,7 @@ def push(
     else:
         with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
             resumes = not direct.no_resume and _can_resume(say=not quiet)
-            words = Words(resumes=resumes)
+            words = MessageFormatter(resumes=resumes)
             codes = _push_directly(registry, direct, names, words=words, progress=progress, hooks=[*measurers, *logs])
     # Being stopped says more than what failed before.
     return exits.INTERRUPTED if exits.INTERRUPTED in codes else next(filter(None, codes), exits.SUCCESS)
@@ -129,7 +129,7 @@ def _push_directly(
     direct: DirectSettings,
     names: Sequence[str],
     *,
-    words: Words,
+    words: MessageFormatter,
     progress: str,
     hooks: Sequence[Hook],
 ) -> list[int]:
@@ -154,7 +154,7 @@ def _push_one_directly(
     direct: DirectSettings,
     name: str,
     *,
-    words: Words,
+    words: MessageFormatter,
     progress: str,
     hooks: Sequence[Hook],
 ) -> int:
@@ -180,7 +180,7 @@ def _tell_not_begun(names: Sequence[str]) -> None:
 
 def _can_resume(*, say: bool) -> bool:
     """Look whether unfinished uploads can be kept; when not, warn as soon as that is known."""
-    uploads = UploadSessions()
+    uploads = FileResumeStore()
     problem = uploads.problem()
     if problem is not None and say:
         write_whole(sys.stderr, f"{unkept_text(uploads.directory, problem)}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ollama_push.cli.addresses import parse_address, words_of
+from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.core.errors import InvalidSetting
 
 __all__ = ["registry"]
@@ -41,7 +41,7 @@ def registry(listen: str, data: str | None, user: str | None) -> int:
         try:
             embedded = EmbeddedRegistry(folder, listen=address, auth=None if users is None else BasicAuth(users))
         except OSError as exc:
-            problem = f"cannot listen there: {words_of(exc)}; choose another"
+            problem = f"cannot listen there: {system_message(exc)}; choose another"
             raise InvalidSetting("--listen", listen, problem) from exc
         with embedded:
             _welcome(embedded.host, next(iter(users or ()), None), data)
@@ -72,7 +72,7 @@ def _folder(data: str | None) -> Iterator[Path]:
         with tempfile.TemporaryFile(dir=data):
             pass
     except OSError as exc:
-        raise InvalidSetting("--data", data, f"cannot be written: {words_of(exc)}") from exc
+        raise InvalidSetting("--data", data, f"cannot be written: {system_message(exc)}") from exc
     yield Path(data)
 
 
@@ -83,7 +83,7 @@ def _user(text: str) -> tuple[str, str]:
     try:
         password = Path(file).read_text("utf-8").partition("\n")[0].removesuffix("\r")
     except (OSError, UnicodeDecodeError) as exc:
-        said = words_of(exc) if isinstance(exc, OSError) else "it is not UTF-8"
+        said = system_message(exc) if isinstance(exc, OSError) else "it is not UTF-8"
         raise InvalidSetting("--user", text, f"the file cannot be read: {said}") from exc
     if not password:
         raise InvalidSetting("--user", text, "the file holds no password on its first line")

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ollama_push.cli.addresses import parse_address, words_of
+from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.display.streams import tell
-from ollama_push.cli.texts import unkept_text
+from ollama_push.cli.reports import unkept_text
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.names import DEFAULT_HOST
@@ -145,9 +145,9 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
     lines.append(f"clients need: OLLAMA_HOST={url}{'' if settings.token is None else ' and the token'}")
     if not settings.loopback:
         lines.append(f"warning: {_exposure(settings)}")
-    from ollama_push.local import UploadSessions
+    from ollama_push.local import FileResumeStore
 
-    sessions = UploadSessions()
+    sessions = FileResumeStore()
     if problem := sessions.problem():
         lines.append(unkept_text(sessions.directory, problem))
     return [*lines, "Ctrl-C ends it."]
@@ -188,7 +188,7 @@ def _token_in(file: str) -> str:
     try:
         token = Path(file).read_text("utf-8").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as exc:
-        said = words_of(exc) if isinstance(exc, OSError) else "it is not UTF-8"
+        said = system_message(exc) if isinstance(exc, OSError) else "it is not UTF-8"
         raise InvalidSetting("--token-file", file, f"it cannot be read: {said}") from exc
     if not token:
         raise InvalidSetting("--token-file", file, "it holds no token on its first line")
@@ -205,7 +205,7 @@ def _address(listen: str) -> tuple[str, int]:
 
 
 def _words_of(exc: BaseException | None) -> str:
-    return words_of(exc) if isinstance(exc, OSError) else str(exc).lower()
+    return system_message(exc) if isinstance(exc, OSError) else str(exc).lower()
 
 
 @contextmanager
@@ -232,7 +232,7 @@ def _access_log(*, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from ollama_push.gateway.serving import ACCESS_LOGGER
+    from ollama_push.gateway.server import ACCESS_LOGGER
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

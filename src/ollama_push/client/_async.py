@@ -9,16 +9,16 @@ from types import TracebackType
 from typing import Self
 
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.answers import Answer, AnswerBuffer
 from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook, HttpRequest
-from ollama_push.core.readiness import CheckFlow, Readiness
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.requests import PushRequest
+from ollama_push.core.responses import BufferedResponse, ResponseBuffer
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.core.run import PushRun
+from ollama_push.core.server.check import CheckFlow, Readiness
+from ollama_push.core.server.request import PushRequest
+from ollama_push.core.server.run import PushRun
 
 __all__ = ["AsyncPushClient"]
 
@@ -117,8 +117,8 @@ class AsyncPushClient:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
 
-    async def _ask(self, request: HttpRequest) -> Answer | TransportError:
-        body = AnswerBuffer()
+    async def _ask(self, request: HttpRequest) -> BufferedResponse | TransportError:
+        body = ResponseBuffer()
         try:
             async with self._transport.open(request) as response:
                 async for chunk in response.chunks():

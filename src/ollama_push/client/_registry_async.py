@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ollama_push.client._drive_async import AsyncDrive, AsyncTurns
-from ollama_push.client._jobs import Job
-from ollama_push.client._registry_settings import AnyCredential, RegistrySettings
+from ollama_push.client._flow_context import FlowContext
+from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
+from ollama_push.client._registry_factory import AnyCredential, RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -18,10 +18,10 @@ from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.plans import PushPlan, Verification
-from ollama_push.core.registry.pushing import Delivery
+from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.registry.sessions import UploadMemory
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import ModelStore
 
@@ -47,7 +47,7 @@ class AsyncRegistryClient:
         concurrency: int = 4,
         plain_http: bool = False,
         verify: bool = True,
-        uploads: UploadMemory | None = None,
+        uploads: ResumeStore | None = None,
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
     ) -> None:
@@ -65,8 +65,8 @@ class AsyncRegistryClient:
         )
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
-        self._drives: set[AsyncDrive[Any]] = set()
-        self._turns = AsyncTurns()
+        self._drives: set[AsyncFlowRunner[Any]] = set()
+        self._turns = AsyncUploadLocks()
         self._closed = False
 
     async def push(
@@ -159,12 +159,12 @@ class AsyncRegistryClient:
         source: str | ModelName | None,
         credentials: AnyCredential,
         plain_http: bool | None,  # noqa: FBT001 - handed through
-    ) -> tuple[Job[Delivery], RegistryRun]:
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
         self._require_open()
         return self._settings.evolved(credentials, plain_http=plain_http).new_push(model, source)
 
-    async def _events(self, job: Job[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
-        drive = AsyncDrive(job, self._transport, self._turns, run)
+    async def _events(self, job: FlowContext[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
+        drive = AsyncFlowRunner(job, self._transport, self._turns, run)
         self._drives.add(drive)
         try:
             job.exchange.headers.update(run.begin())
@@ -188,8 +188,8 @@ class AsyncRegistryClient:
                 self._drives.discard(drive)
                 run.leave()
 
-    async def _finish(self, job: Job[T]) -> T:
-        drive = AsyncDrive(job, self._transport, self._turns)
+    async def _finish(self, job: FlowContext[T]) -> T:
+        drive = AsyncFlowRunner(job, self._transport, self._turns)
         self._drives.add(drive)
         try:
             async for _ in drive.news():

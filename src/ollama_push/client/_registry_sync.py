@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ollama_push.client._drive_sync import Drive, Turns
-from ollama_push.client._jobs import Job
-from ollama_push.client._registry_settings import AnyCredential, RegistrySettings
+from ollama_push.client._flow_context import FlowContext
+from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
+from ollama_push.client._registry_factory import AnyCredential, RegistrySettings
 from ollama_push.core.errors import OllamaPushError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -19,10 +19,10 @@ from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.plans import PushPlan, Verification
-from ollama_push.core.registry.pushing import Delivery
+from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.registry.sessions import UploadMemory
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import ModelStore
 
@@ -63,7 +63,7 @@ class RegistryClient:
         concurrency: int = 4,
         plain_http: bool = False,
         verify: bool = True,
-        uploads: UploadMemory | None = None,
+        uploads: ResumeStore | None = None,
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
     ) -> None:
@@ -81,8 +81,8 @@ class RegistryClient:
         )
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
-        self._drives: set[Drive[Any]] = set()
-        self._turns = Turns()
+        self._drives: set[FlowRunner[Any]] = set()
+        self._turns = UploadLocks()
         self._closed = False
 
     def push(
@@ -194,12 +194,12 @@ class RegistryClient:
         source: str | ModelName | None,
         credentials: AnyCredential,
         plain_http: bool | None,  # noqa: FBT001 - handed through
-    ) -> tuple[Job[Delivery], RegistryRun]:
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
         self._require_open()
         return self._settings.evolved(credentials, plain_http=plain_http).new_push(model, source)
 
-    def _events(self, job: Job[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
-        drive = Drive(job, self._transport, self._turns, run)
+    def _events(self, job: FlowContext[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
+        drive = FlowRunner(job, self._transport, self._turns, run)
         self._drives.add(drive)
         try:
             job.exchange.headers.update(run.begin())
@@ -223,8 +223,8 @@ class RegistryClient:
                 self._drives.discard(drive)
                 run.leave()
 
-    def _finish(self, job: Job[T]) -> T:
-        drive = Drive(job, self._transport, self._turns)
+    def _finish(self, job: FlowContext[T]) -> T:
+        drive = FlowRunner(job, self._transport, self._turns)
         self._drives.add(drive)
         try:
             deque(drive.news(), maxlen=0)

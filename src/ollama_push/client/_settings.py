@@ -13,19 +13,20 @@ from typing import Self
 
 import attrs
 
-from ollama_push.client._hooking import checked_hooks, report_hook
+from ollama_push.client._hooks import checked_hooks, report_hook
 from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.headers import checked_headers, merged_headers
 from ollama_push.core.hooks import HookSet
-from ollama_push.core.hosts import base_url
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushContext
 from ollama_push.core.ports import Hook
-from ollama_push.core.readiness import CheckFlow, check_flow
 from ollama_push.core.redaction import hide_secret_headers, origin_of
-from ollama_push.core.requests import PushRequest, checked_headers, merged_headers
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.core.run import PushRun
+from ollama_push.core.server.address import base_url
+from ollama_push.core.server.check import CheckFlow, check_flow
+from ollama_push.core.server.request import PushRequest
+from ollama_push.core.server.run import PushRun
 
 __all__ = ["ClientSettings"]
 
@@ -87,7 +88,7 @@ class ClientSettings:
             stall_timeout=self.stall_timeout,
             hooks=HookSet(self.hooks, context, report_hook),
             clock=time.monotonic,
-            chance=random.random,
+            random=random.random,
             transport=transport,
         )
 

@@ -19,7 +19,7 @@ from ollama_push.core.errors import (
     StreamTruncated,
     TransportTimeout,
 )
-from ollama_push.core.reasons import RejectionReason
+from ollama_push.core.server.reasons import RejectionReason
 
 __all__ = ["TRANSIENT_STATUSES", "RetryPolicy"]
 
@@ -59,7 +59,7 @@ class RetryPolicy:
     base: float = attrs.field(default=1.0, validator=_at_least(0))
     cap: float = attrs.field(default=60.0, validator=_at_least(0))
 
-    def wait_after(self, error: OllamaPushError, attempt: int, *, reached: bool, chance: float) -> float | None:
+    def wait_after(self, error: OllamaPushError, attempt: int, *, reached: bool, random: float) -> float | None:
         """Return the seconds to wait before the next attempt; ``None`` to give up.
 
         Args:
@@ -74,14 +74,14 @@ class RetryPolicy:
         asked = error.retry_after if isinstance(error, ServerError) else None
         if asked is not None:
             return asked if asked <= self.cap else None
-        return self.backoff(attempt, chance)
+        return self.backoff(attempt, random)
 
-    def backoff(self, attempt: int, chance: float) -> float | None:
+    def backoff(self, attempt: int, random: float) -> float | None:
         """Return the seconds to wait after failure number *attempt*, whatever it was; ``None`` to give up."""
         if attempt >= self.attempts:
             return None
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
-        return ceiling * (0.5 + 0.5 * chance)
+        return ceiling * (0.5 + 0.5 * random)
 
 
 def _is_transient(error: OllamaPushError, *, reached: bool) -> bool:

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
-    from ollama_push.gateway.app import PUSH_BOOK, create_app
-    from ollama_push.gateway.pushes import PushBook, PushRecord, PushState
-    from ollama_push.gateway.serving import serve
+    from ollama_push.gateway.app import PUSH_HISTORY, create_app
+    from ollama_push.gateway.push_history import PushHistory, PushRecord
+    from ollama_push.gateway.server import serve
     from ollama_push.gateway.settings import GatewaySettings, origins_from
 
 __all__ = [
-    "PUSH_BOOK",
+    "PUSH_HISTORY",
     "GatewaySettings",
-    "PushBook",
+    "PushHistory",
     "PushRecord",
-    "PushState",
     "create_app",
     "origins_from",
     "serve",
@@ -30,12 +29,11 @@ __getattr__ = lazy(
     __name__,
     {
         "GatewaySettings": "settings",
-        "PUSH_BOOK": "app",
-        "PushBook": "pushes",
-        "PushRecord": "pushes",
-        "PushState": "pushes",
+        "PUSH_HISTORY": "app",
+        "PushHistory": "push_history",
+        "PushRecord": "push_history",
         "create_app": "app",
         "origins_from": "settings",
-        "serve": "serving",
+        "serve": "server",
     },
 )

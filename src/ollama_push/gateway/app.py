@@ -10,20 +10,20 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ollama_push.client import AsyncRegistryClient
-from ollama_push.gateway.bodies import plain_answer
-from ollama_push.gateway.guards import Guard
-from ollama_push.gateway.listing import add_listing
-from ollama_push.gateway.pages import add_pages
-from ollama_push.gateway.pushes import PushBook
-from ollama_push.gateway.pushing import PushService
-from ollama_push.gateway.reaching import new_transport
+from ollama_push.gateway.access import Guard
+from ollama_push.gateway.egress.transport import new_transport
+from ollama_push.gateway.health import Metrics, add_vitals
+from ollama_push.gateway.push_handler import PushService
+from ollama_push.gateway.push_history import PushHistory
+from ollama_push.gateway.responses import plain_answer
 from ollama_push.gateway.settings import GatewaySettings
-from ollama_push.gateway.vitals import Metrics, add_vitals
+from ollama_push.gateway.status_page.pages import add_pages
+from ollama_push.gateway.tags import add_listing
 from ollama_push.local import Credentials
 
-__all__ = ["PUSH_BOOK", "create_app"]
+__all__ = ["PUSH_HISTORY", "create_app"]
 
-PUSH_BOOK: Final = web.AppKey("ollama_push_book", PushBook)
+PUSH_HISTORY: Final = web.AppKey("ollama_push_book", PushHistory)
 """Key under which an application of :func:`create_app` keeps its book of pushes."""
 
 
@@ -41,7 +41,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     """
     settings = settings or GatewaySettings()
     app = web.Application()
-    book = app[PUSH_BOOK] = PushBook(settings.max_pushes)
+    book = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
     metrics = Metrics()
     service = PushService(settings, book)
     app.router.add_post("/api/push", service.handle)

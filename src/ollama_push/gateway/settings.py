@@ -15,9 +15,9 @@ from ollama_push.core.names import is_registry_host
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.credentials import CredentialSource
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.sessions import UploadMemory
+from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.gateway.addresses import AddressRules
+from ollama_push.gateway.egress.rules import AddressRules
 from ollama_push.local import ModelStore
 
 __all__ = ["GatewaySettings", "origins_from"]
@@ -127,7 +127,7 @@ class GatewaySettings:
     ui: bool = True
     loopback: bool = True
     credentials: CredentialSource | None = attrs.field(default=None, repr=False)
-    uploads: UploadMemory | None = None
+    uploads: ResumeStore | None = None
     ca_file: str | PathLike[str] | None = None
     hooks: tuple[Hook, ...] = attrs.field(default=(), converter=_kept)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ollama_push.local.credentials import Credentials
     from ollama_push.local.files import BlobFile
     from ollama_push.local.keys import OllamaKey
+    from ollama_push.local.resume.store import FileResumeStore, NoResume
     from ollama_push.local.store import ModelStore, StoredModel
-    from ollama_push.local.uploads import NoUploads, UploadSessions
 
 __all__ = [
     "BlobBody",
     "BlobFile",
     "BodyHalted",
     "Credentials",
+    "FileResumeStore",
     "ModelStore",
-    "NoUploads",
+    "NoResume",
     "OllamaKey",
     "StoredModel",
-    "UploadSessions",
 ]
 
 __getattr__ = lazy(
@@ -38,9 +38,9 @@ __getattr__ = lazy(
         "BodyHalted": "bodies",
         "Credentials": "credentials",
         "ModelStore": "store",
-        "NoUploads": "uploads",
+        "NoResume": "resume.store",
         "OllamaKey": "keys",
         "StoredModel": "store",
-        "UploadSessions": "uploads",
+        "FileResumeStore": "resume.store",
     },
 )

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import attrs
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.jsons import decode_json
+from ollama_push.core.json_text import decode_json
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.local.files import read_regular
 from ollama_push.local.private_files import make_private_directory, write_private

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.jsons import decode_json
+from ollama_push.core.json_text import decode_json
 from ollama_push.core.registry.credentials import Credential, IdentityToken, Login
 
 __all__ = ["HelperProgram"]

@@ -30,7 +30,7 @@ from ollama_push.transports._failures import connect_failed
 from ollama_push.transports._framing import body_length, timer
 from ollama_push.transports._proxies import proxy_for
 from ollama_push.transports._tls import ClientCertificate, build_tls_context
-from ollama_push.transports._urllib3_lines import Line, Lines
+from ollama_push.transports._urllib3_cancel import ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_upload import BodyFailed, Upload, prepared
 
 __all__ = ["Urllib3Transport"]
@@ -76,7 +76,7 @@ class Urllib3Transport:
         # Reading the system's CAs takes tens of milliseconds: only when they are not the defaults.
         custom = ca_file is not None or client_cert is not None
         self._tls: dict[str, Any] = {"ssl_context": build_tls_context(ca_file, client_cert)} if custom else {}
-        self._lines = Lines()
+        self._lines = ActiveRequests()
         self._closed = False
 
     @contextmanager
@@ -113,7 +113,9 @@ class Urllib3Transport:
     ) -> None:
         self.close()
 
-    def _send(self, request: HttpRequest, limits: _Limits, upload: Upload, line: Line) -> urllib3.BaseHTTPResponse:
+    def _send(
+        self, request: HttpRequest, limits: _Limits, upload: Upload, line: CancellableRequest
+    ) -> urllib3.BaseHTTPResponse:
         """Send *request* and return its answer, of which the head is there."""
         try:
             with self._lines.used(line):
@@ -176,7 +178,12 @@ class _Response:
     """An answer while it arrives."""
 
     def __init__(
-        self, raw: urllib3.BaseHTTPResponse, request: HttpRequest, limits: _Limits, upload: Upload, line: Line
+        self,
+        raw: urllib3.BaseHTTPResponse,
+        request: HttpRequest,
+        limits: _Limits,
+        upload: Upload,
+        line: CancellableRequest,
     ) -> None:
         self._raw = raw
         self._url = request.url

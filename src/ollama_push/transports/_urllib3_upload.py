@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
-from ollama_push.transports._urllib3_lines import BrokenOff, Lines
+from ollama_push.transports._urllib3_cancel import ActiveRequests, RequestCancelled
 
 __all__ = ["BodyFailed", "Upload", "prepared"]
 
@@ -82,7 +82,7 @@ class _Sending(HTTPConnection):
 
     response_class = _FinalResponse
 
-    def __init__(self, *args: Any, lines: Lines, **options: Any) -> None:
+    def __init__(self, *args: Any, lines: ActiveRequests, **options: Any) -> None:
         super().__init__(*args, **options)
         self._lines = lines
 
@@ -126,7 +126,7 @@ class _Sending(HTTPConnection):
         ):
             try:
                 return self._connected_to(address, family, kind, protocol)
-            except BrokenOff:
+            except RequestCancelled:
                 raise
             except OSError as exc:
                 failure = exc
@@ -153,18 +153,18 @@ class _SecureSending(_Sending, HTTPSConnection):
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    def __init__(self, *args: Any, lines: Lines, **options: Any) -> None:
+    def __init__(self, *args: Any, lines: ActiveRequests, **options: Any) -> None:
         super().__init__(*args, **options)
         self.ConnectionCls = partial(_Sending, lines=lines)  # type: ignore[assignment]  # it is only called
 
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
-    def __init__(self, *args: Any, lines: Lines, **options: Any) -> None:
+    def __init__(self, *args: Any, lines: ActiveRequests, **options: Any) -> None:
         super().__init__(*args, **options)
         self.ConnectionCls = partial(_SecureSending, lines=lines)  # type: ignore[assignment]  # as above
 
 
-def prepared(manager: PoolManager, lines: Lines) -> PoolManager:
+def prepared(manager: PoolManager, lines: ActiveRequests) -> PoolManager:
     """Return *manager*, whose connections now send uploads as they are meant to be, and tell *lines*."""
     pools: dict[str, Any] = {"http": partial(_Pool, lines=lines), "https": partial(_SecurePool, lines=lines)}
     manager.pool_classes_by_scheme = pools

@@ -19,8 +19,8 @@ from aiohttp import web
 
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.serving import new_runner
-from ollama_push.local import Credentials, ModelStore, UploadSessions
+from ollama_push.gateway.server import new_runner
+from ollama_push.local import Credentials, FileResumeStore, ModelStore
 
 
 async def left(_request: web.Request) -> web.Response:
@@ -43,7 +43,7 @@ def resident() -> int:
 def settings(asked: dict[str, Any]) -> GatewaySettings:
     return GatewaySettings(
         store=ModelStore(asked["store"]),
-        uploads=UploadSessions(Path(asked["uploads"])),
+        uploads=FileResumeStore(Path(asked["uploads"])),
         credentials=Credentials(environ={}),
         default_registry=asked["default_registry"],
         plain_http=True,

@@ -6,7 +6,7 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.unit.core.driven import PUSH, Driven, tick
+from tests.support.push_run import PUSH, Driven, tick
 
 from ollama_push.contrib.progress import RichProgress
 

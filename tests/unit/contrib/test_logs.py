@@ -12,8 +12,17 @@ from typing import Any, Final
 
 import pytest
 import structlog
-from tests.unit.contrib.stories import DIRECT, ELEVEN_PUSHES, cancelled, direct, refused, retried, rolled_back, uploaded
-from tests.unit.core.driven import Driven, tick
+from tests.support.observation_sequences import (
+    DIRECT,
+    ELEVEN_PUSHES,
+    cancelled,
+    direct,
+    refused,
+    retried,
+    rolled_back,
+    uploaded,
+)
+from tests.support.push_run import Driven, tick
 
 from ollama_push import PushClient
 from ollama_push.contrib.logs import LogHook

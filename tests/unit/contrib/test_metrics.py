@@ -10,9 +10,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.unit.contrib.promtool import needs_promtool, promtool
-from tests.unit.contrib.stories import DIRECT, ELEVEN_PUSHES, uploaded
-from tests.unit.core.driven import PUSH
+from tests.support.observation_sequences import DIRECT, ELEVEN_PUSHES, uploaded
+from tests.support.promtool import needs_promtool, promtool
+from tests.support.push_run import PUSH
 
 from ollama_push.contrib.metrics import METRICS, Kind, Metric, MetricsHook, OtelSink, PrometheusSink
 from ollama_push.contrib.metrics.prometheus import prometheus_name

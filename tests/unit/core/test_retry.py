@@ -78,7 +78,7 @@ PERMANENT: Final[tuple[OllamaPushError, ...]] = (
 
 
 def _wait(error: OllamaPushError, attempt: int = 1, *, reached: bool = True, **policy: Any) -> float | None:
-    return RetryPolicy(**policy).wait_after(error, attempt, reached=reached, chance=1.0)
+    return RetryPolicy(**policy).wait_after(error, attempt, reached=reached, random=1.0)
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
@@ -126,9 +126,9 @@ def test_a_very_late_attempt_does_not_overflow() -> None:
 
 
 @pytest.mark.parametrize(("chance", "wait"), [(0.0, 2.0), (0.5, 3.0), (1.0, 4.0)])
-def test_the_wait_is_drawn_from_the_upper_half(chance: float, wait: float) -> None:
+def test_the_wait_is_drawn_from_the_upper_half(random: float, wait: float) -> None:
     policy = RetryPolicy(base=4.0)
-    assert policy.wait_after(ConnectionLost(_AT), 1, reached=True, chance=chance) == wait
+    assert policy.wait_after(ConnectionLost(_AT), 1, reached=True, random=random) == wait
 
 
 @pytest.mark.parametrize(("asked", "wait"), [(0.0, 0.0), (7.0, 7.0), (60.0, 60.0), (61.0, None)])
@@ -167,7 +167,7 @@ def test_takes_settings_at_the_edge(setting: str, value: Any) -> None:
 def test_a_setback_waits_as_long_as_a_failure_would(attempt: int, wait: float | None) -> None:
     policy = RetryPolicy(attempts=4, base=2.0, cap=5.0)
     assert policy.backoff(attempt, 1.0) == wait
-    assert policy.wait_after(ConnectionLost(_AT), attempt, reached=True, chance=1.0) == wait
+    assert policy.wait_after(ConnectionLost(_AT), attempt, reached=True, random=1.0) == wait
 
 
 def test_a_setback_that_happens_for_ever_is_not_waited_for_for_ever() -> None:

@@ -10,7 +10,7 @@ import pytest
 from ollama_push.core.errors import InvalidModelName, InvalidSetting
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.gateway import GatewaySettings, origins_from
-from ollama_push.gateway.naming import route_for
+from ollama_push.gateway.route import route_for
 from ollama_push.local import ModelStore
 
 

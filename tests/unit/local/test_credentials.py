@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.unit.local.helper import Helper
+from tests.support.credential_helper import Helper
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login

@@ -11,7 +11,7 @@ from stat import S_IMODE
 from typing import Any
 
 import pytest
-from tests.unit.local.helper import Helper
+from tests.support.credential_helper import Helper
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import Login

@@ -21,7 +21,7 @@ def test_importing_it_loads_nothing_that_may_not_be_needed() -> None:
 def test_using_it_loads_what_is_used() -> None:
     program = (
         "import sys; from ollama_push.local import *\n"
-        "Credentials(environ={'HOME': '/nowhere'}).find('h'); UploadSessions()\n"
+        "Credentials(environ={'HOME': '/nowhere'}).find('h'); FileResumeStore()\n"
         f"print([name for name in {_LATE!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)

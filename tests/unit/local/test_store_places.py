@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.local.stores import put_model
+from tests.support.stores import put_model
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.names import ModelName

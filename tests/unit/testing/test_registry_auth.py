@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.testing.registry_login import (
+from tests.support.registry_client import REPOSITORY, digest_of
+from tests.support.registry_login import (
     OTHER,
     RIGHTS,
     USERS,
@@ -15,7 +16,6 @@ from tests.unit.testing.registry_login import (
     guarded,
     post,
 )
-from tests.unit.testing.registry_peer import REPOSITORY, digest_of
 
 from ollama_push.core.registry.challenges import Challenge
 from ollama_push.testing.registry import (

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from tests.unit.testing.registry_peer import PATIENCE, REPOSITORY, Peer, digest_of
+from tests.support.registry_client import PATIENCE, REPOSITORY, Peer, digest_of
 
 from ollama_push.testing.registry import (
     AFTER_BODY,
     Action,
+    BrokenPartPolicy,
     EmbeddedRegistry,
     Fault,
     Hangup,
@@ -22,7 +23,6 @@ from ollama_push.testing.registry import (
     Reply,
     Reset,
     Stall,
-    Temper,
 )
 
 _BUSY = Reply(503, {"Retry-After": "7"}, b"busy")
@@ -30,7 +30,7 @@ _BUSY = Reply(503, {"Retry-After": "7"}, b"busy")
 
 @contextlib.contextmanager
 def _faulty(
-    tmp_path: Path, *faults: Fault, temper: Temper = Temper.KEEPS_BROKEN_PARTS
+    tmp_path: Path, *faults: Fault, temper: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS
 ) -> Iterator[tuple[EmbeddedRegistry, Peer]]:
     with EmbeddedRegistry(tmp_path, faults=faults, temper=temper) as registry, Peer(registry) as peer:
         yield registry, peer
@@ -108,7 +108,7 @@ def test_a_fault_in_the_middle_leaves_exactly_the_bytes_before_it(tmp_path: Path
 
 def test_a_fault_in_the_middle_kills_the_session_in_that_temper(tmp_path: Path) -> None:
     fault = Fault("PATCH", after_bytes=3, action=Reply(500))
-    with _faulty(tmp_path, fault, temper=Temper.KILLS_SESSION) as (_, peer):
+    with _faulty(tmp_path, fault, temper=BrokenPartPolicy.KILLS_SESSION) as (_, peer):
         where = peer.start()
         assert _patched(peer, where, b"abcdef") == 500
         assert peer.send("GET", where).status == 404
@@ -184,8 +184,8 @@ def test_a_second_writer_takes_the_session_over_and_the_first_is_told(tmp_path: 
         assert registry.blob(digest_of(b"abcxyz")) == b"abcxyz"
 
 
-@pytest.mark.parametrize("temper", Temper)
-def test_a_whole_upload_that_breaks_off_leaves_no_session(tmp_path: Path, temper: Temper) -> None:
+@pytest.mark.parametrize("temper", BrokenPartPolicy)
+def test_a_whole_upload_that_breaks_off_leaves_no_session(tmp_path: Path, temper: BrokenPartPolicy) -> None:
     with _faulty(tmp_path, Fault("POST", after_bytes=2, action=_BUSY), temper=temper) as (registry, peer):
         where = f"/v2/{REPOSITORY}/blobs/uploads/?digest={digest_of(b'abc')}"
         assert peer.send("POST", where, b"abc").status == 503

@@ -13,7 +13,7 @@ import pytest
 import trustme
 import urllib3
 from aiohttp import web
-from tests.unit.testing.registry_peer import MANIFEST, PATIENCE, REPOSITORY, Peer, codes, digest_of, manifest_of
+from tests.support.registry_client import MANIFEST, PATIENCE, REPOSITORY, Peer, codes, digest_of, manifest_of
 
 from ollama_push.testing.registry import EmbeddedRegistry, Seen, registry_app
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.testing.registry_peer import (
+from tests.support.registry_client import (
     OCTETS,
     REPOSITORY,
     Peer,
@@ -18,7 +18,7 @@ from tests.unit.testing.registry_peer import (
     send_and_leave,
 )
 
-from ollama_push.testing.registry import EmbeddedRegistry, OpenSession, Temper
+from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry, OpenSession
 
 _UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 
@@ -148,7 +148,7 @@ def test_a_broken_part_stays_where_broken_parts_are_kept(registry: EmbeddedRegis
 
 
 def test_a_broken_part_kills_the_session_in_the_other_temper(tmp_path: Path) -> None:
-    with EmbeddedRegistry(tmp_path, temper=Temper.KILLS_SESSION) as registry, Peer(registry) as peer:
+    with EmbeddedRegistry(tmp_path, temper=BrokenPartPolicy.KILLS_SESSION) as registry, Peer(registry) as peer:
         where = peer.start()
         assert peer.patch(where, b"ab").status == 202
         assert peer.send("GET", where).status == 204

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.unit.testing.registry_peer import REPOSITORY, Peer, codes, digest_of, manifest_of, send_and_leave
+from tests.support.registry_client import REPOSITORY, Peer, codes, digest_of, manifest_of, send_and_leave
 
-from ollama_push.testing.registry import EmbeddedRegistry, Quirks, Temper
+from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry, Quirks
 
 Odd = Callable[..., tuple[EmbeddedRegistry, Peer]]
 
@@ -185,7 +185,10 @@ def test_without_delete_only_sessions_can_be_deleted(odd: Odd) -> None:
 
 def test_a_body_that_breaks_the_limit_kills_the_session_in_that_temper(tmp_path: Path) -> None:
     quirks = Quirks(max_part_bytes=10)
-    with EmbeddedRegistry(tmp_path, quirks=quirks, temper=Temper.KILLS_SESSION) as registry, Peer(registry) as peer:
+    with (
+        EmbeddedRegistry(tmp_path, quirks=quirks, temper=BrokenPartPolicy.KILLS_SESSION) as registry,
+        Peer(registry) as peer,
+    ):
         where = peer.start()
         assert peer.send("PATCH", where, b"x" * 11).status == 413  # not a byte was taken
         assert peer.send("GET", where).status == 204

@@ -11,7 +11,8 @@ import pytest
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.unit.testing.registry_login import (
+from tests.support.registry_client import REPOSITORY, Peer
+from tests.support.registry_login import (
     OTHER,
     SCOPE,
     bearer,
@@ -19,7 +20,6 @@ from tests.unit.testing.registry_login import (
     guarded,
     post,
 )
-from tests.unit.testing.registry_peer import REPOSITORY, Peer
 
 from ollama_push.core.registry.challenges import Challenge
 from ollama_push.testing.registry import (

@@ -9,7 +9,8 @@ from urllib.parse import urlencode, urlsplit
 
 import trustme
 import urllib3
-from tests.unit.testing.registry_login import (
+from tests.support.registry_client import REPOSITORY, Peer
+from tests.support.registry_login import (
     OTHER,
     RIGHTS,
     SCOPE,
@@ -23,7 +24,6 @@ from tests.unit.testing.registry_login import (
     post,
     token_for,
 )
-from tests.unit.testing.registry_peer import REPOSITORY, Peer
 
 from ollama_push.core.registry.challenges import Challenge
 from ollama_push.testing.registry import (

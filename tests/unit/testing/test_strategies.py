@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ollama_push.core.errors import PushRejected, StreamTruncated
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
-from ollama_push.core.push import PushProtocol
-from ollama_push.core.sentinels import NEED_DATA, PUSH_OVER
-from ollama_push.core.wire import LineDecoder
+from ollama_push.core.server.protocol import PushProtocol
+from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
+from ollama_push.core.server.wire import LineDecoder
 from ollama_push.testing.strategies import (
     PushAnswer,
     cuttings,

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Protocol
 
-from ollama_push.cli.wording import USUAL, Words
+from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import Observation
 from ollama_push.core.receipts import PushReceipt
@@ -35,7 +35,7 @@ class Display(Protocol):
         """Show that the push was stopped at once; *text* says what that means."""
 
 
-def new_display(choice: str, model: str, expected_bytes: int | None, words: Words = USUAL) -> Display:
+def new_display(choice: str, model: str, expected_bytes: int | None, words: MessageFormatter = USUAL) -> Display:
     """Return the display for one push of *model*; people read stderr, programs stdout."""
     if choice == "auto":
         choice = "bar" if _is_capable_terminal() else "lines"

@@ -8,8 +8,8 @@ from typing import TextIO
 from rich.console import Console
 
 from ollama_push.cli.display.streams import steady
-from ollama_push.cli.texts import failure_line, printable, receipt_text
-from ollama_push.cli.wording import USUAL, Words
+from ollama_push.cli.messages import USUAL, MessageFormatter
+from ollama_push.cli.reports import failure_line, printable, receipt_text
 from ollama_push.contrib.progress import RichProgress
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.observations import AttemptFailed, Observation, RequestRetried
@@ -39,7 +39,7 @@ class Bars(RichProgress):
         model: str,
         expected_bytes: int | None = None,
         *,
-        words: Words = USUAL,
+        words: MessageFormatter = USUAL,
         console: Console | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 import attrs
 
 from ollama_push.cli.display.streams import tell, write_whole
-from ollama_push.cli.exits import exit_code, reason_of
-from ollama_push.cli.wording import USUAL, Words
+from ollama_push.cli.exit_codes import exit_code, reason_of
+from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -41,7 +41,7 @@ class JsonLines:
         model: str,
         expected_bytes: int | None = None,
         *,
-        words: Words = USUAL,
+        words: MessageFormatter = USUAL,
     ) -> None:
         self._stream = stream
         self._notices = notices

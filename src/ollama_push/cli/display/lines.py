@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from ollama_push.cli.display.streams import tell, write_whole
-from ollama_push.cli.texts import failure_line, printable, receipt_text
-from ollama_push.cli.wording import USUAL, Words
+from ollama_push.cli.messages import USUAL, MessageFormatter
+from ollama_push.cli.reports import failure_line, printable, receipt_text
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -24,7 +24,7 @@ _LEAST_LEFT_SECONDS: Final = 0.05
 class Silence:
     """Shows nothing but a failure."""
 
-    def __init__(self, stream: TextIO, model: str, *, words: Words = USUAL) -> None:
+    def __init__(self, stream: TextIO, model: str, *, words: MessageFormatter = USUAL) -> None:
         self._stream = stream
         self._model = model
         self._words = words
@@ -54,7 +54,9 @@ class SparseLines:
         words: How errors are put.
     """
 
-    def __init__(self, stream: TextIO, model: str, expected_bytes: int | None = None, *, words: Words = USUAL) -> None:
+    def __init__(
+        self, stream: TextIO, model: str, expected_bytes: int | None = None, *, words: MessageFormatter = USUAL
+    ) -> None:
         self._stream = stream
         self._model = model
         self._words = words

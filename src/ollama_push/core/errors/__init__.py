@@ -57,7 +57,7 @@ from ollama_push.core.errors.verdicts import (
     ServerError,
     VerificationFailed,
 )
-from ollama_push.core.reasons import RejectionReason
+from ollama_push.core.server.reasons import RejectionReason
 
 __all__ = [
     "ConnectCause",

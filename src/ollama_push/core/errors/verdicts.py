@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 
 from ollama_push.core.errors.root import OllamaPushError
-from ollama_push.core.reasons import RejectionReason, reason_for
 from ollama_push.core.redaction import redact
+from ollama_push.core.server.reasons import RejectionReason, reason_for
 from ollama_push.core.units import bytes_text
 
 __all__ = [
@@ -58,7 +58,7 @@ class PushRejected(OllamaPushError):
 
     Attributes:
         message: The peer's text, redacted.
-        reason: What the text means by :mod:`ollama_push.core.reasons`; ``UNKNOWN`` rather than a guess.
+        reason: What the text means by :mod:`ollama_push.core.server.reasons`; ``UNKNOWN`` rather than a guess.
         by_peer: Whether it is a peer's no. Otherwise this side found out that there is nothing to push.
 
     Source: ollama ``server/routes.go`` ``streamResponse``.

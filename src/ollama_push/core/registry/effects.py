@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ollama_push.core.answers import Answer
 from ollama_push.core.errors import OllamaPushError, TransportError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import Credential
-from ollama_push.core.registry.sessions import SavedUpload, UploadKey
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.responses import BufferedResponse
 
 __all__ = [
     "BlobSpan",
@@ -26,6 +26,7 @@ __all__ = [
     "FindCredential",
     "Flow",
     "Forget",
+    "Gather",
     "News",
     "Rehash",
     "Release",
@@ -33,12 +34,11 @@ __all__ = [
     "Save",
     "Send",
     "Sleep",
-    "Together",
     "claim",
     "find_credential",
+    "gather",
     "rehash",
     "send",
-    "together",
 ]
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Retrying:
 
 
 @attrs.frozen
-class Together:
+class Gather:
     """Run flows side by side; sent back: their results, in order.
 
     The first that raises ends the others, each at the end of the request it has under way, and is raised
@@ -129,10 +129,10 @@ class Rehash:
 
 @attrs.frozen
 class Claim:
-    """Wait while another push of this client uploads the same, then see ``UploadMemory.claim``.
+    """Wait while another push of this client uploads the same, then see ``ResumeStore.claim``.
 
     Sent back: whether another push of this client has had it, so that the blob may be there by now; and a
-    ``SavedUpload`` or ``None``.
+    ``ResumePoint`` or ``None``.
     """
 
     key: UploadKey
@@ -140,27 +140,27 @@ class Claim:
 
 @attrs.frozen
 class Save:
-    """See ``UploadMemory.save``; sent back: ``None``."""
+    """See ``ResumeStore.save``; sent back: ``None``."""
 
     key: UploadKey
-    upload: SavedUpload
+    upload: ResumePoint
 
 
 @attrs.frozen
 class Forget:
-    """See ``UploadMemory.forget``; sent back: ``None``."""
+    """See ``ResumeStore.forget``; sent back: ``None``."""
 
     key: UploadKey
 
 
 @attrs.frozen
 class Release:
-    """Let the next one have *key*; see ``UploadMemory.release``; sent back: ``None``."""
+    """Let the next one have *key*; see ``ResumeStore.release``; sent back: ``None``."""
 
     key: UploadKey
 
 
-Effect = Send | Sleep | Emit | Retrying | Together | FindCredential | Rehash | Claim | Save | Forget | Release
+Effect = Send | Sleep | Emit | Retrying | Gather | FindCredential | Rehash | Claim | Save | Forget | Release
 News = Emit | Retrying
 """What hooks and callers are told of."""
 
@@ -168,9 +168,9 @@ Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""
 
 
-def send(request: HttpRequest, span: BlobSpan | None = None) -> Flow[Answer | TransportError]:
+def send(request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
     """Yield a :class:`Send`; the typed form, for ``yield from``."""
-    answer: Answer | TransportError = yield Send(request, span)
+    answer: BufferedResponse | TransportError = yield Send(request, span)
     return answer
 
 
@@ -180,15 +180,15 @@ def find_credential(host: str) -> Flow[Credential | None]:
     return credential
 
 
-def claim(key: UploadKey) -> Flow[tuple[bool, SavedUpload | None]]:
+def claim(key: UploadKey) -> Flow[tuple[bool, ResumePoint | None]]:
     """Yield a :class:`Claim`; the typed form, for ``yield from``."""
-    claimed: tuple[bool, SavedUpload | None] = yield Claim(key)
+    claimed: tuple[bool, ResumePoint | None] = yield Claim(key)
     return claimed
 
 
-def together(flows: Sequence[Flow[T]], limit: int) -> Flow[list[T]]:
-    """Yield a :class:`Together`; the typed form, for ``yield from``."""
-    results: list[T] = yield Together(flows, limit)
+def gather(flows: Sequence[Flow[T]], limit: int) -> Flow[list[T]]:
+    """Yield a :class:`Gather`; the typed form, for ``yield from``."""
+    results: list[T] = yield Gather(flows, limit)
     return results
 
 

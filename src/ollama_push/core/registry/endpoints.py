@@ -13,7 +13,7 @@ import attrs
 
 from ollama_push.core.hosts import is_loopback
 
-__all__ = ["Endpoint", "is_private_enough", "origin_key"]
+__all__ = ["Endpoint", "may_carry_secrets", "origin_key"]
 
 _PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
@@ -101,7 +101,7 @@ def origin_key(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", _port(url)
 
 
-def is_private_enough(url: str, *, plain_for: str | None) -> bool:
+def may_carry_secrets(url: str, *, plain_for: str | None) -> bool:
     """Say whether a secret may travel to *url*: over TLS, on this machine, or in plain HTTP to the host *plain_for*."""
     checked = _joined(url, "")
     if checked is None:

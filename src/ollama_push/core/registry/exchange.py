@@ -7,7 +7,6 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.answers import Answer
 from ollama_push.core.errors import (
     ConnectFailed,
     OllamaPushError,
@@ -16,16 +15,17 @@ from ollama_push.core.errors import (
     ServerError,
     TransportError,
 )
+from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.registry.authorizing import Authorizer
+from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.effects import BlobSpan, Flow, Retrying, Sleep
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.refusals import refusal
+from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
-from ollama_push.core.requests import USER_AGENT
+from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
-__all__ = ["Exchange", "Patience"]
+__all__ = ["Exchange", "RetryBudget"]
 
 # Answered once the registry has read and perhaps hashed all there is: its silence says nothing.
 _SLOW_METHODS: Final = frozenset({"PATCH", "PUT"})
@@ -50,7 +50,7 @@ class Exchange:
         authorizer: Authorizer,
         *,
         retry: RetryPolicy,
-        chance: Callable[[], float],
+        random: Callable[[], float],
         clock: Callable[[], float],
         stopping: Callable[[], bool],
         patience_seconds: float,
@@ -60,7 +60,7 @@ class Exchange:
         self.headers: dict[str, str] = {}
         self._authorizer = authorizer
         self._retry = retry
-        self._chance = chance
+        self._random = random
         self._stopping = stopping
         self._patience_seconds = patience_seconds
         self._reached = False
@@ -70,9 +70,9 @@ class Exchange:
         """Whether the registry has asked who we are, and was answered."""
         return self._authorizer.asked
 
-    def patience(self) -> Patience:
+    def patience(self) -> RetryBudget:
         """Return a new count of failures, for one thing that is to be done."""
-        return Patience(self._retry, self._chance, lambda: self._reached)
+        return RetryBudget(self._retry, self._random, lambda: self._reached)
 
     def require_going_on(self) -> None:
         """Raise ``PushInterrupted`` when the push is to stop."""
@@ -86,7 +86,7 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         span: BlobSpan | None = None,
-    ) -> Flow[Answer]:
+    ) -> Flow[BufferedResponse]:
         """Send one request, once.
 
         Raises:
@@ -114,7 +114,7 @@ class Exchange:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-    ) -> Flow[Answer]:
+    ) -> Flow[BufferedResponse]:
         """Send a request that may be sent again, until it is answered with a status in *accept*.
 
         Args:
@@ -146,18 +146,18 @@ class Exchange:
 
 
 @attrs.define
-class Patience:
+class RetryBudget:
     """Counts the failures of one thing that is to be done; progress makes it forget them."""
 
     _retry: RetryPolicy
-    _chance: Callable[[], float]
+    _random: Callable[[], float]
     _reached: Callable[[], bool]
     _failures: int = attrs.field(default=0, init=False)
 
     def after(self, error: OllamaPushError) -> float:
         """Return the seconds to wait after *error*; raise it when enough is enough, or it is for good."""
         self._failures += 1
-        wait = self._retry.wait_after(error, self._failures, reached=self._reached(), chance=self._chance())
+        wait = self._retry.wait_after(error, self._failures, reached=self._reached(), random=self._random())
         if wait is None:
             error.attempts = self._failures
             raise error
@@ -166,7 +166,7 @@ class Patience:
     def after_setback(self, error: OllamaPushError) -> float:
         """Return the seconds to wait after something that another way may get around; raise *error* in the end."""
         self._failures += 1
-        wait = self._retry.backoff(self._failures, self._chance())
+        wait = self._retry.backoff(self._failures, self._random())
         if wait is None:
             error.attempts = self._failures
             raise error

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from ollama_push.core.jsons import decode_json
+from ollama_push.core.json_text import decode_json
 from ollama_push.core.registry.digests import checked_digest, digest_of
 
 __all__ = ["MANIFEST_MEDIA_TYPES", "Descriptor", "Manifest"]

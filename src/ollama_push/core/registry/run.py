@@ -23,10 +23,10 @@ from ollama_push.core.observations import (
     RolledBack,
 )
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.registry.blob_upload.probe import layer_progress
 from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.probing import layer_progress
-from ollama_push.core.registry.pushing import Delivery
 
 __all__ = ["RegistryRun"]
 

@@ -14,11 +14,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
-from ollama_push.core.answers import Answer
-from ollama_push.core.jsons import decode_json
+from ollama_push.core.json_text import decode_json
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge
 from ollama_push.core.registry.credentials import PRINTABLE, AccessToken, Credential, IdentityToken, Login, Signer
+from ollama_push.core.responses import BufferedResponse
 
 __all__ = ["REQUEST_TIMEOUT_SECONDS", "Token", "basic", "signed_realm", "token_in", "token_request"]
 
@@ -99,7 +99,7 @@ def token_request(
             return HttpRequest("GET", url, {**headers, "Authorization": proof}, b"", REQUEST_TIMEOUT_SECONDS)
 
 
-def token_in(answer: Answer) -> Token | None:
+def token_in(answer: BufferedResponse) -> Token | None:
     """Return the token in a realm's answer; ``None`` when there is none."""
     try:
         value = decode_json(answer.body)

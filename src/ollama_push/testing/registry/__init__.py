@@ -5,8 +5,8 @@ signed authentication, copies the habits of real registries (:class:`Quirks`, :c
 by rule (:class:`Fault`). aiohttp serves it; ``SignedAuth`` needs the extra ``signing``.
 """
 
+from ollama_push.testing.registry.app import registry_app
 from ollama_push.testing.registry.auth import Access, Auth, BasicAuth
-from ollama_push.testing.registry.depot import registry_app
 from ollama_push.testing.registry.faults import (
     AFTER_BODY,
     Action,
@@ -17,7 +17,7 @@ from ollama_push.testing.registry.faults import (
     Reset,
     Stall,
 )
-from ollama_push.testing.registry.quirks import Quirks, Temper
+from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.server import EmbeddedRegistry
 from ollama_push.testing.registry.sessions import OpenSession
@@ -30,6 +30,7 @@ __all__ = [
     "Action",
     "Auth",
     "BasicAuth",
+    "BrokenPartPolicy",
     "EmbeddedRegistry",
     "Fault",
     "Hangup",
@@ -41,7 +42,6 @@ __all__ = [
     "Seen",
     "SignedAuth",
     "Stall",
-    "Temper",
     "TokenAuth",
     "TokenRequest",
     "registry_app",

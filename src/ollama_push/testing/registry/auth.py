@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 from aiohttp import web
 
-from ollama_push.testing.registry.refusing import Refused
+from ollama_push.testing.registry.refused import Refused
 
 __all__ = ["Access", "Auth", "BasicAuth", "Endpoint", "basic_user"]
 

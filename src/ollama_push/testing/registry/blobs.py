@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from ollama_push.testing.registry.grammar import checked_digest, is_digest
-from ollama_push.testing.registry.refusing import Refused
-from ollama_push.testing.registry.visit import Visit
+from ollama_push.testing.registry.refused import Refused
+from ollama_push.testing.registry.request_context import RequestContext
 
 __all__ = ["content", "delete", "get", "head"]
 
 
-async def head(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def head(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``HEAD`` of a blob: is it there, and how large?"""
     digest = checked_digest(path["digest"])
     claimed = visit.depot.quirks.lies_about_blobs.get(digest)
@@ -27,7 +27,7 @@ async def head(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return _file(visit, path["name"], digest)
 
 
-async def get(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def get(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``GET`` of a blob, or of a range of it."""
     digest = checked_digest(path["digest"])
     answer = _file(visit, path["name"], digest)
@@ -37,7 +37,7 @@ async def get(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return answer
 
 
-async def content(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def content(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``GET`` of the URL a redirect names; its signature is all the authorization there is."""
     digest = path["digest"]
     if not is_digest(digest) or not hmac.compare_digest(visit.query("sig"), _signature(visit, digest)):
@@ -45,7 +45,7 @@ async def content(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return web.FileResponse(visit.depot.store.blob_path(digest), headers=_headers(digest))
 
 
-async def delete(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def delete(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``DELETE`` of a blob."""
     digest = checked_digest(path["digest"])
     _file(visit, path["name"], digest)
@@ -53,7 +53,7 @@ async def delete(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return web.Response(status=202)
 
 
-def _file(visit: Visit, repository: str, digest: str) -> web.FileResponse:
+def _file(visit: RequestContext, repository: str, digest: str) -> web.FileResponse:
     if not visit.depot.store.holds(repository, digest):
         raise Refused(404, "BLOB_UNKNOWN", "blob unknown to registry")
     return web.FileResponse(visit.depot.store.blob_path(digest), headers=_headers(digest))
@@ -63,5 +63,5 @@ def _headers(digest: str) -> dict[str, str]:
     return {"Docker-Content-Digest": digest, "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
 
 
-def _signature(visit: Visit, digest: str) -> str:
+def _signature(visit: RequestContext, digest: str) -> str:
     return hmac.new(visit.depot.secret, digest.encode(), hashlib.sha256).hexdigest()

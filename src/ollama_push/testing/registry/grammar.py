@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ollama_push.testing.registry.refusing import Refused
+from ollama_push.testing.registry.refused import Refused
 
 __all__ = ["checked_digest", "is_digest", "is_repository", "is_tag"]
 

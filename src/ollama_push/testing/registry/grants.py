@@ -13,7 +13,7 @@ import attrs
 from aiohttp import web
 
 from ollama_push.testing.registry.auth import Access
-from ollama_push.testing.registry.refusing import Refused
+from ollama_push.testing.registry.refused import Refused
 
 __all__ = ["Grants", "Permissions", "allowed", "granted_scopes"]
 

@@ -13,21 +13,21 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from ollama_push.testing.registry.grammar import checked_digest
-from ollama_push.testing.registry.refusing import Refused
+from ollama_push.testing.registry.refused import Refused
+from ollama_push.testing.registry.request_context import RequestContext
 from ollama_push.testing.registry.store import StoredManifest
-from ollama_push.testing.registry.visit import Visit
 
 __all__ = ["ping", "referrers", "tags"]
 
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 
 
-async def ping(_visit: Visit, _path: Mapping[str, str]) -> web.StreamResponse:
+async def ping(_visit: RequestContext, _path: Mapping[str, str]) -> web.StreamResponse:
     """``GET /v2/``: a registry is here."""
     return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
 
 
-async def tags(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def tags(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``GET …/tags/list``, by pages when ``n`` is given."""
     repository = path["name"]
     if not visit.depot.store.has_repository(repository):
@@ -44,7 +44,7 @@ async def tags(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return answer
 
 
-async def referrers(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def referrers(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``GET …/referrers/DIGEST``: an index, empty when nothing refers to it."""
     digest = checked_digest(path["digest"])
     wanted = visit.query("artifactType")

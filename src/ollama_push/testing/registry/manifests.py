@@ -13,16 +13,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from ollama_push.testing.registry.grammar import checked_digest, is_digest, is_tag
-from ollama_push.testing.registry.refusing import Refused
+from ollama_push.testing.registry.refused import Refused
+from ollama_push.testing.registry.request_context import RequestContext
 from ollama_push.testing.registry.store import StoredManifest
-from ollama_push.testing.registry.visit import Visit
 
 __all__ = ["delete", "get", "put"]
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 
 
-async def put(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def put(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``PUT`` of a manifest by tag or digest."""
     repository, reference = path["name"], _reference(path)
     raw = await visit.whole_body(_MAX_BYTES)
@@ -46,7 +46,7 @@ async def put(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return web.Response(status=201, headers=headers)
 
 
-async def get(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def get(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``GET`` and ``HEAD`` of a manifest by tag or digest."""
     manifest = visit.depot.store.manifest(path["name"], _reference(path))
     if manifest is None:
@@ -57,7 +57,7 @@ async def get(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return web.Response(body=manifest.raw, headers=headers)
 
 
-async def delete(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def delete(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``DELETE`` of a tag, or of a manifest with its tags."""
     if not visit.depot.store.delete_manifest(path["name"], _reference(path)):
         raise Refused(404, "MANIFEST_UNKNOWN", "manifest unknown to registry")
@@ -83,7 +83,7 @@ def _parsed(raw: bytes) -> Mapping[str, Any]:
     return value
 
 
-def _check_parts(visit: Visit, repository: str, value: Mapping[str, Any]) -> None:
+def _check_parts(visit: RequestContext, repository: str, value: Mapping[str, Any]) -> None:
     """Refuse a manifest that names what the repository does not have."""
     depot = visit.depot
     for descriptor in _descriptors(value, "config", "layers"):

@@ -7,10 +7,10 @@ from enum import Enum
 
 import attrs
 
-__all__ = ["Quirks", "Temper"]
+__all__ = ["BrokenPartPolicy", "Quirks"]
 
 
-class Temper(Enum):
+class BrokenPartPolicy(Enum):
     """What becomes of an upload session whose part breaks off.
 
     Source: distribution 3.0.0 keeps what arrived; distribution 2.8.2 forgets the session.

@@ -13,11 +13,11 @@ from typing import Final, Self
 
 from aiohttp import web
 
+from ollama_push.testing.registry.app import RegistryState
 from ollama_push.testing.registry.auth import Auth
-from ollama_push.testing.registry.depot import Depot
 from ollama_push.testing.registry.faults import Fault, FaultPlan
 from ollama_push.testing.registry.grammar import is_digest, is_repository, is_tag
-from ollama_push.testing.registry.quirks import Quirks, Temper
+from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.seen import Log, Seen
 from ollama_push.testing.registry.sessions import OpenSession
 
@@ -50,7 +50,7 @@ class EmbeddedRegistry:
         listen: tuple[str, int] = ("127.0.0.1", 0),
         auth: Auth | None = None,
         tls: ssl.SSLContext | None = None,
-        temper: Temper = Temper.KEEPS_BROKEN_PARTS,
+        temper: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS,
         quirks: Quirks | None = None,
         faults: Iterable[Fault] = (),
     ) -> None:
@@ -169,8 +169,8 @@ class EmbeddedRegistry:
     ) -> None:
         self.close()
 
-    def _new_depot(self) -> Depot:
-        return Depot(self._data, self._auth, self._temper, self._quirks, self._faults, self._log)
+    def _new_depot(self) -> RegistryState:
+        return RegistryState(self._data, self._auth, self._temper, self._quirks, self._faults, self._log)
 
 
 class _Running:

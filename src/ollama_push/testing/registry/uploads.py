@@ -14,10 +14,10 @@ from aiohttp import web
 
 from ollama_push.testing.registry.auth import Access
 from ollama_push.testing.registry.grammar import checked_digest, is_digest, is_repository
-from ollama_push.testing.registry.quirks import Temper
-from ollama_push.testing.registry.refusing import Refused
+from ollama_push.testing.registry.quirks import BrokenPartPolicy
+from ollama_push.testing.registry.refused import Refused
+from ollama_push.testing.registry.request_context import RequestContext
 from ollama_push.testing.registry.sessions import Session
-from ollama_push.testing.registry.visit import Visit
 
 __all__ = ["cancel", "commit", "open_upload", "patch", "status"]
 
@@ -25,7 +25,7 @@ _CONTENT_RANGE: Final = re.compile(r"(\d+)-(\d+)")
 _EMPTY: Final = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-async def open_upload(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def open_upload(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``POST …/blobs/uploads/``: mount, whole blob, or a new session."""
     repository = path["name"]
     mount = visit.query("mount")
@@ -43,7 +43,7 @@ async def open_upload(visit: Visit, path: Mapping[str, str]) -> web.StreamRespon
     return answer
 
 
-async def status(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def status(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``GET`` of a session: how much of it there is."""
     session = _find(visit, path)
     if visit.depot.quirks.no_status:
@@ -51,7 +51,7 @@ async def status(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return web.Response(status=204, headers=_headers(visit, session))
 
 
-async def patch(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def patch(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``PATCH`` of a session: one part."""
     session = _find(visit, path)
     quirks = visit.depot.quirks
@@ -65,7 +65,7 @@ async def patch(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return _accepted(visit, session)
 
 
-async def commit(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def commit(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``PUT`` of a session: the last part, which may be empty, and the digest of the whole."""
     session = _find(visit, path)
     digest = checked_digest(visit.query("digest"))
@@ -74,20 +74,20 @@ async def commit(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
     return _created(visit, session.repository, digest)
 
 
-async def cancel(visit: Visit, path: Mapping[str, str]) -> web.StreamResponse:
+async def cancel(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
     """``DELETE`` of a session."""
     visit.depot.sessions.drop(_find(visit, path))
     return web.Response(status=204)
 
 
-def _find(visit: Visit, path: Mapping[str, str]) -> Session:
+def _find(visit: RequestContext, path: Mapping[str, str]) -> Session:
     session = visit.depot.sessions.find(path["name"], path["session"])
     if session is None:
         raise Refused(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
     return session
 
 
-def _mounted(visit: Visit, repository: str, digest: str, source: str) -> bool:
+def _mounted(visit: RequestContext, repository: str, digest: str, source: str) -> bool:
     """Mount when the source has the blob and may be read; without a source, when any repository has it."""
     depot = visit.depot
     if not is_digest(digest):
@@ -102,7 +102,7 @@ def _mounted(visit: Visit, repository: str, digest: str, source: str) -> bool:
     return found
 
 
-async def _taken_whole(visit: Visit, session: Session, digest: str) -> bool:
+async def _taken_whole(visit: RequestContext, session: Session, digest: str) -> bool:
     """Take the body as a whole blob; ``False`` when there is none, as where Ollama asks for a session like this."""
     settled = False
     try:
@@ -118,7 +118,7 @@ async def _taken_whole(visit: Visit, session: Session, digest: str) -> bool:
     return whole
 
 
-async def _receive(visit: Visit, session: Session) -> None:
+async def _receive(visit: RequestContext, session: Session) -> None:
     """Append the body to *session*; what a break leaves of both is the temper's business."""
     await session.catch_up()
     _check_place(visit, session)
@@ -135,13 +135,13 @@ async def _receive(visit: Visit, session: Session) -> None:
     finally:
         writer.close()
         broke = not whole and session.size > before and session.is_written_by(writer)
-        if broke and visit.depot.temper is Temper.KILLS_SESSION:
+        if broke and visit.depot.temper is BrokenPartPolicy.KILLS_SESSION:
             visit.depot.sessions.drop(session)
     size = session.size - before
     session.had_short_part = session.had_short_part or 0 < size < quirks.min_part_bytes
 
 
-def _check_place(visit: Visit, session: Session) -> None:
+def _check_place(visit: RequestContext, session: Session) -> None:
     """Refuse a part that does not start where the session ends."""
     request = visit.request
     if session.had_short_part and request.body_exists:
@@ -157,12 +157,12 @@ def _check_place(visit: Visit, session: Session) -> None:
         raise Refused(400, "SIZE_INVALID", "Content-Range and Content-Length disagree")
 
 
-def _misplaced(visit: Visit, session: Session, why: str) -> Refused:
+def _misplaced(visit: RequestContext, session: Session, why: str) -> Refused:
     headers = {} if visit.depot.quirks.range_416_without_headers else _headers(visit, session)
     return Refused(416, "BLOB_UPLOAD_INVALID", why, headers)
 
 
-def _store(visit: Visit, session: Session, digest: str) -> None:
+def _store(visit: RequestContext, session: Session, digest: str) -> None:
     """Make a blob of *session*; after a wrong digest it stays open, as distribution leaves it."""
     if session.digest != digest:
         raise Refused(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
@@ -173,7 +173,7 @@ def _store(visit: Visit, session: Session, digest: str) -> None:
     depot.sessions.drop(session)
 
 
-def _headers(visit: Visit, session: Session) -> dict[str, str]:
+def _headers(visit: RequestContext, session: Session) -> dict[str, str]:
     base = visit.depot.quirks.foreign_location or visit.base
     path = f"/v2/{session.repository}/blobs/uploads/{session.id}?_state={secrets.token_urlsafe(16)}"
     return {
@@ -184,13 +184,13 @@ def _headers(visit: Visit, session: Session) -> dict[str, str]:
     }
 
 
-def _accepted(visit: Visit, session: Session) -> web.Response:
+def _accepted(visit: RequestContext, session: Session) -> web.Response:
     headers = _headers(visit, session)
     if visit.depot.quirks.no_range_in_202:
         del headers["Range"]
     return web.Response(status=202, headers=headers)
 
 
-def _created(visit: Visit, repository: str, digest: str) -> web.Response:
+def _created(visit: RequestContext, repository: str, digest: str) -> web.Response:
     location = f"{visit.base}/v2/{repository}/blobs/{digest}"
     return web.Response(status=201, headers={"Location": location, "Docker-Content-Digest": digest})

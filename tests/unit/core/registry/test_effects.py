@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.core.registry.playing import answer
+from tests.support.scripted_flow import answer
 
 from ollama_push.core.errors import PushInterrupted
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry import effects
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.sessions import SavedUpload, UploadKey
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
 
 REQUEST = HttpRequest("GET", "https://h/")
 KEY = UploadKey("https://h", "a/b", "sha256:a")
@@ -21,8 +21,8 @@ ASKED: Any = [
     (effects.send(REQUEST), effects.Send(REQUEST), answer(200)),
     (effects.send(REQUEST, SPAN), effects.Send(REQUEST, SPAN), answer(200)),
     (effects.find_credential("h"), effects.FindCredential("h"), Login("a", "b")),
-    (effects.claim(KEY), effects.Claim(KEY), SavedUpload("https://h/u", 5)),
-    (effects.together([], 3), effects.Together([], 3), []),
+    (effects.claim(KEY), effects.Claim(KEY), ResumePoint("https://h/u", 5)),
+    (effects.gather([], 3), effects.Gather([], 3), []),
     (effects.rehash("sha256:a"), effects.Rehash("sha256:a"), False),
 ]
 

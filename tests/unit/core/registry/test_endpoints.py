@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.registry.endpoints import Endpoint, is_private_enough, origin_key
+from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key
 
 TLS = Endpoint.of("Reg.test", "a/b", plain_http=False)
 PORT = Endpoint.of("reg.test:5000", "a/b", plain_http=False)
@@ -80,7 +80,7 @@ def test_a_location_that_is_no_url_names_none(location: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://[", "https://a\u2100/token"])
 def test_a_realm_that_is_no_url_is_not_private_enough(url: str) -> None:
-    assert not is_private_enough(url, plain_for="a")
+    assert not may_carry_secrets(url, plain_for="a")
 
 
 @pytest.mark.parametrize(
@@ -130,4 +130,4 @@ def test_origins_are_compared_with_their_ports_filled_in() -> None:
     ],
 )
 def test_where_secrets_may_travel(url: str, plain_for: str | None, private: bool) -> None:  # noqa: FBT001 - a table's column
-    assert is_private_enough(url, plain_for=plain_for) is private
+    assert may_carry_secrets(url, plain_for=plain_for) is private

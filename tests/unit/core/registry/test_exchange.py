@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.unit.core.registry.playing import HOST, ORIGIN, Player, answer, answers, refuse
+from tests.support.scripted_flow import HOST, ORIGIN, Player, answer, answers, refuse
 
-from ollama_push.core.answers import Answer
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -18,16 +17,17 @@ from ollama_push.core.errors import (
     ServerError,
     TransportTimeout,
 )
+from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import BlobSpan, Retrying, Send
-from ollama_push.core.requests import USER_AGENT
+from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
 URL = f"{ORIGIN}/v2/"
 LOST = ConnectionLost(ORIGIN)
 
 
-def _ask(player: Player) -> Answer:
+def _ask(player: Player) -> BufferedResponse:
     return player.play(player.exchange.ask("asking", "GET", URL, {200, 404}))
 
 
@@ -82,7 +82,7 @@ def test_a_registry_that_was_there_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize("failure", [LOST, TransportTimeout(ORIGIN, "read", 60.0), answer(503), answer(429)], ids=repr)
-def test_what_may_pass_is_asked_again_with_growing_waits(failure: Answer | ConnectionLost) -> None:
+def test_what_may_pass_is_asked_again_with_growing_waits(failure: BufferedResponse | ConnectionLost) -> None:
     player = Player(answers(failure, failure, failure, answer(200)))
     assert _ask(player).status == 200
     assert player.waits == [1.0, 2.0, 4.0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.core.driven import Clock
+from tests.support.push_run import Clock
 
 from ollama_push.core.errors import ConnectionLost, MachineMisuse, OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
@@ -21,10 +21,10 @@ from ollama_push.core.observations import (
     RolledBack,
 )
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.registry.blob_upload.probe import layer_progress
 from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.probing import layer_progress
-from ollama_push.core.registry.pushing import Delivery
 from ollama_push.core.registry.run import RegistryRun
 
 CONTEXT = PushContext("reg.test/a/b:v1", "https://reg.test")

@@ -7,7 +7,7 @@ import hashlib
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.unit.core.registry.playing import answer
+from tests.support.scripted_flow import answer
 
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge

@@ -1,0 +1,97 @@
+"""How verdicts and checks are put into words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ollama_push.cli.messages import USUAL, MessageFormatter
+from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushInterrupted
+from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.plans import PlannedBlob, PushPlan
+from ollama_push.core.server.check import Readiness
+from ollama_push.core.units import bytes_text, seconds_text
+
+__all__ = ["failure_line", "model_text", "plan_lines", "printable", "readiness_lines", "receipt_text", "unkept_text"]
+
+
+def printable(text: str) -> str:
+    """Spell out what would move a cursor or begin a line: a peer's words are one line, and only words."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def receipt_text(receipt: PushReceipt) -> str:
+    """Return a success in one line."""
+    parts = [f"pushed {receipt.model}"]
+    if receipt.layers:
+        layers = len(receipt.layers)
+        parts.append(f"{layers} layer{'s' if layers > 1 else ''}, {bytes_text(receipt.total_bytes)}")
+    if receipt.skipped_bytes:
+        parts.append(f"{bytes_text(receipt.skipped_bytes)} were there")
+    if receipt.resumed_bytes:
+        parts.append(f"{bytes_text(receipt.resumed_bytes)} resumed")
+    if receipt.verified:
+        parts.append("verified")
+    parts.append(f"in {seconds_text(receipt.elapsed_seconds)}")
+    if receipt.attempts > 1:
+        parts.append(f"after {receipt.attempts} attempts")
+    if receipt.manifest_digest is not None:
+        parts.append(receipt.manifest_digest)
+    return ", ".join(parts)
+
+
+def failure_line(model: str, error: OllamaPushError, words: MessageFormatter) -> str:
+    """Return a failure in one line; being stopped is none."""
+    text = words.of(error, model)
+    if isinstance(error, InvalidModelName | InvalidSetting):
+        # The one names it, with what a terminal should not get spelled out; the other is not about the model.
+        return f"error: {text}"
+    if isinstance(error, PushInterrupted):
+        return f"{model}: {text}"
+    tried = f" (after {error.attempts} attempts)" if error.attempts > 1 else ""
+    return f"error: {model}: {text}{tried}"
+
+
+def model_text(name: str) -> str:
+    """Return a model's name; spelled out when it is none, for it may hold what a terminal should not get."""
+    return name if name.isprintable() and name else repr(name)
+
+
+def plan_lines(plan: PushPlan) -> list[str]:
+    """Return what a direct push would do, a fact a line."""
+    there = [blob for blob in plan.blobs if blob.present]
+    missing = [blob for blob in plan.blobs if not blob.present]
+    lines = [
+        f"model: {plan.model}, {_blobs_text(plan.blobs)}",
+        f"there already: {_blobs_text(there)}; to send: {_blobs_text(missing)}",
+    ]
+    if missing or not plan.manifest_present:
+        lines.append("may push: yes")
+    else:
+        lines.append(f"nothing to do: the registry holds this model as {plan.manifest_digest}")
+    return lines
+
+
+def _blobs_text(blobs: Sequence[PlannedBlob]) -> str:
+    if not blobs:
+        return "nothing"
+    return f"{bytes_text(sum(blob.size for blob in blobs))} in {len(blobs)} blob{'s' if len(blobs) > 1 else ''}"
+
+
+def readiness_lines(readiness: Readiness) -> list[str]:
+    """Return what a check found, a fact a line."""
+    lines = []
+    if readiness.server_version is not None:
+        lines.append(f"server: Ollama {readiness.server_version}")
+    if readiness.total_bytes is not None:
+        lines.append(f"model: {readiness.model}, {bytes_text(readiness.total_bytes)}")
+    if readiness.account is not None:
+        lines.append(f"signed in as: {readiness.account}")
+    lines += [f"problem: {USUAL.of(problem, readiness.model)}" for problem in readiness.problems]
+    return [printable(line) for line in lines]
+
+
+def unkept_text(directory: Path, problem: str) -> str:
+    """Return what it means that unfinished uploads cannot be kept in *directory*."""
+    said = f"unfinished uploads cannot be kept in {directory}: {printable(problem.lower())}"
+    return f"warning: {said}; a push that breaks off begins its unfinished blobs again"

@@ -1,0 +1,199 @@
+"""Sends requests as somebody: answers challenges, keeps tokens, renews them before they run out.
+
+One :class:`Authorizer` belongs to one push. Credentials go to the registry's own origin and to the realm that
+its challenge names, never elsewhere, and never in the clear off this machine unless plain HTTP was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, TransportError
+from ollama_push.core.headers import USER_AGENT
+from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.challenges import Challenge, parse_challenges
+from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
+from ollama_push.core.registry.effects import BlobSpan, Flow, find_credential, send
+from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
+from ollama_push.core.registry.error_responses import refusal, words_in
+from ollama_push.core.registry.secrets import without_secrets
+from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
+from ollama_push.core.responses import BufferedResponse
+
+__all__ = ["OR_BY_ENVIRONMENT", "Authorizer"]
+
+OR_BY_ENVIRONMENT: Final = ", or set OLLAMA_USERNAME and OLLAMA_PASSWORD"
+"""Ends the advice to log in; those who take logins elsewhere put their own words instead."""
+
+_UNAUTHORIZED: Final = 401
+_RENEWED_AHEAD: Final = 0.1
+"""Share of a token's life before whose end a new one is fetched."""
+
+
+class Authorizer:
+    """Who we are to one repository of one registry.
+
+    Args:
+        endpoint: The repository.
+        scopes: What tokens must allow, as in ``repository:<name>:pull,push``.
+        plain_http: Whether secrets may travel in plain HTTP off this machine.
+        clock: Monotonic seconds, for the age of tokens.
+        now: Unix time in seconds, for signatures.
+        nonce: Random bytes, for signatures.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        scopes: Sequence[str],
+        *,
+        plain_http: bool,
+        clock: Callable[[], float],
+        now: Callable[[], float],
+        nonce: Callable[[int], bytes],
+    ) -> None:
+        self._endpoint = endpoint
+        self._scopes = tuple(scopes)
+        self._plain_http = plain_http
+        self._clock = clock
+        self._now = now
+        self._nonce = nonce
+        self._credential: Credential | None = None
+        self._looked = False
+        self._proof = ""  # the Authorization value in use; empty while nobody asked for one
+        self._bearer: Challenge | None = None
+        self._renew_at = float("inf")
+
+    @property
+    def asked(self) -> bool:
+        """Whether the registry has asked who we are, and got an answer."""
+        return bool(self._proof)
+
+    def send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
+        """Send *request*, as somebody when the registry asks who we are.
+
+        Raises:
+            PushRejected: The registry wants a login and there is none, or does not accept the one there is.
+            ServerError: The realm cannot answer now.
+        """
+        if not self._endpoint.owns(request.url):
+            return (yield from send(request, span))
+        if self._bearer is not None and self._clock() >= self._renew_at:
+            # Flows side by side: one renews it, the others go on with what is left of its life.
+            self._renew_at = float("inf")
+            yield from self._fetch_token(self._bearer)
+        used = self._proof
+        answer = yield from self._send(self._signed(request), span)
+        if isinstance(answer, TransportError) or answer.status != _UNAUTHORIZED:
+            return answer
+        # Another flow may have renewed it since: then that one is tried first.
+        if self._proof == used:
+            yield from self._answer_challenge(answer, refused=bool(used))
+        answer = yield from self._send(self._signed(request), span)
+        if isinstance(answer, BufferedResponse) and answer.status == _UNAUTHORIZED:
+            raise self._refused(words_in(answer))
+        return answer
+
+    def _send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
+        answer = yield from send(request, span)
+        return (
+            without_secrets(answer, self._credential, self._proof) if isinstance(answer, BufferedResponse) else answer
+        )
+
+    def _signed(self, request: HttpRequest) -> HttpRequest:
+        if not self._proof:
+            return request
+        return attrs.evolve(request, headers={**request.headers, "Authorization": self._proof})
+
+    def _answer_challenge(self, answer: BufferedResponse, *, refused: bool) -> Flow[None]:
+        challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+        credential = yield from self._who()
+        if isinstance(credential, AccessToken):
+            if refused:
+                raise self._refused(words_in(answer))
+            self._proof = f"Bearer {credential.token}"
+            return
+        bearer = next((c for c in challenges if c.scheme == "bearer" and c.realm), None)
+        if bearer is not None:
+            yield from self._fetch_token(bearer)
+            return
+        if not isinstance(credential, Login) or not any(c.scheme == "basic" for c in challenges):
+            raise self._refused(words_in(answer))
+        if self._proof == basic(credential):
+            raise self._refused(words_in(answer))
+        self._proof = basic(credential)
+
+    def _who(self) -> Flow[Credential | None]:
+        if not self._looked:
+            self._credential = yield from find_credential(self._endpoint.host)
+            self._looked = True
+        return self._credential
+
+    def _fetch_token(self, challenge: Challenge) -> Flow[None]:
+        credential = yield from self._who()
+        problem = self._realm_problem(challenge.realm)
+        if problem:
+            raise PushRejected(problem, RejectionReason.REALM_MISMATCH)
+        asked_at = self._clock()
+        # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
+        scopes = tuple(challenge.scope.split()) if self._signs() or not self._scopes else self._scopes
+        request = token_request(
+            challenge, scopes, credential, nonce=self._nonce, now=self._now, headers={"User-Agent": USER_AGENT}
+        )
+        answer = yield from self._send(request)
+        if isinstance(answer, TransportError):
+            raise answer
+        token = token_in(answer) if answer.status == 200 else None  # noqa: PLR2004 - OK
+        if token is None:
+            raise self._no_token(challenge.realm, answer)
+        self._bearer, self._proof = challenge, f"Bearer {token.value}"
+        self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
+
+    def _realm_problem(self, realm: str) -> str | None:
+        own_host = urlsplit(self._endpoint.origin).hostname
+        # Plain HTTP was asked for with the registry in mind, not with whomever it names.
+        if not may_carry_secrets(realm, plain_for=own_host if self._plain_http else None):
+            return f"the registry sends logins to {realm!r}, which is no https:// URL: nothing was sent there"
+        host = urlsplit(self._endpoint.origin).netloc
+        if not self._signs() or signed_realm(realm, host):
+            return None
+        realm_host = urlsplit(realm).netloc
+        # Ollama's registry has named a realm of its own at ollama.com (ollama#17361).
+        if is_ollama_cloud(host) and is_ollama_cloud(realm_host):
+            return None
+        return f'realm host "{realm_host}" does not match original host "{host}"'
+
+    def _signs(self) -> bool:
+        return not isinstance(self._credential, Login | IdentityToken | AccessToken | None)
+
+    def _no_token(self, realm: str, answer: BufferedResponse) -> OllamaPushError:
+        if answer.status in (_UNAUTHORIZED, 403):
+            return self._refused(words_in(answer))
+        if answer.status == 200:  # noqa: PLR2004 - OK
+            return PushRejected(f"{realm} answered without a token", RejectionReason.UNAUTHORIZED)
+        no = refusal(answer, f"asking {realm} for a token")
+        return PushRejected(no.message, RejectionReason.UNAUTHORIZED) if isinstance(no, PushRejected) else no
+
+    def _refused(self, words: str) -> PushRejected:
+        host = self._endpoint.host
+        command = f"`ollama-push login {host}{' --plain-http' if self._plain_http else ''}`"
+        match self._credential:
+            case None:
+                text = f"{host} wants a login: run {command}{OR_BY_ENVIRONMENT}"
+            case Login(username=username):
+                text = f"{host} does not accept the login of {username!r}"
+                if self._endpoint.repository:
+                    text += f" for {self._endpoint.repository}"
+            case IdentityToken() | AccessToken():
+                text = f"{host} does not accept the stored token; run {command} again"
+            case signer:
+                text = (
+                    f"{host} does not let this key push to {self._endpoint.repository}; add it to the account that"
+                    f" may: ssh-ed25519 {signer.public_key}"
+                )
+        return PushRejected(f"{text} ({words})" if words else text, RejectionReason.UNAUTHORIZED)

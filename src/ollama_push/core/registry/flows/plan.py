@@ -1,0 +1,43 @@
+"""The dry run of a direct push: what would be sent, and whether it may be."""
+
+from __future__ import annotations
+
+from ollama_push.core.errors import (
+    PushRejected,
+    ServerError,
+    TransportError,
+)
+from ollama_push.core.names import ModelName
+from ollama_push.core.registry.effects import Flow
+from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.presence import held_digests, holds_manifest
+from ollama_push.core.registry.manifests import Manifest
+from ollama_push.core.registry.plans import PlannedBlob, PushPlan
+
+__all__ = ["plan_flow"]
+
+
+def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concurrency: int) -> Flow[PushPlan]:
+    """Find out what a push would send, and whether it may; nothing is uploaded.
+
+    Raises:
+        OllamaPushError: What the push would end in.
+    """
+    is_current = yield from holds_manifest(exchange, name, manifest)
+    present = yield from held_digests(exchange, manifest, concurrency)
+    blobs = tuple(PlannedBlob.of(blob, present=blob.digest in present) for blob in manifest.blobs)
+    if not is_current or len(present) < len(blobs):
+        yield from _try_to_write(exchange)
+    return PushPlan(str(name), manifest.digest, is_current, blobs)
+
+
+def _try_to_write(exchange: Exchange) -> Flow[None]:
+    """Open a session and cancel it: the only question about permission that every registry answers."""
+    url = exchange.endpoint.uploads()
+    answer = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
+    location = exchange.endpoint.located(answer.headers, url)
+    if location is not None:
+        try:
+            yield from exchange.once("DELETE", location)
+        except (TransportError, ServerError, PushRejected):
+            return  # the registry drops it in time: we could open it, that was the question

@@ -1,0 +1,36 @@
+"""What of a model a registry has already: asked first, by a push and by its dry run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ollama_push.core.names import ModelName
+from ollama_push.core.registry.blob_upload.probe import probe
+from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
+from ollama_push.core.registry.effects import Flow, gather
+from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Manifest
+
+__all__ = ["accept_header", "held_digests", "holds_manifest"]
+
+_ACCEPT: Final = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
+
+
+def held_digests(exchange: Exchange, manifest: Manifest, concurrency: int) -> Flow[set[str]]:
+    found = yield from gather([probe(exchange, blob) for blob in manifest.blobs], concurrency)
+    return {blob.digest for blob, there in zip(manifest.blobs, found, strict=True) if there}
+
+
+def holds_manifest(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[bool]:
+    """Say whether *name* means *manifest* already. As the first question, it also settles who we are."""
+    url = exchange.endpoint.manifest(name.tag)
+    answer = yield from exchange.ask(
+        "looking for the manifest", "HEAD", url, PRESENT | ABSENT, headers=accept_header(manifest)
+    )
+    return answer.headers.get("docker-content-digest") == manifest.digest
+
+
+def accept_header(manifest: Manifest | None) -> dict[str, str]:
+    if manifest is None or manifest.media_type in MANIFEST_MEDIA_TYPES:
+        return _ACCEPT
+    return {"Accept": f"{manifest.media_type}, {_ACCEPT['Accept']}"}

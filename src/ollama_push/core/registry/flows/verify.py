@@ -1,0 +1,64 @@
+"""Reads back what a registry holds under a name: its manifest, and every blob with its size."""
+
+from __future__ import annotations
+
+from ollama_push.core.errors import (
+    VerificationFailed,
+)
+from ollama_push.core.names import ModelName
+from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
+from ollama_push.core.registry.digests import digest_of
+from ollama_push.core.registry.effects import Flow, gather
+from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.presence import accept_header
+from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.registry.plans import Verification
+
+__all__ = ["verify_flow"]
+
+
+def verify_flow(
+    exchange: Exchange, name: ModelName, expected: Manifest | None, *, concurrency: int
+) -> Flow[Verification]:
+    """Ask the registry for the manifest and every blob of *name*.
+
+    Args:
+        exchange: The conversation.
+        name: What to look at.
+        expected: What it must be; ``None`` to take the registry's manifest at its word and look for its blobs.
+        concurrency: Questions at the same time.
+
+    Raises:
+        VerificationFailed: Something is missing or another than expected.
+    """
+    url = exchange.endpoint.manifest(name.tag)
+    wanted = expected.digest if expected is not None else str(name)
+    answer = yield from exchange.ask(
+        "reading the manifest back", "GET", url, frozenset({200, 404}), headers=accept_header(expected)
+    )
+    if answer.status != 200:  # noqa: PLR2004 - OK
+        raise VerificationFailed(wanted, f"the registry has no manifest for {name}")
+    if expected is not None and answer.body != expected.raw:
+        raise VerificationFailed(wanted, f"the registry holds the manifest {digest_of(answer.body)} under that name")
+    try:
+        manifest = expected or Manifest.parse(answer.body)
+    except ValueError as exc:
+        raise VerificationFailed(wanted, f"what the registry holds as {name} is no image manifest: {exc}") from exc
+    yield from gather([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency)
+    return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
+
+
+def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
+    url = exchange.endpoint.blob(blob.digest)
+    answer = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
+    if answer.status in ABSENT and answer.status != 404:  # noqa: PLR2004 - it has no HEAD, not: it has no blob
+        one = {"Range": "bytes=0-0"}
+        answer = yield from exchange.ask(f"looking for {blob.digest}", "GET", url, PRESENT | {404, 416}, headers=one)
+    if answer.status == 404:  # noqa: PLR2004 - Not Found
+        raise VerificationFailed(blob.digest, "the registry does not hold it")
+    size = answer.headers.get("content-length", "")
+    if answer.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
+        raise VerificationFailed(blob.digest, f"the registry holds {size} bytes of it instead of {blob.size}")
+    digest = answer.headers.get("docker-content-digest", blob.digest)
+    if digest != blob.digest:
+        raise VerificationFailed(blob.digest, f"the registry holds {digest} in its place")

@@ -1,0 +1,174 @@
+"""Is a push going to work? Asked of a real server before any byte of a model moves.
+
+``check_flow`` is a generator: it yields requests and is sent what came of them, so that both clients
+drive the same code. Used are ``GET /api/version`` (v0.1.14+), ``GET /api/tags`` and, where the registry is
+Ollama's own, ``POST /api/me`` (v0.12.1+).
+
+Source: ollama ``server/routes.go`` (``ListHandler``, ``WhoamiHandler``) and ``cmd/cmd.go`` ``PushHandler``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Generator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from ollama_push.core.errors import (
+    InvalidModelName,
+    OllamaPushError,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+    UnexpectedContent,
+)
+from ollama_push.core.headers import USER_AGENT, merged_headers
+from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.json_text import decode_json
+from ollama_push.core.names import ModelName
+from ollama_push.core.peer_text import readable_excerpt
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.server.error_body import foreign_content, server_error
+
+__all__ = [
+    "CHECK_TIMEOUT_SECONDS",
+    "CheckFlow",
+    "Readiness",
+    "check_flow",
+]
+
+CHECK_TIMEOUT_SECONDS: Final = 10.0
+"""Longest silence of a server that is asked a small question."""
+
+_NEAREST: Final = 3
+
+
+CheckFlow = Generator[HttpRequest, BufferedResponse | TransportError, "Readiness"]
+
+
+@attrs.frozen
+class Readiness:
+    """What is known before a push.
+
+    Attributes:
+        model: Canonical name; the text as given when it is no legal name.
+        problems: Why the push would fail, each as the error it would end in; empty when nothing is known
+            to be wrong.
+        server_version: The server's version; ``None`` when it did not say.
+        total_bytes: Size of the whole push; ``None`` when the model was not found.
+        account: Who is signed in at Ollama's registry; ``None`` when unknown or another registry.
+        signin_url: Where to sign in, when nobody is.
+    """
+
+    model: str
+    problems: tuple[OllamaPushError, ...] = ()
+    server_version: str | None = None
+    total_bytes: int | None = None
+    account: str | None = None
+    signin_url: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is known to be wrong."""
+        return not self.problems
+
+
+def check_flow(model: str | ModelName, base: str, headers: Mapping[str, str]) -> CheckFlow:
+    """Ask what a server can tell about a push of *model*; nothing is uploaded.
+
+    Args:
+        model: The name to push.
+        base: The server's base URL.
+        headers: The client's own headers, sent along.
+    """
+    try:
+        name = model if isinstance(model, ModelName) else ModelName.parse(model)
+    except InvalidModelName as exc:
+        return Readiness(str(model), (exc,))
+    found: dict[str, Any] = {"model": str(name), "problems": ()}
+
+    version = yield _ask("GET", f"{base}/api/version", headers)
+    if isinstance(version, TransportError):
+        return Readiness(str(name), (version,))
+    # A server before v0.1.14 has no version; one that refuses us at all does not get further.
+    if version.status in (401, 403):
+        return Readiness(str(name), (server_error(version.status, version.headers, version.body),))
+    value = _object_in(version)
+    if isinstance(value.get("version"), str):
+        found["server_version"] = value["version"]
+
+    tags = yield _ask("GET", f"{base}/api/tags", headers)
+    problem = _problem_with(tags)
+    if problem is None:
+        found["total_bytes"], problem = _find(name, tags)
+    problems = [] if problem is None else [problem]
+
+    if is_ollama_cloud(name.host):
+        me = yield _ask("POST", f"{base}/api/me", headers)
+        found["account"], found["signin_url"], problem = _identity(me)
+        problems += [] if problem is None else [problem]
+    return Readiness(**{**found, "problems": tuple(problems)})
+
+
+def _ask(method: str, url: str, headers: Mapping[str, str]) -> HttpRequest:
+    ours = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+    return HttpRequest(method, url, merged_headers(ours, headers), read_timeout=CHECK_TIMEOUT_SECONDS)
+
+
+def _problem_with(answer: BufferedResponse | TransportError) -> OllamaPushError | None:
+    """Return the error an answer stands for; ``None`` for a 200 with a JSON object."""
+    if isinstance(answer, TransportError):
+        return answer
+    if answer.status >= 300:  # noqa: PLR2004 - RFC 9110, 15
+        return server_error(answer.status, answer.headers, answer.body)
+    if answer.status != 200 or foreign_content(answer.headers) or not _object_in(answer):  # noqa: PLR2004
+        return UnexpectedContent(answer.status, answer.headers.get("content-type", ""), readable_excerpt(answer.body))
+    return None
+
+
+def _object_in(answer: BufferedResponse) -> dict[str, Any]:
+    try:
+        value = decode_json(answer.body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _find(name: ModelName, answer: BufferedResponse | TransportError) -> tuple[int | None, OllamaPushError | None]:
+    """Return the size of *name* in a list of models, or the error of its absence with the nearest names."""
+    models = _object_in(answer).get("models") if isinstance(answer, BufferedResponse) else None
+    sizes: dict[str, int | None] = {}
+    for entry in models if isinstance(models, list) else ():
+        text = (entry.get("model") or entry.get("name")) if isinstance(entry, dict) else None
+        if not isinstance(text, str):
+            continue
+        size = entry.get("size")
+        sizes[text] = size if type(size) is int else None
+        try:
+            if ModelName.parse_local(text) == name:
+                return sizes[text], None
+        except InvalidModelName:
+            continue
+    near = difflib.get_close_matches(name.shortest, sizes, _NEAREST, 0.4)
+    # The same model under another name is the usual cause: "ollama cp my-llama myuser/my-llama".
+    copies = [text for text in sizes if text.rpartition("/")[2].partition(":")[0] == name.model]
+    hints = list(dict.fromkeys([*copies, *near]))[:_NEAREST]
+    text = f"the server has no model {name.shortest!r}"
+    if hints:
+        text += f"; the nearest are {', '.join(map(repr, hints))}"
+        text += f" (`ollama cp {hints[0]} {name.shortest}` gives it this name)"
+    return None, PushRejected(text, RejectionReason.MODEL_NOT_FOUND, by_peer=False)
+
+
+def _identity(answer: BufferedResponse | TransportError) -> tuple[str | None, str | None, OllamaPushError | None]:
+    """Return account, sign-in URL and problem; servers that cannot tell are not a problem."""
+    if isinstance(answer, TransportError):
+        return None, None, None
+    if answer.status == 401:  # noqa: PLR2004
+        error: ServerError = server_error(answer.status, answer.headers, answer.body)
+        return None, error.signin_url, error
+    name = _object_in(answer).get("name") if answer.status == 200 else None  # noqa: PLR2004
+    return name if isinstance(name, str) and name else None, None, None

@@ -1,0 +1,58 @@
+"""Bodies that are no push's answer: error statuses and pages of something in between.
+
+Source: ollama ``api/client.go`` ``checkError`` (JSON ``error`` and ``signin_url``); oras-go
+``internal/errutil`` for the 8 KiB bound; RFC 9110, 10.2.3 for ``Retry-After``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ollama_push.core.errors import ServerError
+from ollama_push.core.json_text import decode_json, encode_json
+from ollama_push.core.peer_text import readable_excerpt
+from ollama_push.core.responses import retry_after_seconds
+
+__all__ = ["foreign_content", "server_error"]
+
+# Everything else may be a push's answer: servers before v0.0.14 were sniffed as text/plain, proxies relabel.
+_FOREIGN_TYPES: Final = re.compile(
+    r"text/html|application/xhtml|(?:text|application)/xml|image/|audio/|video/|text/event-stream"
+)
+
+
+def foreign_content(headers: Mapping[str, str]) -> bool:
+    """Say whether the body cannot be JSON lines: a page, or an encoding that was not asked for."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        return True
+    return _FOREIGN_TYPES.match(headers.get("content-type", "").strip().lower()) is not None
+
+
+def server_error(status: int, headers: Mapping[str, str], body: bytes) -> ServerError:
+    """Build the error for an answer of status 300 or above from the first bytes of its body."""
+    message, signin_url = _message_in(body)
+    location = headers.get("location")
+    if location is not None and not message:
+        message = f"it redirects to {location}; a push is not redirected, give the final address"
+    if status == 403 and not message:  # noqa: PLR2004 - the one status Ollama sends without a word
+        message = "Ollama refuses this Host or Origin header; use a loopback name, or OLLAMA_ORIGINS on the server"
+    return ServerError(status, message, signin_url, retry_after_seconds(headers))
+
+
+def _message_in(body: bytes) -> tuple[str, str | None]:
+    """Return the text and the sign-in URL of an error body of any kind."""
+    try:
+        value = decode_json(body)
+    except ValueError:
+        return readable_excerpt(body), None
+    if not isinstance(value, dict):
+        return readable_excerpt(body), None
+    error = value.get("error") or value.get("message") or value.get("errors")
+    if error is None:
+        return readable_excerpt(body), None
+    signin_url = value.get("signin_url")
+    text = error if isinstance(error, str) else readable_excerpt(encode_json(error))
+    return text, signin_url if isinstance(signin_url, str) else None

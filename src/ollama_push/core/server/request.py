@@ -1,0 +1,72 @@
+"""The request of a push through an Ollama server.
+
+Source: ollama ``api/types.go`` ``PushRequest``, ``server/routes.go`` ``PushHandler`` at fb3076099.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from ollama_push.core.headers import USER_AGENT, merged_headers
+from ollama_push.core.json_text import encode_json
+from ollama_push.core.names import ModelName
+from ollama_push.core.ports import HttpRequest
+
+__all__ = ["PushRequest"]
+
+
+def _to_name(model: str | ModelName) -> ModelName:
+    return model if isinstance(model, ModelName) else ModelName.parse(model)
+
+
+@attrs.frozen
+class PushRequest:
+    """What to push.
+
+    Attributes:
+        model: The name, ``[host/]namespace/model[:tag]``; a ``str`` is parsed.
+        insecure: Plain HTTP between the *server and the registry*. It does not switch off the check
+            of certificates; nothing does.
+        stream: ``False`` asks for one answer at the end: no progress, and silence until then.
+
+    Raises:
+        InvalidModelName: The name cannot be pushed.
+    """
+
+    model: ModelName = attrs.field(converter=_to_name)
+    insecure: bool = False
+    stream: bool = True
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of the request."""
+        return {
+            "Content-Type": "application/json",
+            "Accept": "application/x-ndjson" if self.stream else "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+        }
+
+    def body(self) -> bytes:
+        """Return the JSON body. Servers before v0.1.21 read ``name``, later ones ``model``: both are sent."""
+        name = str(self.model)
+        return encode_json({"model": name, "name": name, "insecure": self.insecure, "stream": self.stream})
+
+    def to_http(self, base: str, headers: Mapping[str, str], read_timeout: float | None) -> HttpRequest:
+        """Return the HTTP request.
+
+        Args:
+            base: The server's base URL, without a trailing slash (``//api/push`` is a redirect).
+            headers: More headers; they win over ours.
+            read_timeout: Longest silence in seconds while streaming; ``None`` for the transport's
+                default. A push that does not stream is silent throughout, so it has no limit.
+        """
+        return HttpRequest(
+            "POST",
+            f"{base}/api/push",
+            merged_headers(self.headers(), headers),
+            self.body(),
+            read_timeout if self.stream else math.inf,
+        )

@@ -1,0 +1,229 @@
+"""One push from first attempt to verdict: everything the two drivers would otherwise decide twice.
+
+A driver only opens, iterates and sleeps. Attempts, retries, stalls, hooks, receipts and the context every
+error carries are decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import attrs
+
+from ollama_push.core.errors import (
+    MachineMisuse,
+    OllamaPushError,
+    PushStalled,
+    TransportError,
+    TransportMisbehaved,
+)
+from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.hooks import HookSet
+from ollama_push.core.observations import (
+    AttemptFailed,
+    AttemptStarted,
+    Observation,
+    PushContext,
+    PushFinished,
+    PushOutcome,
+    PushStarted,
+    RolledBack,
+)
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.server.protocol import PushProtocol
+from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
+
+__all__ = ["PushRun"]
+
+
+class PushRun:
+    """Drives one push.
+
+    A driver calls, in this order and until ``over``::
+
+        begin_attempt -> receive_head -> receive_data* -> receive_eof
+                      -> attempt_failed, which raises the verdict or returns the seconds to wait
+
+    and ``leave`` at the very end, whatever happened.
+
+    Args:
+        request: The HTTP request; each attempt sends it again.
+        context: Identity of the push in observations.
+        stream: Whether the request asked for a stream.
+        retry: When to try again.
+        stall_timeout: Seconds without a moved byte before ``PushStalled``; ``math.inf`` for never.
+        hooks: Called with every observation.
+        clock: Monotonic seconds.
+        chance: Random numbers, 0.0 to 1.0.
+        transport: Blamed when it raises what it must not.
+    """
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        *,
+        context: PushContext,
+        stream: bool,
+        retry: RetryPolicy,
+        stall_timeout: float,
+        hooks: HookSet,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        transport: object,
+    ) -> None:
+        self._request = request
+        self._context = context
+        self._stream = stream
+        self._retry = retry
+        self._stall_timeout = stall_timeout
+        self._hooks = hooks
+        self._watching = hooks or None
+        self._clock = clock
+        self._random = random
+        self._transport = transport
+        self._started_at = 0.0
+        self._attempt = 0
+        self._reached = False
+        self._machine = PushProtocol(stream=stream)
+        self._layers: dict[str, LayerProgress] = {}
+        self._last: PushEvent | None = None
+        self._moved_at = self._started_at
+        self._finished = False
+        self.receipt: PushReceipt | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the push has succeeded; every other end is an exception."""
+        return self.receipt is not None
+
+    def begin_attempt(self) -> HttpRequest:
+        """Return the request to send now; ``receive_head`` or ``attempt_failed`` follows."""
+        if not self._attempt:
+            # Not in __init__: a stream may be asked for and never entered.
+            self._started_at = self._clock()
+            self._tell(PushStarted(self._context, 0.0))
+        self._attempt += 1
+        self._machine = PushProtocol(stream=self._stream)
+        self._layers = {}
+        started = AttemptStarted(self._context, self._elapsed(), self._attempt)
+        self._tell(started)
+        self._moved_at = self._clock()
+        if not started.trace_headers:
+            return self._request
+        return attrs.evolve(self._request, headers={**self._request.headers, **started.trace_headers})
+
+    def receive_head(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the answer's head."""
+        self._reached = True
+        self._machine.receive_head(status, headers)
+
+    def receive_data(self, data: bytes) -> Iterator[PushEvent]:
+        """Take bytes; yield the events in them, then raise the verdict if they hold one."""
+        self._machine.receive_data(data)
+        return self._events()
+
+    def receive_eof(self) -> Iterator[PushEvent]:
+        """Take the regular end of the body; yield and raise like ``receive_data``."""
+        self._machine.receive_eof()
+        return self._events()
+
+    def attempt_failed(self, exc: Exception) -> float:
+        """Return the seconds to wait before the next attempt.
+
+        Raises:
+            OllamaPushError: The verdict, when there is no next attempt.
+        """
+        error = self._as_verdict(exc)
+        error.last_event = self._last
+        error.attempts = self._attempt
+        error.bytes_moved = sum(layer.completed for layer in self._layers.values())
+        wait = self._retry.wait_after(error, self._attempt, reached=self._reached, random=self._random())
+        self._tell(AttemptFailed(self._context, self._elapsed(), self._attempt, error, wait))
+        if wait is not None:
+            return wait
+        self._finish(PushOutcome.FAILED, error=error)
+        raise error
+
+    def result(self) -> PushReceipt:
+        """Return the receipt of a push that is ``over``."""
+        if self.receipt is None:
+            raise MachineMisuse("result() called before the push was over")
+        return self.receipt
+
+    def leave(self) -> None:
+        """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
+        self._finish(PushOutcome.CANCELLED)
+
+    def _events(self) -> Iterator[PushEvent]:
+        machine = self._machine
+        hooks = self._watching
+        now = self._clock()
+        # A whole read in one step as a rule; what ends a push, or is odd, comes one by one behind it.
+        for event in machine.next_events():
+            if event is not self._last:
+                self._note(event, now)
+            if hooks is not None:
+                hooks.tell_event(event, now - self._started_at)
+            yield event
+        while not machine.idle:
+            odd = machine.next_event()
+            if odd is NEED_DATA:
+                break
+            if odd is PUSH_OVER:
+                return
+            self._note(odd, now)
+            if hooks is not None:
+                hooks.tell_event(odd, now - self._started_at)
+            if self.receipt is not None:
+                # Told before the caller gets the event: whoever leaves on it has still succeeded.
+                self._finish(PushOutcome.SUCCEEDED, receipt=self.receipt)
+            yield odd
+        if now - self._moved_at > self._stall_timeout:
+            raise PushStalled(now - self._moved_at)
+        # What the caller did with the events is not the server's standing still.
+        self._moved_at += self._clock() - now
+
+    def _note(self, event: PushEvent, now: float) -> None:
+        """Remember an event that is not a repeat of the one before."""
+        if isinstance(event, LayerProgress):
+            known = self._layers.get(event.digest)
+            self._layers[event.digest] = event
+            if known is None or known.completed != event.completed or known.total != event.total:
+                self._moved_at = now
+                if known is not None and event.completed < known.completed:
+                    fallen = known.completed - event.completed
+                    self._tell(RolledBack(self._context, now - self._started_at, event.digest, fallen))
+        elif isinstance(event, PushSucceeded):
+            layers = tuple(LayerReceipt(layer.digest, layer.total) for layer in self._layers.values())
+            total = sum(layer.total_bytes for layer in layers)
+            self.receipt = PushReceipt(self._context.model, layers, total, self._attempt, now - self._started_at)
+        else:
+            self._moved_at = now
+        self._last = event
+
+    def _as_verdict(self, exc: Exception) -> OllamaPushError:
+        """Return what *exc* means for the push, chained."""
+        if isinstance(exc, TransportError | PushStalled):
+            verdict = self._machine.verdict_without_the_rest()
+            if verdict is not None:
+                verdict.__cause__ = exc
+                return verdict
+        if isinstance(exc, OllamaPushError):
+            return exc
+        return TransportMisbehaved.by(self._transport, exc)
+
+    def _finish(
+        self, outcome: PushOutcome, *, receipt: PushReceipt | None = None, error: OllamaPushError | None = None
+    ) -> None:
+        if self._attempt and not self._finished:
+            self._finished = True
+            self._tell(PushFinished(self._context, self._elapsed(), outcome, receipt, error))
+
+    def _tell(self, seen: Observation) -> None:
+        if self._hooks:
+            self._hooks.tell(seen)
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._started_at

@@ -1,0 +1,179 @@
+"""JSON to attrs classes and back: the only file that knows the keys.
+
+cattrs structures strictly here (it coerces by default). A line that only repeats the one before, or
+differs from it in the digits of ``completed`` alone, is the common case on the wire (a server ticks
+every 60 ms) and is decoded without parsing it again; see ``LineDecoder``.
+
+Source: ollama ``api/types.go`` ``ProgressResponse`` and ``PushRequest`` at fb3076099.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import cattrs
+from cattrs.errors import StructureHandlerNotFoundError
+
+from ollama_push.core.errors import MalformedLine
+from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
+from ollama_push.core.json_text import decode_json
+from ollama_push.core.redaction import redact
+
+try:
+    from orjson import loads as _fast_loads  # the extra "speed"
+except ImportError:
+    _fast_loads = None  # type: ignore[assignment]  # absent: json alone decodes
+
+__all__ = ["ErrorLine", "LineDecoder"]
+
+_EXCERPT: Final = 200  # characters of a malformed line that an error keeps
+_INSPECTED: Final = 4096  # bytes of it that are searched for secrets
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@attrs.frozen
+class ErrorLine:
+    """The server's no, as it stands on the wire: ``{"error": "..."}``."""
+
+    message: str
+
+
+@attrs.define  # frozen would triple the cost of building one
+class _WireLine:
+    """One line's keys; ``null`` is the same as absent, as in Go."""
+
+    status: str | None = None
+    digest: str | None = None
+    total: int | None = None
+    completed: int | None = None
+
+
+class _WrongType(ValueError):
+    """A value has another JSON type than the protocol says."""
+
+
+def _strict(kind: type) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _type: Any) -> Any:
+        # "type is", because bool is an int.
+        if value is None or type(value) is kind:
+            return value
+        raise _WrongType(f"expected {kind.__name__} or null, not {type(value).__name__}")
+
+    return structure
+
+
+def _build_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_structure_hook(str | None, _strict(str))
+    converter.register_structure_hook(int | None, _strict(int))
+    return converter
+
+
+_structure_line: Final = _build_converter().get_structure_hook(_WireLine)
+
+
+class LineDecoder:
+    """Lines to events, one push's worth: it remembers the line before.
+
+    Remembering is exact, not a guess. Let a line that was decoded in full end with
+    ``,"completed":DIGITS}``. A later line with the same bytes up to those digits, other digits and
+    the same ``}`` differs from a decoded line in one number token only, so it must mean the same
+    event with another ``completed``. The comma makes sure that the quote before ``completed`` opens a
+    key, and ``}`` that the number ends the object.
+    """
+
+    __slots__ = ("_event", "_line", "_prefix", "_start")
+
+    _KEY: Final = b',"completed":'
+    # Above this many digits int() is not the same for every Python; no real counter is so long.
+    _MAX_DIGITS: Final = 18
+
+    def __init__(self) -> None:
+        self._line = b"\n"  # no line: equal to none
+        self._event: PushEvent | ErrorLine = StatusChanged("")
+        self._prefix = b"\n"
+        self._start = 1
+
+    def decode(self, line: bytes) -> PushEvent | ErrorLine | None:
+        """Return what *line* says; ``None`` for a blank one. The same line gives the same object.
+
+        Raises:
+            MalformedLine: It is no JSON object.
+                It has neither status nor error.
+                A value has the wrong type.
+        """
+        if line == self._line:
+            return self._event
+        if line.startswith(self._prefix):
+            digits = line[self._start : -1]
+            if digits.isdigit() and line.endswith(b"}") and len(digits) <= self._MAX_DIGITS and digits[0] != 48:  # noqa: PLR2004 - "0"
+                known = self._event
+                event = LayerProgress(known.digest, known.total, int(digits), known.status)  # type: ignore[union-attr]  # _prefix is set by LayerProgress only
+                self._line = line
+                self._event = event
+                return event
+        return self._decode_in_full(line)
+
+    def _decode_in_full(self, line: bytes) -> PushEvent | ErrorLine | None:
+        event = _decode_line(line)
+        if event is None:
+            return None
+        self._line, self._event, self._prefix = line, event, b"\n"
+        key = line.rfind(self._KEY)
+        if type(event) is LayerProgress and key > 0:
+            self._start = key + len(self._KEY)
+            if line[self._start :] == b"%d}" % event.completed:
+                self._prefix = line[: self._start]
+        return event
+
+
+def _decode_line(line: bytes) -> PushEvent | ErrorLine | None:
+    if _fast_loads is not None:
+        try:
+            value = _fast_loads(line)
+            # An error that is no text is shown as JSON; big integers must not have become floats by then.
+            if type(value) is dict and type(value.get("error", "")) is str:
+                return _to_event(value)
+        except (ValueError, RecursionError):
+            pass  # json decides, so that the verdict does not depend on an optional package
+    try:
+        data = line.removeprefix(_BOM)
+        if not data.strip():
+            return None
+        return _to_event(decode_json(data))
+    except (ValueError, StructureHandlerNotFoundError) as exc:
+        # Redacted before it is cut: half a URL no longer looks like one.
+        text = redact(line[:_INSPECTED].decode("utf-8", "replace"))
+        raise MalformedLine(text[:_EXCERPT], _explain(exc)) from exc
+
+
+def _to_event(value: Any) -> PushEvent | ErrorLine:
+    if type(value) is not dict:
+        raise _WrongType(f"expected an object, not {type(value).__name__}")
+    error = value.get("error")
+    if error is not None:
+        return ErrorLine(_well_formed(error if type(error) is str else json.dumps(error, ensure_ascii=False)))
+    line: _WireLine = _structure_line(value, _WireLine)
+    if line.status is None:
+        raise _WrongType("neither status nor error")
+    status = _well_formed(line.status)
+    if "://" in status or "=" in status:  # it may hold a presigned URL; looked for only then, for speed
+        status = redact(status)
+    if status == SUCCESS:
+        return PushSucceeded()
+    if not line.digest:
+        return StatusChanged(status)
+    # Counters are taken as they are, but for one: less than nothing is nothing.
+    return LayerProgress(_well_formed(line.digest), max(0, line.total or 0), max(0, line.completed or 0), status)
+
+
+def _well_formed(text: str) -> str:
+    """Replace lone surrogates, which JSON can escape and no stream can print, by U+FFFD as Go does."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _explain(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, _WrongType) else f"not JSON: {exc}"

@@ -1,0 +1,139 @@
+"""The transport of the gateway: every URL is looked at before it is opened, and so is what its host resolves to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from os import PathLike
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
+from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
+from ollama_push.gateway.egress.rules import AddressRules, literal_address
+from ollama_push.transports import AiohttpTransport
+
+__all__ = ["EgressTransport", "GuardedResolver", "forbidden_url", "new_transport"]
+
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+
+
+def new_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = None) -> EgressTransport:
+    """Return the transport of one gateway. Needs a running loop; :meth:`EgressTransport.aclose` closes all of it.
+
+    Raises:
+        InvalidSetting: *ca_file* cannot be used.
+    """
+    resolver = GuardedResolver(rules)
+    return EgressTransport(rules, resolver, AiohttpTransport(ca_file=ca_file, resolver=resolver))
+
+
+def forbidden_url(rules: AddressRules, url: str) -> str:
+    """Say why what *url* names may not be reached; empty when it may, or when only DNS can tell."""
+    host = urlsplit(url).hostname or ""
+    if rules.allows_by_name(host, _port_of(url)):
+        return ""
+    address = literal_address(host)
+    problem = "" if address is None else rules.problem(address)
+    return f"{host} is {problem}" if problem else ""
+
+
+class AddressForbidden(OSError):
+    """All that a name resolves to may not be reached; an ``OSError``, which is what aiohttp expects of a resolver."""
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names, and leaves out what may not be reached. What is checked is what is connected to.
+
+    Args:
+        rules: What may be reached.
+        inner: Does the resolving; aiohttp's default one when not given.
+    """
+
+    def __init__(self, rules: AddressRules, inner: AbstractResolver | None = None) -> None:
+        self._rules = rules
+        self._inner = inner or aiohttp.DefaultResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        if self._rules.allows_by_name(host, port):
+            return found
+        problems = [self._problem(result["host"]) for result in found]
+        allowed = [result for result, problem in zip(found, problems, strict=True) if not problem]
+        if found and not allowed:
+            raise AddressForbidden(f"{host} is {problems[0]}")
+        return allowed
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def _problem(self, host: str) -> str:
+        address = literal_address(host)
+        return "no address" if address is None else self._rules.problem(address)
+
+
+class EgressTransport:
+    """Opens what the rules allow.
+
+    Args:
+        rules: What may be reached.
+        resolver: What *inner* resolves names with; closed with the transport.
+        inner: Does the moving; closed with the transport. Where it goes through a proxy of the environment, the proxy
+            resolves names: what a name means is then the proxy's to allow.
+    """
+
+    def __init__(self, rules: AddressRules, resolver: GuardedResolver, inner: AsyncTransport) -> None:
+        self._rules = rules
+        self._resolver = resolver
+        self._inner = inner
+
+    @asynccontextmanager
+    async def open(self, request: HttpRequest, /) -> AsyncIterator[AsyncResponse]:
+        """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`.
+
+        Raises:
+            PushRejected: The URL may not be reached. It is no ``TransportError``: trying again would not help.
+        """
+        if problem := forbidden_url(self._rules, request.url):
+            raise _refused(problem)
+        try:
+            async with self._inner.open(request) as response:
+                yield response
+        except ConnectFailed as exc:
+            if (forbidden := _forbidden_in(exc)) is None:
+                raise
+            raise _refused(str(forbidden)) from exc
+
+    async def aclose(self) -> None:
+        """Close everything. Idempotent."""
+        await self._inner.aclose()
+        await self._resolver.close()
+
+
+def _port_of(url: str) -> int | None:
+    parts = urlsplit(url)
+    try:
+        return parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # the transport will say so
+        return None
+
+
+def _forbidden_in(exc: BaseException | None) -> AddressForbidden | None:
+    """Find what our resolver said behind what aiohttp and the adapter made of it."""
+    while exc is not None:
+        wrapped = getattr(exc, "os_error", None)
+        for each in (exc, wrapped):
+            if isinstance(each, AddressForbidden):
+                return each
+        exc = exc.__cause__ or exc.__context__
+    return None
+
+
+def _refused(problem: str) -> PushRejected:
+    return PushRejected(f"this gateway does not go there: {problem}", RejectionReason.UNKNOWN, by_peer=False)

@@ -1,0 +1,66 @@
+"""Whether the gateway lives, and how it fares: for people, load balancers and Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from ollama_push.contrib.metrics import MetricsHook
+from ollama_push.core.ports import Hook
+from ollama_push.core.version import __version__
+from ollama_push.gateway.push_history import PushHistory
+from ollama_push.gateway.responses import json_answer, plain_answer
+
+__all__ = ["Metrics", "add_vitals"]
+
+_GREETING: Final = "Ollama is running"
+"""What every client looks for (ollama ``server/routes.go``)."""
+
+
+class Metrics:
+    """Measurements of this gateway's pushes; without the extra ``prometheus`` there are none.
+
+    Attributes:
+        hooks: To be told of every push.
+    """
+
+    def __init__(self) -> None:
+        self.hooks: tuple[Hook, ...] = ()
+        self._render: Callable[[], bytes] | None = None
+        self._content_type = ""
+        try:
+            from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # noqa: PLC0415 - extra
+
+            from ollama_push.contrib.metrics import PrometheusSink  # noqa: PLC0415 - extra
+        except ImportError:
+            return
+        registry = CollectorRegistry()
+        self.hooks = (MetricsHook(PrometheusSink(registry)),)
+        self._render = lambda: generate_latest(registry)
+        self._content_type = CONTENT_TYPE_LATEST
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """Answer ``GET /metrics``."""
+        if self._render is None:
+            return plain_answer(404, "metrics need: pip install 'ollama-push[prometheus]'\n")
+        return web.Response(body=self._render(), headers={"Content-Type": self._content_type})
+
+
+def add_vitals(app: web.Application, book: PushHistory, metrics: Metrics) -> None:
+    """Serve ``/``, ``/api/version``, ``/healthz`` and ``/metrics`` from *app*."""
+
+    async def greet(_request: web.Request) -> web.Response:
+        return web.Response(body=_GREETING.encode(), headers={"Content-Type": "text/plain; charset=utf-8"})
+
+    async def version(_request: web.Request) -> web.Response:
+        return json_answer(200, {"version": __version__})
+
+    async def health(_request: web.Request) -> web.Response:
+        return json_answer(200, {"status": "ok", "pushes": book.running})
+
+    app.router.add_get("/", greet)
+    app.router.add_get("/api/version", version)
+    app.router.add_get("/healthz", health)
+    app.router.add_get("/metrics", metrics.show)

@@ -1,0 +1,142 @@
+"""Runs a gateway until it is told to stop: what ``ollama-push serve`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, Final
+
+import attrs
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http import HttpProcessingError
+from aiohttp.log import server_logger
+
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.hosts import is_loopback
+from ollama_push.gateway.access import ACCESS_LOGGER
+from ollama_push.gateway.app import create_app
+from ollama_push.gateway.listener import HeadTimeoutSite
+from ollama_push.gateway.settings import GatewaySettings
+
+__all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "serve"]
+
+DEFAULT_ADDRESS: Final = ("127.0.0.1", 11434)
+"""Where a real server listens."""
+
+_KEEP_ALIVE_SECONDS: Final = 75.0
+"""Longer than what reverse proxies keep an idle connection, so that they close it first; aiohttp's own is an hour."""
+
+_LEEWAY_SECONDS: Final = 2.0
+"""What clients get to take their last line, beyond the pushes' own grace, or to send what nobody wants."""
+
+
+class AccessLog(AbstractAccessLogger):
+    """One line a request, without anything a client sent but method and path: no query, no header, no body."""
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.INFO)
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        self.logger.info(
+            "%s %s %s %d %d bytes %.3f s",
+            request.remote or "-",
+            request.method,
+            request.rel_url.raw_path,
+            response.status,
+            response.body_length,
+            time,
+        )
+
+
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp has to say, without its quotations of malformed requests: they may be secrets."""
+
+    def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
+        if isinstance(more.get("exc_info"), HttpProcessingError):
+            # The access log has a line on it, and anybody can send as many as they like.
+            level, more["exc_info"] = logging.DEBUG, None
+        super().log(level, msg, *args, **more)
+
+
+def new_runner(app: web.Application, settings: GatewaySettings) -> web.AppRunner:
+    """Return a runner that serves *app*, which ``create_app`` made from the same settings, as it should be."""
+    return web.AppRunner(
+        app,
+        logger=_ServerLog(server_logger),
+        access_log=ACCESS_LOGGER,
+        access_log_class=AccessLog,
+        # A real server does not know Content-Encoding either; and what is not unpacked is no bomb.
+        auto_decompress=False,
+        # For the answer to arrive, what is left of a refused body is taken for a while.
+        lingering_time=min(settings.body_timeout, _LEEWAY_SECONDS),
+        shutdown_timeout=settings.shutdown_grace + _LEEWAY_SECONDS,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+    )
+
+
+async def serve(
+    settings: GatewaySettings,
+    host: str = DEFAULT_ADDRESS[0],
+    port: int = DEFAULT_ADDRESS[1],
+    *,
+    started: Callable[[str, int], None] = lambda _host, _port: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve until *stop* is set, or a SIGINT or SIGTERM comes when there is none; then end as ``create_app`` says.
+
+    Args:
+        settings: As for ``create_app``; ``loopback`` holds for loopback addresses only.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        started: Called with the address and port once it listens.
+        stop: Ends it; set in the loop's thread.
+
+    Raises:
+        InvalidSetting: The address cannot be listened on.
+    """
+    settings = attrs.evolve(settings, loopback=settings.loopback and is_loopback(host))
+    runner = new_runner(create_app(settings), settings)
+    try:
+        await runner.setup()
+        try:
+            await HeadTimeoutSite(runner, host, port, settings.body_timeout).start()
+        except OSError as exc:
+            problem = f"cannot listen there: {(exc.strerror or str(exc)).lower()}; choose another"
+            raise InvalidSetting("listen", f"{host}:{port}", problem) from exc
+        with _signals() if stop is None else nullcontext(stop) as told:
+            started(*runner.addresses[0][:2])
+            await told.wait()
+    finally:
+        await runner.cleanup()
+
+
+@contextmanager
+def _signals() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGINT and SIGTERM set; a second one ends the process as usual.
+
+    Those that are ignored (``&`` in a script) stay so.
+    """
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    ours = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+
+    def tell() -> None:
+        told.set()
+        _remove()
+
+    def _remove() -> None:
+        for number in ours:
+            loop.remove_signal_handler(number)
+
+    with suppress(NotImplementedError):  # Windows: there Ctrl-C raises KeyboardInterrupt
+        for number in ours:
+            loop.add_signal_handler(number, tell)
+    try:
+        yield told
+    finally:
+        with suppress(NotImplementedError):
+            _remove()

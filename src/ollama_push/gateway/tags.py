@@ -1,0 +1,78 @@
+"""Serves ``GET /api/tags``: the local models, as a real server lists them.
+
+Source: ollama ``server/routes.go`` ``ListHandler``, ``api/types.go`` ``ListModelResponse`` at fb3076099.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import web
+
+from ollama_push.core.errors import InvalidSetting, OllamaPushError
+from ollama_push.core.json_text import decode_json
+from ollama_push.core.names import ModelName
+from ollama_push.gateway.responses import json_answer
+from ollama_push.local import ModelStore
+
+__all__ = ["add_listing"]
+
+_MAX_CONFIG_BYTES: Final = 1024 * 1024
+
+
+def add_listing(app: web.Application, store: ModelStore) -> None:
+    """Serve ``/api/tags`` from *app*."""
+
+    async def tags(_request: web.Request) -> web.Response:
+        return json_answer(200, {"models": await asyncio.to_thread(_models, store)})
+
+    app.router.add_get("/api/tags", tags)
+
+
+def _models(store: ModelStore) -> list[dict[str, Any]]:
+    """Return the newest first. Models that are damaged are left out; without a store there are none."""
+    try:
+        names = store.models()
+    except InvalidSetting:
+        return []
+    found = [model for name in names if (model := _model(store, name)) is not None]
+    return [model for _changed, model in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _model(store: ModelStore, name: ModelName) -> tuple[float, dict[str, Any]] | None:
+    path = store.root.joinpath("manifests", name.host, name.namespace, name.model, name.tag)
+    try:
+        stored = store.load(name)
+        changed = path.stat().st_mtime
+        # The config comes last; where there is none, this is no JSON.
+        with stored.files[stored.manifest.blobs[-1].digest].path.open("rb") as file:
+            config = _config(file.read(_MAX_CONFIG_BYTES))
+    except (OllamaPushError, OSError, IndexError):
+        return None
+    shown = name.shortest
+    return changed, {
+        "name": shown,
+        "model": shown,
+        "modified_at": datetime.fromtimestamp(changed, UTC).isoformat().replace("+00:00", "Z"),
+        "size": stored.manifest.total_bytes,
+        "digest": stored.manifest.digest.removeprefix("sha256:"),
+        "details": {
+            "parent_model": "",
+            "format": config.get("model_format", ""),
+            "family": config.get("model_family", ""),
+            "families": config.get("model_families"),
+            "parameter_size": config.get("model_type", ""),
+            "quantization_level": config.get("file_type", ""),
+        },
+    }
+
+
+def _config(raw: bytes) -> Mapping[str, Any]:
+    try:
+        value = decode_json(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,84 @@
+"""One blob's upload with everything it is given within reach."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from tests.support.paper_registry import digest, noise
+from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, Peer, Player, answer
+
+from ollama_push.core.errors import (
+    ConnectionLost,
+    OllamaPushError,
+    PushRejected,
+    RejectionReason,
+)
+from ollama_push.core.events import LayerProgress
+from ollama_push.core.registry.blob_upload.machine import BlobUpload
+from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
+from ollama_push.core.registry.effects import Send
+from ollama_push.core.registry.manifests import Descriptor
+from ollama_push.core.registry.resume import UploadKey
+from ollama_push.core.retry import RetryPolicy
+
+__all__ = ["DATA", "DIGEST", "HELD", "KEY", "LOST", "MIB", "OPENED", "SIZE", "SMALL", "Upload", "reason_of"]
+
+MIB: Final = 1024 * 1024
+DATA: Final = noise(2_500_000)
+SIZE: Final = len(DATA)
+DIGEST: Final = digest(DATA)
+SMALL: Final = b"hello"
+KEY: Final = UploadKey(ORIGIN, "me/llama", DIGEST)
+HELD: Final = ("me/llama", DIGEST)
+OPENED: Final = answer(202, {"location": "/u"})
+LOST: Final = ConnectionLost(ORIGIN)
+
+
+class Upload:
+    """An upload with everything it is given within reach."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        data: bytes = DATA,
+        *,
+        part: int = MIB,
+        memory: DictMemory | None = None,
+        mount_from: str = "",
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    ) -> None:
+        self.blob = Descriptor(digest(data), len(data))
+        self.player = Player(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
+        self.sizes = PartSizes(HOST, part)
+        self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from)
+
+    def run(self) -> list[str]:
+        """Upload; return what was sent, without the places."""
+        self.player.play(self.upload.run())
+        return self.methods
+
+    def fail(self) -> OllamaPushError:
+        """Upload; return why it failed."""
+        with pytest.raises(OllamaPushError) as caught:
+            self.player.play(self.upload.run())
+        assert self.player.memory.claimed == set(), "the claim is given back"
+        return caught.value
+
+    @property
+    def methods(self) -> list[str]:
+        """What was sent: the method, and the body's span."""
+        return [
+            f"{sent.request.method} {sent.span.offset}+{sent.span.size}" if sent.span else sent.request.method
+            for sent in self.player.of(Send)
+        ]
+
+    @property
+    def progress(self) -> list[int]:
+        """The counters that were told."""
+        return [event.completed for event in self.player.events if isinstance(event, LayerProgress)]
+
+
+def reason_of(error: OllamaPushError) -> RejectionReason:
+    assert isinstance(error, PushRejected)
+    return error.reason

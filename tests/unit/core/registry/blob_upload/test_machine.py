@@ -1,0 +1,189 @@
+"""One blob's upload against a registry on paper: opened, resumed, sent in parts, committed."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.paper_registry import Paper, Ways, digest
+from tests.support.scripted_flow import ORIGIN, DictMemory, answer, answers, refuse
+from tests.support.upload_machine import (
+    DATA,
+    DIGEST,
+    HELD,
+    KEY,
+    MIB,
+    SIZE,
+    SMALL,
+    Upload,
+    reason_of,
+)
+
+from ollama_push.core.errors import (
+    PushInterrupted,
+    RejectionReason,
+    TransportError,
+)
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.effects import Forget, Release
+from ollama_push.core.registry.resume import ResumePoint
+from ollama_push.core.responses import BufferedResponse
+
+
+def test_a_large_blob_goes_in_parts_and_is_committed() -> None:
+    registry = Paper()
+    upload = Upload(registry)
+    assert upload.run() == ["POST", f"PATCH 0+{MIB}", f"PATCH {MIB}+{MIB}", f"PATCH {2 * MIB}+{SIZE - 2 * MIB}", "PUT"]
+    assert registry.blobs[HELD] == DATA
+    requests = upload.player.requests
+    assert [request.headers.get("Content-Range") for request in requests[1:4]] == [
+        f"0-{MIB - 1}",
+        f"{MIB}-{2 * MIB - 1}",
+        f"{2 * MIB}-{SIZE - 1}",
+    ]
+    assert {request.headers["Content-Type"] for request in requests[1:]} == {"application/octet-stream"}
+    assert requests[4].url == f"{ORIGIN}/v2/me/llama/blobs/uploads/s1?_state={SIZE}&digest={DIGEST}"
+    assert upload.progress == [0, SIZE]
+    assert upload.player.memory.kept == {}
+    assert upload.player.of(Forget) == [Forget(KEY)]
+    assert upload.player.effects[-1] == Release(KEY)
+    assert (upload.upload.kept_bytes, upload.upload.resumed_bytes, upload.upload.borrowed) == (SIZE, 0, False)
+
+
+@pytest.mark.parametrize("data", [SMALL, b"", DATA[:MIB]], ids=["small", "empty", "limit"])
+def test_a_small_blob_goes_in_one_request(data: bytes) -> None:
+    registry = Paper()
+    assert Upload(registry, data).run() == ["POST", f"PUT 0+{len(data)}" if data else "PUT"]
+    assert registry.blobs["me/llama", digest(data)] == data
+
+
+def test_one_byte_more_goes_in_parts() -> None:
+    assert Upload(Paper(), DATA[: MIB + 1]).run() == ["POST", f"PATCH 0+{MIB}", f"PATCH {MIB}+1", "PUT"]
+
+
+def test_beginning_is_done_once_and_shows_that_we_may() -> None:
+    upload = Upload(Paper())
+    upload.player.play(upload.upload.begin())
+    assert upload.methods == ["POST"]
+    assert upload.player.memory.kept[KEY] == ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/s1?_state=0")
+    assert upload.run().count("POST") == 1
+
+
+def test_beginning_without_permission_sends_nothing() -> None:
+    upload = Upload(answers(refuse(403, "DENIED")))
+    assert reason_of(upload.fail()) is RejectionReason.UNAUTHORIZED
+    assert upload.methods == ["POST"]
+
+
+def test_a_push_that_is_to_stop_begins_nothing() -> None:
+    upload = Upload(Paper())
+    upload.player.stopping = True
+    assert isinstance(upload.fail(), PushInterrupted)
+    assert upload.methods == []
+    assert upload.player.of(Release) == [], "what was never claimed may be another push's"
+
+
+def test_a_stop_comes_between_parts_and_the_session_is_kept() -> None:
+    registry = Paper()
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        upload.player.stopping = request.method == "PATCH"
+        return registry(request, body)
+
+    upload = Upload(peer)
+    assert isinstance(upload.fail(), PushInterrupted)
+    assert upload.methods == ["POST", f"PATCH 0+{MIB}"]
+    assert upload.upload.kept_bytes == MIB
+    again = Upload(registry, memory=upload.player.memory)
+    assert again.run() == ["GET", f"PATCH {MIB}+{MIB}", f"PATCH {2 * MIB}+{SIZE - 2 * MIB}", "PUT"]
+    assert again.upload.resumed_bytes == MIB
+    assert again.progress[0] == MIB
+    assert registry.blobs[HELD] == DATA
+
+
+@pytest.mark.parametrize("kept", [0, SIZE + 1])
+def test_a_session_that_is_no_better_than_a_new_one_is_dropped(kept: int) -> None:
+    registry = Paper()
+    registry.sessions["old"] = bytearray(kept)
+    memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 5)})
+    upload = Upload(registry, memory=memory)
+    assert upload.run()[:3] == ["GET", "POST", f"PATCH 0+{MIB}"]
+    assert upload.upload.resumed_bytes == 0
+
+
+@pytest.mark.parametrize("ways", [Ways(has_status=False), Ways()], ids=["no status", "session gone"])
+def test_a_session_nobody_knows_is_begun_anew(ways: Ways) -> None:
+    memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 5)})
+    assert Upload(Paper(ways), memory=memory).run()[:2] == ["GET", "POST"]
+
+
+def test_a_session_of_one_byte_that_was_known_to_have_one_goes_on() -> None:
+    registry = Paper()
+    registry.sessions["old"] = bytearray(DATA[:1])
+    memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 1)})
+    assert Upload(registry, memory=memory).run()[:2] == ["GET", f"PATCH 1+{MIB}"]
+    assert registry.blobs[HELD] == DATA
+
+
+def test_a_session_that_is_complete_is_only_committed() -> None:
+    registry = Paper()
+    registry.sessions["old"] = bytearray(DATA)
+    memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 9)})
+    assert Upload(registry, memory=memory).run() == ["GET", "PUT"]
+    assert registry.blobs[HELD] == DATA
+
+
+def test_a_blob_of_another_repository_is_mounted() -> None:
+    registry = Paper()
+    registry.blobs["me/base", DIGEST] = DATA
+    upload = Upload(registry, mount_from="me/base")
+    assert upload.run() == ["POST"]
+    assert upload.player.requests[0].url.endswith(f"?mount={DIGEST}&from=me/base")
+    assert upload.upload.borrowed
+    assert upload.upload.kept_bytes == SIZE
+    assert upload.progress[-1] == SIZE
+
+
+def test_a_blob_that_cannot_be_mounted_is_sent() -> None:
+    registry = Paper()
+    upload = Upload(registry, mount_from="me/base")
+    assert upload.run()[0:2] == ["POST", f"PATCH 0+{MIB}"]
+    assert not upload.upload.borrowed
+
+
+@pytest.mark.parametrize("headers", [{}, {"location": ""}, {"location": "ftp://h/u"}])
+def test_a_session_without_a_place_is_a_no(headers: dict[str, str]) -> None:
+    error = Upload(answers(answer(202, headers))).fail()
+    assert reason_of(error) is RejectionReason.REGISTRY_REFUSED
+    assert "without a Location" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("minimum", "first"), [("2000000", 2_000_000), ("x", MIB), ("", MIB), ("\u0661", MIB), ("9" * 40, SIZE)]
+)
+def test_the_registrys_minimum_is_kept(minimum: str, first: int) -> None:
+    upload = Upload(answers(answer(202, {"location": "/u", "oci-chunk-min-length": minimum}), answer(418)))
+    upload.fail()
+    assert upload.methods[1] == f"PATCH 0+{first}"
+
+
+def test_a_blob_that_another_push_brought_meanwhile_is_not_sent() -> None:
+    registry = Paper()
+    registry.blobs[HELD] = DATA
+    upload = Upload(registry)
+    upload.player.had_by_others.add(KEY)
+    assert upload.run() == ["HEAD"]
+    assert upload.upload.borrowed
+    assert upload.progress[-1] == SIZE
+    assert upload.player.memory.claimed == set()
+
+
+def test_a_blob_that_another_push_did_not_bring_is_sent() -> None:
+    upload = Upload(Paper())
+    upload.player.had_by_others.add(KEY)
+    assert upload.run()[:2] == ["HEAD", "POST"]
+    assert not upload.upload.borrowed
+
+
+@pytest.mark.parametrize("location", ["http://[", "https://reg.test:99999/u"])
+def test_a_session_whose_place_is_none_is_begun_anew(location: str) -> None:
+    memory = DictMemory({KEY: ResumePoint(location, 5)})
+    assert Upload(Paper(), memory=memory).run()[0] == "POST"

@@ -1,0 +1,111 @@
+"""An upload that an earlier push left on another host than the registry's: out of reach, it holds nothing up."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.paper_registry import Paper
+from tests.support.scripted_flow import ORIGIN, DictMemory, Peer, answer, answers
+from tests.support.upload_machine import DATA, HELD, KEY, MIB, SIZE, Upload
+
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    OllamaPushError,
+    PushInterrupted,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+)
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.effects import Forget, Send
+from ollama_push.core.registry.resume import ResumePoint
+from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.retry import RetryPolicy
+
+ELSEWHERE = "https://sessions.test:81"
+THERE = ResumePoint(f"{ELSEWHERE}/7", 1000)
+HERE = ResumePoint(f"{ORIGIN}/7", 1000)
+TWICE = RetryPolicy(attempts=2, base=0)
+
+FORBIDDEN = PushRejected("we do not go there", RejectionReason.UNKNOWN, by_peer=False)
+BUSY = answer(503)
+
+out_of_reach = pytest.mark.parametrize(
+    "failure",
+    [
+        ConnectFailed(ELSEWHERE, ConnectCause.REFUSED),
+        ConnectFailed(ELSEWHERE, ConnectCause.UNKNOWN_HOST),
+        ConnectionLost(ELSEWHERE),
+        FORBIDDEN,
+        BUSY,
+    ],
+    ids=["refused", "unknown host", "lost", "forbidden", "busy"],
+)
+
+
+def silent(url: str, failure: OllamaPushError | BufferedResponse, registry: Paper) -> Peer:
+    """Return *registry*, but that its session at *url* cannot be asked about."""
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        if request.url != url:
+            return registry(request, body)
+        if isinstance(failure, BufferedResponse | TransportError):
+            return failure
+        raise failure  # as a transport does that refuses to go there
+
+    return peer
+
+
+@out_of_reach
+def test_out_of_reach_on_another_host_it_is_begun_anew(failure: OllamaPushError | BufferedResponse) -> None:
+    registry = Paper()
+    upload = Upload(silent(THERE.location, failure, registry), memory=DictMemory({KEY: THERE}), retry=TWICE)
+    asked = upload.run()
+    assert asked[asked.index("POST") :] == [
+        "POST",
+        f"PATCH 0+{MIB}",
+        f"PATCH {MIB}+{MIB}",
+        f"PATCH {2 * MIB}+{SIZE - 2 * MIB}",
+        "PUT",
+    ]
+    assert set(asked[: asked.index("POST")]) == {"GET"}
+    assert registry.blobs[HELD] == DATA
+    assert upload.player.memory.kept == {}
+    assert upload.upload.resumed_bytes == 0
+    # Before the new session, or a push that ends now would leave the old one to the next.
+    effects = upload.player.effects
+    opened = next(each for each in upload.player.of(Send) if each.request.method == "POST")
+    assert effects.index(Forget(KEY)) < effects.index(opened)
+
+
+@out_of_reach
+def test_out_of_reach_on_the_registrys_own_host_it_is_kept(failure: OllamaPushError | BufferedResponse) -> None:
+    upload = Upload(silent(HERE.location, failure, Paper()), memory=DictMemory({KEY: HERE}), retry=TWICE)
+    error = upload.fail()
+    assert isinstance(error, ServerError) if isinstance(failure, BufferedResponse) else error is failure
+    assert set(upload.methods) == {"GET"}
+    assert upload.player.of(Forget) == []
+    assert upload.player.memory.kept == {KEY: HERE}
+
+
+@pytest.mark.parametrize("saved", [HERE, THERE], ids=["here", "elsewhere"])
+def test_a_push_that_is_to_stop_meanwhile_stops_and_keeps_it(saved: ResumePoint) -> None:
+    def peer(_request: HttpRequest, _body: bytes) -> ConnectionLost:
+        upload.player.stopping = True
+        return ConnectionLost(ELSEWHERE)
+
+    upload = Upload(peer, memory=DictMemory({KEY: saved}), retry=TWICE)
+    assert isinstance(upload.fail(), PushInterrupted)
+    assert upload.methods == ["GET"]
+    assert upload.player.memory.kept == {KEY: saved}
+
+
+def test_within_reach_on_another_host_it_goes_on_there() -> None:
+    said = answer(204, {"range": "0-1999", "location": THERE.location})
+    upload = Upload(answers(said, answer(418)), memory=DictMemory({KEY: THERE}))
+    upload.fail()
+    assert upload.methods == ["GET", f"PATCH 2000+{MIB}"]
+    assert {request.url for request in upload.player.requests} == {THERE.location}
+    assert upload.upload.resumed_bytes == 2000

@@ -1,0 +1,101 @@
+"""Part sizes: what is known beforehand, what speed makes of them, what a registry's no makes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_push.core.registry.blob_upload.part_sizes import FIRST_PART_BYTES, SMALLEST_PART_BYTES, PartSizes
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+def test_the_last_part_is_what_is_left() -> None:
+    assert PartSizes().next_size(5) == 5
+    assert PartSizes(fixed=100).next_size(99) == 99
+
+
+def test_a_size_that_was_asked_for_is_kept() -> None:
+    sizes = PartSizes(fixed=100 * MIB)
+    sizes.took(100 * MIB, 100.0)
+    assert sizes.next_size(GIB) == 100 * MIB
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "after"),
+    [
+        (32 * MIB, 4.0, 32 * MIB),
+        (32 * MIB, 1.0, 128 * MIB),
+        (32 * MIB, 0.0, GIB),
+        (32 * MIB, 1000.0, FIRST_PART_BYTES // 8),
+        # Too small to tell a speed from.
+        (SMALLEST_PART_BYTES - 1, 0.0, FIRST_PART_BYTES),
+    ],
+)
+def test_a_part_takes_some_seconds(size: int, seconds: float, after: int) -> None:
+    sizes = PartSizes()
+    assert sizes.next_size(4 * GIB) == FIRST_PART_BYTES
+    sizes.took(size, seconds)
+    assert sizes.next_size(4 * GIB) == after
+
+
+@pytest.mark.parametrize(
+    ("host", "size", "whole"),
+    [
+        ("ghcr.io", 4 * MIB, False),
+        ("GHCR.io:443", 4 * MIB, False),
+        ("gcr.io", 32 * MIB, True),
+        ("eu.gcr.io", 32 * MIB, True),
+        ("europe-docker.pkg.dev", 32 * MIB, True),
+        ("notgcr.io", 32 * MIB, False),
+        ("", 32 * MIB, False),
+    ],
+)
+def test_what_is_known_of_hosts(host: str, size: int, whole: bool) -> None:  # noqa: FBT001 - a table's column
+    sizes = PartSizes(host)
+    assert (sizes.next_size(GIB), sizes.fits_whole(GIB)) == (size, whole)
+
+
+def test_less_is_tried_until_it_makes_no_sense() -> None:
+    sizes, tried = PartSizes(fixed=MIB), [MIB]
+    while sizes.too_large(tried[-1]):
+        tried.append(sizes.next_size(GIB))
+    assert tried == [MIB, MIB // 2, SMALLEST_PART_BYTES]
+
+
+def test_what_was_too_large_once_is_not_tried_again() -> None:
+    sizes = PartSizes(fixed=MIB)
+    assert sizes.too_large(MIB)
+    assert sizes.too_large(2 * MIB)
+    assert sizes.next_size(GIB) == MIB // 2
+
+
+def test_the_registrys_minimum_holds_for_all_parts_but_the_last() -> None:
+    sizes = PartSizes(fixed=10)
+    sizes.require_at_least(MIB)
+    sizes.require_at_least(5)
+    assert sizes.next_size(GIB) == MIB
+    assert sizes.next_size(7) == 7
+    assert not sizes.too_large(MIB), "less would be less than the minimum"
+
+
+@pytest.mark.parametrize(
+    ("fixed", "size", "whole"),
+    [(None, 0, True), (None, MIB, True), (None, MIB + 1, False), (1000, 1000, True), (1000, 1001, False)],
+)
+def test_a_small_blob_goes_into_one_request(fixed: int | None, size: int, whole: bool) -> None:  # noqa: FBT001 - a table's column
+    assert PartSizes(fixed=fixed).fits_whole(size) is whole
+
+
+def test_a_registry_that_refuses_parts_gets_all_of_any_size_or_nothing() -> None:
+    sizes = PartSizes(fixed=1000)
+    sizes.refuse_parts()
+    assert sizes.fits_whole(GIB)
+    assert not sizes.too_large(GIB)
+
+
+def test_what_was_too_large_does_not_go_whole() -> None:
+    sizes = PartSizes()
+    assert sizes.too_large(MIB)
+    assert not sizes.fits_whole(MIB)
+    assert sizes.fits_whole(MIB // 2)

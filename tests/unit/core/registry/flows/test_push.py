@@ -1,0 +1,189 @@
+"""A whole push against a registry on paper: what is asked in which order, what is skipped, what is kept."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from tests.support.manifests import MODEL, REPOSITORY, A, B, C, Model, changing, holding, push
+from tests.support.paper_registry import Fault, Paper, digest
+from tests.support.scripted_flow import HOST, DictMemory, answer, answers, refuse
+
+from ollama_push.core.errors import (
+    ConnectionLost,
+    PushInterrupted,
+    PushRejected,
+    RejectionReason,
+)
+from ollama_push.core.events import LayerProgress, PushPlanned, StatusChanged
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.flows.push import (
+    Delivery,
+)
+from ollama_push.core.responses import BufferedResponse
+
+REPO: Final = f"/v2/{REPOSITORY}"
+
+
+def test_everything_is_asked_in_order() -> None:
+    registry = Paper()
+    player = MODEL.player(registry)
+    assert push(player, MODEL, concurrency=1) == Delivery(0, 0, verified=True)
+    a, b, c = MODEL.blobs
+    uploads = f"{REPO}/blobs/uploads/"
+    heads = [f"HEAD {REPO}/blobs/{each}" for each in (a, b, c)]
+    assert player.asked == [
+        f"HEAD {REPO}/manifests/v1",
+        *heads,
+        f"POST {uploads}",
+        f"PATCH {uploads}s1?_state=0",
+        f"PUT {uploads}s1?_state=1100000&digest={a}",
+        f"POST {uploads}",
+        f"PUT {uploads}s2?_state=0&digest={b}",
+        f"POST {uploads}",
+        f"PUT {uploads}s3?_state=0&digest={c}",
+        f"PUT {REPO}/manifests/v1",
+        f"GET {REPO}/manifests/v1",
+        *heads,
+    ]
+    assert MODEL.is_at(registry)
+    assert player.most_at_once == 1
+
+
+def test_the_total_is_told_first_and_the_phases_in_order() -> None:
+    player = MODEL.player(holding(B))
+    push(player, MODEL, concurrency=1)
+    a, b, c = MODEL.blobs
+    events = player.events
+    assert events[0] == PushPlanned(1_102_000)
+    assert [event.status for event in events if isinstance(event, StatusChanged)] == ["pushing manifest", "verifying"]
+    assert [(event.digest, event.completed) for event in events if isinstance(event, LayerProgress)] == [
+        (b, 2_000), (a, 0), (a, 1_100_000), (c, 0), (c, 0),
+    ]  # fmt: skip
+
+
+def test_blobs_go_side_by_side_as_many_as_allowed() -> None:
+    player = MODEL.player(Paper())
+    push(player, MODEL, concurrency=2)
+    assert player.most_at_once == 2
+
+
+def test_the_manifest_goes_as_it_is() -> None:
+    player = MODEL.player(Paper())
+    push(player, MODEL)
+    (put,) = [request for request in player.requests if request.method == "PUT" and "/manifests/" in request.url]
+    assert put.body == MODEL.manifest.raw
+    assert put.headers["Content-Type"] == MODEL.manifest.media_type
+
+
+def test_what_is_there_is_not_sent() -> None:
+    player = MODEL.player(holding(A, C))
+    assert push(player, MODEL).skipped_bytes == len(A)
+    assert sum("POST" in asked for asked in player.asked) == 1
+
+
+def test_a_second_push_only_asks() -> None:
+    player = MODEL.player(holding(A, B, C, manifest=True))
+    assert push(player, MODEL, verify=False) == Delivery(1_102_000, 0, verified=False)
+    assert {request.method for request in player.requests} == {"HEAD"}
+
+
+def test_a_tag_that_means_another_model_is_moved() -> None:
+    registry = holding(A, B, C)
+    registry.manifests[REPOSITORY, "v1"] = ("m", b"{}")
+    push(MODEL.player(registry), MODEL)
+    assert MODEL.is_at(registry)
+
+
+def test_a_mounted_blob_was_not_sent() -> None:
+    model = Model.of(A, **{"from": f"{HOST}/me/base:v1"})
+    registry = Paper()
+    registry.blobs["me/base", digest(A)] = A
+    assert push(model.player(registry), model) == Delivery(len(A), 0, verified=True)
+    assert model.is_at(registry)
+
+
+def test_a_model_without_blobs_is_a_manifest() -> None:
+    model, registry = Model.of(), Paper()
+    push(model.player(registry), model)
+    assert model.is_at(registry)
+
+
+def test_missing_permission_shows_before_any_byte_is_sent() -> None:
+    player = MODEL.player(answers(*[answer(404)] * 4, refuse(403, "DENIED")))
+    with pytest.raises(PushRejected) as caught:
+        push(player, MODEL)
+    assert caught.value.reason is RejectionReason.UNAUTHORIZED
+    assert player.asked[-1].startswith("POST")
+
+
+def test_a_manifest_that_is_refused() -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return (
+            refuse(400, "MANIFEST_BLOB_UNKNOWN") if request.method == "PUT" and "/manifests/" in request.url else None
+        )
+
+    with pytest.raises(PushRejected, match="pushing the manifest") as caught:
+        push(changing(Paper(), change), MODEL)
+    assert caught.value.reason is RejectionReason.BLOB_UNKNOWN
+
+
+def test_one_blob_that_fails_ends_the_others_and_says_why() -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return answer(507) if f"digest={digest(B)}" in request.url else None
+
+    player = changing(Paper(), change)
+    with pytest.raises(PushRejected) as caught:
+        push(player, MODEL, part=100_000, concurrency=3)
+    assert caught.value.reason is RejectionReason.REGISTRY_FULL
+    assert player.memory.claimed == set()
+    assert len(player.asked) < 15
+
+
+def _stopped(when: str, registry: Paper | None = None, memory: DictMemory | None = None) -> PushInterrupted:
+    registry = registry or Paper()
+
+    def peer(request: HttpRequest, body: bytes) -> Any:
+        player.stopping = player.stopping or f"{request.method} {request.url}".startswith(when)
+        return registry(request, body)
+
+    player = MODEL.player(peer, memory)
+    with pytest.raises(PushInterrupted) as caught:
+        push(player, MODEL, part=400_000, concurrency=1)
+    return caught.value
+
+
+def test_a_push_that_was_stopped_says_what_is_kept() -> None:
+    registry = holding(B)
+    stopped = _stopped("PATCH", registry)
+    assert (stopped.kept_bytes, stopped.total_bytes) == (402_000, 1_102_000)
+
+
+def test_what_was_kept_is_counted_when_it_is_taken_up() -> None:
+    registry, memory = Paper(), DictMemory()
+    _stopped("PATCH", registry, memory)
+    player = MODEL.player(registry, memory)
+    assert push(player, MODEL) == Delivery(0, 400_000, verified=True)
+
+
+def test_a_push_that_was_stopped_after_its_last_blob_names_no_manifest() -> None:
+    registry = holding(A, C)
+    stopped = _stopped("PUT", registry)
+    assert stopped.kept_bytes == stopped.total_bytes
+    assert registry.manifests == {}
+
+
+@pytest.mark.parametrize("fault", [0, 4, 5, 6])
+def test_a_push_that_is_stopped_while_it_only_asks_says_what_is_there(fault: int) -> None:
+    registry = holding(A, B, C)
+    registry.faults = {fault: (Fault.RESET, 0)}
+
+    def peer(request: HttpRequest, body: bytes) -> Any:
+        given = registry(request, body)
+        player.stopping = player.stopping or isinstance(given, ConnectionLost)
+        return given
+
+    player = MODEL.player(peer)
+    with pytest.raises(PushInterrupted) as caught:
+        push(player, MODEL)
+    assert caught.value.total_bytes == MODEL.manifest.total_bytes

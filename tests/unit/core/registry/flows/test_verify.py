@@ -1,0 +1,237 @@
+"""What is asked without pushing: a dry run, the look afterwards, a login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.manifests import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
+from tests.support.paper_registry import Paper, Ways, digest
+from tests.support.scripted_flow import HOST, Player, answer, answers
+
+from ollama_push.core.errors import (
+    ConnectionLost,
+    OllamaPushError,
+    PushRejected,
+    RejectionReason,
+    TransportError,
+    VerificationFailed,
+)
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.credentials import Login
+from ollama_push.core.registry.flows.login import login_flow
+from ollama_push.core.registry.flows.plan import plan_flow
+from ollama_push.core.registry.flows.verify import verify_flow
+from ollama_push.core.registry.plans import PlannedBlob
+from ollama_push.core.responses import BufferedResponse
+
+
+def _plan(player: Player) -> Any:
+    return player.play(plan_flow(player.exchange, NAME, MODEL.manifest, concurrency=2))
+
+
+def test_a_plan_says_what_is_missing_and_sends_nothing() -> None:
+    registry = holding(A)
+    player = MODEL.player(registry)
+    plan = _plan(player)
+    assert plan.blobs == tuple(PlannedBlob(each, len(blob), present=blob == A) for each, blob in MODEL.blobs.items())
+    assert (plan.model, plan.manifest_digest, plan.manifest_present) == (str(NAME), MODEL.manifest.digest, False)
+    assert [asked.split()[0] for asked in player.asked] == ["HEAD"] * 4 + ["POST", "DELETE"]
+    assert registry.sessions == {}
+    assert registry.received == 0
+
+
+def test_a_plan_with_nothing_to_do_does_not_try_to_write() -> None:
+    player = MODEL.player(holding(A, B, C, manifest=True))
+    plan = _plan(player)
+    assert plan.manifest_present
+    assert plan.missing_bytes == 0
+    assert {request.method for request in player.requests} == {"HEAD"}
+
+
+def test_a_plan_finds_out_that_we_may_not() -> None:
+    with pytest.raises(PushRejected, match="opening an upload: HTTP 403"):
+        _plan(MODEL.player(answers(*[answer(404)] * 4, answer(403))))
+
+
+@pytest.mark.parametrize("end", [answer(405), answer(503), ConnectionLost("h"), answer(401)], ids=repr)
+def test_a_session_that_cannot_be_cancelled_does_not_matter(end: Any) -> None:
+    opened = answer(202, {"location": "/u"})
+    player = MODEL.player(answers(*[answer(404)] * 4, opened, end))
+    assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
+    assert player.asked[-1] == "DELETE /u"
+
+
+def test_a_session_without_a_place_is_not_cancelled() -> None:
+    player = MODEL.player(answers(*[answer(404)] * 4, answer(202)))
+    assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
+
+
+def _verify(player: Player, *, expected: bool = True) -> Any:
+    manifest = MODEL.manifest if expected else None
+    return player.play(verify_flow(player.exchange, NAME, manifest, concurrency=2))
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_what_is_there_is_proved(expected: bool) -> None:  # noqa: FBT001 - a parameter
+    registry = holding(A, B, C, manifest=True)
+    proof = _verify(MODEL.player(registry), expected=expected)
+    assert (proof.model, proof.manifest_digest, proof.blobs) == (str(NAME), MODEL.manifest.digest, 3)
+    assert (proof.total_bytes, proof.matches_local) == (1_102_000, expected)
+
+
+def test_a_manifest_is_asked_for_by_its_own_type() -> None:
+    odd = Model(MODEL.manifest.parse(b'{"layers":[],"mediaType":"x/y"}'), {})
+    player = odd.player(answers(answer(404)))
+    with pytest.raises(VerificationFailed):
+        player.play(verify_flow(player.exchange, NAME, odd.manifest, concurrency=1))
+    assert player.requests[0].headers["Accept"].startswith("x/y, application/vnd.docker")
+
+
+def _failed(
+    registry: Paper, change: Callable[[HttpRequest, BufferedResponse], BufferedResponse | None] = lambda *_: None
+) -> Any:
+    with pytest.raises(VerificationFailed) as caught:
+        _verify(changing(registry, change))
+    return caught.value
+
+
+def test_a_manifest_that_is_not_there() -> None:
+    error = _failed(holding(A, B, C))
+    assert (error.digest, error.problem) == (MODEL.manifest.digest, f"the registry has no manifest for {NAME}")
+
+
+def test_a_manifest_that_is_another() -> None:
+    registry = holding(A, B, C)
+    registry.manifests[REPOSITORY, "v1"] = ("m", b"{}")
+    assert _failed(registry).problem == f"the registry holds the manifest {digest(b'{}')} under that name"
+
+
+def test_what_is_no_manifest_is_not_taken_at_its_word() -> None:
+    registry = holding()
+    registry.manifests[REPOSITORY, "v1"] = ("m", b"{}")
+    with pytest.raises(VerificationFailed, match="is no image manifest: it has no list of layers"):
+        _verify(MODEL.player(registry), expected=False)
+
+
+def test_a_blob_that_is_not_there() -> None:
+    error = _failed(holding(A, C, manifest=True))
+    assert (error.digest, error.problem) == (digest(B), "the registry does not hold it")
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ({"content-length": "1999"}, "holds 1999 bytes of it instead of 2000"),
+        ({"content-length": "2000", "docker-content-digest": "sha256:x"}, "holds sha256:x in its place"),
+    ],
+)
+def test_a_blob_that_is_another(headers: dict[str, str], problem: str) -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return answer(200, headers) if request.url.endswith(digest(B)) else None
+
+    error = _failed(holding(A, B, C, manifest=True), change)
+    assert error.digest == digest(B)
+    assert problem in error.problem
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, {}),
+        (200, {"content-length": "x"}),
+        (307, {"content-length": "0"}),
+        (200, {"docker-content-digest": digest(B)}),
+    ],
+)
+def test_what_a_registry_does_not_say_is_no_lie(status: int, headers: dict[str, str]) -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return answer(status, headers) if request.url.endswith(digest(B)) else None
+
+    assert _verify(changing(holding(A, B, C, manifest=True), change)).matches_local
+
+
+def _without_head(reading: BufferedResponse, status: int = 405) -> Player:
+    """Return a player whose registry answers HEAD of B with *status*, and GET with *reading*."""
+    registry = holding(A, B, C, manifest=True)
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        if not request.url.endswith(digest(B)):
+            return registry(request, body)
+        return answer(status) if request.method == "HEAD" else reading
+
+    return MODEL.player(peer)
+
+
+@pytest.mark.parametrize("status", [405, 501])
+@pytest.mark.parametrize(
+    "reading",
+    [
+        answer(206, {"content-length": "1"}, B[:1]),
+        answer(200, {"content-length": "2000"}),
+        answer(307, {"location": "https://store.test/b"}),
+        answer(416),  # there is no first byte of an empty blob
+    ],
+    ids=lambda given: str(given.status) if isinstance(given, BufferedResponse) else None,
+)
+def test_where_there_is_no_head_a_byte_of_the_blob_is_read(reading: BufferedResponse, status: int) -> None:
+    player = _without_head(reading, status)
+    assert _verify(player).matches_local
+    asked = [request for request in player.requests if request.url.endswith(digest(B))]
+    assert [(one.method, one.headers.get("Range")) for one in asked] == [("HEAD", None), ("GET", "bytes=0-0")]
+    assert sum(request.method == "GET" for request in player.requests) == 2  # the manifest is the other one
+
+
+@pytest.mark.parametrize(
+    ("reading", "problem"),
+    [
+        (answer(404), "the registry does not hold it"),
+        (answer(200, {"content-length": "1999"}), "holds 1999 bytes of it instead of 2000"),
+        (answer(206, {"docker-content-digest": "sha256:x"}), "holds sha256:x in its place"),
+    ],
+)
+def test_a_blob_that_is_not_there_is_found_out_without_head(reading: BufferedResponse, problem: str) -> None:
+    with pytest.raises(VerificationFailed) as caught:
+        _verify(_without_head(reading))
+    assert caught.value.digest == digest(B)
+    assert problem in caught.value.problem
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_blob_we_may_not_look_at_is_no_missing_one(method: str) -> None:
+    with pytest.raises(PushRejected) as caught:
+        _verify(_without_head(answer(403), 403 if method == "HEAD" else 405))
+    assert caught.value.reason is RejectionReason.UNAUTHORIZED
+
+
+def test_a_registry_that_lies_about_what_it_holds_is_found_out() -> None:
+    registry = Paper(Ways())
+
+    def change(request: HttpRequest, given: BufferedResponse) -> BufferedResponse | None:
+        registry.blobs.pop((REPOSITORY, digest(A)), None)
+        return None
+
+    with pytest.raises(VerificationFailed) as caught:
+        push(changing(registry, change), MODEL)
+    assert caught.value.digest == digest(A)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_registry_that_wants_no_login_says_so(status: int) -> None:
+    player = Player(answers(answer(status)), repository="", scopes=())
+    assert player.play(login_flow(player.exchange)) is False
+    assert player.asked == ["GET /v2/"]
+
+
+def test_a_login_that_is_accepted() -> None:
+    wants = answer(401, {"www-authenticate": "Basic realm=x"})
+    player = Player(answers(wants, answer(200)), repository="", scopes=(), credentials={HOST: Login("a", "b")})
+    assert player.play(login_flow(player.exchange)) is True
+
+
+def test_a_login_that_is_not_accepted() -> None:
+    wants = answer(401, {"www-authenticate": "Basic realm=x"})
+    player = Player(answers(wants, wants), repository="", scopes=(), credentials={HOST: Login("a", "b")})
+    with pytest.raises(OllamaPushError, match="does not accept the login of 'a'"):
+        player.play(login_flow(player.exchange))

@@ -1,0 +1,109 @@
+"""A registry's no in our words: which error, which reason, which text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.scripted_flow import answer, refuse
+
+from ollama_push.core.errors import PushRejected, RejectionReason, ServerError
+from ollama_push.core.registry.error_responses import codes_in, refusal, words_in
+from ollama_push.core.responses import BufferedResponse
+
+R = RejectionReason
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (400, "DIGEST_INVALID", R.DIGEST_INVALID),
+        (400, "digest_invalid", R.DIGEST_INVALID),
+        (400, "NAME_INVALID", R.INVALID_NAME),
+        (400, "MANIFEST_BLOB_UNKNOWN", R.BLOB_UNKNOWN),
+        (404, "BLOB_UNKNOWN", R.BLOB_UNKNOWN),
+        (404, "NAME_UNKNOWN", R.REPOSITORY_NOT_FOUND),
+        (403, "DENIED", R.UNAUTHORIZED),
+        (200, "UNAUTHORIZED", R.UNAUTHORIZED),
+        (401, "NEW_CODE", R.UNAUTHORIZED),
+        (403, "NEW_CODE", R.UNAUTHORIZED),
+        (404, "NEW_CODE", R.REPOSITORY_NOT_FOUND),
+        (413, "NEW_CODE", R.TOO_LARGE),
+        (507, "NEW_CODE", R.REGISTRY_FULL),
+        (501, "NEW_CODE", R.REGISTRY_FAILED),
+        (418, "NEW_CODE", R.REGISTRY_REFUSED),
+        (307, "NEW_CODE", R.REGISTRY_REFUSED),
+    ],
+)
+def test_the_code_gives_the_reason_and_then_the_status(status: int, code: str, reason: RejectionReason) -> None:
+    error = refusal(refuse(status, code, "no"), "opening an upload")
+    assert isinstance(error, PushRejected)
+    assert error.reason is reason
+    assert error.message == f"opening an upload: HTTP {status}: {code}: no"
+
+
+def test_the_first_code_that_is_known_counts() -> None:
+    body = b'{"errors":[{"code":"NEW"},{"message":"no code"},{"code":"DENIED"},{"code":"NAME_INVALID"}]}'
+    error = refusal(answer(400, {}, body), "x")
+    assert isinstance(error, PushRejected)
+    assert error.reason is R.UNAUTHORIZED
+    assert codes_in(answer(400, {}, body)) == ("NEW", "", "DENIED", "NAME_INVALID")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_a_server_error_with_its_wait(status: int) -> None:
+    error = refusal(answer(status, {"retry-after": "7"}, b"busy"), "x")
+    assert isinstance(error, ServerError)
+    assert (error.status, error.message, error.retry_after) == (status, "x: busy", 7.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (answer(418), "the push was refused: x: HTTP 418"),
+        (answer(403), "the push was refused: x: HTTP 403: this login may not do that there"),
+        (answer(413), "the push was refused: x: HTTP 413: it is too large for the registry, or for a proxy before it"),
+        (answer(507), "the push was refused: x: HTTP 507: the registry has no room left"),
+        (answer(503), "the server answered HTTP 503: x"),
+        (
+            answer(307, {"location": "https://h/?token=5ecret "}),
+            (
+                "the push was refused: x: HTTP 307: it redirects to https://h/?<hidden> ; a push is not redirected,"
+                " give the final address"
+            ),
+        ),
+    ],
+)
+def test_without_words_the_status_must_do(given: BufferedResponse, text: str) -> None:
+    assert str(refusal(given, "x")) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"errors":[{"code":"A","message":"b","detail":"c"}]}', "A: b (c)"),
+        (b'{"errors":[{"code":"A","detail":{"k":[1]}}]}', 'A ({"k":[1]})'),
+        (b'{"errors":[{"code":"A"},{"message":"two\\nlines"}]}', "A; two lines"),
+        (b'{"errors":[1,"x"]}', '{"errors":[1,"x"]}'),
+        (b'{"errors":{}}', '{"errors":{}}'),
+        (b"[1]", "[1]"),
+        (b"404 page not found\n", "404 page not found"),
+        (b"<html><title>413 Too Large</title><p>nginx</html>", "413 Too Large: nginx"),
+        (b"", ""),
+        (b'{"errors":[{"code":"A","message":"https://h/?X-Amz-Signature=5ecret"}]}', "A: https://h/?<hidden>"),
+    ],
+)
+def test_words_are_what_a_person_would_read(body: bytes, words: str) -> None:
+    assert words_in(answer(400, {}, body)) == words
+
+
+def test_words_are_bounded() -> None:
+    long = json.dumps({"errors": [{"message": "x" * 5000}]}).encode()
+    assert len(words_in(answer(400, {}, long))) == 500
+    assert len(words_in(answer(400, {}, b"{" + b"x" * 100_000))) == 500
+
+
+@pytest.mark.parametrize("depth", [300, 600, 900, 950, 980, 990, 2000])
+def test_a_deep_detail_is_still_a_refusal(depth: int) -> None:
+    body = b'{"errors":[{"code":"DENIED","detail":' + b"[" * depth + b"]" * depth + b"}]}"
+    assert isinstance(refusal(answer(403, {}, body), "x"), PushRejected)

@@ -1,0 +1,28 @@
+"""What is remembered of an unfinished upload shows no secret."""
+
+from __future__ import annotations
+
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+
+
+def test_a_signed_location_is_not_shown() -> None:
+    saved = ResumePoint("https://u:pw@store.test/u?X-Amz-Signature=5ecret", 7)
+    assert "5ecret" not in repr(saved)
+    assert "pw" not in repr(saved)
+    assert "store.test" in repr(saved)
+    assert "7" in repr(saved)
+
+
+def test_keys_are_equal_by_content() -> None:
+    key = UploadKey("https://h", "a/b", "sha256:a")
+    assert {key: 1}[UploadKey("https://h", "a/b", "sha256:a")] == 1
+    assert key != UploadKey("http://h", "a/b", "sha256:a")
+
+
+def test_no_query_of_a_location_is_shown() -> None:
+    """Distribution's ``_state`` is what lets one write to the session."""
+    shown = repr(ResumePoint("https://reg.test/v2/a/b/blobs/uploads/1?_state=5ecret&x=0ther", 7))
+    assert "https://reg.test/v2/a/b/blobs/uploads/1'" in shown
+    assert "?" not in shown
+    assert "5ecret" not in shown
+    assert "0ther" not in shown

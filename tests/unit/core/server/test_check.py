@@ -1,0 +1,223 @@
+"""The questions before a push, asked by hand: no client, no server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidModelName,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+    UnexpectedContent,
+)
+from ollama_push.core.headers import USER_AGENT
+from ollama_push.core.names import ModelName
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse, ResponseBuffer
+from ollama_push.core.server.check import (
+    CHECK_TIMEOUT_SECONDS,
+    Readiness,
+    check_flow,
+)
+
+_JSON: Final = {"content-type": "application/json; charset=utf-8"}
+_ELSEWHERE: Final = "registry.example.com/team/my-llama"
+_CLOUD: Final = "myuser/my-llama"
+
+Reply = BufferedResponse | TransportError
+
+
+def _json(value: Any, status: int = 200) -> BufferedResponse:
+    return BufferedResponse(status, _JSON, json.dumps(value).encode())
+
+
+VERSION: Final = _json({"version": "0.32.15"})
+
+
+def _tags(*names: str, size: Any = 7) -> BufferedResponse:
+    return _json({"models": [{"name": name, "model": name, "size": size} for name in names]})
+
+
+def _ask(
+    model: str | ModelName, *replies: Reply, headers: Mapping[str, str] | None = None
+) -> tuple[list[HttpRequest], Readiness]:
+    """Answer the flow's requests in turn; all replies must be used."""
+    flow, requests, left = check_flow(model, "http://h:1/p", headers or {}), list[HttpRequest](), list(replies)
+    with pytest.raises(StopIteration) as stop:  # noqa: PT012 - it may come with any answer
+        requests.append(next(flow))
+        while True:
+            requests.append(flow.send(left.pop(0)))
+    assert not left
+    assert isinstance(stop.value.value, Readiness)
+    return requests, stop.value.value
+
+
+def test_a_push_that_will_work() -> None:
+    requests, ready = _ask(_CLOUD, VERSION, _tags("myuser/my-llama:latest", size=12), _json({"name": "myuser"}))
+    assert ready == Readiness("myuser/my-llama:latest", (), "0.32.15", 12, "myuser")
+    assert ready.ok
+    assert [(request.method, request.url) for request in requests] == [
+        ("GET", "http://h:1/p/api/version"),
+        ("GET", "http://h:1/p/api/tags"),
+        ("POST", "http://h:1/p/api/me"),
+    ]
+
+
+def test_questions_are_small_and_carry_the_clients_headers() -> None:
+    requests, _ = _ask(_ELSEWHERE, VERSION, _tags(_ELSEWHERE), headers={"accept": "x/y", "Authorization": "Bearer t"})
+    for request in requests:
+        assert request.read_timeout == CHECK_TIMEOUT_SECONDS
+        assert request.body == b""
+        assert (request.headers["User-Agent"], request.headers["accept"]) == (USER_AGENT, "x/y")
+        assert request.headers["Authorization"] == "Bearer t"
+
+
+def test_an_illegal_name_is_asked_about_nobody() -> None:
+    requests, ready = _ask("bare")
+    assert requests == []
+    assert (ready.model, ready.ok) == ("bare", False)
+    assert isinstance(ready.problems[0], InvalidModelName)
+
+
+def test_another_registry_is_not_asked_who_we_are() -> None:
+    requests, ready = _ask(ModelName.parse(_ELSEWHERE), VERSION, _tags(_ELSEWHERE))
+    assert len(requests) == 2
+    assert (ready.ok, ready.account) == (True, None)
+
+
+def test_an_unreachable_server_is_asked_once() -> None:
+    error = ConnectFailed("http://h:1", ConnectCause.REFUSED)
+    requests, ready = _ask(_CLOUD, error)
+    assert len(requests) == 1
+    assert ready.problems == (error,)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_refuses_us_is_asked_once(status: int) -> None:
+    requests, ready = _ask(_CLOUD, _json({"error": "who are you"}, status))
+    assert len(requests) == 1
+    (problem,) = ready.problems
+    assert isinstance(problem, ServerError)
+    assert problem.message == "who are you"
+
+
+@pytest.mark.parametrize(
+    "version", [_json({}, 404), BufferedResponse(200, {}, b"nope"), _json([1]), _json({"version": 5})]
+)
+def test_a_server_without_a_version_is_no_problem(version: BufferedResponse) -> None:
+    _, ready = _ask(_ELSEWHERE, version, _tags(_ELSEWHERE))
+    assert (ready.ok, ready.server_version) == (True, None)
+
+
+def test_a_connection_that_breaks_is_the_problem() -> None:
+    error = ConnectionLost("http://h:1")
+    _, ready = _ask(_ELSEWHERE, VERSION, error)
+    assert ready.problems == (error,)
+
+
+def test_a_failing_list_of_models_is_the_problem() -> None:
+    _, ready = _ask(_ELSEWHERE, VERSION, _json({"error": "disk"}, 500))
+    (problem,) = ready.problems
+    assert isinstance(problem, ServerError)
+    assert (problem.status, problem.message) == (500, "disk")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        BufferedResponse(204, {}, b""),
+        BufferedResponse(200, {"content-type": "text/html"}, b"<p>Welcome</p>"),
+        BufferedResponse(200, _JSON | {"content-encoding": "gzip"}, b'{"models":[]}'),
+        BufferedResponse(200, _JSON, b"nope"),
+        BufferedResponse(200, _JSON, b"[]"),
+        BufferedResponse(200, {}, b'{"models":[' + b"[" * 100_000),
+    ],
+    ids=["204", "html", "gzip", "text", "array", "deep"],
+)
+def test_a_list_that_is_no_ollamas_is_the_problem(answer: BufferedResponse) -> None:
+    _, ready = _ask(_ELSEWHERE, VERSION, answer)
+    assert [type(problem) for problem in ready.problems] == [UnexpectedContent]
+
+
+def _missing(*names: str, model: str = _ELSEWHERE) -> PushRejected:
+    _, ready = _ask(model, VERSION, _tags(*names), *([_json({"name": "me"})] if model == _CLOUD else []))
+    (problem,) = ready.problems
+    assert isinstance(problem, PushRejected)
+    assert problem.reason is RejectionReason.MODEL_NOT_FOUND
+    assert ready.total_bytes is None
+    return problem
+
+
+def test_a_model_that_is_not_there_is_the_problem() -> None:
+    assert str(_missing()) == f"the server has no model '{_ELSEWHERE}:latest'"
+
+
+def test_a_missing_model_names_its_copy_first() -> None:
+    text = str(_missing("myuser/my-lama:latest", "my-llama:v1", model=_CLOUD))
+    assert "the nearest are 'my-llama:v1', 'myuser/my-lama:latest'" in text
+    assert "`ollama cp my-llama:v1 myuser/my-llama:latest`" in text
+
+
+def test_only_the_nearest_models_are_named() -> None:
+    text = str(_missing(*(f"my-llama:v{number}" for number in range(9)), "unlike:latest"))
+    assert text.count("'my-llama:v") == 3
+    assert "unlike" not in text
+
+
+@pytest.mark.parametrize(
+    "models",
+    [None, {}, [5], [{}], [{"model": 5}], [{"model": None, "name": ""}], [{"model": "a b", "size": 1}]],
+)
+def test_odd_lists_hold_no_model(models: Any) -> None:
+    _, ready = _ask(_ELSEWHERE, VERSION, _json({"models": models, "x": 1}))
+    assert [type(problem) for problem in ready.problems] == [PushRejected]
+
+
+@pytest.mark.parametrize(("size", "total"), [(12, 12), (True, None), ("12", None), (None, None), (1.5, None)])
+def test_only_a_whole_number_is_a_size(size: Any, total: int | None) -> None:
+    _, ready = _ask(_ELSEWHERE, VERSION, _tags("x:1", _ELSEWHERE.upper(), size=size))
+    assert (ready.ok, ready.total_bytes) == (True, total)
+
+
+def test_old_servers_list_models_by_name() -> None:
+    _, ready = _ask(_ELSEWHERE, VERSION, _json({"models": [{"name": f"{_ELSEWHERE}:latest", "size": 3}]}))
+    assert ready.total_bytes == 3
+
+
+def test_who_is_not_signed_in_learns_where() -> None:
+    me = _json({"error": "unauthorized", "signin_url": "https://ollama.com/connect?k=1"}, 401)
+    _, ready = _ask(_CLOUD, VERSION, _tags(_CLOUD), me)
+    assert ready.signin_url == "https://ollama.com/connect?k=1"
+    assert [type(problem) for problem in ready.problems] == [ServerError]
+    assert ready.total_bytes == 7
+
+
+@pytest.mark.parametrize(
+    "me", [ConnectionLost("http://h:1"), _json({}, 404), _json({}), _json({"name": ""}), _json({"name": 5})]
+)
+def test_a_server_that_cannot_tell_who_we_are_is_no_problem(me: Reply) -> None:
+    _, ready = _ask(_CLOUD, VERSION, _tags(_CLOUD), me)
+    assert (ready.ok, ready.account, ready.signin_url) == (True, None, None)
+
+
+def test_problems_add_up() -> None:
+    _, ready = _ask(_CLOUD, VERSION, _tags(), _json({"error": "unauthorized"}, 401))
+    assert [type(problem) for problem in ready.problems] == [PushRejected, ServerError]
+
+
+def test_an_answer_is_gathered_up_to_a_limit() -> None:
+    buffer = ResponseBuffer()
+    assert buffer.receive_data(b"a")
+    assert buffer.receive_data(b"b")
+    assert buffer.answer(200, _JSON) == BufferedResponse(200, _JSON, b"ab")
+    assert not buffer.receive_data(b"c" * MAX_RESPONSE_BYTES)
+    assert len(buffer.answer(200, _JSON).body) == MAX_RESPONSE_BYTES

@@ -1,0 +1,284 @@
+"""One push from first attempt to verdict: receipts, retries, stalls and what an error carries."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.support.push_run import PUSH, Driven, tick
+
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    MachineMisuse,
+    MalformedLine,
+    OllamaPushError,
+    PushRejected,
+    PushStalled,
+    ServerError,
+    StreamTruncated,
+    TransportMisbehaved,
+    UnexpectedContent,
+)
+from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
+from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.retry import RetryPolicy
+
+_OK = b'{"status":"success"}\n'
+_LOST = ConnectionLost("http://h:1")
+
+
+def test_a_push_that_succeeds_leaves_a_receipt() -> None:
+    driven = Driven()
+    driven.begin()
+    driven.clock.now += 2.0
+    events = driven.feed(b'{"status":"a"}\n' + tick(50) + tick(7, 7, "sha256:b") + tick(100) + _OK)
+    assert events[0] == StatusChanged("a")
+    assert events[-1] == PushSucceeded()
+    assert driven.run.over
+    layers = (LayerReceipt("sha256:a", 100), LayerReceipt("sha256:b", 7))
+    assert driven.run.result() == PushReceipt(PUSH.model, layers, 107, 1, 2.0)
+    assert driven.end() == []
+
+
+def test_a_push_that_is_not_streamed_leaves_a_receipt_without_layers() -> None:
+    driven = Driven(stream=False)
+    driven.begin(200, {"content-type": "application/json"})
+    assert driven.feed(b'{"status":"success"}') == []
+    assert driven.end() == [PushSucceeded()]
+    assert driven.run.result().layers == ()
+
+
+def test_there_is_no_receipt_before_the_end() -> None:
+    driven = Driven()
+    driven.begin()
+    driven.feed(b'{"status":"a"}\n')
+    assert not driven.run.over
+    with pytest.raises(MachineMisuse, match="result"):
+        driven.run.result()
+
+
+def test_events_before_a_verdict_are_yielded_first() -> None:
+    driven = Driven()
+    driven.begin()
+    events = driven.run.receive_data(b'{"status":"a"}\nnope\n')
+    assert next(events) == StatusChanged("a")
+    with pytest.raises(MalformedLine):
+        next(events)
+
+
+def test_an_end_without_a_verdict_is_no_success() -> None:
+    driven = Driven()
+    driven.begin()
+    driven.feed(tick(100))
+    with pytest.raises(StreamTruncated):
+        driven.end()
+    assert not driven.run.over
+
+
+def test_a_last_line_without_its_end_is_an_event_before_the_verdict() -> None:
+    driven = Driven()
+    driven.begin()
+    assert driven.feed(b'{"status":"a"}') == []
+    events = driven.run.receive_eof()
+    assert next(events) == StatusChanged("a")
+    with pytest.raises(StreamTruncated):
+        next(events)
+
+
+def test_a_second_attempt_starts_a_new_answer() -> None:
+    driven = Driven()
+    driven.begin()
+    driven.feed(tick(60) + tick(5, 5, "sha256:old"))
+    assert driven.run.attempt_failed(_LOST) == 1.0
+    driven.clock.now += 1.0
+    driven.begin()
+    driven.feed(tick(100) + _OK)
+    receipt = driven.run.result()
+    assert (receipt.attempts, receipt.elapsed_seconds, receipt.total_bytes) == (2, 1.0, 100)
+    assert driven.run.begin_attempt() is driven.request
+
+
+def test_the_wait_is_the_policys_with_the_chance_drawn_now() -> None:
+    chances = iter([0.0, 1.0])
+    driven = Driven(retry=RetryPolicy(base=4.0), random=lambda: next(chances))
+    driven.begin()
+    assert driven.run.attempt_failed(_LOST) == 2.0
+    driven.begin()
+    assert driven.run.attempt_failed(_LOST) == 8.0
+
+
+def test_the_last_attempts_error_is_the_verdict() -> None:
+    driven = Driven(retry=RetryPolicy(attempts=2))
+    driven.begin()
+    driven.run.attempt_failed(_LOST)
+    driven.begin()
+    last = ConnectionLost("http://h:1", "again")
+    assert driven.verdict(last) is last
+    assert last.attempts == 2
+
+
+def test_a_server_that_was_reached_once_may_be_away_for_a_while() -> None:
+    driven = Driven()
+    driven.run.begin_attempt()
+    refused = ConnectFailed("http://h:1", ConnectCause.REFUSED)
+    assert driven.verdict(refused) is refused
+    driven = Driven()
+    driven.begin()
+    driven.run.attempt_failed(_LOST)
+    driven.run.begin_attempt()
+    assert driven.run.attempt_failed(ConnectFailed("http://h:1", ConnectCause.REFUSED)) == 2.0
+
+
+def test_an_error_carries_what_was_known() -> None:
+    driven = Driven()
+    driven.begin()
+    with pytest.raises(PushRejected) as caught:
+        driven.feed(tick(60) + tick(5, 5, "sha256:b") + tick(40) + b'{"error":"unauthorized"}\n')
+    error = driven.verdict(caught.value)
+    assert error is caught.value
+    assert error.last_event == LayerProgress("sha256:a", 100, 40, "p")
+    assert (error.attempts, error.bytes_moved) == (1, 45)
+
+
+def test_an_error_before_any_answer_knows_of_nothing() -> None:
+    driven = Driven()
+    driven.run.begin_attempt()
+    error = driven.verdict(ConnectFailed("http://h:1"))
+    assert (error.last_event, error.attempts, error.bytes_moved) == (None, 1, 0)
+
+
+def test_bytes_of_an_earlier_attempt_do_not_count() -> None:
+    driven = Driven(retry=RetryPolicy(attempts=2))
+    driven.begin()
+    driven.feed(tick(60))
+    driven.run.attempt_failed(_LOST)
+    driven.run.begin_attempt()
+    error = driven.verdict(ConnectionLost("http://h:1"))
+    assert error.bytes_moved == 0
+    assert error.last_event == LayerProgress("sha256:a", 100, 60, "p")
+
+
+@pytest.mark.parametrize("raised", [KeyError("x"), ValueError("Bearer hush12345"), OSError(5, "io")], ids=repr)
+def test_what_a_transport_may_not_raise_is_its_misbehaviour(raised: Exception) -> None:
+    driven = Driven()
+    driven.begin()
+    error = driven.verdict(raised)
+    assert type(error) is TransportMisbehaved
+    assert error.transport == "Mine"
+    assert error.__cause__ is raised
+    assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "verdict"),
+    [(500, {}, ServerError), (200, {"content-type": "text/html"}, UnexpectedContent)],
+)
+@pytest.mark.parametrize("broken", [_LOST, PushStalled(9.0)], ids=repr)
+def test_a_refusal_whose_body_breaks_is_still_a_refusal(
+    status: int, headers: dict[str, str], verdict: type[OllamaPushError], broken: OllamaPushError
+) -> None:
+    driven = Driven(retry=RetryPolicy(attempts=1))
+    driven.begin(status, headers)
+    assert driven.feed(b"unauth") == []
+    error = driven.verdict(broken)
+    assert type(error) is verdict
+    assert "unauth" in str(error)
+    assert error.__cause__ is broken
+
+
+def test_an_answer_that_breaks_is_no_refusal() -> None:
+    driven = Driven(retry=RetryPolicy(attempts=1))
+    driven.begin()
+    driven.feed(tick(1))
+    lost = ConnectionLost("http://h:1")
+    assert driven.verdict(lost) is lost
+
+
+def test_lines_without_bytes_are_a_stall() -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    driven.feed(tick(50))
+    for _ in range(6):
+        driven.clock.now += 10.0
+        driven.feed(tick(50))
+    driven.clock.now += 0.5
+    with pytest.raises(PushStalled) as caught:
+        driven.feed(tick(50))
+    assert caught.value.seconds == 60.5
+
+
+@pytest.mark.parametrize(
+    "moving",
+    [tick(51), tick(49), tick(50, 101), tick(0, 9, "sha256:b"), b'{"status":"pushing manifest"}\n'],
+    ids=["more", "less", "another total", "another layer", "a status"],
+)
+def test_anything_new_ends_a_stall(moving: bytes) -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    driven.feed(tick(50))
+    driven.clock.now += 60.0
+    driven.feed(moving)
+    driven.clock.now += 60.0
+    driven.feed(moving)
+    driven.clock.now += 0.5
+    with pytest.raises(PushStalled):
+        driven.feed(moving)
+
+
+def test_layers_that_take_turns_without_moving_are_a_stall() -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    both = tick(50) + tick(7, 9, "sha256:b")
+    driven.feed(both)
+    driven.clock.now += 61.0
+    with pytest.raises(PushStalled):
+        driven.feed(both)
+
+
+def test_success_after_a_long_silence_is_success() -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    driven.clock.now += 1000.0
+    assert driven.feed(_OK) == [PushSucceeded()]
+
+
+def test_what_the_consumer_does_takes_nobodys_time() -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    for event in driven.run.receive_data(tick(50) + b"\n"):
+        assert isinstance(event, LayerProgress)
+        driven.clock.now += 1000.0
+    driven.clock.now += 60.0
+    driven.feed(tick(50))
+    driven.clock.now += 0.5
+    with pytest.raises(PushStalled):
+        driven.feed(tick(50))
+
+
+def test_waiting_between_attempts_is_no_stall() -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    driven.feed(tick(50))
+    driven.run.attempt_failed(_LOST)
+    driven.clock.now += 1000.0
+    driven.begin()
+    assert driven.feed(tick(50)) == [LayerProgress("sha256:a", 100, 50, "p")]
+
+
+def test_an_endless_timeout_never_stalls() -> None:
+    driven = Driven(stall_timeout=math.inf)
+    driven.begin()
+    for _ in range(3):
+        driven.clock.now += 1e9
+        driven.feed(tick(50))
+
+
+def test_a_stall_is_tried_again() -> None:
+    driven = Driven()
+    driven.begin()
+    driven.clock.now += 61.0
+    with pytest.raises(PushStalled) as caught:
+        driven.feed(b"\n")
+    assert driven.run.attempt_failed(caught.value) == 1.0

@@ -1,0 +1,113 @@
+"""The place where a gateway listens: what is served there, and that nothing is left of whoever comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import attrs
+import pytest
+from aiohttp import web
+
+from ollama_push.gateway.listener import HeadTimeoutSite
+
+PATIENCE = 20.0
+LONG = 60.0
+"""Longer than any test waits."""
+HEAD = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+
+
+@attrs.frozen
+class Listening:
+    """A site that listens, and what it holds."""
+
+    site: HeadTimeoutSite
+    server: web.Server
+    port: int
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self.wait_for(1)
+        return reader, writer
+
+    async def wait_for(self, connections: int) -> None:
+        """Wait until there are so many."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.server.connections) != connections:  # noqa: ASYNC110 - a server does not say when
+                await asyncio.sleep(0)
+
+
+async def echo(request: web.Request) -> web.Response:
+    return web.Response(body=await request.read())
+
+
+@asynccontextmanager
+async def listening(seconds: float) -> AsyncIterator[Listening]:
+    app = web.Application()
+    app.router.add_post("/echo", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = HeadTimeoutSite(runner, "127.0.0.1", 0, seconds)
+    try:
+        await site.start()
+        assert runner.server is not None
+        yield Listening(site, runner.server, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\r\n\r\n\r\n"], ids=["nothing", "a line", "lines"])
+def test_a_request_may_come_byte_by_byte_and_behind_empty_lines(before: bytes) -> None:
+    async def story() -> bytes:
+        async with listening(LONG) as there:
+            reader, writer = await there.connect()
+            for byte in before + HEAD + b"hello":
+                writer.write(bytes([byte]))
+                await writer.drain()
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(story()).endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /ec", HEAD[:-1]], ids=["nothing", "a line's half", "all but a byte"])
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "is hung up on"])
+def test_nothing_is_left_of_a_connection_without_a_head(sent: bytes, *, leaves: bool) -> None:
+    async def story() -> None:
+        async with listening(LONG if leaves else 0.05) as there:
+            reader, writer = await there.connect()
+            writer.write(sent)
+            if not leaves:
+                async with asyncio.timeout(PATIENCE):
+                    with suppress(ConnectionResetError):
+                        assert await reader.read() == b""
+            writer.close()
+            await there.wait_for(0)
+
+    asyncio.run(story())
+
+
+def test_a_client_that_says_no_more_in_mid_head_is_not_waited_for() -> None:
+    async def story() -> bytes:
+        async with listening(LONG) as there:
+            reader, writer = await there.connect()
+            writer.write(HEAD[:20])
+            writer.write_eof()
+            async with asyncio.timeout(PATIENCE):
+                answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(story()) == b""
+
+
+def test_it_says_where_it_listens() -> None:
+    async def story() -> str:
+        async with listening(LONG) as there:
+            return there.site.name
+
+    assert asyncio.run(story()) == "http://127.0.0.1:0"

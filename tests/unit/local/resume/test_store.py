@@ -1,0 +1,288 @@
+"""Unfinished uploads: kept for the next run, for their owner alone, a week at most."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from stat import S_IMODE
+from threading import Thread
+
+import attrs
+import pytest
+
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.local import FileResumeStore, NoResume
+
+_KEY = UploadKey("https://registry.example.com", "team/my-llama", "sha256:" + "a" * 64)
+_OTHER = attrs.evolve(_KEY, repository="team/other")
+_SAVED = ResumePoint("https://registry.example.com/v2/team/my-llama/blobs/uploads/1?_state=s3cret", 1 << 40)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "uploads"
+
+
+def _names(directory: Path, ending: str = "") -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if path.name.endswith(ending))
+
+
+def _keep(directory: Path, key: UploadKey = _KEY, saved: ResumePoint = _SAVED) -> Path:
+    """Keep *saved* as a run that was stopped does, and return its file."""
+    before = set(directory.glob("*.json"))
+    sessions = FileResumeStore(directory)
+    sessions.claim(key)
+    sessions.save(key, saved)
+    sessions.release(key)
+    (file,) = set(directory.glob("*.json")) - before
+    return file
+
+
+def test_what_one_run_keeps_the_next_one_finds(directory: Path) -> None:
+    first = FileResumeStore(directory)
+    assert first.claim(_KEY) is None
+    first.save(_KEY, attrs.evolve(_SAVED, offset=5))
+    first.save(_KEY, _SAVED)
+    first.release(_KEY)
+    second = FileResumeStore(directory)
+    assert second.claim(_KEY) == _SAVED
+    second.release(_KEY)
+    assert second.claim(_KEY) == _SAVED, "a release keeps it"
+
+
+def test_a_directory_that_can_be_used_has_no_problem_and_is_left_as_it_was(directory: Path) -> None:
+    assert FileResumeStore(directory).problem() is None
+    assert _names(directory) == ["directory.lock"]
+
+
+def test_the_problem_of_a_directory_that_cannot_be_used_is_said(directory: Path) -> None:
+    directory.parent.mkdir()
+    directory.write_text("a file")
+    assert FileResumeStore(directory).problem() == "File exists"
+
+
+def test_the_problem_of_a_lock_that_has_no_words_is_said(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    (directory / "directory.lock").mkdir()
+    assert FileResumeStore(directory).problem()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _OTHER,
+        attrs.evolve(_KEY, origin="http://registry.example.com"),
+        attrs.evolve(_KEY, digest="sha256:" + "b" * 64),
+    ],
+)
+def test_uploads_do_not_mix(directory: Path, other: UploadKey) -> None:
+    _keep(directory)
+    assert FileResumeStore(directory).claim(other) is None
+
+
+def test_what_is_forgotten_is_gone_and_the_claim_stays(directory: Path) -> None:
+    _keep(directory)
+    sessions = FileResumeStore(directory)
+    sessions.claim(_KEY)
+    sessions.forget(_KEY)
+    assert _names(directory, ".json") == []
+    sessions.forget(_KEY)
+    sessions.save(_KEY, _SAVED)
+    sessions.release(_KEY)
+    assert FileResumeStore(directory).claim(_KEY) == _SAVED
+
+
+def test_nothing_is_left_of_an_upload_that_is_finished(directory: Path) -> None:
+    _keep(directory)
+    sessions = FileResumeStore(directory)
+    sessions.claim(_KEY)
+    sessions.forget(_KEY)
+    sessions.release(_KEY)
+    assert _names(directory) == ["directory.lock"]
+
+
+def test_without_a_claim_nothing_is_kept_or_lost(directory: Path) -> None:
+    file = _keep(directory)
+    sessions = FileResumeStore(directory)
+    sessions.save(_OTHER, _SAVED)
+    sessions.forget(_KEY)
+    sessions.release(_KEY)
+    assert _names(directory, ".json") == [file.name]
+
+
+def test_all_of_it_is_for_its_owner_alone(directory: Path) -> None:
+    _keep(directory)
+    sessions = FileResumeStore(directory)
+    sessions.claim(_KEY)
+    assert S_IMODE(directory.stat().st_mode) == 0o700
+    assert {S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+    assert len(_names(directory)) == 3
+
+
+def test_a_directory_that_was_there_keeps_its_mode(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    _keep(directory)
+    assert S_IMODE(directory.stat().st_mode) == 0o777
+    assert {S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+def test_a_file_says_what_it_is_about(directory: Path) -> None:
+    content = json.loads(_keep(directory).read_bytes())
+    assert content == {"version": 1, **attrs.asdict(_KEY), "location": _SAVED.location, "offset": _SAVED.offset}
+
+
+def _content(**changes: object) -> bytes:
+    said = {"version": 1, **attrs.asdict(_KEY), "location": _SAVED.location, "offset": 1, **changes}
+    return json.dumps(said).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        _content(version=2),
+        _content(repository="team/other"),
+        _content(offset=-1),
+        _content(offset=True),
+        _content(offset="1"),
+        _content(location=None),
+        _content(location="x" * 70000),
+    ],
+)
+def test_a_file_that_is_not_ours_is_dropped(directory: Path, content: bytes) -> None:
+    file = _keep(directory)
+    file.write_bytes(content)
+    assert FileResumeStore(directory).claim(_KEY) is None
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling link"])
+def test_what_is_no_file_is_dropped_unread(directory: Path, tmp_path: Path, kind: str) -> None:
+    file = _keep(directory)
+    if kind == "pipe":
+        file.unlink()
+        os.mkfifo(file)
+    else:
+        file.rename(tmp_path / "aside")
+        file.symlink_to(tmp_path / ("aside" if kind == "link" else "nowhere"))
+    assert FileResumeStore(directory).claim(_KEY) is None
+    assert not file.is_symlink()
+    assert not file.exists()
+
+
+def test_an_upload_that_is_too_old_is_dropped(directory: Path) -> None:
+    file, now = _keep(directory), time.time()
+    assert FileResumeStore(directory, clock=lambda: now + 3600, max_age_seconds=3700).claim(_KEY) == _SAVED
+    assert FileResumeStore(directory, clock=lambda: now + 3600, max_age_seconds=3500).claim(_KEY) is None
+    assert not file.exists()
+
+
+def test_a_first_claim_sweeps_out_what_is_old_and_nothing_else(directory: Path) -> None:
+    old = _keep(directory)
+    used = _keep(directory, attrs.evolve(_KEY, repository="team/used"))
+    fresh = _keep(directory, _OTHER)
+    foreign = directory / "notes.json"
+    torn = directory / f".{'a' * 64}.json.x1y2z3.tmp"
+    orphan = directory / f"{'b' * 64}.lock"
+    for path in (foreign, torn, orphan):
+        path.write_text("")
+    for path in (old, used, foreign, torn):
+        os.utime(path, (0, 0))
+    holder = FileResumeStore(directory, max_age_seconds=float("inf"))
+    assert holder.claim(attrs.evolve(_KEY, repository="team/used")) == _SAVED
+    sessions = FileResumeStore(directory)
+    sessions.claim(attrs.evolve(_KEY, repository="team/new"))
+    assert _names(directory, ".json") == sorted([used.name, fresh.name, foreign.name])
+    assert not torn.exists()
+    assert not orphan.exists()
+    os.utime(fresh, (0, 0))
+    sessions.claim(attrs.evolve(_KEY, repository="team/newer"))
+    assert fresh.exists(), "one instance sweeps once"
+
+
+def test_at_most_so_many_are_kept_and_the_oldest_go_first(directory: Path) -> None:
+    sessions = FileResumeStore(directory, max_kept=3)
+    keys = [attrs.evolve(_KEY, repository=f"team/{number}") for number in range(5)]
+    for age, key in enumerate(reversed(keys)):
+        sessions.claim(key)
+        sessions.save(key, _SAVED)
+        sessions.release(key)
+        for file in directory.glob("*.json"):
+            if json.loads(file.read_bytes())["repository"] == key.repository:
+                now = time.time()
+                os.utime(file, (now, now - 1000 + age))
+    left = {json.loads(file.read_bytes())["repository"] for file in directory.glob("*.json")}
+    assert left == {"team/0", "team/1", "team/2"}
+
+
+def test_saving_again_drops_nobody(directory: Path) -> None:
+    sessions = FileResumeStore(directory, max_kept=2)
+    for key in (_OTHER, _KEY):
+        sessions.claim(key)
+        for _ in range(3):
+            sessions.save(key, _SAVED)
+        sessions.release(key)
+    assert len(_names(directory, ".json")) == 2
+
+
+@pytest.mark.parametrize("kind", ["file in the way", "full disk"])
+def test_a_directory_that_cannot_be_used_means_that_nothing_is_kept(directory: Path, kind: str) -> None:
+    if kind == "file in the way":
+        directory.parent.write_text("")
+        sessions = FileResumeStore(directory)
+        assert sessions.claim(_KEY) is None
+        sessions.save(_KEY, _SAVED)
+        sessions.forget(_KEY)
+        sessions.release(_KEY)
+        return
+    program = f"""
+import resource
+from pathlib import Path
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.local import FileResumeStore
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+key, sessions = UploadKey("o", "r", "d"), FileResumeStore(Path({str(directory)!r}))
+print(sessions.claim(key))
+sessions.save(key, ResumePoint("https://o/1", 5))
+sessions.forget(key)
+sessions.release(key)
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("None\n", "")
+    assert _names(directory) == ["directory.lock"]
+
+
+def test_the_directory_is_the_user_s_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    sessions = FileResumeStore()
+    assert not list(tmp_path.iterdir()), "nothing is made before it is needed"
+    assert sessions.directory == tmp_path / "ollama-push" / "uploads"
+
+
+def test_no_uploads_keeps_nothing() -> None:
+    uploads = NoResume()
+    assert uploads.claim(_KEY) is None
+    uploads.save(_KEY, _SAVED)
+    uploads.forget(_KEY)
+    uploads.release(_KEY)
+    assert uploads.claim(_KEY) is None
+
+
+def test_another_thread_may_release_a_claim(directory: Path) -> None:
+    sessions = FileResumeStore(directory)
+    sessions.claim(_KEY)
+    sessions.save(_KEY, _SAVED)
+    thread = Thread(target=sessions.release, args=(_KEY,))
+    thread.start()
+    thread.join()
+    assert FileResumeStore(directory).claim(_KEY) == _SAVED
