@@ -40,7 +40,7 @@ __all__ = ["GOLDEN", "PICTURES", "RECORDINGS", "picture"]
 
 DIRECT: Final = "direct"
 RECORDINGS: Final = ("success_slow", "success_after_500_part", DIRECT)
-GOLDEN: Final = Path(__file__).parent / "golden"
+GOLDEN: Final = Path(__file__).parents[1] / "cli" / "golden"
 
 _DATA: Final = Path(__file__).parents[1] / "data" / "recordings"
 _MODEL: Final = "localhost:5001/team/demo:latest"

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 __all__ = ["GatewayProcess", "hanging_clients", "wait_until"]
 
-_CLIENTS: Final = Path(__file__).with_name("clients")
+_CLIENTS: Final = Path(__file__).parents[1] / "gateway" / "clients"
 _PATIENCE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 

@@ -21,7 +21,7 @@ __all__ = ["NDJSON", "Reading", "RecordedAnswer", "cut_at", "read_answer", "reco
 
 NDJSON: Final[Mapping[str, str]] = {"content-type": "application/x-ndjson"}
 
-_FOLDER: Final = Path(__file__).parent / "data" / "recordings"
+_FOLDER: Final = Path(__file__).parents[1] / "data" / "recordings"
 
 
 @attrs.frozen

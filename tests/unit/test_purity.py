@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from tests.support.guarded_core import IMPURITIES
 
-_SCRIPT: Final = Path(__file__).with_name("guarded_core.py")
+_SCRIPT: Final = Path(__file__).parents[1] / "support" / "guarded_core.py"
 
 
 def _run(what: str) -> subprocess.CompletedProcess[str]:

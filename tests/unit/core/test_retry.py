@@ -125,7 +125,7 @@ def test_a_very_late_attempt_does_not_overflow() -> None:
     assert _wait(ConnectionLost(_AT), 10_000, attempts=10_001, cap=math.inf) == 2.0**30
 
 
-@pytest.mark.parametrize(("chance", "wait"), [(0.0, 2.0), (0.5, 3.0), (1.0, 4.0)])
+@pytest.mark.parametrize(("random", "wait"), [(0.0, 2.0), (0.5, 3.0), (1.0, 4.0)])
 def test_the_wait_is_drawn_from_the_upper_half(random: float, wait: float) -> None:
     policy = RetryPolicy(base=4.0)
     assert policy.wait_after(ConnectionLost(_AT), 1, reached=True, random=random) == wait
