@@ -1,4 +1,4 @@
-"""What each display shows of a recorded push, byte for byte; ``tests.support.display_scripts`` writes the files anew."""
+"""What each display shows of a recorded push, byte for byte; ``tests.support.display_scripts`` writes them."""
 
 import pytest
 from tests.support.display_scripts import GOLDEN, PICTURES, RECORDINGS, picture

@@ -70,10 +70,10 @@ def test_redaction_takes_any_text_and_twice_is_once(text: str) -> None:
         max_size=3,
     )
 )
-def test_any_answers_before_a_push_make_a_readiness(answers: list[BufferedResponse]) -> None:
+def test_any_answers_before_a_push_make_a_readiness(responses: list[BufferedResponse]) -> None:
     flow = check_flow("myuser/my-llama", "http://h:1", {})
     next(flow)
     with pytest.raises(StopIteration) as stop:  # noqa: PT012 - it may come with any answer
-        for answer in answers:
-            flow.send(answer)
+        for response in responses:
+            flow.send(response)
     assert isinstance(stop.value.value, Readiness)

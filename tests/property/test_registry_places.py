@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.manifests import Model, push
 from tests.support.paper_registry import Paper, noise
-from tests.support.scripted_flow import HOST, answer
+from tests.support.scripted_flow import HOST, response
 
 from ollama_push.core.errors import OllamaPushError, TransportError
 from ollama_push.core.ports import HttpRequest
@@ -95,13 +95,13 @@ def test_secrets_go_to_the_registry_and_its_realm_only(
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if request.url.startswith(f"{realm}?") or request.url == realm:
-            return answer(200, {}, b'{"token":"t0ken"}')
+            return response(200, {}, b'{"token":"t0ken"}')
         if player.endpoint.owns(request.url) and not request.url.startswith(player.endpoint.base):
-            return answer(404)
+            return response(404)
         if not player.endpoint.owns(request.url):
-            return answer(401, {"www-authenticate": f'Basic realm="x", Bearer realm="{REALM}"'})
+            return response(401, {"www-authenticate": f'Basic realm="x", Bearer realm="{REALM}"'})
         if "Authorization" not in request.headers:
-            return answer(401, {"www-authenticate": "Basic realm=x" if basic else f'Bearer realm="{realm}"'})
+            return response(401, {"www-authenticate": "Basic realm=x" if basic else f'Bearer realm="{realm}"'})
         given_answer = registry(request, body)
         assert isinstance(given_answer, BufferedResponse)
         if request.method != method or "location" not in given_answer.headers:

@@ -126,10 +126,10 @@ class ReadsTheRest(Plain):
 
 
 class Decodes(Plain):
-    def answer(self, raw: Raw, request: HttpRequest) -> PlainResponse:
+    def response(self, raw: Raw, request: HttpRequest) -> PlainResponse:
         if raw.headers.get("Content-Encoding") == "gzip":
             return _Whole(self, raw, request, gzip.decompress(raw.read()))
-        return super().answer(raw, request)
+        return super().response(raw, request)
 
 
 class _Whole(PlainResponse):
@@ -147,10 +147,10 @@ class ReadsText(Plain):
 
 
 class RaisesOnStatus(Plain):
-    def answer(self, raw: Raw, request: HttpRequest) -> PlainResponse:
+    def response(self, raw: Raw, request: HttpRequest) -> PlainResponse:
         if raw.status >= 400:
             raise ConnectionLost("http://peer", f"status {raw.status}")
-        return super().answer(raw, request)
+        return super().response(raw, request)
 
 
 class FollowsRedirects(Plain):
@@ -214,9 +214,9 @@ class WantsFraming(Plain):
 
 
 class WantsTheAnnouncedLength(Plain):
-    def answer(self, raw: Raw, request: HttpRequest) -> PlainResponse:
+    def response(self, raw: Raw, request: HttpRequest) -> PlainResponse:
         raw.length = int(raw.headers.get("Content-Length", "0"))
-        return super().answer(raw, request)
+        return super().response(raw, request)
 
 
 class WaitsForEver(Plain):

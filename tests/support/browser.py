@@ -114,8 +114,8 @@ async def open_tab(folder: Path) -> AsyncIterator[Tab]:
         drain = asyncio.create_task(browser.stderr.read())
         try:
             async with ClientSession() as session:
-                async with session.get(f"{origin}/json/list") as answer:
-                    tabs = [tab for tab in await answer.json() if tab["type"] == "page"]
+                async with session.get(f"{origin}/json/list") as response:
+                    tabs = [tab for tab in await response.json() if tab["type"] == "page"]
                 async with session.ws_connect(tabs[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                     tab = Tab(socket)
                     yield tab

@@ -85,9 +85,9 @@ def _check() -> Readiness:
     try:
         flow.send(BufferedResponse(401, {}, b'{"error":"x","signin_url":"y"}'))
     except StopIteration as stop:
-        answer = stop.value
-    assert isinstance(answer, Readiness)
-    return answer
+        response = stop.value
+    assert isinstance(response, Readiness)
+    return response
 
 
 _push_twice()

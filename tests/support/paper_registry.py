@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
-from tests.support.scripted_flow import ORIGIN, answer, refuse
+from tests.support.scripted_flow import ORIGIN, refuse, response
 
 from ollama_push.core.errors import ConnectionLost, TransportError
 from ollama_push.core.ports import HttpRequest
@@ -99,9 +99,9 @@ class Paper:
         if fault is Fault.SESSIONS_GONE:
             self.sessions.clear()
         elif fault is Fault.BUSY:
-            return answer(503)
+            return response(503)
         elif fault is Fault.SLOW_DOWN:
-            return refuse(429, "TOOMANYREQUESTS") if at % 2 else answer(429, {"retry-after": "7"})
+            return refuse(429, "TOOMANYREQUESTS") if at % 2 else response(429, {"retry-after": "7"})
         elif fault is Fault.RESET:
             self._break(request, body[:at])
             return ConnectionLost(ORIGIN, LOST)
@@ -121,28 +121,28 @@ class Paper:
     def _answer(self, request: HttpRequest, body: bytes) -> BufferedResponse:  # noqa: C901 - one case an endpoint
         parts = urlsplit(request.url)
         if parts.path == "/v2/":
-            return answer(200)
+            return response(200)
         repository, kind, reference = self._split(parts.path)
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         match request.method, kind:
             case "HEAD", "blobs":
                 blob = self.blobs.get((repository, reference))
-                return answer(404) if blob is None else answer(200, {"content-length": str(len(blob))})
+                return response(404) if blob is None else response(200, {"content-length": str(len(blob))})
             case "HEAD" | "GET", "manifests":
                 return self._read_manifest(request.method, repository, reference)
             case "PUT", "manifests":
                 media_type = request.headers["Content-Type"]
                 self.manifests[repository, reference] = self.manifests[repository, digest(body)] = (media_type, body)
-                return answer(201, {"docker-content-digest": digest(body)})
+                return response(201, {"docker-content-digest": digest(body)})
             case "POST", "uploads":
                 return self._open(repository, query)
             case _, "uploads" if reference not in self.sessions:
                 return refuse(404, "BLOB_UPLOAD_UNKNOWN")
             case "DELETE", "uploads":
                 del self.sessions[reference]
-                return answer(204)
+                return response(204)
             case "GET", "uploads":
-                return answer(204, self._where(repository, reference)) if self.ways.has_status else answer(400)
+                return response(204, self._where(repository, reference)) if self.ways.has_status else response(400)
             case "PATCH", "uploads":
                 return self._take_part(request, body, repository, reference)
             case "PUT", "uploads":
@@ -159,19 +159,19 @@ class Paper:
     def _read_manifest(self, method: str, repository: str, reference: str) -> BufferedResponse:
         found = self.manifests.get((repository, reference))
         if found is None:
-            return answer(404) if method == "HEAD" else refuse(404, "MANIFEST_UNKNOWN")
+            return response(404) if method == "HEAD" else refuse(404, "MANIFEST_UNKNOWN")
         headers = {"content-type": found[0], "docker-content-digest": digest(found[1])}
-        return answer(200, headers, b"" if method == "HEAD" else found[1])
+        return response(200, headers, b"" if method == "HEAD" else found[1])
 
     def _open(self, repository: str, query: Mapping[str, str]) -> BufferedResponse:
         if "mount" in query and self.ways.mounts and (query["from"], query["mount"]) in self.blobs:
             self.blobs[repository, query["mount"]] = self.blobs[query["from"], query["mount"]]
-            return answer(201, {"location": f"/v2/{repository}/blobs/{query['mount']}"})
+            return response(201, {"location": f"/v2/{repository}/blobs/{query['mount']}"})
         self._opened += 1
         session = f"s{self._opened}"
         self.sessions[session] = bytearray()
         least = {"oci-chunk-min-length": str(self.ways.least_bytes)} if self.ways.least_bytes else {}
-        return answer(202, {**self._where(repository, session), **least})
+        return response(202, {**self._where(repository, session), **least})
 
     def _where(self, repository: str, session: str) -> dict[str, str]:
         path = f"/v2/{repository}/blobs/uploads/{session}?_state={len(self.sessions[session])}"
@@ -184,27 +184,27 @@ class Paper:
         if ways.whole_only:
             return refuse(405, "UNSUPPORTED")
         if ways.most_bytes is not None and len(body) > ways.most_bytes:
-            return answer(413, {}, b"<html><title>413 Request Entity Too Large</title></html>")
+            return response(413, {}, b"<html><title>413 Request Entity Too Large</title></html>")
         first, last = map(int, request.headers["Content-Range"].split("-"))
         assert last - first + 1 == len(body)
         if first != len(kept):
-            return answer(416)
+            return response(416)
         self.received += len(body)
         kept += body
         whole = digest(bytes(kept)) if ways.created_early else ""
         if whole in ways.created_early and self._store(repository, session, whole):
-            return answer(201)
+            return response(201)
         where = self._where(repository, session)
-        return answer(202, where if ways.says_range else {"location": where["location"]})
+        return response(202, where if ways.says_range else {"location": where["location"]})
 
     def _commit(self, body: bytes, repository: str, session: str, wanted: str) -> BufferedResponse:
         if self.ways.most_bytes is not None and len(body) > self.ways.most_bytes:
-            return answer(413)
+            return response(413)
         self.received += len(body)
         self.sessions[session] += body
         if not self._store(repository, session, wanted):
             return refuse(400, "DIGEST_INVALID")
-        return answer(201, {"location": f"/v2/{repository}/blobs/{wanted}"})
+        return response(201, {"location": f"/v2/{repository}/blobs/{wanted}"})
 
     def _store(self, repository: str, session: str, wanted: str) -> bool:
         data = bytes(self.sessions[session])

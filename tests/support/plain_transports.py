@@ -33,7 +33,7 @@ class Plain:
             except _BodysOwn as own:
                 error = own.error
             else:
-                yield self.answer(raw, request)
+                yield self.response(raw, request)
                 return
         finally:
             self.hang_up(connection, raw)
@@ -87,7 +87,7 @@ class Plain:
         except Exception as exc:
             raise _BodysOwn(exc) from exc
 
-    def answer(self, raw: http.client.HTTPResponse, request: HttpRequest) -> PlainResponse:
+    def response(self, raw: http.client.HTTPResponse, request: HttpRequest) -> PlainResponse:
         return PlainResponse(self, raw, request)
 
     def names(self, raw: http.client.HTTPResponse) -> Mapping[str, str]:

@@ -81,7 +81,7 @@ class Peer:
             left -= len(data)
         self.received += length - left
 
-    def answer(self, status: int, *fields: str, body: bytes = b"") -> None:
+    def response(self, status: int, *fields: str, body: bytes = b"") -> None:
         """Send a whole answer."""
         lines = [f"HTTP/1.1 {status} Words", f"Content-Length: {len(body)}", *fields]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)

@@ -83,7 +83,7 @@ class Bench:
         """Do what *effect* asks for."""
         match effect:
             case Send():
-                return self.answer(effect)
+                return self.response(effect)
             case Gather(flows):
                 return [self.play(flow) for flow in flows]
             case FindCredential():
@@ -98,7 +98,7 @@ class Bench:
                 self.run.retrying(effect)
         return None
 
-    def answer(self, sent: Send) -> BufferedResponse | ConnectionLost:
+    def response(self, sent: Send) -> BufferedResponse | ConnectionLost:
         """Answer as a registry."""
         request, span, body = sent.request, sent.span, sent.request.body
         if span is not None:

@@ -64,9 +64,9 @@ class Peer:
         )
 
     def start(self, repository: str = REPOSITORY) -> str:
-        answer = self.send("POST", f"/v2/{repository}/blobs/uploads/")
-        assert answer.status == 202
-        return answer.headers["Location"]
+        response = self.send("POST", f"/v2/{repository}/blobs/uploads/")
+        assert response.status == 202
+        return response.headers["Location"]
 
     def patch(self, where: str, data: bytes, start: int | None = None) -> urllib3.BaseHTTPResponse:
         headers = {} if start is None else {"Content-Range": f"{start}-{start + len(data) - 1}"}
@@ -87,9 +87,9 @@ class Peer:
         return self.send("PUT", f"/v2/{repository}/manifests/{reference}", raw, {"Content-Type": media_type})
 
 
-def codes(answer: urllib3.BaseHTTPResponse) -> list[str]:
+def codes(response: urllib3.BaseHTTPResponse) -> list[str]:
     """The error codes of a refusal."""
-    return [error["code"] for error in answer.json()["errors"]]
+    return [error["code"] for error in response.json()["errors"]]
 
 
 def send_and_leave(registry: EmbeddedRegistry, where: str, announced: int, sent: bytes) -> None:

@@ -46,9 +46,9 @@ def post(peer: Peer, headers: Mapping[str, str], repository: str = REPOSITORY) -
     return peer.send("POST", f"/v2/{repository}/blobs/uploads/", headers=headers)
 
 
-def challenged(answer: urllib3.BaseHTTPResponse) -> Challenge:
-    assert (answer.status, codes(answer)) == (401, ["UNAUTHORIZED"])
-    (challenge,) = parse_challenges(answer.headers["WWW-Authenticate"])
+def challenged(response: urllib3.BaseHTTPResponse) -> Challenge:
+    assert (response.status, codes(response)) == (401, ["UNAUTHORIZED"])
+    (challenge,) = parse_challenges(response.headers["WWW-Authenticate"])
     return challenge
 
 

@@ -38,7 +38,7 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
-__all__ = ["HOST", "ORIGIN", "DictMemory", "Peer", "Player", "answer", "answers", "no_answers", "refuse"]
+__all__ = ["HOST", "ORIGIN", "DictMemory", "Peer", "Player", "no_answers", "refuse", "response", "responses"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ HOST: Final = "reg.test:5000"
 ORIGIN: Final = f"https://{HOST}"
 
 
-def answer(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> BufferedResponse:
+def response(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> BufferedResponse:
     """Return an answer."""
     return BufferedResponse(status, headers or {}, body)
 
@@ -61,7 +61,7 @@ def refuse(status: int, code: str, message: str = "") -> BufferedResponse:
     )
 
 
-def answers(*script: BufferedResponse | TransportError) -> Peer:
+def responses(*script: BufferedResponse | TransportError) -> Peer:
     """Return a peer that gives the answers of *script* in order, and is asked no more often than that."""
     left = deque(script)
 
@@ -72,7 +72,7 @@ def answers(*script: BufferedResponse | TransportError) -> Peer:
     return peer
 
 
-no_answers: Final = answers()
+no_answers: Final = responses()
 
 
 class DictMemory:

@@ -66,7 +66,7 @@ class SignedTokens:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
+    def response(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
         """Return the status and the body that a request is answered with."""
         asked = parse_qs(urlsplit(path).query)
         scope = " ".join(asked.get("scope", []))
@@ -93,7 +93,7 @@ class SignedTokens:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, value = tokens.answer(self.path, self.headers.get("Authorization", ""))
+                status, value = tokens.response(self.path, self.headers.get("Authorization", ""))
                 body = json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 from tests.support.paper_registry import digest, noise
-from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, Peer, Player, answer
+from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, Peer, Player, response
 
 from ollama_push.core.errors import (
     ConnectionLost,
@@ -31,7 +31,7 @@ DIGEST: Final = digest(DATA)
 SMALL: Final = b"hello"
 KEY: Final = UploadKey(ORIGIN, "me/llama", DIGEST)
 HELD: Final = ("me/llama", DIGEST)
-OPENED: Final = answer(202, {"location": "/u"})
+OPENED: Final = response(202, {"location": "/u"})
 LOST: Final = ConnectionLost(ORIGIN)
 
 

@@ -148,7 +148,7 @@ def test_an_answer_that_does_not_end_is_broken_off(
 def test_a_request_on_a_kept_connection_is_broken_off(certificates: Certificates, scheme: str) -> None:
     def answers_once(stage: Stage) -> None:
         stage.peer.head()
-        stage.peer.answer(200)
+        stage.peer.response(200)
         stage.peer.head()
 
     with staged(answers_once, certificates, scheme) as (stage, transport):
@@ -234,7 +234,7 @@ def answers_when_told_to(stage: Stage) -> None:
     stage.peer.head()
     stage.reached.set()
     stage.peer.release.wait(PATIENCE)
-    stage.peer.answer(200, body=b"late")
+    stage.peer.response(200, body=b"late")
 
 
 def test_only_the_very_request_is_hung_up() -> None:

@@ -65,7 +65,7 @@ def test_a_peer_may_be_slower_than_connecting_is_allowed_to_be(make: MakeTranspo
         peer.head()
         peer.release.wait(3 * SHORT)
         peer.body(LARGE)
-        peer.answer(201)
+        peer.response(201)
 
     with serving(syncs_its_disk) as peer:
         assert put(make, peer, Zeros(LARGE), limit, connect_timeout=SHORT, read_timeout=SHORT) == (201, b"")
@@ -78,7 +78,7 @@ def test_a_body_may_take_longer_than_any_silence_in_it(make: MakeTransport) -> N
         for _ in range(8):
             peer.release.wait(SHORT / 3)
             peer.body(LARGE // 8)
-        peer.answer(201)
+        peer.response(201)
 
     with serving(takes_it_slowly) as peer:
         # One buffer, which the kernel does not take at once.
@@ -107,7 +107,7 @@ def test_an_interim_answer_is_no_answer(make: MakeTransport, interim: bytes) -> 
             peer.release.wait(SHORT / 2)
             peer.body(LARGE // 4)
         peer.send(b"HTTP/1.1 " + interim + b"\r\n")
-        peer.answer(201, "Location: /final", body=b"final")
+        peer.response(201, "Location: /final", body=b"final")
 
     with serving(gives_hints) as peer:
         assert put(make, peer, Zeros(LARGE), SHORT) == (201, b"final")
@@ -116,7 +116,7 @@ def test_an_interim_answer_is_no_answer(make: MakeTransport, interim: bytes) -> 
 def answers_early(peer: Peer) -> None:
     peer.head()
     peer.body(MIB)
-    peer.answer(413, "Connection: close", body=b"too large")
+    peer.response(413, "Connection: close", body=b"too large")
 
 
 def answers_early_and_drains(peer: Peer) -> None:

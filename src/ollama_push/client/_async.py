@@ -124,7 +124,7 @@ class AsyncPushClient:
                 async for chunk in response.chunks():
                     if not body.receive_data(chunk):
                         break
-                return body.answer(response.status, response.headers)
+                return body.response(response.status, response.headers)
         except TransportError as exc:
             return exc
         except OllamaPushError:

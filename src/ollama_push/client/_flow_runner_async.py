@@ -139,11 +139,11 @@ class AsyncFlowRunner(Generic[R]):
                 effect = next(flow)
                 while True:
                     try:
-                        answer = await self._perform(effect)
+                        response = await self._perform(effect)
                     except OllamaPushError as exc:
                         effect = flow.throw(exc)
                     else:
-                        effect = flow.send(answer)
+                        effect = flow.send(response)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
 
@@ -181,7 +181,7 @@ class AsyncFlowRunner(Generic[R]):
                 async for chunk in response.chunks():
                     if not buffer.receive_data(chunk):
                         break
-                return buffer.answer(response.status, response.headers)
+                return buffer.response(response.status, response.headers)
         except Exception as exc:  # noqa: BLE001 - the job tells a verdict from a transport's mistake
             return self._job.without_answer(exc, body, self._transport)
 

@@ -142,11 +142,11 @@ class FlowRunner(Generic[R]):
                 effect = next(flow)
                 while True:
                     try:
-                        answer = self._perform(effect)
+                        response = self._perform(effect)
                     except OllamaPushError as exc:
                         effect = flow.throw(exc)
                     else:
-                        effect = flow.send(answer)
+                        effect = flow.send(response)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
 
@@ -192,7 +192,7 @@ class FlowRunner(Generic[R]):
                 for chunk in response.chunks():
                     if not buffer.receive_data(chunk):
                         break
-                return buffer.answer(response.status, response.headers)
+                return buffer.response(response.status, response.headers)
         except Exception as exc:  # noqa: BLE001 - the job tells a verdict from a transport's mistake
             return self._job.without_answer(exc, body, self._transport)
 

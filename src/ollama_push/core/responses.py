@@ -44,7 +44,7 @@ class ResponseBuffer:
         self._size += len(data)
         return self._size < MAX_RESPONSE_BYTES
 
-    def answer(self, status: int, headers: Mapping[str, str]) -> BufferedResponse:
+    def response(self, status: int, headers: Mapping[str, str]) -> BufferedResponse:
         """Return the answer with what was gathered."""
         return BufferedResponse(status, dict(headers), b"".join(self._pieces)[:MAX_RESPONSE_BYTES])
 

@@ -66,7 +66,7 @@ class RetryPolicy:
             error: Why the attempt failed.
             attempt: Its number, from 1.
             reached: Whether any attempt of this push got the head of an answer.
-            chance: A random number, 0.0 to 1.0: the wait is drawn from the upper half of the backoff,
+            random: A random number, 0.0 to 1.0: the wait is drawn from the upper half of the backoff,
                 so that many clients do not come back at once.
         """
         if attempt >= self.attempts or not _is_transient(error, reached=reached):

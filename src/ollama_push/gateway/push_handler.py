@@ -73,11 +73,11 @@ class PushService:
         except BadRequest as exc:
             return json_answer(400, {"error": str(exc)})
         except BodyRefused as exc:
-            answer = (
+            response = (
                 _come_again(str(exc)) if exc.status == _UNAVAILABLE else json_answer(exc.status, {"error": str(exc)})
             )
-            answer.force_close()  # what is left of the body would be taken for the next request
-            return answer
+            response.force_close()  # what is left of the body would be taken for the next request
+            return response
         except ConnectionError:
             return web.Response(status=400)  # for the log alone: the client hung up
         try:

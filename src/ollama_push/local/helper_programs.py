@@ -50,11 +50,11 @@ class HelperProgram:
         Raises:
             InvalidSetting: There is no such program, or it failed.
         """
-        answer = self._run("get", server.encode())
-        if answer is None:
+        response = self._run("get", server.encode())
+        if response is None:
             return None
         try:
-            value = decode_json(answer)
+            value = decode_json(response)
             username, secret = value["Username"], value["Secret"]
             if not isinstance(username, str) or not isinstance(secret, str):
                 raise TypeError

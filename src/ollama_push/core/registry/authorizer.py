@@ -88,21 +88,23 @@ class Authorizer:
             self._renew_at = float("inf")
             yield from self._fetch_token(self._bearer)
         used = self._proof
-        answer = yield from self._send(self._signed(request), span)
-        if isinstance(answer, TransportError) or answer.status != _UNAUTHORIZED:
-            return answer
+        response = yield from self._send(self._signed(request), span)
+        if isinstance(response, TransportError) or response.status != _UNAUTHORIZED:
+            return response
         # Another flow may have renewed it since: then that one is tried first.
         if self._proof == used:
-            yield from self._answer_challenge(answer, refused=bool(used))
-        answer = yield from self._send(self._signed(request), span)
-        if isinstance(answer, BufferedResponse) and answer.status == _UNAUTHORIZED:
-            raise self._refused(words_in(answer))
-        return answer
+            yield from self._answer_challenge(response, refused=bool(used))
+        response = yield from self._send(self._signed(request), span)
+        if isinstance(response, BufferedResponse) and response.status == _UNAUTHORIZED:
+            raise self._refused(words_in(response))
+        return response
 
     def _send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
-        answer = yield from send(request, span)
+        response = yield from send(request, span)
         return (
-            without_secrets(answer, self._credential, self._proof) if isinstance(answer, BufferedResponse) else answer
+            without_secrets(response, self._credential, self._proof)
+            if isinstance(response, BufferedResponse)
+            else response
         )
 
     def _signed(self, request: HttpRequest) -> HttpRequest:
@@ -110,12 +112,12 @@ class Authorizer:
             return request
         return attrs.evolve(request, headers={**request.headers, "Authorization": self._proof})
 
-    def _answer_challenge(self, answer: BufferedResponse, *, refused: bool) -> Flow[None]:
-        challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+    def _answer_challenge(self, response: BufferedResponse, *, refused: bool) -> Flow[None]:
+        challenges = parse_challenges(response.headers.get("www-authenticate", ""))
         credential = yield from self._who()
         if isinstance(credential, AccessToken):
             if refused:
-                raise self._refused(words_in(answer))
+                raise self._refused(words_in(response))
             self._proof = f"Bearer {credential.token}"
             return
         bearer = next((c for c in challenges if c.scheme == "bearer" and c.realm), None)
@@ -123,9 +125,9 @@ class Authorizer:
             yield from self._fetch_token(bearer)
             return
         if not isinstance(credential, Login) or not any(c.scheme == "basic" for c in challenges):
-            raise self._refused(words_in(answer))
+            raise self._refused(words_in(response))
         if self._proof == basic(credential):
-            raise self._refused(words_in(answer))
+            raise self._refused(words_in(response))
         self._proof = basic(credential)
 
     def _who(self) -> Flow[Credential | None]:
@@ -145,12 +147,12 @@ class Authorizer:
         request = token_request(
             challenge, scopes, credential, nonce=self._nonce, now=self._now, headers={"User-Agent": USER_AGENT}
         )
-        answer = yield from self._send(request)
-        if isinstance(answer, TransportError):
-            raise answer
-        token = token_in(answer) if answer.status == 200 else None  # noqa: PLR2004 - OK
+        response = yield from self._send(request)
+        if isinstance(response, TransportError):
+            raise response
+        token = token_in(response) if response.status == 200 else None  # noqa: PLR2004 - OK
         if token is None:
-            raise self._no_token(challenge.realm, answer)
+            raise self._no_token(challenge.realm, response)
         self._bearer, self._proof = challenge, f"Bearer {token.value}"
         self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
 
@@ -171,12 +173,12 @@ class Authorizer:
     def _signs(self) -> bool:
         return not isinstance(self._credential, Login | IdentityToken | AccessToken | None)
 
-    def _no_token(self, realm: str, answer: BufferedResponse) -> OllamaPushError:
-        if answer.status in (_UNAUTHORIZED, 403):
-            return self._refused(words_in(answer))
-        if answer.status == 200:  # noqa: PLR2004 - OK
+    def _no_token(self, realm: str, response: BufferedResponse) -> OllamaPushError:
+        if response.status in (_UNAUTHORIZED, 403):
+            return self._refused(words_in(response))
+        if response.status == 200:  # noqa: PLR2004 - OK
             return PushRejected(f"{realm} answered without a token", RejectionReason.UNAUTHORIZED)
-        no = refusal(answer, f"asking {realm} for a token")
+        no = refusal(response, f"asking {realm} for a token")
         return PushRejected(no.message, RejectionReason.UNAUTHORIZED) if isinstance(no, PushRejected) else no
 
     def _refused(self, words: str) -> PushRejected:

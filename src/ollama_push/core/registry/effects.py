@@ -170,8 +170,8 @@ Flow = Generator[Effect, Any, T]
 
 def send(request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
     """Yield a :class:`Send`; the typed form, for ``yield from``."""
-    answer: BufferedResponse | TransportError = yield Send(request, span)
-    return answer
+    response: BufferedResponse | TransportError = yield Send(request, span)
+    return response
 
 
 def find_credential(host: str) -> Flow[Credential | None]:

@@ -45,30 +45,30 @@ _WORDS_OF_STATUS: Final[Mapping[int, str]] = {
 """What is said for a registry that says nothing."""
 
 
-def refusal(answer: BufferedResponse, doing: str) -> OllamaPushError:
-    """Return the error for an *answer* that is a no.
+def refusal(response: BufferedResponse, doing: str) -> OllamaPushError:
+    """Return the error for an *response* that is a no.
 
     A status that a later request may not meet is a ``ServerError``, which the retry policy knows; all others
     are a ``PushRejected``.
 
     Args:
-        answer: Any answer that is not what was hoped for.
+        response: Any answer that is not what was hoped for.
         doing: What was asked for, such as ``"opening an upload"``.
     """
-    words = words_in(answer) or _WORDS_OF_STATUS.get(answer.status, "")
-    if not words and "location" in answer.headers:
-        words = f"it redirects to {answer.headers['location']}; a push is not redirected, give the final address"
-    if answer.status in TRANSIENT_STATUSES:
+    words = words_in(response) or _WORDS_OF_STATUS.get(response.status, "")
+    if not words and "location" in response.headers:
+        words = f"it redirects to {response.headers['location']}; a push is not redirected, give the final address"
+    if response.status in TRANSIENT_STATUSES:
         return ServerError(
-            answer.status, f"{doing}: {words}" if words else doing, None, retry_after_seconds(answer.headers)
+            response.status, f"{doing}: {words}" if words else doing, None, retry_after_seconds(response.headers)
         )
-    text = f"{doing}: HTTP {answer.status}"
+    text = f"{doing}: HTTP {response.status}"
     if words:
         text = f"{text}: {words}"
-    reasons = (_REASON_OF_CODE[code] for code in codes_in(answer) if code in _REASON_OF_CODE)
-    by_status = _REASON_OF_STATUS.get(answer.status)
+    reasons = (_REASON_OF_CODE[code] for code in codes_in(response) if code in _REASON_OF_CODE)
+    by_status = _REASON_OF_STATUS.get(response.status)
     if by_status is None:
-        by_status = _R.REGISTRY_FAILED if answer.status >= 500 else _R.REGISTRY_REFUSED  # noqa: PLR2004 - RFC 9110, 15.6
+        by_status = _R.REGISTRY_FAILED if response.status >= 500 else _R.REGISTRY_REFUSED  # noqa: PLR2004 - RFC 9110, 15.6
     return PushRejected(text, next(reasons, by_status))
 
 
@@ -78,15 +78,15 @@ def damaged_blob(digest: str) -> PushRejected:
     return PushRejected(text, _R.STORE_DAMAGED, by_peer=False)
 
 
-def codes_in(answer: BufferedResponse) -> tuple[str, ...]:
+def codes_in(response: BufferedResponse) -> tuple[str, ...]:
     """Return the error codes of an answer, upper case; none when it is no error list."""
-    return tuple(str(entry.get("code", "")).upper() for entry in _entries(answer))
+    return tuple(str(entry.get("code", "")).upper() for entry in _entries(response))
 
 
-def words_in(answer: BufferedResponse) -> str:
+def words_in(response: BufferedResponse) -> str:
     """Return the registry's words on one line: its error list, or what a person would read in the body."""
     parts = []
-    for entry in _entries(answer):
+    for entry in _entries(response):
         words = ": ".join(str(entry[key]) for key in ("code", "message") if entry.get(key))
         detail = entry.get("detail")
         if detail:
@@ -95,12 +95,12 @@ def words_in(answer: BufferedResponse) -> str:
     if parts:
         # Redacted before it is cut: half a URL no longer looks like one.
         return " ".join(redact("; ".join(parts)).split())[:500]
-    return readable_excerpt(answer.body[:MAX_ERROR_BODY_BYTES])
+    return readable_excerpt(response.body[:MAX_ERROR_BODY_BYTES])
 
 
-def _entries(answer: BufferedResponse) -> list[Mapping[str, Any]]:
+def _entries(response: BufferedResponse) -> list[Mapping[str, Any]]:
     try:
-        value = decode_json(answer.body[:MAX_ERROR_BODY_BYTES])
+        value = decode_json(response.body[:MAX_ERROR_BODY_BYTES])
     except ValueError:
         return []
     errors = value.get("errors") if isinstance(value, dict) else None

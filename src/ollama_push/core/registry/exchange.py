@@ -38,7 +38,7 @@ class Exchange:
         endpoint: The repository.
         authorizer: Who we are there.
         retry: When to ask again.
-        chance: Random numbers, 0.0 to 1.0.
+        random: Random numbers, 0.0 to 1.0.
         clock: Monotonic seconds.
         stopping: Whether the push was asked to stop, or another of its flows has failed.
         patience_seconds: Longest silence while a body is sent or judged; ``math.inf`` for no limit.
@@ -96,14 +96,14 @@ class Exchange:
         silence = self._patience_seconds if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
         fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
         try:
-            answer = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
-            if isinstance(answer, TransportError):
-                raise answer
+            response = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
+            if isinstance(response, TransportError):
+                raise response
         except ConnectFailed as error:
             error.peer = Peer.REGISTRY
             raise
         self._reached = True
-        return answer
+        return response
 
     def ask(
         self,
@@ -131,10 +131,10 @@ class Exchange:
         patience = self.patience()
         while True:
             try:
-                answer = yield from self.once(method, url, headers, body)
-                if answer.status in accept:
-                    return answer
-                raise refusal(answer, doing)
+                response = yield from self.once(method, url, headers, body)
+                if response.status in accept:
+                    return response
+                raise refusal(response, doing)
             except (TransportError, ServerError) as error:
                 yield from self.wait(patience.after(error), error)
 

@@ -21,20 +21,20 @@ _REDIRECTION: Final = 300
 """Below it an answer is what was asked for, and must stay as it is."""
 
 
-def without_secrets(answer: BufferedResponse, credential: Credential | None, proof: str) -> BufferedResponse:
-    """Return *answer*, if it is no success, without what *credential* and *proof* must not show.
+def without_secrets(response: BufferedResponse, credential: Credential | None, proof: str) -> BufferedResponse:
+    """Return *response*, if it is no success, without what *credential* and *proof* must not show.
 
     Args:
-        answer: Any answer to a request that said who we are.
+        response: Any answer to a request that said who we are.
         credential: Who we are.
         proof: The ``Authorization`` value in use; may be empty.
     """
     forms = {form.encode() for form in _forms(credential, proof) if form}
-    if answer.status < _REDIRECTION or not forms:
-        return answer
+    if response.status < _REDIRECTION or not forms:
+        return response
     # The longest first, and all at once: nothing is looked for in what was put instead.
     pattern = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-    return attrs.evolve(answer, body=re.sub(pattern, HIDDEN.encode(), answer.body))
+    return attrs.evolve(response, body=re.sub(pattern, HIDDEN.encode(), response.body))
 
 
 def _forms(credential: Credential | None, proof: str) -> Iterator[str]:

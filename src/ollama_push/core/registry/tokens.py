@@ -99,10 +99,10 @@ def token_request(
             return HttpRequest("GET", url, {**headers, "Authorization": proof}, b"", REQUEST_TIMEOUT_SECONDS)
 
 
-def token_in(answer: BufferedResponse) -> Token | None:
+def token_in(response: BufferedResponse) -> Token | None:
     """Return the token in a realm's answer; ``None`` when there is none."""
     try:
-        value = decode_json(answer.body)
+        value = decode_json(response.body)
     except ValueError:
         return None
     if not isinstance(value, dict):

@@ -118,28 +118,30 @@ def _ask(method: str, url: str, headers: Mapping[str, str]) -> HttpRequest:
     return HttpRequest(method, url, merged_headers(ours, headers), read_timeout=CHECK_TIMEOUT_SECONDS)
 
 
-def _problem_with(answer: BufferedResponse | TransportError) -> OllamaPushError | None:
+def _problem_with(response: BufferedResponse | TransportError) -> OllamaPushError | None:
     """Return the error an answer stands for; ``None`` for a 200 with a JSON object."""
-    if isinstance(answer, TransportError):
-        return answer
-    if answer.status >= 300:  # noqa: PLR2004 - RFC 9110, 15
-        return server_error(answer.status, answer.headers, answer.body)
-    if answer.status != 200 or foreign_content(answer.headers) or not _object_in(answer):  # noqa: PLR2004
-        return UnexpectedContent(answer.status, answer.headers.get("content-type", ""), readable_excerpt(answer.body))
+    if isinstance(response, TransportError):
+        return response
+    if response.status >= 300:  # noqa: PLR2004 - RFC 9110, 15
+        return server_error(response.status, response.headers, response.body)
+    if response.status != 200 or foreign_content(response.headers) or not _object_in(response):  # noqa: PLR2004
+        return UnexpectedContent(
+            response.status, response.headers.get("content-type", ""), readable_excerpt(response.body)
+        )
     return None
 
 
-def _object_in(answer: BufferedResponse) -> dict[str, Any]:
+def _object_in(response: BufferedResponse) -> dict[str, Any]:
     try:
-        value = decode_json(answer.body)
+        value = decode_json(response.body)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _find(name: ModelName, answer: BufferedResponse | TransportError) -> tuple[int | None, OllamaPushError | None]:
+def _find(name: ModelName, response: BufferedResponse | TransportError) -> tuple[int | None, OllamaPushError | None]:
     """Return the size of *name* in a list of models, or the error of its absence with the nearest names."""
-    models = _object_in(answer).get("models") if isinstance(answer, BufferedResponse) else None
+    models = _object_in(response).get("models") if isinstance(response, BufferedResponse) else None
     sizes: dict[str, int | None] = {}
     for entry in models if isinstance(models, list) else ():
         text = (entry.get("model") or entry.get("name")) if isinstance(entry, dict) else None
@@ -163,12 +165,12 @@ def _find(name: ModelName, answer: BufferedResponse | TransportError) -> tuple[i
     return None, PushRejected(text, RejectionReason.MODEL_NOT_FOUND, by_peer=False)
 
 
-def _identity(answer: BufferedResponse | TransportError) -> tuple[str | None, str | None, OllamaPushError | None]:
+def _identity(response: BufferedResponse | TransportError) -> tuple[str | None, str | None, OllamaPushError | None]:
     """Return account, sign-in URL and problem; servers that cannot tell are not a problem."""
-    if isinstance(answer, TransportError):
+    if isinstance(response, TransportError):
         return None, None, None
-    if answer.status == 401:  # noqa: PLR2004
-        error: ServerError = server_error(answer.status, answer.headers, answer.body)
+    if response.status == 401:  # noqa: PLR2004
+        error: ServerError = server_error(response.status, response.headers, response.body)
         return None, error.signin_url, error
-    name = _object_in(answer).get("name") if answer.status == 200 else None  # noqa: PLR2004
+    name = _object_in(response).get("name") if response.status == 200 else None  # noqa: PLR2004
     return name if isinstance(name, str) and name else None, None, None

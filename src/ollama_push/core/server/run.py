@@ -56,7 +56,7 @@ class PushRun:
         stall_timeout: Seconds without a moved byte before ``PushStalled``; ``math.inf`` for never.
         hooks: Called with every observation.
         clock: Monotonic seconds.
-        chance: Random numbers, 0.0 to 1.0.
+        random: Random numbers, 0.0 to 1.0.
         transport: Blamed when it raises what it must not.
     """
 

@@ -1,0 +1,1 @@
+"""Which addresses the gateway may reach, and the transport that holds to it."""

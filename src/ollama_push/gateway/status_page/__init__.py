@@ -1,0 +1,1 @@
+"""The status page: its HTML, and the feed of changes to it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.scripted_flow import HOST, ORIGIN, Player, answer, answers, refuse
+from tests.support.scripted_flow import HOST, ORIGIN, Player, refuse, response, responses
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.ports import HttpRequest
@@ -23,9 +23,9 @@ URL = f"{ORIGIN}/v2/"
 REALM = "https://auth.test/token"
 ME = Login("me", "pa55")
 BASIC = "Basic bWU6cGE1NQ=="
-WANTS_BASIC = answer(401, {"www-authenticate": 'Basic realm="x"'})
-WANTS_TOKEN = answer(401, {"www-authenticate": f'Basic realm=x, Bearer realm="{REALM}",service="reg",scope="a b"'})
-OK = answer(200)
+WANTS_BASIC = response(401, {"www-authenticate": 'Basic realm="x"'})
+WANTS_TOKEN = response(401, {"www-authenticate": f'Basic realm=x, Bearer realm="{REALM}",service="reg",scope="a b"'})
+OK = response(200)
 LOST = ConnectionLost(ORIGIN)
 
 
@@ -40,11 +40,11 @@ class Key:
 
 def token(value: str, **more: Any) -> BufferedResponse:
     """Return a realm's answer."""
-    return answer(200, {}, json.dumps({"token": value, **more}).encode())
+    return response(200, {}, json.dumps({"token": value, **more}).encode())
 
 
 def _player(credential: Credential | None, *script: BufferedResponse | TransportError, **more: Any) -> Player:
-    return Player(answers(*script), credentials={HOST: credential} if credential else {}, **more)
+    return Player(responses(*script), credentials={HOST: credential} if credential else {}, **more)
 
 
 def _send(player: Player, url: str = URL) -> BufferedResponse | TransportError:
@@ -112,7 +112,7 @@ def test_without_a_login_it_is_said_how_to_get_one() -> None:
 
 @pytest.mark.parametrize("challenge", ["", "Negotiate", 'Bearer service="x"'])
 def test_a_challenge_nobody_can_meet_is_a_no(challenge: str) -> None:
-    assert "does not accept the login" in _refused(_player(ME, answer(401, {"www-authenticate": challenge}))).message
+    assert "does not accept the login" in _refused(_player(ME, response(401, {"www-authenticate": challenge}))).message
 
 
 def test_an_access_token_is_shown_as_it_is() -> None:
@@ -218,7 +218,7 @@ def test_a_realm_that_cannot_be_reached_is_no_answer() -> None:
 
 @pytest.mark.parametrize("realm", ["http://auth.test/t", "/t", "ftp://auth.test/t", "https://["])
 def test_a_login_goes_to_no_realm_in_the_clear(realm: str) -> None:
-    player = _player(ME, answer(401, {"www-authenticate": f'Bearer realm="{realm}"'}))
+    player = _player(ME, response(401, {"www-authenticate": f'Bearer realm="{realm}"'}))
     error = _refused(player)
     assert error.reason is RejectionReason.REALM_MISMATCH
     assert "nothing was sent there" in error.message
@@ -227,7 +227,7 @@ def test_a_login_goes_to_no_realm_in_the_clear(realm: str) -> None:
 
 @pytest.mark.parametrize(("realm", "goes"), [("http://reg.test:81/t", True), ("http://auth.test/t", False)])
 def test_plain_http_is_for_the_registrys_own_host(realm: str, goes: bool) -> None:  # noqa: FBT001 - a table's column
-    challenge = answer(401, {"www-authenticate": f'Bearer realm="{realm}"'})
+    challenge = response(401, {"www-authenticate": f'Bearer realm="{realm}"'})
     player = _player(ME, challenge, token("t"), OK, plain_http=True)
     if goes:
         assert _send(player, f"http://{HOST}/v2/") is OK
@@ -239,10 +239,10 @@ def test_plain_http_is_for_the_registrys_own_host(realm: str, goes: bool) -> Non
     ("given", "kind", "text"),
     [
         (refuse(401, "DENIED", "no"), PushRejected, "does not accept the login of 'me' for me/llama (DENIED: no)"),
-        (answer(403), PushRejected, "does not accept the login of 'me' for me/llama"),
-        (answer(200, {}, b"<html>"), PushRejected, f"{REALM} answered without a token"),
-        (answer(404), PushRejected, f"asking {REALM} for a token: HTTP 404"),
-        (answer(503), ServerError, f"HTTP 503: asking {REALM} for a token"),
+        (response(403), PushRejected, "does not accept the login of 'me' for me/llama"),
+        (response(200, {}, b"<html>"), PushRejected, f"{REALM} answered without a token"),
+        (response(404), PushRejected, f"asking {REALM} for a token: HTTP 404"),
+        (response(503), ServerError, f"HTTP 503: asking {REALM} for a token"),
     ],
 )
 def test_a_realm_that_gives_no_token(given: BufferedResponse, kind: type[Exception], text: str) -> None:
@@ -252,13 +252,13 @@ def test_a_realm_that_gives_no_token(given: BufferedResponse, kind: type[Excepti
 
 
 def _challenge(realm: str) -> BufferedResponse:
-    return answer(401, {"www-authenticate": f'Bearer realm="{realm}",service="s",scope="repository:a/b:pull"'})
+    return response(401, {"www-authenticate": f'Bearer realm="{realm}",service="s",scope="repository:a/b:pull"'})
 
 
 @pytest.mark.parametrize("case", _TABLES["RegistryRealmHost"]["cases"], ids=lambda case: case["original_host"])
 def test_a_signature_goes_where_upstream_sends_it(case: dict[str, Any]) -> None:
     host = case["original_host"]
-    player = Player(answers(_challenge(case["realm"]), token("t"), OK), credentials={host: Key()}, host=host)
+    player = Player(responses(_challenge(case["realm"]), token("t"), OK), credentials={host: Key()}, host=host)
     if case["mismatch"]:
         error = _refused(player, player.endpoint.base)
         realm_host = case["realm"].split("/")[2]
@@ -272,12 +272,12 @@ def test_a_signature_goes_where_upstream_sends_it(case: dict[str, Any]) -> None:
 
 def test_ollamas_registry_may_name_a_realm_of_its_own() -> None:
     host = "registry.ollama.ai"
-    player = Player(answers(_challenge("https://ollama.com/t"), token("t"), OK), credentials={host: Key()}, host=host)
+    player = Player(responses(_challenge("https://ollama.com/t"), token("t"), OK), credentials={host: Key()}, host=host)
     assert _send(player, player.endpoint.base) is OK
 
 
 def test_a_key_that_may_not_push_is_shown() -> None:
-    player = _player(Key(), _challenge(f"{ORIGIN}/t"), answer(403))
+    player = _player(Key(), _challenge(f"{ORIGIN}/t"), response(403))
     message = _refused(player).message
     assert message == (
         f"{HOST} does not let this key push to me/llama; add it to the account that may: ssh-ed25519 AAAAKEY"
@@ -285,4 +285,6 @@ def test_a_key_that_may_not_push_is_shown() -> None:
 
 
 def test_an_identity_token_that_is_refused() -> None:
-    assert "does not accept the stored token" in _refused(_player(IdentityToken("t"), WANTS_TOKEN, answer(401))).message
+    assert (
+        "does not accept the stored token" in _refused(_player(IdentityToken("t"), WANTS_TOKEN, response(401))).message
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.support.scripted_flow import HOST, ORIGIN, Player, answer
+from tests.support.scripted_flow import HOST, ORIGIN, Player, response
 
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import Login
@@ -12,7 +12,7 @@ from ollama_push.core.registry.effects import gather
 from ollama_push.core.responses import BufferedResponse
 
 REALM = "https://auth.test/token"
-OK = answer(200)
+OK = response(200)
 
 
 class Issuer:
@@ -24,10 +24,10 @@ class Issuer:
     def __call__(self, request: HttpRequest, _body: bytes) -> BufferedResponse:
         if request.url.startswith(REALM):
             self.issued += 1
-            return answer(200, {}, json.dumps({"token": f"t{self.issued}", "expires_in": 100}).encode())
+            return response(200, {}, json.dumps({"token": f"t{self.issued}", "expires_in": 100}).encode())
         if "Authorization" in request.headers:
             return OK
-        return answer(401, {"www-authenticate": f'Bearer realm="{REALM}",service="reg"'})
+        return response(401, {"www-authenticate": f'Bearer realm="{REALM}",service="reg"'})
 
 
 def test_flows_side_by_side_renew_a_token_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.scripted_flow import answer
+from tests.support.scripted_flow import response
 
 from ollama_push.core.errors import PushInterrupted
 from ollama_push.core.ports import HttpRequest
@@ -18,8 +18,8 @@ KEY = UploadKey("https://h", "a/b", "sha256:a")
 SPAN = effects.BlobSpan("sha256:a", 1, 2)
 
 ASKED: Any = [
-    (effects.send(REQUEST), effects.Send(REQUEST), answer(200)),
-    (effects.send(REQUEST, SPAN), effects.Send(REQUEST, SPAN), answer(200)),
+    (effects.send(REQUEST), effects.Send(REQUEST), response(200)),
+    (effects.send(REQUEST, SPAN), effects.Send(REQUEST, SPAN), response(200)),
     (effects.find_credential("h"), effects.FindCredential("h"), Login("a", "b")),
     (effects.claim(KEY), effects.Claim(KEY), ResumePoint("https://h/u", 5)),
     (effects.gather([], 3), effects.Gather([], 3), []),

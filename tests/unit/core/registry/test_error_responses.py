@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.scripted_flow import answer, refuse
+from tests.support.scripted_flow import refuse, response
 
 from ollama_push.core.errors import PushRejected, RejectionReason, ServerError
 from ollama_push.core.registry.error_responses import codes_in, refusal, words_in
@@ -44,15 +44,15 @@ def test_the_code_gives_the_reason_and_then_the_status(status: int, code: str, r
 
 def test_the_first_code_that_is_known_counts() -> None:
     body = b'{"errors":[{"code":"NEW"},{"message":"no code"},{"code":"DENIED"},{"code":"NAME_INVALID"}]}'
-    error = refusal(answer(400, {}, body), "x")
+    error = refusal(response(400, {}, body), "x")
     assert isinstance(error, PushRejected)
     assert error.reason is R.UNAUTHORIZED
-    assert codes_in(answer(400, {}, body)) == ("NEW", "", "DENIED", "NAME_INVALID")
+    assert codes_in(response(400, {}, body)) == ("NEW", "", "DENIED", "NAME_INVALID")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_a_server_error_with_its_wait(status: int) -> None:
-    error = refusal(answer(status, {"retry-after": "7"}, b"busy"), "x")
+    error = refusal(response(status, {"retry-after": "7"}, b"busy"), "x")
     assert isinstance(error, ServerError)
     assert (error.status, error.message, error.retry_after) == (status, "x: busy", 7.0)
 
@@ -60,13 +60,16 @@ def test_what_may_pass_is_a_server_error_with_its_wait(status: int) -> None:
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        (answer(418), "the push was refused: x: HTTP 418"),
-        (answer(403), "the push was refused: x: HTTP 403: this login may not do that there"),
-        (answer(413), "the push was refused: x: HTTP 413: it is too large for the registry, or for a proxy before it"),
-        (answer(507), "the push was refused: x: HTTP 507: the registry has no room left"),
-        (answer(503), "the server answered HTTP 503: x"),
+        (response(418), "the push was refused: x: HTTP 418"),
+        (response(403), "the push was refused: x: HTTP 403: this login may not do that there"),
         (
-            answer(307, {"location": "https://h/?token=5ecret "}),
+            response(413),
+            "the push was refused: x: HTTP 413: it is too large for the registry, or for a proxy before it",
+        ),
+        (response(507), "the push was refused: x: HTTP 507: the registry has no room left"),
+        (response(503), "the server answered HTTP 503: x"),
+        (
+            response(307, {"location": "https://h/?token=5ecret "}),
             (
                 "the push was refused: x: HTTP 307: it redirects to https://h/?<hidden> ; a push is not redirected,"
                 " give the final address"
@@ -94,16 +97,16 @@ def test_without_words_the_status_must_do(given: BufferedResponse, text: str) ->
     ],
 )
 def test_words_are_what_a_person_would_read(body: bytes, words: str) -> None:
-    assert words_in(answer(400, {}, body)) == words
+    assert words_in(response(400, {}, body)) == words
 
 
 def test_words_are_bounded() -> None:
     long = json.dumps({"errors": [{"message": "x" * 5000}]}).encode()
-    assert len(words_in(answer(400, {}, long))) == 500
-    assert len(words_in(answer(400, {}, b"{" + b"x" * 100_000))) == 500
+    assert len(words_in(response(400, {}, long))) == 500
+    assert len(words_in(response(400, {}, b"{" + b"x" * 100_000))) == 500
 
 
 @pytest.mark.parametrize("depth", [300, 600, 900, 950, 980, 990, 2000])
 def test_a_deep_detail_is_still_a_refusal(depth: int) -> None:
     body = b'{"errors":[{"code":"DENIED","detail":' + b"[" * depth + b"]" * depth + b"}]}"
-    assert isinstance(refusal(answer(403, {}, body), "x"), PushRejected)
+    assert isinstance(refusal(response(403, {}, body), "x"), PushRejected)

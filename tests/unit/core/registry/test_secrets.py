@@ -47,5 +47,5 @@ def test_without_a_secret_an_answer_stays_as_it_is(credential: Credential | None
 
 @given(st.binary(max_size=50))
 def test_what_was_asked_for_stays_as_it_is(body: bytes) -> None:
-    answer = BufferedResponse(200, {}, body)
-    assert without_secrets(answer, Login("alice", "a"), "Bearer a") is answer
+    response = BufferedResponse(200, {}, body)
+    assert without_secrets(response, Login("alice", "a"), "Bearer a") is response

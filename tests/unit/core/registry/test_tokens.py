@@ -7,7 +7,7 @@ import hashlib
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.support.scripted_flow import answer
+from tests.support.scripted_flow import response
 
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge
@@ -97,11 +97,11 @@ def test_without_a_service_none_is_named() -> None:
     ],
 )
 def test_the_token_in_an_answer(body: bytes, token: Token | None) -> None:
-    assert token_in(answer(200, {}, body)) == token
+    assert token_in(response(200, {}, body)) == token
 
 
 def test_a_token_that_lives_for_ever_is_one() -> None:
-    assert token_in(answer(200, {}, b'{"token":"a","expires_in":1%s}' % (b"0" * 400))) is not None
+    assert token_in(response(200, {}, b'{"token":"a","expires_in":1%s}' % (b"0" * 400))) is not None
 
 
 def test_a_token_is_not_shown() -> None:

@@ -143,8 +143,8 @@ def test_a_failing_list_of_models_is_the_problem() -> None:
     ],
     ids=["204", "html", "gzip", "text", "array", "deep"],
 )
-def test_a_list_that_is_no_ollamas_is_the_problem(answer: BufferedResponse) -> None:
-    _, ready = _ask(_ELSEWHERE, VERSION, answer)
+def test_a_list_that_is_no_ollamas_is_the_problem(response: BufferedResponse) -> None:
+    _, ready = _ask(_ELSEWHERE, VERSION, response)
     assert [type(problem) for problem in ready.problems] == [UnexpectedContent]
 
 
@@ -218,6 +218,6 @@ def test_an_answer_is_gathered_up_to_a_limit() -> None:
     buffer = ResponseBuffer()
     assert buffer.receive_data(b"a")
     assert buffer.receive_data(b"b")
-    assert buffer.answer(200, _JSON) == BufferedResponse(200, _JSON, b"ab")
+    assert buffer.response(200, _JSON) == BufferedResponse(200, _JSON, b"ab")
     assert not buffer.receive_data(b"c" * MAX_RESPONSE_BYTES)
-    assert len(buffer.answer(200, _JSON).body) == MAX_RESPONSE_BYTES
+    assert len(buffer.response(200, _JSON).body) == MAX_RESPONSE_BYTES

@@ -135,10 +135,10 @@ def _says_without_orjson(lines: tuple[bytes, ...]) -> list[str]:
         text=True,
         check=True,
     )
-    answers, loaded = json.loads(done.stdout)
+    responses, loaded = json.loads(done.stdout)
     assert not loaded
-    assert isinstance(answers, list)
-    return answers
+    assert isinstance(responses, list)
+    return responses
 
 
 def test_the_fast_decoder_changes_no_answer() -> None:

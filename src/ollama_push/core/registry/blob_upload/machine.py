@@ -90,8 +90,8 @@ class BlobUpload:
         if saved is not None and self._exchange.endpoint.located({"location": saved.location}, saved.location):
             yield from self._take_up(saved)
         if self._session is None:
-            answer = yield from self._exchange.ask("opening an upload", "POST", self._opening, ANY_DEFINITE)
-            yield from self._opened(answer)
+            response = yield from self._exchange.ask("opening an upload", "POST", self._opening, ANY_DEFINITE)
+            yield from self._opened(response)
         else:
             self.resumed_bytes = self._session.offset
 
@@ -145,17 +145,17 @@ class BlobUpload:
             if end.is_setback:
                 yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
 
-    def _opened(self, answer: BufferedResponse) -> Flow[None]:
+    def _opened(self, response: BufferedResponse) -> Flow[None]:
         self._committing = False
-        if answer.status == 201 and self._mount_from:  # noqa: PLR2004 - "Created": mounted
+        if response.status == 201 and self._mount_from:  # noqa: PLR2004 - "Created": mounted
             self._stored = self.borrowed = True
             return
-        if answer.status not in (201, 202):
-            raise refusal(answer, "opening an upload")
-        if self._exchange.endpoint.located(answer.headers, self._opening) is None:
+        if response.status not in (201, 202):
+            raise refusal(response, "opening an upload")
+        if self._exchange.endpoint.located(response.headers, self._opening) is None:
             raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
-        self._sizes.require_at_least(smallest_part(answer))
-        yield from self._keep(0, answer, self._opening)
+        self._sizes.require_at_least(smallest_part(response))
+        yield from self._keep(0, response, self._opening)
 
     def _send(self) -> Flow[None]:
         while not self._stored and self._session is not None:
@@ -174,39 +174,39 @@ class BlobUpload:
         # Without "bytes", unlike RFC 9110: distribution-spec, "Pushing a blob in chunks".
         headers = {**_OCTETS, "Content-Range": f"{span.offset}-{span.offset + size - 1}"}
         began = self._exchange.clock()
-        answer = yield from self._exchange.once("PATCH", session.location, headers, span=span)
-        after = AFTER_PART.get(answer.status)
-        if refuses_parts(answer):
+        response = yield from self._exchange.once("PATCH", session.location, headers, span=span)
+        after = AFTER_PART.get(response.status)
+        if refuses_parts(response):
             after = Next.SEND_WHOLE
         if after is Next.GO_ON:
             self._sizes.took(size, self._exchange.clock() - began)
-        yield from self._follow(after, answer, "sending a part", session, span)
+        yield from self._follow(after, response, "sending a part", session, span)
 
     def _send_whole(self, session: ResumePoint) -> Flow[None]:
         span = BlobSpan(self._blob.digest, 0, self._blob.size)
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
         # An empty body is no body: nothing is read from the store for it.
-        answer = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        yield from self._follow(AFTER_COMMIT.get(answer.status), answer, "sending the blob", session, span)
+        response = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
+        yield from self._follow(AFTER_COMMIT.get(response.status), response, "sending the blob", session, span)
 
     def _commit(self, session: ResumePoint) -> Flow[None]:
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
-        answer = yield from self._exchange.once("PUT", url, _OCTETS)
+        response = yield from self._exchange.once("PUT", url, _OCTETS)
         span = BlobSpan(self._blob.digest, self._blob.size, 0)
-        yield from self._follow(AFTER_COMMIT.get(answer.status), answer, "committing the blob", session, span)
+        yield from self._follow(AFTER_COMMIT.get(response.status), response, "committing the blob", session, span)
 
     def _follow(
-        self, after: Next | None, answer: BufferedResponse, doing: str, session: ResumePoint, span: BlobSpan
+        self, after: Next | None, response: BufferedResponse, doing: str, session: ResumePoint, span: BlobSpan
     ) -> Flow[None]:
-        """Do what *answer* to *span* calls for."""
+        """Do what *response* to *span* calls for."""
         if after is Next.GO_ON:
-            yield from self._advance(answer, session, span)
+            yield from self._advance(response, session, span)
         elif after is Next.STORED:
-            yield from self._believe(answer.status, session, span)
+            yield from self._believe(response.status, session, span)
         else:
-            no = refusal(answer, f"{doing} of {self._blob.digest}")
+            no = refusal(response, f"{doing} of {self._blob.digest}")
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
                 yield from self._blame(no)
             yield from self._get_around(after, no, span)
@@ -231,16 +231,16 @@ class BlobUpload:
             case _:
                 raise no
 
-    def _advance(self, answer: BufferedResponse, session: ResumePoint, span: BlobSpan) -> Flow[None]:
+    def _advance(self, response: BufferedResponse, session: ResumePoint, span: BlobSpan) -> Flow[None]:
         """Take the registry's word for how far the session is."""
         sent_to = span.offset + span.size
-        offset = bytes_arrived(answer)
+        offset = bytes_arrived(response)
         if offset is None or offset == 1:
             # Not said, or ambiguous: an accepted part is a whole one.
             offset = sent_to
         if not span.offset < offset <= sent_to:
             raise RestartUpload(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
-        yield from self._keep(offset, answer, session.location)
+        yield from self._keep(offset, response, session.location)
         if offset < sent_to:
             yield Emit(layer_progress(self._blob, offset))
         self._note_progress(offset)
@@ -269,15 +269,15 @@ class BlobUpload:
         if session is None:
             return
         # 400 is crane's registry, which has no status; 404 a dead session: both begin anew.
-        answer = yield from self._exchange.ask("asking how far an upload is", "GET", session.location, ANY_DEFINITE)
-        offset = bytes_arrived(answer) if answer.status in (200, 202, 204) else None
+        response = yield from self._exchange.ask("asking how far an upload is", "GET", session.location, ANY_DEFINITE)
+        offset = bytes_arrived(response) if response.status in (200, 202, 204) else None
         if offset == 1 and session.offset != 1:
             offset = 0
         # An empty session, and one that does not move past what it refuses, are no better than new ones.
         if offset is None or offset > self._blob.size or offset == refused or (first and not offset):
             yield from self._drop_session()
             return
-        yield from self._keep(offset, answer, session.location)
+        yield from self._keep(offset, response, session.location)
         yield Emit(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
@@ -286,9 +286,9 @@ class BlobUpload:
             self._farthest = offset
             self._patience.progressed()
 
-    def _keep(self, offset: int, answer: BufferedResponse, before: str) -> Flow[None]:
-        """Take note of the session as *answer* describes it; where it names no URL, the one *before* stays."""
-        self._session = ResumePoint(self._exchange.endpoint.located(answer.headers, before) or before, offset)
+    def _keep(self, offset: int, response: BufferedResponse, before: str) -> Flow[None]:
+        """Take note of the session as *response* describes it; where it names no URL, the one *before* stays."""
+        self._session = ResumePoint(self._exchange.endpoint.located(response.headers, before) or before, offset)
         yield Save(self._key, self._session)
 
     def _drop_session(self) -> Flow[None]:

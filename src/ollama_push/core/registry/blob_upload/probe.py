@@ -14,8 +14,8 @@ __all__ = ["layer_progress", "probe"]
 def probe(exchange: Exchange, blob: Descriptor) -> Flow[bool]:
     """Ask whether the registry has *blob*."""
     url = exchange.endpoint.blob(blob.digest)
-    answer = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
-    return answer.status in PRESENT
+    response = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
+    return response.status in PRESENT
 
 
 def layer_progress(blob: Descriptor, completed: int) -> LayerProgress:

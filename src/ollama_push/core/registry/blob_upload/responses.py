@@ -85,17 +85,17 @@ AFTER_COMMIT: Final[Mapping[int, Next]] = {
 }
 
 
-def refuses_parts(answer: BufferedResponse) -> bool:
+def refuses_parts(response: BufferedResponse) -> bool:
     """Say whether the registry takes a blob only whole."""
-    return "UNSUPPORTED" in codes_in(answer)
+    return "UNSUPPORTED" in codes_in(response)
 
 
-def bytes_arrived(answer: BufferedResponse) -> int | None:
+def bytes_arrived(response: BufferedResponse) -> int | None:
     """Return how many bytes ``Range`` says have arrived; ``None`` when it does not say.
 
     1 is ambiguous: distribution says "0-0" of an empty session as well as of one byte.
     """
-    found = _RANGE.fullmatch(answer.headers.get("range", "").strip())
+    found = _RANGE.fullmatch(response.headers.get("range", "").strip())
     return None if found is None else max(0, int(found[1]) + 1)
 
 
@@ -108,7 +108,7 @@ class RestartUpload(Exception):
         self.is_setback = is_setback
 
 
-def smallest_part(answer: BufferedResponse) -> int:
+def smallest_part(response: BufferedResponse) -> int:
     """Return how many bytes a part must have, but for the last one; 0 when the registry does not say."""
-    minimum = answer.headers.get("oci-chunk-min-length", "")
+    minimum = response.headers.get("oci-chunk-min-length", "")
     return int(minimum[:18]) if minimum.isascii() and minimum.isdigit() else 0

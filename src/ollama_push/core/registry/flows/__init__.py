@@ -1,0 +1,1 @@
+"""What is asked of a registry in which order: a push, its dry run, verification, a login."""

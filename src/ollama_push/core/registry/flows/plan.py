@@ -34,8 +34,8 @@ def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concur
 def _try_to_write(exchange: Exchange) -> Flow[None]:
     """Open a session and cancel it: the only question about permission that every registry answers."""
     url = exchange.endpoint.uploads()
-    answer = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
-    location = exchange.endpoint.located(answer.headers, url)
+    response = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
+    location = exchange.endpoint.located(response.headers, url)
     if location is not None:
         try:
             yield from exchange.once("DELETE", location)

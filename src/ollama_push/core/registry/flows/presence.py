@@ -17,6 +17,7 @@ _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 
 
 def held_digests(exchange: Exchange, manifest: Manifest, concurrency: int) -> Flow[set[str]]:
+    """Return the digests of *manifest* that the registry has."""
     found = yield from gather([probe(exchange, blob) for blob in manifest.blobs], concurrency)
     return {blob.digest for blob, there in zip(manifest.blobs, found, strict=True) if there}
 
@@ -24,13 +25,14 @@ def held_digests(exchange: Exchange, manifest: Manifest, concurrency: int) -> Fl
 def holds_manifest(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[bool]:
     """Say whether *name* means *manifest* already. As the first question, it also settles who we are."""
     url = exchange.endpoint.manifest(name.tag)
-    answer = yield from exchange.ask(
+    response = yield from exchange.ask(
         "looking for the manifest", "HEAD", url, PRESENT | ABSENT, headers=accept_header(manifest)
     )
-    return answer.headers.get("docker-content-digest") == manifest.digest
+    return response.headers.get("docker-content-digest") == manifest.digest
 
 
 def accept_header(manifest: Manifest | None) -> dict[str, str]:
+    """Return the headers that ask for a manifest as it is stored: in the media type of *manifest*, or any we know."""
     if manifest is None or manifest.media_type in MANIFEST_MEDIA_TYPES:
         return _ACCEPT
     return {"Accept": f"{manifest.media_type}, {_ACCEPT['Accept']}"}

@@ -33,15 +33,15 @@ def verify_flow(
     """
     url = exchange.endpoint.manifest(name.tag)
     wanted = expected.digest if expected is not None else str(name)
-    answer = yield from exchange.ask(
+    response = yield from exchange.ask(
         "reading the manifest back", "GET", url, frozenset({200, 404}), headers=accept_header(expected)
     )
-    if answer.status != 200:  # noqa: PLR2004 - OK
+    if response.status != 200:  # noqa: PLR2004 - OK
         raise VerificationFailed(wanted, f"the registry has no manifest for {name}")
-    if expected is not None and answer.body != expected.raw:
-        raise VerificationFailed(wanted, f"the registry holds the manifest {digest_of(answer.body)} under that name")
+    if expected is not None and response.body != expected.raw:
+        raise VerificationFailed(wanted, f"the registry holds the manifest {digest_of(response.body)} under that name")
     try:
-        manifest = expected or Manifest.parse(answer.body)
+        manifest = expected or Manifest.parse(response.body)
     except ValueError as exc:
         raise VerificationFailed(wanted, f"what the registry holds as {name} is no image manifest: {exc}") from exc
     yield from gather([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency)
@@ -50,15 +50,15 @@ def verify_flow(
 
 def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
-    answer = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
-    if answer.status in ABSENT and answer.status != 404:  # noqa: PLR2004 - it has no HEAD, not: it has no blob
+    response = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
+    if response.status in ABSENT and response.status != 404:  # noqa: PLR2004 - it has no HEAD, not: it has no blob
         one = {"Range": "bytes=0-0"}
-        answer = yield from exchange.ask(f"looking for {blob.digest}", "GET", url, PRESENT | {404, 416}, headers=one)
-    if answer.status == 404:  # noqa: PLR2004 - Not Found
+        response = yield from exchange.ask(f"looking for {blob.digest}", "GET", url, PRESENT | {404, 416}, headers=one)
+    if response.status == 404:  # noqa: PLR2004 - Not Found
         raise VerificationFailed(blob.digest, "the registry does not hold it")
-    size = answer.headers.get("content-length", "")
-    if answer.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
+    size = response.headers.get("content-length", "")
+    if response.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
         raise VerificationFailed(blob.digest, f"the registry holds {size} bytes of it instead of {blob.size}")
-    digest = answer.headers.get("docker-content-digest", blob.digest)
+    digest = response.headers.get("docker-content-digest", blob.digest)
     if digest != blob.digest:
         raise VerificationFailed(blob.digest, f"the registry holds {digest} in its place")

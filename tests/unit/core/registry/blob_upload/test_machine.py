@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.paper_registry import Paper, Ways, digest
-from tests.support.scripted_flow import ORIGIN, DictMemory, answer, answers, refuse
+from tests.support.scripted_flow import ORIGIN, DictMemory, refuse, response, responses
 from tests.support.upload_machine import (
     DATA,
     DIGEST,
@@ -68,7 +68,7 @@ def test_beginning_is_done_once_and_shows_that_we_may() -> None:
 
 
 def test_beginning_without_permission_sends_nothing() -> None:
-    upload = Upload(answers(refuse(403, "DENIED")))
+    upload = Upload(responses(refuse(403, "DENIED")))
     assert reason_of(upload.fail()) is RejectionReason.UNAUTHORIZED
     assert upload.methods == ["POST"]
 
@@ -151,7 +151,7 @@ def test_a_blob_that_cannot_be_mounted_is_sent() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"location": ""}, {"location": "ftp://h/u"}])
 def test_a_session_without_a_place_is_a_no(headers: dict[str, str]) -> None:
-    error = Upload(answers(answer(202, headers))).fail()
+    error = Upload(responses(response(202, headers))).fail()
     assert reason_of(error) is RejectionReason.REGISTRY_REFUSED
     assert "without a Location" in str(error)
 
@@ -160,7 +160,7 @@ def test_a_session_without_a_place_is_a_no(headers: dict[str, str]) -> None:
     ("minimum", "first"), [("2000000", 2_000_000), ("x", MIB), ("", MIB), ("\u0661", MIB), ("9" * 40, SIZE)]
 )
 def test_the_registrys_minimum_is_kept(minimum: str, first: int) -> None:
-    upload = Upload(answers(answer(202, {"location": "/u", "oci-chunk-min-length": minimum}), answer(418)))
+    upload = Upload(responses(response(202, {"location": "/u", "oci-chunk-min-length": minimum}), response(418)))
     upload.fail()
     assert upload.methods[1] == f"PATCH 0+{first}"
 

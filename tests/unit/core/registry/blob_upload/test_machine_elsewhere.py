@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.paper_registry import Paper
-from tests.support.scripted_flow import ORIGIN, DictMemory, Peer, answer, answers
+from tests.support.scripted_flow import ORIGIN, DictMemory, Peer, response, responses
 from tests.support.upload_machine import DATA, HELD, KEY, MIB, SIZE, Upload
 
 from ollama_push.core.errors import (
@@ -30,7 +30,7 @@ HERE = ResumePoint(f"{ORIGIN}/7", 1000)
 TWICE = RetryPolicy(attempts=2, base=0)
 
 FORBIDDEN = PushRejected("we do not go there", RejectionReason.UNKNOWN, by_peer=False)
-BUSY = answer(503)
+BUSY = response(503)
 
 out_of_reach = pytest.mark.parametrize(
     "failure",
@@ -103,8 +103,8 @@ def test_a_push_that_is_to_stop_meanwhile_stops_and_keeps_it(saved: ResumePoint)
 
 
 def test_within_reach_on_another_host_it_goes_on_there() -> None:
-    said = answer(204, {"range": "0-1999", "location": THERE.location})
-    upload = Upload(answers(said, answer(418)), memory=DictMemory({KEY: THERE}))
+    said = response(204, {"range": "0-1999", "location": THERE.location})
+    upload = Upload(responses(said, response(418)), memory=DictMemory({KEY: THERE}))
     upload.fail()
     assert upload.methods == ["GET", f"PATCH 2000+{MIB}"]
     assert {request.url for request in upload.player.requests} == {THERE.location}

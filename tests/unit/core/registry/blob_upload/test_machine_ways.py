@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.paper_registry import Paper, Ways
-from tests.support.scripted_flow import ORIGIN, answer, answers, refuse
+from tests.support.scripted_flow import ORIGIN, refuse, response, responses
 from tests.support.upload_machine import (
     DATA,
     DIGEST,
@@ -46,22 +46,22 @@ def test_a_416_without_headers_is_asked_about() -> None:
 
 @pytest.mark.parametrize("status", [400, 409, 416])
 def test_a_session_that_does_not_move_past_what_it_refuses_is_dropped(status: int) -> None:
-    stuck = answer(204, {"range": "0-0", "location": "/u"})
-    upload = Upload(answers(OPENED, answer(status), stuck, OPENED, answer(418)))
+    stuck = response(204, {"range": "0-0", "location": "/u"})
+    upload = Upload(responses(OPENED, response(status), stuck, OPENED, response(418)))
     upload.fail()
     assert upload.methods == ["POST", f"PATCH 0+{MIB}", "GET", "POST", f"PATCH 0+{MIB}"]
 
 
 def test_a_registry_that_counts_otherwise_begins_anew() -> None:
-    more = answer(202, {"range": f"0-{SIZE}", "location": "/u"})
-    upload = Upload(answers(*[OPENED, more] * 4))
+    more = response(202, {"range": f"0-{SIZE}", "location": "/u"})
+    upload = Upload(responses(*[OPENED, more] * 4))
     assert "counts 2500001 bytes of 1048576 sent" in str(upload.fail())
     assert upload.methods.count("POST") == 4
 
 
 def test_a_registry_that_took_less_is_believed() -> None:
-    less = answer(202, {"range": "0-999", "location": "/u"})
-    upload = Upload(answers(OPENED, less, answer(418)))
+    less = response(202, {"range": "0-999", "location": "/u"})
+    upload = Upload(responses(OPENED, less, response(418)))
     upload.fail()
     assert upload.methods[1:] == [f"PATCH 0+{MIB}", f"PATCH 1000+{MIB}"]
     assert upload.progress[:2] == [0, 1000]
@@ -69,7 +69,7 @@ def test_a_registry_that_took_less_is_believed() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"range": "0-0"}, {"range": "x", "location": "ftp://x"}])
 def test_an_accepted_part_is_a_whole_one_unless_said_otherwise(headers: dict[str, str]) -> None:
-    upload = Upload(answers(OPENED, answer(202, headers), answer(418)))
+    upload = Upload(responses(OPENED, response(202, headers), response(418)))
     upload.fail()
     assert upload.methods[2] == f"PATCH {MIB}+{MIB}"
     assert upload.player.requests[2].url == f"{ORIGIN}/u", "a registry that names no place keeps the one it had"
@@ -82,16 +82,16 @@ def test_an_early_created_is_the_end() -> None:
 
 
 def test_a_created_in_the_middle_is_looked_at() -> None:
-    upload = Upload(answers(OPENED, answer(201, {"location": "/blob"}), answer(404), answer(418)))
+    upload = Upload(responses(OPENED, response(201, {"location": "/blob"}), response(404), response(418)))
     upload.fail()
     assert upload.methods == ["POST", f"PATCH 0+{MIB}", "HEAD", f"PATCH {MIB}+{MIB}"]
     assert upload.player.requests[3].url == f"{ORIGIN}/u", "its Location is the blob's, not the session's"
-    assert Upload(answers(OPENED, answer(201), answer(200))).run() == ["POST", f"PATCH 0+{MIB}", "HEAD"]
+    assert Upload(responses(OPENED, response(201), response(200))).run() == ["POST", f"PATCH 0+{MIB}", "HEAD"]
 
 
-@pytest.mark.parametrize("no", [refuse(405, "UNSUPPORTED"), answer(501), refuse(400, "UNSUPPORTED")], ids=repr)
+@pytest.mark.parametrize("no", [refuse(405, "UNSUPPORTED"), response(501), refuse(400, "UNSUPPORTED")], ids=repr)
 def test_a_registry_without_parts_gets_the_whole(no: BufferedResponse) -> None:
-    upload = Upload(answers(OPENED, no, OPENED, answer(201)))
+    upload = Upload(responses(OPENED, no, OPENED, response(201)))
     assert upload.run() == ["POST", f"PATCH 0+{MIB}", "POST", f"PUT 0+{SIZE}"]
     assert upload.sizes.fits_whole(SIZE), "the next blob goes whole at once"
 
@@ -120,13 +120,13 @@ def test_a_registry_that_wants_it_whole_but_not_that_large_is_taken_at_its_word(
 
 @pytest.mark.parametrize("data", [DATA, SMALL], ids=["large", "small"])
 def test_a_whole_blob_that_does_not_fit_the_session_is_asked_about(data: bytes) -> None:
-    upload = Upload(answers(OPENED, answer(416), answer(404), OPENED, answer(201)), data)
+    upload = Upload(responses(OPENED, response(416), response(404), OPENED, response(201)), data)
     upload.sizes.refuse_parts()
     assert upload.run() == ["POST", f"PUT 0+{len(data)}", "GET", "POST", f"PUT 0+{len(data)}"]
 
 
 def test_a_digest_that_is_refused_is_the_stores_fault_when_it_is() -> None:
-    upload = Upload(answers(OPENED, refuse(400, "DIGEST_INVALID")), SMALL)
+    upload = Upload(responses(OPENED, refuse(400, "DIGEST_INVALID")), SMALL)
     upload.player.damaged.add(upload.blob.digest)
     error = upload.fail()
     assert reason_of(error) is RejectionReason.STORE_DAMAGED
@@ -134,31 +134,31 @@ def test_a_digest_that_is_refused_is_the_stores_fault_when_it_is() -> None:
 
 
 def test_a_digest_that_is_refused_without_reason_is_sent_again() -> None:
-    upload = Upload(answers(OPENED, refuse(400, "DIGEST_INVALID"), OPENED, answer(201)), SMALL)
+    upload = Upload(responses(OPENED, refuse(400, "DIGEST_INVALID"), OPENED, response(201)), SMALL)
     assert upload.run() == ["POST", "PUT 0+5", "POST", "PUT 0+5"]
-    never = Upload(answers(*[OPENED, refuse(400, "DIGEST_INVALID")] * 4), SMALL)
+    never = Upload(responses(*[OPENED, refuse(400, "DIGEST_INVALID")] * 4), SMALL)
     error = never.fail()
     assert reason_of(error) is RejectionReason.DIGEST_INVALID
     assert error.attempts == 4
 
 
 def test_a_full_registry_is_a_no() -> None:
-    assert reason_of(Upload(answers(OPENED, answer(507))).fail()) is RejectionReason.REGISTRY_FULL
+    assert reason_of(Upload(responses(OPENED, response(507))).fail()) is RejectionReason.REGISTRY_FULL
 
 
 def test_a_registry_that_fails_for_ever_is_a_server_error() -> None:
-    upload = Upload(lambda request, _body: OPENED if request.method == "POST" else answer(500))
+    upload = Upload(lambda request, _body: OPENED if request.method == "POST" else response(500))
     assert isinstance(upload.fail(), ServerError)
 
 
 def test_a_registry_that_cannot_be_opened_again_is_left() -> None:
-    upload = Upload(answers(OPENED, answer(404), *[answer(503)] * 99))
+    upload = Upload(responses(OPENED, response(404), *[response(503)] * 99))
     assert isinstance(upload.fail(), ServerError)
     assert KEY not in upload.player.memory.kept
 
 
 def test_a_counter_ends_at_what_the_registry_has() -> None:
-    upload = Upload(answers(OPENED, answer(202), answer(418)))
+    upload = Upload(responses(OPENED, response(202), response(418)))
     upload.fail()
     assert upload.progress == [0, MIB]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.paper_registry import Fault, Paper, Ways, digest
-from tests.support.scripted_flow import answer, answers
+from tests.support.scripted_flow import response, responses
 from tests.support.upload_machine import (
     DATA,
     HELD,
@@ -67,7 +67,7 @@ def test_an_expired_session_begins_anew() -> None:
 def test_an_expired_session_at_the_commit_begins_anew_unless_the_blob_is_there() -> None:
     registry = Paper(Ways(), {4: (Fault.SESSIONS_GONE, 0)})
     assert Upload(registry).run()[4:7] == ["PUT", "HEAD", "POST"]
-    assert Upload(answers(OPENED, answer(404), answer(200)), SMALL).run() == ["POST", "PUT 0+5", "HEAD"]
+    assert Upload(responses(OPENED, response(404), response(200)), SMALL).run() == ["POST", "PUT 0+5", "HEAD"]
 
 
 def test_a_busy_registry_is_waited_for() -> None:
@@ -88,7 +88,7 @@ def test_progress_makes_patience_start_anew() -> None:
 
 def test_without_progress_patience_ends() -> None:
     def peer(request: HttpRequest, _body: bytes) -> BufferedResponse | TransportError:
-        return LOST if request.method == "PATCH" else answer(202, {"location": "/u", "range": "0-0"})
+        return LOST if request.method == "PATCH" else response(202, {"location": "/u", "range": "0-0"})
 
     upload = Upload(peer)
     assert upload.fail() is LOST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.scripted_flow import answer, refuse
+from tests.support.scripted_flow import refuse, response
 
 from ollama_push.core.registry.blob_upload.responses import (
     ABSENT,
@@ -36,17 +36,17 @@ from ollama_push.core.retry import TRANSIENT_STATUSES
     ],
 )
 def test_how_far_an_upload_is(text: str, arrived: int | None) -> None:
-    assert bytes_arrived(answer(202, {"range": text})) == arrived
+    assert bytes_arrived(response(202, {"range": text})) == arrived
 
 
 def test_without_a_range_nothing_is_said() -> None:
-    assert bytes_arrived(answer(202)) is None
+    assert bytes_arrived(response(202)) is None
 
 
 def test_a_registry_that_takes_only_whole_blobs_says_so() -> None:
     assert refuses_parts(refuse(400, "UNSUPPORTED"))
     assert not refuses_parts(refuse(400, "BLOB_UPLOAD_INVALID"))
-    assert not refuses_parts(answer(400, {}, b"UNSUPPORTED"))
+    assert not refuses_parts(response(400, {}, b"UNSUPPORTED"))
 
 
 def test_no_status_means_two_things() -> None:

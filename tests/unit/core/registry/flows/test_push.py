@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from tests.support.manifests import MODEL, REPOSITORY, A, B, C, Model, changing, holding, push
 from tests.support.paper_registry import Fault, Paper, digest
-from tests.support.scripted_flow import HOST, DictMemory, answer, answers, refuse
+from tests.support.scripted_flow import HOST, DictMemory, refuse, response, responses
 
 from ollama_push.core.errors import (
     ConnectionLost,
@@ -110,7 +110,7 @@ def test_a_model_without_blobs_is_a_manifest() -> None:
 
 
 def test_missing_permission_shows_before_any_byte_is_sent() -> None:
-    player = MODEL.player(answers(*[answer(404)] * 4, refuse(403, "DENIED")))
+    player = MODEL.player(responses(*[response(404)] * 4, refuse(403, "DENIED")))
     with pytest.raises(PushRejected) as caught:
         push(player, MODEL)
     assert caught.value.reason is RejectionReason.UNAUTHORIZED
@@ -130,7 +130,7 @@ def test_a_manifest_that_is_refused() -> None:
 
 def test_one_blob_that_fails_ends_the_others_and_says_why() -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
-        return answer(507) if f"digest={digest(B)}" in request.url else None
+        return response(507) if f"digest={digest(B)}" in request.url else None
 
     player = changing(Paper(), change)
     with pytest.raises(PushRejected) as caught:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.manifests import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
 from tests.support.paper_registry import Paper, Ways, digest
-from tests.support.scripted_flow import HOST, Player, answer, answers
+from tests.support.scripted_flow import HOST, Player, response, responses
 
 from ollama_push.core.errors import (
     ConnectionLost,
@@ -52,19 +52,19 @@ def test_a_plan_with_nothing_to_do_does_not_try_to_write() -> None:
 
 def test_a_plan_finds_out_that_we_may_not() -> None:
     with pytest.raises(PushRejected, match="opening an upload: HTTP 403"):
-        _plan(MODEL.player(answers(*[answer(404)] * 4, answer(403))))
+        _plan(MODEL.player(responses(*[response(404)] * 4, response(403))))
 
 
-@pytest.mark.parametrize("end", [answer(405), answer(503), ConnectionLost("h"), answer(401)], ids=repr)
+@pytest.mark.parametrize("end", [response(405), response(503), ConnectionLost("h"), response(401)], ids=repr)
 def test_a_session_that_cannot_be_cancelled_does_not_matter(end: Any) -> None:
-    opened = answer(202, {"location": "/u"})
-    player = MODEL.player(answers(*[answer(404)] * 4, opened, end))
+    opened = response(202, {"location": "/u"})
+    player = MODEL.player(responses(*[response(404)] * 4, opened, end))
     assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
     assert player.asked[-1] == "DELETE /u"
 
 
 def test_a_session_without_a_place_is_not_cancelled() -> None:
-    player = MODEL.player(answers(*[answer(404)] * 4, answer(202)))
+    player = MODEL.player(responses(*[response(404)] * 4, response(202)))
     assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
 
 
@@ -83,7 +83,7 @@ def test_what_is_there_is_proved(expected: bool) -> None:  # noqa: FBT001 - a pa
 
 def test_a_manifest_is_asked_for_by_its_own_type() -> None:
     odd = Model(MODEL.manifest.parse(b'{"layers":[],"mediaType":"x/y"}'), {})
-    player = odd.player(answers(answer(404)))
+    player = odd.player(responses(response(404)))
     with pytest.raises(VerificationFailed):
         player.play(verify_flow(player.exchange, NAME, odd.manifest, concurrency=1))
     assert player.requests[0].headers["Accept"].startswith("x/y, application/vnd.docker")
@@ -129,7 +129,7 @@ def test_a_blob_that_is_not_there() -> None:
 )
 def test_a_blob_that_is_another(headers: dict[str, str], problem: str) -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
-        return answer(200, headers) if request.url.endswith(digest(B)) else None
+        return response(200, headers) if request.url.endswith(digest(B)) else None
 
     error = _failed(holding(A, B, C, manifest=True), change)
     assert error.digest == digest(B)
@@ -147,7 +147,7 @@ def test_a_blob_that_is_another(headers: dict[str, str], problem: str) -> None:
 )
 def test_what_a_registry_does_not_say_is_no_lie(status: int, headers: dict[str, str]) -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
-        return answer(status, headers) if request.url.endswith(digest(B)) else None
+        return response(status, headers) if request.url.endswith(digest(B)) else None
 
     assert _verify(changing(holding(A, B, C, manifest=True), change)).matches_local
 
@@ -159,7 +159,7 @@ def _without_head(reading: BufferedResponse, status: int = 405) -> Player:
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if not request.url.endswith(digest(B)):
             return registry(request, body)
-        return answer(status) if request.method == "HEAD" else reading
+        return response(status) if request.method == "HEAD" else reading
 
     return MODEL.player(peer)
 
@@ -168,10 +168,10 @@ def _without_head(reading: BufferedResponse, status: int = 405) -> Player:
 @pytest.mark.parametrize(
     "reading",
     [
-        answer(206, {"content-length": "1"}, B[:1]),
-        answer(200, {"content-length": "2000"}),
-        answer(307, {"location": "https://store.test/b"}),
-        answer(416),  # there is no first byte of an empty blob
+        response(206, {"content-length": "1"}, B[:1]),
+        response(200, {"content-length": "2000"}),
+        response(307, {"location": "https://store.test/b"}),
+        response(416),  # there is no first byte of an empty blob
     ],
     ids=lambda given: str(given.status) if isinstance(given, BufferedResponse) else None,
 )
@@ -186,9 +186,9 @@ def test_where_there_is_no_head_a_byte_of_the_blob_is_read(reading: BufferedResp
 @pytest.mark.parametrize(
     ("reading", "problem"),
     [
-        (answer(404), "the registry does not hold it"),
-        (answer(200, {"content-length": "1999"}), "holds 1999 bytes of it instead of 2000"),
-        (answer(206, {"docker-content-digest": "sha256:x"}), "holds sha256:x in its place"),
+        (response(404), "the registry does not hold it"),
+        (response(200, {"content-length": "1999"}), "holds 1999 bytes of it instead of 2000"),
+        (response(206, {"docker-content-digest": "sha256:x"}), "holds sha256:x in its place"),
     ],
 )
 def test_a_blob_that_is_not_there_is_found_out_without_head(reading: BufferedResponse, problem: str) -> None:
@@ -201,7 +201,7 @@ def test_a_blob_that_is_not_there_is_found_out_without_head(reading: BufferedRes
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_a_blob_we_may_not_look_at_is_no_missing_one(method: str) -> None:
     with pytest.raises(PushRejected) as caught:
-        _verify(_without_head(answer(403), 403 if method == "HEAD" else 405))
+        _verify(_without_head(response(403), 403 if method == "HEAD" else 405))
     assert caught.value.reason is RejectionReason.UNAUTHORIZED
 
 
@@ -219,19 +219,19 @@ def test_a_registry_that_lies_about_what_it_holds_is_found_out() -> None:
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_registry_that_wants_no_login_says_so(status: int) -> None:
-    player = Player(answers(answer(status)), repository="", scopes=())
+    player = Player(responses(response(status)), repository="", scopes=())
     assert player.play(login_flow(player.exchange)) is False
     assert player.asked == ["GET /v2/"]
 
 
 def test_a_login_that_is_accepted() -> None:
-    wants = answer(401, {"www-authenticate": "Basic realm=x"})
-    player = Player(answers(wants, answer(200)), repository="", scopes=(), credentials={HOST: Login("a", "b")})
+    wants = response(401, {"www-authenticate": "Basic realm=x"})
+    player = Player(responses(wants, response(200)), repository="", scopes=(), credentials={HOST: Login("a", "b")})
     assert player.play(login_flow(player.exchange)) is True
 
 
 def test_a_login_that_is_not_accepted() -> None:
-    wants = answer(401, {"www-authenticate": "Basic realm=x"})
-    player = Player(answers(wants, wants), repository="", scopes=(), credentials={HOST: Login("a", "b")})
+    wants = response(401, {"www-authenticate": "Basic realm=x"})
+    player = Player(responses(wants, wants), repository="", scopes=(), credentials={HOST: Login("a", "b")})
     with pytest.raises(OllamaPushError, match="does not accept the login of 'a'"):
         player.play(login_flow(player.exchange))
