@@ -132,7 +132,7 @@ def test_a_failing_list_of_models_is_the_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         BufferedResponse(204, {}, b""),
         BufferedResponse(200, {"content-type": "text/html"}, b"<p>Welcome</p>"),
