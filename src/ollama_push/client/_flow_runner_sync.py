@@ -14,7 +14,7 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, RecentKeys
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
-from ollama_push.core.ports import HangsUp, HttpRequest, Transport
+from ollama_push.core.ports import CancelsRequests, HttpRequest, Transport
 from ollama_push.core.registry.effects import Claim, Effect, Emit, Flow, Gather, News, Release, Retrying, Send, Sleep
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.core.registry.run import RegistryRun
@@ -29,8 +29,8 @@ _LOOKING_SECONDS: Final = 0.2
 """How long it takes to notice, while waiting for another push, that one's own was told to stop."""
 _LEAVING_SECONDS: Final = 2.0
 """How long threads get to notice that they are to break off; they are daemons and end by themselves."""
-_HANGING_UP_SECONDS: Final = 0.05
-"""Until requests are hung up once more: the transport may not have known one of them yet."""
+_CANCELLING_SECONDS: Final = 0.05
+"""Until requests are cancelled again: the transport may not have known one of them yet."""
 
 
 class UploadLocks:
@@ -113,20 +113,20 @@ class FlowRunner(Generic[R]):
             self._job.halted = True
         try:
             self.interrupt()
-            self._hang_up()
+            self._cancel_requests()
         finally:
             self._turns.give(*self._job.leave())
 
-    def _hang_up(self) -> None:
+    def _cancel_requests(self) -> None:
         deadline = time.monotonic() + _LEAVING_SECONDS
         # The worker waits for the threads that it has started.
         while self._worker.is_alive() and time.monotonic() < deadline:
-            if isinstance(self._transport, HangsUp):
+            if isinstance(self._transport, CancelsRequests):
                 with self._guard:
                     requests = list(self._under_way.values())
                 for request in requests:
-                    self._transport.hang_up(request)
-            self._worker.join(_HANGING_UP_SECONDS)
+                    self._transport.cancel(request)
+            self._worker.join(_CANCELLING_SECONDS)
 
     def _work(self) -> None:
         try:

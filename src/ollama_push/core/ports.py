@@ -37,7 +37,7 @@ from ollama_push.core.redaction import hide_secret_headers, redact
 __all__ = [
     "AsyncResponse",
     "AsyncTransport",
-    "HangsUp",
+    "CancelsRequests",
     "Hook",
     "HttpRequest",
     "RequestBody",
@@ -113,18 +113,18 @@ class Transport(Protocol):
 
 
 @runtime_checkable
-class HangsUp(Protocol):
-    """What a :class:`Transport` may be able to do besides; tasks are cancelled instead.
+class CancelsRequests(Protocol):
+    """An optional ability of a :class:`Transport`: a request can be cancelled from another thread.
 
-    Optional: without it, whoever leaves a push while a thread waits for an answer goes on after two seconds,
-    and the thread and its connection stay until the answer or a timeout comes.
+    An async transport does not need it, since its tasks can be cancelled. Without it, ending a push whose thread
+    waits for a response takes two seconds, and the thread and its connection stay until the response or a timeout.
     """
 
-    def hang_up(self, request: HttpRequest, /) -> None:
-        """Break off *request*, which another thread is in ``open`` with or reads the answer of.
+    def cancel(self, request: HttpRequest, /) -> None:
+        """Cancel *request*, while another thread sends it or reads its response.
 
         That thread then gets ``ConnectionLost``, and the connection is not used again. Does nothing for a
-        request that is over or not known yet. May be called from any thread, and more than once.
+        request that has ended or is not known yet. May be called from any thread, and more than once.
         """
         ...
 

@@ -46,8 +46,8 @@ class Urllib3Transport:
 
     Args:
         pool: A pool manager to use for everything; it is not closed by us, and proxies, TLS and how long a
-            peer may take no bytes (urllib3 itself: the connect timeout) are then its own business. ``hang_up``
-            then wakes no thread that waits: its request ends with the next byte of its answer.
+            peer may take no bytes (urllib3 itself: the connect timeout) are then its own business. ``cancel``
+            then wakes no thread that waits: its request ends with the next byte of its response.
         connect_timeout: Seconds for DNS, TCP and TLS together per address.
         read_timeout: Longest silence in seconds for requests that do not say; ``None`` for no limit.
         ca_file: PEM file of CAs to trust in addition to the system's.
@@ -94,8 +94,8 @@ class Urllib3Transport:
             finally:
                 response.hang_up()
 
-    def hang_up(self, request: HttpRequest, /) -> None:
-        """Break off *request*; see :class:`ollama_push.core.ports.HangsUp`."""
+    def cancel(self, request: HttpRequest, /) -> None:
+        """Cancel *request*; see :class:`ollama_push.core.ports.CancelsRequests`."""
         self._lines.break_off(request)
 
     def close(self) -> None:
@@ -261,7 +261,7 @@ class _Response:
 
 
 def _broken_off(limits: _Limits) -> ConnectionLost:
-    return ConnectionLost(limits.address, "it was hung up by another thread")
+    return ConnectionLost(limits.address, "the request was cancelled by another thread")
 
 
 def _translated(exc: Exception, url: str, limits: _Limits, *, connected: bool = False) -> TransportError:

@@ -19,7 +19,7 @@ from ollama_push.core.ports import HttpRequest, Response
 
 @attrs.frozen
 class Late:
-    """An answer that came just before its request was hung up."""
+    """An answer that came just before its request was cancelled."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -33,21 +33,21 @@ LOGIN: Final = Late(401, {"www-authenticate": 'Bearer realm="http://silent:5000/
 
 
 class Silent:
-    """A transport whose peer says nothing until it is hung up.
+    """A transport whose peer says nothing until its request is cancelled.
 
     Args:
-        deaf_times: How often it is told to hang up before it does.
+        deaf_times: How often it is told to cancel a request before it does.
         answer: What its peer then says after all.
 
     Attributes:
         opened: The requests it was asked for.
-        hung_up: Those it was told to hang up, as often as it was told.
+        cancelled: Those it was told to cancel, as often as it was told.
         reached: Set when a request waits.
     """
 
     def __init__(self, deaf_times: int = 0, answer: Response | None = None) -> None:
         self.opened: list[HttpRequest] = []
-        self.hung_up: list[HttpRequest] = []
+        self.cancelled: list[HttpRequest] = []
         self.reached = threading.Event()
         self._left = threading.Semaphore(0)
         self._deaf_times = deaf_times
@@ -59,12 +59,12 @@ class Silent:
         self.reached.set()
         assert self._left.acquire(timeout=PATIENCE)
         if self._answer is None:
-            raise ConnectionLost("http://silent", "hung up")
+            raise ConnectionLost("http://silent", "cancelled")
         yield self._answer
 
-    def hang_up(self, request: HttpRequest, /) -> None:
-        self.hung_up.append(request)
-        if len(self.hung_up) > self._deaf_times:
+    def cancel(self, request: HttpRequest, /) -> None:
+        self.cancelled.append(request)
+        if len(self.cancelled) > self._deaf_times:
             self._left.release()
 
     def close(self) -> None:
@@ -83,15 +83,15 @@ def leave(transport: Silent, home: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, LOGIN], ids=["lost", "login"])
-def test_the_request_that_waits_is_hung_up_and_none_begins_after_it(tmp_path: Path, answer: Late | None) -> None:
+def test_the_request_that_waits_is_cancelled_and_none_begins_after_it(tmp_path: Path, answer: Late | None) -> None:
     transport = Silent(answer=answer)
     leave(transport, tmp_path)
     assert len(transport.opened) == 1
-    assert all(one is transport.opened[0] for one in transport.hung_up)
+    assert all(one is transport.opened[0] for one in transport.cancelled)
 
 
-def test_a_request_that_the_transport_did_not_know_yet_is_hung_up_later(tmp_path: Path) -> None:
+def test_a_request_that_the_transport_did_not_know_yet_is_cancelled_later(tmp_path: Path) -> None:
     transport = Silent(deaf_times=2)
     leave(transport, tmp_path)
     assert len(transport.opened) == 1
-    assert len(transport.hung_up) >= 3
+    assert len(transport.cancelled) >= 3

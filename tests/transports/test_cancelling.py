@@ -1,4 +1,4 @@
-"""Another thread breaks off a request, whatever it is waiting for; urllib3 only, as tasks are cancelled instead."""
+"""A request is cancelled from another thread, whatever it waits for; urllib3 only, as tasks have their own way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.raw_peer import PATIENCE, Peer, Zeros, serving
 from tests.transports.conftest import Certificates
 
 from ollama_push.core.errors import ConnectionLost
-from ollama_push.core.ports import HangsUp, HttpRequest
+from ollama_push.core.ports import CancelsRequests, HttpRequest
 from ollama_push.testing.server import NextRequest, ScriptedServer, Step, head
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 
@@ -32,7 +32,7 @@ class Waiting:
 
     Attributes:
         error: What ended it.
-        received: The answer's body.
+        received: The body of its response.
     """
 
     def __init__(self, transport: Urllib3Transport, request: HttpRequest) -> None:
@@ -51,19 +51,19 @@ class Waiting:
         except BaseException as exc:  # noqa: BLE001 - the test judges it
             self.error = exc
 
-    def hang_up(self) -> None:
-        self._transport.hang_up(self._request)
+    def cancel(self) -> None:
+        self._transport.cancel(self._request)
 
     def ended(self) -> BaseException | None:
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
         return self.error
 
-    def break_off(self) -> None:
-        """Hang up, and look at what comes of it."""
-        self.hang_up()
+    def cancel_and_join(self) -> None:
+        """Cancel the request, and check what its thread gets."""
+        self.cancel()
         assert isinstance(error := self.ended(), ConnectionLost)
-        assert "hung up by another thread" in str(error)
+        assert "cancelled by another thread" in str(error)
 
 
 @attrs.frozen
@@ -113,14 +113,14 @@ def test_a_wait_for_the_head_ends(certificates: Certificates, scheme: str) -> No
     with staged(takes_the_request, certificates, scheme) as (stage, transport):
         waiting = Waiting(transport, HttpRequest("PUT", stage.url, body=Zeros(MIB)))
         stage.wait_until_reached()
-        waiting.break_off()
+        waiting.cancel_and_join()
 
 
-def test_a_body_that_nobody_takes_is_broken_off(certificates: Certificates, scheme: str) -> None:
+def test_a_body_that_nobody_takes_is_cancelled(certificates: Certificates, scheme: str) -> None:
     with staged(lambda stage: stage.peer.head(), certificates, scheme) as (stage, transport):
         waiting = Waiting(transport, HttpRequest("PUT", stage.url, body=Zeros(LARGE)))
         stage.wait_until_reached()
-        waiting.break_off()
+        waiting.cancel_and_join()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_body_that_nobody_takes_is_broken_off(certificates: Certificates, sche
     ],
     ids=["length", "chunked", "close"],
 )
-def test_an_answer_that_does_not_end_is_broken_off(
+def test_an_answer_that_does_not_end_is_cancelled(
     certificates: Certificates, scheme: str, fields: bytes, start: bytes
 ) -> None:
     def begins_to_answer(stage: Stage) -> None:
@@ -142,10 +142,10 @@ def test_an_answer_that_does_not_end_is_broken_off(
     with staged(begins_to_answer, certificates, scheme) as (stage, transport):
         waiting = Waiting(transport, HttpRequest("GET", stage.url))
         stage.wait_until_reached()
-        waiting.break_off()
+        waiting.cancel_and_join()
 
 
-def test_a_request_on_a_kept_connection_is_broken_off(certificates: Certificates, scheme: str) -> None:
+def test_a_request_on_a_kept_connection_is_cancelled(certificates: Certificates, scheme: str) -> None:
     def answers_once(stage: Stage) -> None:
         stage.peer.head()
         stage.peer.response(200)
@@ -155,30 +155,28 @@ def test_a_request_on_a_kept_connection_is_broken_off(certificates: Certificates
         assert Waiting(transport, HttpRequest("GET", stage.url)).ended() is None
         waiting = Waiting(transport, HttpRequest("GET", stage.url))
         stage.wait_until_reached()
-        waiting.break_off()
+        waiting.cancel_and_join()
 
 
-def test_a_handshake_that_does_not_end_is_broken_off(certificates: Certificates) -> None:
+def test_a_handshake_that_does_not_end_is_cancelled(certificates: Certificates) -> None:
     with staged(lambda stage: stage.peer.body(1), certificates, "http") as (stage, transport):
         waiting = Waiting(transport, HttpRequest("GET", stage.url.replace("http:", "https:")))
         stage.wait_until_reached()
-        waiting.break_off()
+        waiting.cancel_and_join()
 
 
-def test_a_proxy_that_opens_no_tunnel_is_broken_off(
-    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_opens_no_tunnel_is_cancelled(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     with staged(lambda stage: stage.peer.head(), certificates, "http") as (stage, transport):
         monkeypatch.setenv("https_proxy", stage.url)
         monkeypatch.delenv("no_proxy", raising=False)
         waiting = Waiting(transport, HttpRequest("GET", "https://registry.example.com/"))
         stage.wait_until_reached()
-        waiting.break_off()
+        waiting.cancel_and_join()
 
 
 @contextmanager
 def crowded_port() -> Iterator[int]:
-    """Yield a port whose queue is full: connecting to it takes until somebody gives up."""
+    """Yield a port whose queue is full: connecting to it takes until it times out."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -189,13 +187,13 @@ def crowded_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_connecting_is_broken_off() -> None:
+def test_connecting_is_cancelled() -> None:
     with crowded_port() as port, Urllib3Transport(connect_timeout=8 * PATIENCE) as transport:
         waiting = Waiting(transport, HttpRequest("GET", f"http://127.0.0.1:{port}/"))
         give_up = time.monotonic() + PATIENCE
         # Nothing tells from outside when it has begun to connect.
         while waiting.thread.is_alive() and time.monotonic() < give_up:
-            waiting.hang_up()
+            waiting.cancel()
             waiting.thread.join(0.01)
         assert isinstance(waiting.ended(), ConnectionLost)
 
@@ -206,27 +204,27 @@ def kept(body: bytes) -> list[Step]:
 
 
 @pytest.mark.parametrize("injected", [False, True], ids=["own", "injected"])
-def test_a_connection_that_was_hung_up_is_not_used_again(injected: bool) -> None:  # noqa: FBT001 - parametrized
+def test_the_connection_of_a_cancelled_request_is_not_used_again(injected: bool) -> None:  # noqa: FBT001 - parametrized
     with ScriptedServer([*kept(b"x"), *kept(b"y")]) as server, urllib3.PoolManager() as pool:
         request = HttpRequest("GET", server.url)
         with Urllib3Transport(pool if injected else None) as transport:
             with transport.open(request) as response:
                 assert b"".join(response.chunks()) == b"x"
-                transport.hang_up(request)
+                transport.cancel(request)
             with transport.open(HttpRequest("GET", server.url)):
                 pass
             assert server.accepted == 2
 
 
-def test_hanging_up_a_request_that_is_over_or_never_was_does_nothing() -> None:
+def test_cancelling_a_request_that_has_ended_or_never_began_does_nothing() -> None:
     script = [*kept(b"x"), *kept(b"y"), *kept(b"z")]
     with ScriptedServer(script) as server, Urllib3Transport() as transport:
         request = HttpRequest("GET", server.url)
-        transport.hang_up(request)
+        transport.cancel(request)
         for body in (b"x", b"y", b"z"):
             with transport.open(request) as response:
                 assert b"".join(response.chunks()) == body
-            transport.hang_up(request)
+            transport.cancel(request)
         assert server.accepted == 1
 
 
@@ -237,12 +235,12 @@ def answers_when_told_to(stage: Stage) -> None:
     stage.peer.response(200, body=b"late")
 
 
-def test_only_the_very_request_is_hung_up() -> None:
+def test_only_the_very_request_is_cancelled() -> None:
     reached = threading.Event()
     with serving(lambda peer: answers_when_told_to(Stage(peer, reached))) as peer, Urllib3Transport() as transport:
         waiting = Waiting(transport, HttpRequest("GET", peer.url))
         assert reached.wait(PATIENCE)
-        transport.hang_up(HttpRequest("GET", peer.url))
+        transport.cancel(HttpRequest("GET", peer.url))
         peer.release.set()
         assert waiting.ended() is None
         assert waiting.received == b"late"
@@ -252,12 +250,12 @@ def test_through_an_injected_pool_a_request_ends_when_its_answer_comes(certifica
     with staged(answers_when_told_to, certificates, "http") as (stage, _transport):
         waiting = Waiting(Urllib3Transport(urllib3.PoolManager()), HttpRequest("GET", stage.url))
         stage.wait_until_reached()
-        waiting.hang_up()
+        waiting.cancel()
         stage.peer.release.set()
         assert isinstance(waiting.ended(), ConnectionLost)
         assert waiting.received == b""
 
 
-def test_who_hangs_up_can_be_told_from_who_does_not() -> None:
-    assert isinstance(Urllib3Transport(), HangsUp)
-    assert not isinstance(AiohttpTransport(), HangsUp)
+def test_a_transport_tells_whether_it_cancels_requests() -> None:
+    assert isinstance(Urllib3Transport(), CancelsRequests)
+    assert not isinstance(AiohttpTransport(), CancelsRequests)
