@@ -102,7 +102,7 @@ def _serve(store: str, host: str) -> None:
     from ollama_push.local import ModelStore
 
     settings = GatewaySettings(
-        store=ModelStore(store), default_registry=host, plain_http=True, uploads=NoResume(), verify=True
+        store=ModelStore(store), default_registry=host, plain_http=True, resume=NoResume(), verify=True
     )
     asyncio.run(serve(settings, port=0, started=lambda _host, port: print(port, flush=True)))
 

@@ -16,7 +16,7 @@ def main(colour: str, host: str, store: str, concurrency: str) -> None:
     if colour == "sync":
         from ollama_push import RegistryClient
 
-        with RegistryClient(store=store, plain_http=True, concurrency=int(concurrency), uploads=NoResume()) as client:
+        with RegistryClient(store=store, plain_http=True, concurrency=int(concurrency), resume=NoResume()) as client:
             client.push(name, source="bench")
         return
     import asyncio
@@ -25,7 +25,7 @@ def main(colour: str, host: str, store: str, concurrency: str) -> None:
 
     async def push() -> None:
         async with AsyncRegistryClient(
-            store=store, plain_http=True, concurrency=int(concurrency), uploads=NoResume()
+            store=store, plain_http=True, concurrency=int(concurrency), resume=NoResume()
         ) as client:
             await client.push(name, source="bench")
 

@@ -70,8 +70,8 @@ def test_more_pushes_than_may_are_told_to_come_again(tmp_path: Path) -> None:
 def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Path) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.3)]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG, BIG[::-1]))
-        uploads = FileResumeStore(tmp_path / "uploads")
-        asked = settings_for(store, uploads=uploads, concurrency=1)
+        resume = FileResumeStore(tmp_path / "uploads")
+        asked = settings_for(store, resume=resume, concurrency=1)
         with Gateway(asked) as gateway, start(gateway, order_for(registry)) as peer:
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
@@ -80,7 +80,7 @@ def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Pat
         assert reason_for(last["error"]) is RejectionReason.CANCELLED
         before = registry.received_bytes
         assert len(BIG) <= before < 2 * len(BIG)
-        with Gateway(settings_for(store, uploads=FileResumeStore(tmp_path / "uploads"))) as gateway:
+        with Gateway(settings_for(store, resume=FileResumeStore(tmp_path / "uploads"))) as gateway:
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
         assert registry.received_bytes - before <= 2 * len(BIG) - before + 1000
 
@@ -89,8 +89,8 @@ def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Pat
 def test_shutdown_breaks_off_what_does_not_end_in_time(tmp_path: Path, *, stream: bool) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling()]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
-        uploads = FileResumeStore(tmp_path / "uploads")
-        asked = settings_for(store, uploads=uploads, shutdown_grace=0.2)
+        resume = FileResumeStore(tmp_path / "uploads")
+        asked = settings_for(store, resume=resume, shutdown_grace=0.2)
         with Gateway(asked) as gateway, start(gateway, order_for(registry, stream=stream)) as peer:
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
@@ -99,7 +99,7 @@ def test_shutdown_breaks_off_what_does_not_end_in_time(tmp_path: Path, *, stream
         assert answer.status == (200 if stream else 500)
         assert answer.error.endswith(": context canceled")
         # The registry kept the broken part, and we its address.
-        with Gateway(settings_for(store, uploads=FileResumeStore(tmp_path / "uploads"))) as gateway:
+        with Gateway(settings_for(store, resume=FileResumeStore(tmp_path / "uploads"))) as gateway:
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
         assert registry.received_bytes <= len(BIG) + 1000
 

@@ -175,18 +175,18 @@ def test_what_does_not_end_in_time_is_said_to_be_broken_off(tmp_path: Path, *, s
 
 @pytest.mark.parametrize("nowhere", ["http://169.254.169.254", ""], ids=["forbidden", "refused"])
 def test_a_push_that_ended_at_a_host_out_of_reach_is_begun_anew_by_the_next(tmp_path: Path, nowhere: str) -> None:
-    uploads = FileResumeStore(tmp_path / "uploads")
+    resume = FileResumeStore(tmp_path / "uploads")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
         there = nowhere or f"http://127.0.0.1:{closed.getsockname()[1]}"
         with EmbeddedRegistry(tmp_path / "registry", quirks=Quirks(foreign_location=there)) as ill:
             store = store_of(tmp_path, f"{ill.host}/team/demo/latest", layers=(BIG,))
-            with Gateway(settings_for(store, uploads=uploads)) as gateway:
+            with Gateway(settings_for(store, resume=resume)) as gateway:
                 for _ in range(2):
                     assert gateway.push(order_for(ill)).error
             address, _, port = ill.host.partition(":")
         assert list((tmp_path / "uploads").glob("*.json")) != []
         with EmbeddedRegistry(tmp_path / "registry", listen=(address, int(port))) as healed:
-            with Gateway(settings_for(store, uploads=uploads)) as gateway:
+            with Gateway(settings_for(store, resume=resume)) as gateway:
                 assert gateway.push(order_for(healed)).lines[-1] == {"status": "success"}
             assert healed.received_bytes >= len(BIG)

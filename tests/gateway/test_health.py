@@ -58,7 +58,7 @@ from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.local import ModelStore, NoResume
 
 async def main():
-    settings = GatewaySettings(store=ModelStore(sys.argv[1]), uploads=NoResume())
+    settings = GatewaySettings(store=ModelStore(sys.argv[1]), resume=NoResume())
     runner = web.AppRunner(create_app(settings))
     await runner.setup()
     try:

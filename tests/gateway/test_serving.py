@@ -106,7 +106,7 @@ def started(host, port):
     ignored = [each.name for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is signal.SIG_IGN]
     print(port, *ignored, flush=True)
 
-asyncio.run(serve(GatewaySettings(store=ModelStore(sys.argv[1]), uploads=NoResume()), port=0, started=started))
+asyncio.run(serve(GatewaySettings(store=ModelStore(sys.argv[1]), resume=NoResume()), port=0, started=started))
 """
 
 

@@ -177,7 +177,7 @@ def _bytes_sent_again_after_a_restart(registry: AnyRegistry, colour: Colour, mod
             Direct(
                 host=proxy.host,
                 home=model.root.parent,
-                uploads=FileResumeStore(tmp_path / "uploads"),
+                resume=FileResumeStore(tmp_path / "uploads"),
                 part_bytes=_PART_BYTES,
                 retry=RetryPolicy(attempts=10, base=0.05),
             )

@@ -168,7 +168,7 @@ def request_of(method: str, path: str, body: bytes = b"", headers: Mapping[str, 
 
 def settings_for(store: ModelStore, **more: Any) -> GatewaySettings:
     """Settings that touch nothing of this machine."""
-    given: dict[str, Any] = {"store": store, "credentials": nobody(), "uploads": NoResume(), "retry": QUICK, **more}
+    given: dict[str, Any] = {"store": store, "credentials": nobody(), "resume": NoResume(), "retry": QUICK, **more}
     return GatewaySettings(**given)
 
 

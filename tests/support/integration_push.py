@@ -24,7 +24,7 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
         "store": asked["store"],
         "credentials": ("ann", "s3cret-of-ann"),
         "plain_http": True,
-        "uploads": FileResumeStore(Path(asked["uploads"])),
+        "resume": FileResumeStore(Path(asked["uploads"])),
         "part_bytes": asked["part_bytes"],
         "concurrency": 1,
         "retry": RetryPolicy(base=0.05),

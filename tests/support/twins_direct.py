@@ -89,7 +89,7 @@ class Direct:
     retry: RetryPolicy = AT_ONCE
     credentials: Credential | CredentialSource | tuple[str, str] | None = ("ann", "s3cret-of-ann")
     hooks: tuple[Hook, ...] = ()
-    uploads: ResumeStore | None = None
+    resume: ResumeStore | None = None
     ca_file: Path | None = None
     told: Callable[[PushEvent], None] | None = None
 
@@ -124,7 +124,7 @@ def settings(asked: Direct, hooks: Iterable[Hook] = ()) -> dict[str, Any]:
         "concurrency": asked.concurrency,
         "plain_http": asked.plain_http,
         "verify": asked.verify,
-        "uploads": asked.uploads or FileResumeStore(asked.home / "uploads"),
+        "resume": asked.resume or FileResumeStore(asked.home / "uploads"),
         "part_bytes": asked.part_bytes,
         "stall_timeout": asked.stall_timeout,
     }

@@ -132,7 +132,7 @@ def test_two_clients_that_share_their_memory_do_not_share_a_session(seed: int, t
     ]
     with EmbeddedRegistry(tmp_path / "registry", faults=faults) as registry, ThreadPoolExecutor(2) as pool:
         one, two = (
-            Direct(host=registry.host, home=tmp_path, uploads=FileResumeStore(tmp_path / "uploads")) for _ in range(2)
+            Direct(host=registry.host, home=tmp_path, resume=FileResumeStore(tmp_path / "uploads")) for _ in range(2)
         )
         first = pool.submit(push, one)
         second = pool.submit(asyncio.run, asyncio.wait_for(push_async(two), PATIENCE))

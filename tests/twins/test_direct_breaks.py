@@ -168,7 +168,7 @@ def test_a_registry_that_is_started_again_in_mid_upload_is_gone_on_with(
                 restarted.append(offset)
                 registry.restart()
 
-        told = colour(Direct(host=registry.host, home=tmp_path, uploads=Saving(tmp_path, restart_once)))
+        told = colour(Direct(host=registry.host, home=tmp_path, resume=Saving(tmp_path, restart_once)))
         assert told.error is None
         assert registry.manifest("myuser/my-llama", "v1") == raw
         assert (restarted, registry.received_bytes) == ([MIB], TOTAL)

@@ -175,8 +175,8 @@ def interrupted(colour: Colour, asked: Direct, *, at_offset: int | None = None) 
         if isinstance(observation, RequestRetried) and at_offset is None:
             client.interrupt()
 
-    uploads = Saving(asked.home, lambda offset: client.interrupt() if offset == at_offset else None)
-    arguments = settings(attrs.evolve(asked, uploads=uploads), [hook])
+    resume = Saving(asked.home, lambda offset: client.interrupt() if offset == at_offset else None)
+    arguments = settings(attrs.evolve(asked, resume=resume), [hook])
     client: RegistryClient | AsyncRegistryClient
     if colour is push:
         with RegistryClient(**arguments) as client, pytest.raises(PushInterrupted):

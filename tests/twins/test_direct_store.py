@@ -211,9 +211,9 @@ def test_a_file_that_changes_between_parts_is_not_committed(
 ) -> None:
     stored(tmp_path)
     file = blob_file(tmp_path, BIG_DIGEST)
-    uploads = Saving(tmp_path, lambda offset: change(file) if offset == MIB else None)
+    resume = Saving(tmp_path, lambda offset: change(file) if offset == MIB else None)
     with EmbeddedRegistry(tmp_path / "registry") as registry:
-        told = colour(Direct(host=registry.host, home=tmp_path, uploads=uploads))
+        told = colour(Direct(host=registry.host, home=tmp_path, resume=resume))
         assert registry.received_bytes == MIB
         assert (registry.blob(BIG_DIGEST), registry.manifest("myuser/my-llama", "v1")) == (None, None)
         assert Counter(steps(registry))["PUT commit"] == 0

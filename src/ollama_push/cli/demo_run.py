@@ -119,7 +119,7 @@ def _registry_client(store: ModelStore, *hooks: Display) -> RegistryClient:
         credentials=_nobody(),
         hooks=hooks,
         plain_http=True,
-        uploads=NoResume(),
+        resume=NoResume(),
         part_bytes=_PART_BYTES,
     )
 
@@ -148,7 +148,7 @@ def _gateway_for(store: ModelStore, registry: str) -> Iterator[str]:
         default_registry=registry,
         allow=(registry,),
         credentials=_nobody(),
-        uploads=NoResume(),
+        resume=NoResume(),
     )
     ready: Future[tuple[str, Callable[[], object]]] = Future()
 

@@ -64,7 +64,7 @@ class DirectSettings:
             "plain_http": self.plain_http,
             "verify": not self.no_verify,
             "part_bytes": self.part_size,
-            "uploads": NoResume() if self.no_resume else None,
+            "resume": NoResume() if self.no_resume else None,
         }
         return options if self.concurrency is None else {**options, "concurrency": self.concurrency}
 

@@ -63,7 +63,7 @@ class FlowContext(Generic[T]):
         make_flow: Callable[[Exchange], Flow[T]],
         exchange: Exchange,
         credentials: CredentialSource,
-        uploads: ResumeStore,
+        resume: ResumeStore,
         stored: StoredModel | None,
     ) -> None:
         self.exchange = exchange
@@ -71,7 +71,7 @@ class FlowContext(Generic[T]):
         self.stopping = False
         self.halted = False
         self._credentials = credentials
-        self._uploads = uploads
+        self._resume = resume
         self._stored = stored
         self._claimed: set[UploadKey] = set()
 
@@ -80,17 +80,17 @@ class FlowContext(Generic[T]):
         match effect:
             case Claim(key):
                 self._claimed.add(key)
-                return self._uploads.claim(key)
+                return self._resume.claim(key)
             # What was given back when the caller left is somebody else's by now, whatever a late thread says.
             case Save(key, upload):
-                return self._uploads.save(key, upload) if key in self._claimed else None
+                return self._resume.save(key, upload) if key in self._claimed else None
             case Forget(key):
-                return self._uploads.forget(key) if key in self._claimed else None
+                return self._resume.forget(key) if key in self._claimed else None
             case Release(key):
                 if key not in self._claimed:
                     return False
                 self._claimed.discard(key)
-                self._uploads.release(key)
+                self._resume.release(key)
                 return True
             case FindCredential(host):
                 return self._credentials.find(host)
@@ -127,7 +127,7 @@ class FlowContext(Generic[T]):
         """Give back what is still claimed, and return it. Idempotent."""
         claimed, self._claimed = self._claimed, set()
         for key in claimed:
-            self._uploads.release(key)
+            self._resume.release(key)
         return claimed
 
     @property

@@ -1,4 +1,4 @@
-"""Carries out the effects of a job's flows, with tasks. Its twin is ``_drive_sync.py``; keep the same order."""
+"""Carries out the effects of flows, with tasks. Its twin is ``_flow_runner_sync.py``; keep the same order."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class AsyncUploadLocks:
 
 
 class AsyncFlowRunner(Generic[R]):
-    """Drives one job; see ``_drive_sync.Drive``.
+    """Drives one job; see ``_flow_runner_sync.FlowRunner``.
 
     Args:
         job: What to do.

@@ -1,4 +1,4 @@
-"""Carries out the effects of a job's flows, with threads. Its twin is ``_drive_async.py``; keep the same order."""
+"""Carries out the effects of flows, with threads. Its twin is ``_flow_runner_async.py``; keep the same order."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class AsyncRegistryClient:
         concurrency: int = 4,
         plain_http: bool = False,
         verify: bool = True,
-        uploads: ResumeStore | None = None,
+        resume: ResumeStore | None = None,
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
     ) -> None:
@@ -57,7 +57,7 @@ class AsyncRegistryClient:
             hooks=hooks,
             retry=retry,
             concurrency=concurrency,
-            uploads=uploads,
+            resume=resume,
             part_bytes=part_bytes,
             stall_timeout=stall_timeout,
             plain_http=plain_http,

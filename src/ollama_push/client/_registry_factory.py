@@ -69,7 +69,7 @@ class RegistrySettings:
     concurrency: int
     plain_http: bool
     verify: bool
-    uploads: ResumeStore
+    resume: ResumeStore
     part_bytes: int | None
     stall_timeout: float
 
@@ -82,7 +82,7 @@ class RegistrySettings:
         hooks: Iterable[Hook],
         retry: RetryPolicy,
         concurrency: int,
-        uploads: ResumeStore | None,
+        resume: ResumeStore | None,
         part_bytes: int | None,
         stall_timeout: float | None,
         plain_http: bool,
@@ -105,7 +105,7 @@ class RegistrySettings:
             concurrency,
             plain_http,
             verify,
-            FileResumeStore() if uploads is None else uploads,
+            FileResumeStore() if resume is None else resume,
             part_bytes,
             checked_seconds("stall_timeout", stall_timeout),
         )
@@ -199,7 +199,7 @@ class RegistrySettings:
             stopping=lambda: job.stopping,
             patience_seconds=self.stall_timeout,
         )
-        job = FlowContext(make, exchange, self.credentials, self.uploads, stored)
+        job = FlowContext(make, exchange, self.credentials, self.resume, stored)
         return job
 
 

@@ -44,7 +44,7 @@ class RegistryClient:
         concurrency: Blobs on their way at the same time, 1 to 64.
         plain_http: Speak plain HTTP to the registry. Logins then travel in the clear.
         verify: Ask the registry afterwards what it holds.
-        uploads: Keeps unfinished uploads; on disk in the user's state directory when not given.
+        resume: Keeps unfinished uploads; on disk in the user's state directory when not given.
         part_bytes: Size of one part of a blob; adapted to the speed when not given.
         stall_timeout: Seconds without a byte taken or an answer after which a body has stalled; ``None`` for no limit.
 
@@ -63,7 +63,7 @@ class RegistryClient:
         concurrency: int = 4,
         plain_http: bool = False,
         verify: bool = True,
-        uploads: ResumeStore | None = None,
+        resume: ResumeStore | None = None,
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
     ) -> None:
@@ -73,7 +73,7 @@ class RegistryClient:
             hooks=hooks,
             retry=retry,
             concurrency=concurrency,
-            uploads=uploads,
+            resume=resume,
             part_bytes=part_bytes,
             stall_timeout=stall_timeout,
             plain_http=plain_http,

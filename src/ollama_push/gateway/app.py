@@ -63,7 +63,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 concurrency=settings.concurrency,
                 plain_http=settings.plain_http,
                 verify=settings.verify,
-                uploads=settings.uploads,
+                resume=settings.resume,
                 stall_timeout=settings.stall_timeout,
             )
             async with client:

@@ -102,7 +102,7 @@ class GatewaySettings:
             addresses of this machine, unless they are allowed by name.
         credentials: Who we are to registries; ``None`` for docker's configuration, and for the login in the environment
             where a registry is the default one or on the list of those allowed.
-        uploads: Memory of unfinished uploads; ``None`` for this user's.
+        resume: Keeps unfinished uploads; ``None`` for this user's store.
         ca_file: PEM file of CAs to trust in addition to the system's.
         hooks: Told about every push.
         retry: When a request to a registry is sent again.
@@ -127,7 +127,7 @@ class GatewaySettings:
     ui: bool = True
     loopback: bool = True
     credentials: CredentialSource | None = attrs.field(default=None, repr=False)
-    uploads: ResumeStore | None = None
+    resume: ResumeStore | None = None
     ca_file: str | PathLike[str] | None = None
     hooks: tuple[Hook, ...] = attrs.field(default=(), converter=_kept)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)

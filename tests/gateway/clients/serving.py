@@ -43,7 +43,7 @@ def resident() -> int:
 def settings(asked: dict[str, Any]) -> GatewaySettings:
     return GatewaySettings(
         store=ModelStore(asked["store"]),
-        uploads=FileResumeStore(Path(asked["uploads"])),
+        resume=FileResumeStore(Path(asked["uploads"])),
         credentials=Credentials(environ={}),
         default_registry=asked["default_registry"],
         plain_http=True,

@@ -85,7 +85,7 @@ def test_an_end_that_comes_after_the_push_changes_nothing(tmp_path: Path) -> Non
         route = route_for(f"{registry.host}/team/demo", None)
         put_model(tmp_path, f"{registry.host}/team/demo/latest")
         store = ModelStore(tmp_path)
-        async with AsyncRegistryClient(store=store, credentials=nobody(), uploads=NoResume(), retry=QUICK) as client:
+        async with AsyncRegistryClient(store=store, credentials=nobody(), resume=NoResume(), retry=QUICK) as client:
             push = pushing(store, client, route)
             await push.run(route)
             push.work.end_within(0.001)
@@ -102,7 +102,7 @@ def test_an_end_that_comes_before_the_push_leaves_nothing_to_send(tmp_path: Path
         route = route_for(f"{registry.host}/team/demo", None)
         put_model(tmp_path, f"{registry.host}/team/demo/latest")
         store = ModelStore(tmp_path)
-        async with AsyncRegistryClient(store=store, credentials=nobody(), uploads=NoResume(), retry=QUICK) as client:
+        async with AsyncRegistryClient(store=store, credentials=nobody(), resume=NoResume(), retry=QUICK) as client:
             push = pushing(store, client, route)
             push.work.end_within(60.0)
             await push.run(route)
@@ -121,7 +121,7 @@ def test_an_end_that_comes_before_the_push_leaves_nothing_to_send(tmp_path: Path
 
 def test_a_push_that_nobody_waits_for_any_more_was_cancelled(tmp_path: Path) -> None:
     async def story() -> RunningPush:
-        async with AsyncRegistryClient(store=ModelStore(tmp_path), uploads=NoResume()) as client:
+        async with AsyncRegistryClient(store=ModelStore(tmp_path), resume=NoResume()) as client:
             push = pushing(ModelStore(tmp_path), client, ROUTE)
             push.work.leave()
             push.work.leave()

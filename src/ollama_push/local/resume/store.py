@@ -46,7 +46,7 @@ class _Claim:
 
 
 class NoResume:
-    """Keeps nothing (``core.registry.sessions.ResumeStore``): every upload starts at the beginning."""
+    """Keeps nothing (``core.registry.resume.ResumeStore``): every upload starts at the beginning."""
 
     def claim(self, _key: UploadKey, /) -> ResumePoint | None:
         return None
@@ -62,7 +62,7 @@ class NoResume:
 
 
 class FileResumeStore:
-    """Keeps unfinished uploads (``core.registry.sessions.ResumeStore``) in a directory for its owner alone.
+    """Keeps unfinished uploads (``core.registry.resume.ResumeStore``) in a directory for its owner alone.
 
     Safe with several threads and processes. An instance is one claimant: a key that it has claimed already is
     not given out again, and the claim ends with the last ``release``. A directory that cannot be used keeps
