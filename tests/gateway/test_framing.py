@@ -19,9 +19,8 @@ from tests.support.gateway_requests import BIG, MIB, order_for, start
 from tests.support.status_page import OTHER, PATIENCE_SECONDS, a_push_under_way, begin, running, serving
 from tests.support.stores import digest_of
 
-from ollama_push.core.events import LayerProgress
+from ollama_push.core.events import TICK_SECONDS, LayerProgress
 from ollama_push.core.observations import PushOutcome
-from ollama_push.gateway.progress_lines import TICK_SECONDS
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.status_page.feed import KEEP_ALIVE
 from ollama_push.gateway.status_page.pages import add_pages

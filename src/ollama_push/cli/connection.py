@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from types import TracebackType
@@ -14,7 +13,9 @@ import attrs
 import click
 
 from ollama_push.client import AsyncPushClient, PushClient
+from ollama_push.core.durations import YEAR_SECONDS
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.headers import is_header_name
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
@@ -23,14 +24,12 @@ from ollama_push.core.server.check import Readiness
 __all__ = ["Connection", "Settings", "connect", "connection_options", "new_transport"]
 
 _GROUP: Final = "ollama_push.transports"
-_HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_YEAR_SECONDS: Final = 31_536_000.0
 
 
 def _seconds(_context: click.Context, option: click.Parameter, seconds: float | None) -> float | None:
     # What a socket can take: NaN passes every comparison of click's FloatRange, infinity overflows.
     never = option.name == "stall_timeout"
-    if seconds is None or 0 < seconds <= _YEAR_SECONDS or (never and seconds == 0):
+    if seconds is None or 0 < seconds <= YEAR_SECONDS or (never and seconds == 0):
         return seconds
     raise click.BadParameter(f"expected seconds above 0, at most a year{', or 0 for never' if never else ''}")
 
@@ -57,7 +56,7 @@ class Settings:
         found = {}
         for text in self.header:
             name, colon, value = text.partition(":")
-            if not colon or not _HEADER_NAME.fullmatch(name.strip()):
+            if not colon or not is_header_name(name.strip()):
                 # Nothing of it is shown: without a name and a colon, any part may be the secret.
                 raise InvalidSetting("--header", "<hidden>", "expected 'Name: value'")
             found[name.strip()] = value.strip()

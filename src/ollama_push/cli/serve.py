@@ -22,6 +22,7 @@ from ollama_push.cli.reports import unkept_text
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.names import DEFAULT_HOST
+from ollama_push.core.server.address import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from ollama_push.gateway import GatewaySettings
@@ -29,14 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["serve", "welcome_lines"]
 
-_OLLAMAS_PORT: Final = 11434
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as they are shown, not listened on
 
 
 @click.command()
 @click.option(
     "--listen",
-    default=f"127.0.0.1:{_OLLAMAS_PORT}",
+    default=f"127.0.0.1:{DEFAULT_PORT}",
     show_default=True,
     metavar="[ADDRESS:]PORT",
     help="The default is an Ollama's own; 0 is a free port.",
@@ -222,8 +222,8 @@ def _named_as_options(listen: str, token_file: str | None) -> Iterator[None]:
             problem = "no address of this machine is known by that name"
             raise InvalidSetting("--listen", listen, problem) from exc
         problem = f"cannot listen there: {_words_of(exc.__cause__)}; choose another"
-        if listen.endswith(f":{_OLLAMAS_PORT}"):
-            problem = f"{problem}, such as 127.0.0.1:{_OLLAMAS_PORT + 1}: this one is an Ollama's"
+        if listen.endswith(f":{DEFAULT_PORT}"):
+            problem = f"{problem}, such as 127.0.0.1:{DEFAULT_PORT + 1}: this one is an Ollama's"
         raise InvalidSetting("--listen", listen, problem) from exc
 
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from ollama_push.core.errors import InvalidSetting
 
-__all__ = ["checked_seconds"]
+__all__ = ["YEAR_SECONDS", "checked_seconds"]
 
-_YEAR_SECONDS: Final = 366 * 86400.0
+YEAR_SECONDS: Final = 366 * 86400.0
 """The longest limit that every platform's timers take."""
 
 
@@ -24,4 +24,4 @@ def checked_seconds(setting: str, value: float | None) -> float:
     # "not >" also catches NaN.
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InvalidSetting(setting, value, "expected seconds above 0, or None for no limit")
-    return float(value) if value <= _YEAR_SECONDS else math.inf
+    return float(value) if value <= YEAR_SECONDS else math.inf

@@ -5,12 +5,17 @@ Source: ollama ``api/types.go`` ``ProgressResponse`` and ``server/images.go`` ``
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
-__all__ = ["SUCCESS", "LayerProgress", "PushEvent", "PushPlanned", "PushSucceeded", "StatusChanged"]
+__all__ = ["SUCCESS", "TICK_SECONDS", "LayerProgress", "PushEvent", "PushPlanned", "PushSucceeded", "StatusChanged"]
 
 SUCCESS = "success"
 """The one status text that ends a push; all others are opaque (three generations of them exist)."""
+
+TICK_SECONDS: Final = 0.06
+"""How often a server reports the progress of a layer, moved or not (ollama ``server/upload.go`` ``Wait``)."""
 
 
 @attrs.frozen

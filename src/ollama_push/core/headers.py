@@ -9,7 +9,7 @@ from typing import Final
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.version import __version__
 
-__all__ = ["USER_AGENT", "checked_headers", "merged_headers"]
+__all__ = ["USER_AGENT", "checked_headers", "is_header_name", "merged_headers"]
 
 USER_AGENT: Final = f"ollama-push/{__version__}"
 
@@ -18,6 +18,11 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # They frame the message: the transport's to set.
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+def is_header_name(text: str) -> bool:
+    """Say whether *text* can be the name of a header (RFC 9110, 5.6.2)."""
+    return _HEADER_NAME.fullmatch(text) is not None
 
 
 def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
@@ -33,7 +38,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
         InvalidSetting: A name or value cannot be sent, or frames the message. The value is not shown.
     """
     for name, value in (headers or {}).items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_header_name(name):
             raise InvalidSetting("headers", name, "this is no header name (RFC 9110, 5.6.2)")
         if name.lower() in _FRAMING:
             raise InvalidSetting("headers", name, "this header frames the message and is set by the transport")

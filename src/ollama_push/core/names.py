@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_TAG",
     "ModelName",
     "NameParts",
+    "is_host_like",
     "is_registry_host",
     "is_valid_part",
 ]
@@ -51,6 +52,11 @@ _OCI_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-
 def is_valid_part(kind: str, text: str) -> bool:
     """Say whether *text* is a legal ``"host"``, ``"namespace"``, ``"model"`` or ``"tag"``."""
     return _PART[kind].fullmatch(text) is not None
+
+
+def is_host_like(namespace: str) -> bool:
+    """Say whether a *namespace* as written must be a host: no legal namespace has a dot or a colon."""
+    return "." in namespace or ":" in namespace
 
 
 def is_registry_host(text: str) -> bool:
@@ -145,7 +151,7 @@ class ModelName:
         if namespace is None:
             raise InvalidModelName(text, f"a push needs a namespace; use the form 'myuser/{parts.model or 'mymodel'}'")
         host = parts.host
-        if host is None and ("." in namespace or ":" in namespace):
+        if host is None and is_host_like(namespace):
             host, namespace = namespace, DEFAULT_NAMESPACE
         return cls._filled(text, parts, host, namespace)
 

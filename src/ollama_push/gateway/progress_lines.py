@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import attrs
 
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
+from ollama_push.core.registry.digests import short_digest
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.gateway.go_json import encode_go
 
@@ -22,14 +23,10 @@ __all__ = [
     "PUSHING_MANIFEST",
     "RETRIEVING",
     "SUCCESS",
-    "TICK_SECONDS",
     "ProgressLines",
     "error_line",
     "progress_lines_for",
 ]
-
-TICK_SECONDS: Final = 0.06
-"""``upload.go`` ``Wait``: a layer that is uploaded is told of so often, moved or not."""
 
 _TENSOR: Final = "application/vnd.ollama.image.tensor"
 
@@ -86,9 +83,9 @@ class _Layer:
 
     def line(self) -> bytes:
         self.shown = self.completed
-        short = self.blob.digest[7:19]
+        digest, total = self.blob.digest, self.blob.size
         return _line(
-            status=f"pushing {short}", digest=self.blob.digest, total=self.blob.size, completed=self.completed or 0
+            status=f"pushing {short_digest(digest)}", digest=digest, total=total, completed=self.completed or 0
         )
 
 

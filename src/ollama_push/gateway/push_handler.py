@@ -13,11 +13,12 @@ from aiohttp import web
 
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError
+from ollama_push.core.events import TICK_SECONDS
 from ollama_push.core.registry.credentials import CredentialSource, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.gateway.messages import UNEXPECTED, name_text
-from ollama_push.gateway.progress_lines import COULD_NOT_RETRIEVE, RETRIEVING, TICK_SECONDS, error_line
+from ollama_push.gateway.progress_lines import COULD_NOT_RETRIEVE, RETRIEVING, error_line
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.push_request import BadRequest, PushOrder, read_order
 from ollama_push.gateway.push_task import PushTask, find_model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts
+from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
 
 __all__ = ["Route", "as_ollama_shows", "route_for"]
 
@@ -38,7 +38,7 @@ def route_for(text: str, default_registry: str | None) -> Route:
         InvalidModelName: It cannot be pushed.
     """
     parts = NameParts.split(text)
-    if default_registry is not None and parts.host is None and not _is_host(parts.namespace):
+    if default_registry is not None and parts.host is None and not is_host_like(parts.namespace or ""):
         # A company's registry has no owner for "library": a bare name is fine there.
         written = ModelName.parse_local(text)
         target = attrs.evolve(written, host=default_registry)
@@ -57,8 +57,3 @@ def as_ollama_shows(text: str) -> str:
     namespace = DEFAULT_NAMESPACE if parts.namespace is None else parts.namespace or _MISSING
     tag = DEFAULT_TAG if parts.tag is None else parts.tag or _MISSING
     return f"{host}/{namespace}/{parts.model or _MISSING}:{tag}"
-
-
-def _is_host(namespace: str | None) -> bool:
-    """Say whether a namespace as written must be a host: see ``ModelName.parse``."""
-    return namespace is not None and ("." in namespace or ":" in namespace)

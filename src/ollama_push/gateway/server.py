@@ -17,6 +17,7 @@ from aiohttp.log import server_logger
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
+from ollama_push.core.server.address import DEFAULT_PORT
 from ollama_push.gateway.access import ACCESS_LOGGER
 from ollama_push.gateway.app import create_app
 from ollama_push.gateway.listener import HeadTimeoutSite
@@ -24,7 +25,7 @@ from ollama_push.gateway.settings import GatewaySettings
 
 __all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "serve"]
 
-DEFAULT_ADDRESS: Final = ("127.0.0.1", 11434)
+DEFAULT_ADDRESS: Final = ("127.0.0.1", DEFAULT_PORT)
 """Where a real server listens."""
 
 _KEEP_ALIVE_SECONDS: Final = 75.0

@@ -15,6 +15,7 @@ from aiohttp import web
 from ollama_push.core.errors import InvalidSetting, OllamaPushError
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.names import ModelName
+from ollama_push.core.store_layout import manifest_path
 from ollama_push.gateway.responses import json_answer
 from ollama_push.local import ModelStore
 
@@ -43,7 +44,7 @@ def _models(store: ModelStore) -> list[dict[str, Any]]:
 
 
 def _model(store: ModelStore, name: ModelName) -> tuple[float, dict[str, Any]] | None:
-    path = store.root.joinpath("manifests", name.host, name.namespace, name.model, name.tag)
+    path = store.root / manifest_path(name)
     try:
         stored = store.load(name)
         changed = path.stat().st_mtime

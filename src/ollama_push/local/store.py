@@ -16,13 +16,14 @@ import attrs
 
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.names import ModelName
-from ollama_push.core.registry.digests import checked_digest, hex_of
+from ollama_push.core.registry.digests import hex_of
 from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.store_layout import BLOBS, MANIFESTS, blob_path, manifest_path
 from ollama_push.local.files import BlobFile, identity_of, open_regular, place_of, read_regular
 from ollama_push.local.homes import home_in
 from ollama_push.local.suggestions import not_found
 
-__all__ = ["ModelStore", "StoredModel", "blobs_path"]
+__all__ = ["ModelStore", "StoredModel"]
 
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 """Largest manifest read: the limit that distribution sets on what it takes (``maxManifestBodySize``)."""
@@ -89,7 +90,7 @@ class ModelStore:
             InvalidSetting: ``root`` is no model store.
         """
         places = self._places()
-        found = (ModelName.from_store_path(path) for path in _manifests_below(self._root / "manifests", places))
+        found = (ModelName.from_store_path(path) for path in _manifests_below(self._root / MANIFESTS, places))
         return sorted((name for name in found if name is not None), key=lambda name: name.shortest)
 
     def load(self, name: ModelName) -> StoredModel:
@@ -116,13 +117,13 @@ class ModelStore:
 
     def _places(self) -> tuple[Path, ...]:
         try:
-            folders = [self._root / name for name in ("manifests", "blobs")]
+            folders = [self._root / name for name in (MANIFESTS, BLOBS)]
             if any(folder.is_dir() for folder in folders):
                 return tuple(place.resolve() for place in (self._root, *folders))
             problem = "this is no model store; expected a folder that holds manifests/ and blobs/"
             if not self._root.exists():
                 problem = "there is no such folder; expected one that holds manifests/ and blobs/"
-            if (self._root / "models" / "manifests").is_dir():
+            if (self._root / "models" / MANIFESTS).is_dir():
                 problem = f"{problem}, such as {self._root / 'models'}"
         except (OSError, RuntimeError) as exc:
             problem = f"the model store cannot be read: {_words(exc)}"
@@ -131,7 +132,7 @@ class ModelStore:
         raise InvalidSetting(self._setting, str(self._root), problem)
 
     def _manifest_path(self, name: ModelName) -> Path:
-        return self._root.joinpath("manifests", name.host, name.namespace, name.model, name.tag)
+        return self._root / manifest_path(name)
 
     def _spelled(self, name: ModelName) -> ModelName:
         # Asked of the disk, not of models(): an entry that is there but is no file deserves its own words.
@@ -144,7 +145,7 @@ class ModelStore:
         return same
 
     def _file(self, blob: Descriptor, places: tuple[Path, ...]) -> BlobFile:
-        path = blobs_path(self._root, blob.digest)
+        path = self._root / blob_path(blob.digest)
         # Until v0.1.30 Ollama wrote the colon itself; a server renames the files when it starts.
         older = path.with_name(blob.digest)
         if not os.path.lexists(path) and os.path.lexists(older):
@@ -164,15 +165,6 @@ class ModelStore:
             sizes = f"{state.st_size} bytes in {path}, but {blob.size} in the manifest"
             raise _damaged(f"blob {blob.digest} has {sizes}; {_AGAIN}")
         return BlobFile(real, state.st_size, identity_of(state))
-
-
-def blobs_path(root: Path, digest: str) -> Path:
-    """Return where a store keeps the blob *digest*; its folder of blobs when *digest* is empty.
-
-    Raises:
-        ValueError: *digest* is no digest.
-    """
-    return root / "blobs" / f"sha256-{hex_of(checked_digest(digest))}" if digest else root / "blobs"
 
 
 def _named_root() -> Path | None:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Final
 
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import Manifest
+from ollama_push.core.store_layout import BLOBS, blob_path, manifest_path
 
 __all__ = ["put_tiny_model", "write_gguf"]
 
@@ -68,14 +69,14 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
     Returns:
         What was stored.
     """
-    blobs = root / "blobs"
+    blobs = root / BLOBS
     blobs.mkdir(parents=True, exist_ok=True)
     unnamed = blobs / "weights"
     with unnamed.open("w+b") as file:
         write_gguf(file, "my-llama", rows)
         file.seek(0)
         digest, size = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", file.seek(0, 2)
-    unnamed.rename(_blob_path(root, digest))
+    unnamed.rename(root / blob_path(digest))
     layers = [
         {"mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": size},
         _put(root, "application/vnd.ollama.image.template", _TEMPLATE),
@@ -100,7 +101,7 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
         }
     )
     for name in names:
-        path = root.joinpath("manifests", name.host, name.namespace, name.model, name.tag)
+        path = root / manifest_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw)
     return Manifest.parse(raw)
@@ -130,12 +131,8 @@ def _string(text: str) -> bytes:
 
 def _put(root: Path, media_type: str, data: bytes) -> dict[str, Any]:
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    _blob_path(root, digest).write_bytes(data)
+    (root / blob_path(digest)).write_bytes(data)
     return {"mediaType": media_type, "digest": digest, "size": len(data)}
-
-
-def _blob_path(root: Path, digest: str) -> Path:
-    return root / "blobs" / digest.replace(":", "-")
 
 
 def _line(value: Any) -> bytes:

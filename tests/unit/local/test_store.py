@@ -13,11 +13,7 @@ from tests.support.stores import CONFIG, LAYERS, descriptor, digest_of, put_blob
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.names import ModelName
 from ollama_push.local import ModelStore
-from ollama_push.local.store import blobs_path
 
-_CASES: Final[list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parents[2] / "data" / "cases" / "names.json").read_text("utf-8")
-)["tables"]["GetBlobsPath"]["cases"]
 _NAME: Final = ModelName.parse_local("my-llama")
 _PATH: Final = "registry.ollama.ai/library/my-llama/latest"
 
@@ -33,15 +29,6 @@ def _damage(root: Path, name: ModelName = _NAME) -> str:
         ModelStore(root).load(name)
     assert caught.value.reason is RejectionReason.STORE_DAMAGED
     return caught.value.message
-
-
-@pytest.mark.parametrize("case", _CASES, ids=lambda case: case["name"])
-def test_blob_paths_are_upstream_s(case: dict[str, Any]) -> None:
-    if error := case.get("expected_error"):
-        with pytest.raises(ValueError, match=error):
-            blobs_path(Path("/m"), case["input"])
-    else:
-        assert blobs_path(Path("/m"), case["input"]) == Path(case["expected"].replace("<M>", "/m"))
 
 
 def test_a_model_is_loaded_with_the_bytes_of_its_manifest_and_every_blob(tmp_path: Path) -> None:

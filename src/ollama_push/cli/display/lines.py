@@ -12,6 +12,7 @@ from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, Statu
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.digests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text
 
 __all__ = ["Silence", "SparseLines"]
@@ -106,7 +107,7 @@ class SparseLines:
             case LayerProgress(digest, total) if self._planned and self._was_there(event):
                 self._begun.add(digest)
                 self._done.add(digest)
-                self._write(f"{digest.removeprefix('sha256:')[:12]} is there already, {bytes_text(total)}", elapsed)
+                self._write(f"{short_digest(digest)} is there already, {bytes_text(total)}", elapsed)
             case LayerProgress(digest, total, completed):
                 first, last = digest not in self._begun, completed >= total and digest not in self._done
                 if first or last or elapsed - self._written_at >= _LINE_EVERY_SECONDS:

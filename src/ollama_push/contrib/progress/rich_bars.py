@@ -10,6 +10,7 @@ import attrs
 from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
+from ollama_push.core.registry.digests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text
 
 try:
@@ -74,7 +75,7 @@ class RichProgress(ProgressHook):
             for layer in now.layers:
                 task = bars.layers.get(layer.digest)
                 if task is None:
-                    name = f"  {layer.digest.removeprefix('sha256:')[:12]}"
+                    name = f"  {short_digest(layer.digest)}"
                     task = bars.layers[layer.digest] = self._drawing.add_task(
                         name, share="", size="", speed="", left=""
                     )

@@ -9,7 +9,9 @@ import hashlib
 import re
 from typing import Final
 
-__all__ = ["checked_digest", "digest_of", "hex_of"]
+__all__ = ["checked_digest", "digest_of", "hex_of", "short_digest"]
+
+_SHORT: Final = 12
 
 # Ollama takes both spellings and both cases; registries take a colon and lower case only.
 _DIGEST: Final = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
@@ -35,3 +37,8 @@ def digest_of(data: bytes) -> str:
 def hex_of(digest: str) -> str:
     """Return the 64 hex digits of a checked *digest*."""
     return digest.removeprefix("sha256:")
+
+
+def short_digest(digest: str) -> str:
+    """Return *digest* as people are shown it: its first 12 hex digits, as Ollama does."""
+    return hex_of(digest)[:_SHORT]

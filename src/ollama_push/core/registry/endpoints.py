@@ -11,11 +11,9 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 
 import attrs
 
-from ollama_push.core.hosts import is_loopback
+from ollama_push.core.hosts import DEFAULT_PORTS, is_loopback
 
 __all__ = ["Endpoint", "may_carry_secrets", "origin_key"]
-
-_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 # The name is not the address there: distribution/reference, "normalize.go".
 _REGISTRY_HOSTS: Final[Mapping[str, str]] = {
@@ -84,7 +82,7 @@ class Endpoint:
         own = urlsplit(self.origin)
         if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
             port = _port(url)
-            if port in (_PORTS["http"], origin_key(self.origin)[2]):
+            if port in (DEFAULT_PORTS["http"], origin_key(self.origin)[2]):
                 return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
         # Userinfo is no login of ours.
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
@@ -115,7 +113,8 @@ def _joined(base: str, location: str) -> str | None:
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0  # reading the port checks it
+        # Reading the port checks it.
+        usable = parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return None
     return url if usable else None
@@ -123,4 +122,4 @@ def _joined(base: str, location: str) -> str | None:
 
 def _port(url: str) -> int | None:
     parts = urlsplit(url)
-    return parts.port or _PORTS.get(parts.scheme)
+    return parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -7,10 +7,9 @@ the receipt carry.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushInterrupted
-from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.events import TICK_SECONDS, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
     AttemptFailed,
@@ -29,9 +28,6 @@ from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
 __all__ = ["RegistryRun"]
-
-_TICK_SECONDS: Final = 0.06
-"""A layer's progress is told no more often than this, as a server does (ollama ``server/upload.go``)."""
 
 
 class RegistryRun:
@@ -84,7 +80,7 @@ class RegistryRun:
             counter.sent_bytes += size
             now = self._clock()
             if now >= counter.due:
-                counter.due = now + _TICK_SECONDS
+                counter.due = now + TICK_SECONDS
                 tell(layer_progress(counter.blob, so_far))
 
         return moved

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import PathLike
-from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
+from ollama_push.core.hosts import DEFAULT_PORTS
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.gateway.egress.rules import AddressRules, literal_address
 from ollama_push.transports import AiohttpTransport
 
 __all__ = ["EgressTransport", "GuardedResolver", "forbidden_url", "new_transport"]
-
-_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
 def new_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = None) -> EgressTransport:
@@ -119,7 +117,7 @@ class EgressTransport:
 def _port_of(url: str) -> int | None:
     parts = urlsplit(url)
     try:
-        return parts.port or _PORTS.get(parts.scheme)
+        return parts.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:  # the transport will say so
         return None
 

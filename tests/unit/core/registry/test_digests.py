@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from ollama_push.core.registry.digests import checked_digest, digest_of, hex_of
+from ollama_push.core.registry.digests import checked_digest, digest_of, hex_of, short_digest
 
 _TABLES: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[3] / "data" / "cases" / "names.json").read_text("utf-8")
@@ -38,3 +38,8 @@ def test_is_spelled_in_lower_case_with_a_colon() -> None:
 
 def test_digest_of_nothing() -> None:
     assert digest_of(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_is_shown_by_its_first_digits() -> None:
+    assert short_digest(f"sha256:0123456789ab{'c' * 52}") == "0123456789ab"
+    assert short_digest("sha256:model") == "model"

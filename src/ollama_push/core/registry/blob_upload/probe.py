@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
+from ollama_push.core.registry.digests import short_digest
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
@@ -20,4 +21,4 @@ def probe(exchange: Exchange, blob: Descriptor) -> Flow[bool]:
 
 def layer_progress(blob: Descriptor, completed: int) -> LayerProgress:
     """Return the event for *completed* bytes of *blob*, worded as a server words it (ollama v0.1.11+)."""
-    return LayerProgress(blob.digest, blob.size, completed, f"pushing {blob.digest[7:19]}")
+    return LayerProgress(blob.digest, blob.size, completed, f"pushing {short_digest(blob.digest)}")
