@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Final
 
 from tests.support.odd_lines import ODD_LINES
-from tests.support.recorded import NDJSON, Reading, cut_at, read_answer, recorded_answers
+from tests.support.server_recordings import NDJSON, Reading, cut_at, read_answer, recorded_answers
 
 from ollama_push.core.errors import ProtocolError, PushRejected, ServerError
 from ollama_push.core.events import PushSucceeded

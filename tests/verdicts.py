@@ -15,7 +15,7 @@ import ollama
 from tests.catalogue.case import Case
 from tests.catalogue.drivers import play, served
 from tests.catalogue.table import THEMES
-from tests.support.outcomes import MODEL, Told
+from tests.support.server_push import MODEL, Told
 
 __all__ = ["main", "official_verdict", "our_verdict"]
 

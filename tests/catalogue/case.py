@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
-from tests.support.outcomes import Expected
+from tests.support.server_push import Expected
 
 from ollama_push.testing.server import head, lines_answer
 from ollama_push.testing.steps import Await, Script, Step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import START, SUCCESS, Case, tick, told
-from tests.support.outcomes import Expected
+from tests.support.server_push import Expected
 
 from ollama_push.core.errors import MalformedLine, PushRejected, StreamTruncated
 

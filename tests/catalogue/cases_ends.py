@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import CHUNKED, CLOSED, READ, START, SUCCESS, Case, Wait, lines, tick, told
-from tests.support.outcomes import ADDRESS, Expected
+from tests.support.server_push import ADDRESS, Expected
 
 from ollama_push.core.errors import ConnectionLost, PushRejected
 from ollama_push.testing.server import Reset, chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import START, SUCCESS, Case, lines, told
-from tests.support.outcomes import ADDRESS, Expected
+from tests.support.server_push import ADDRESS, Expected
 
 from ollama_push.core.errors import ConnectionLost, ServerError, StreamTruncated, UnexpectedContent
 from ollama_push.testing.server import chunk

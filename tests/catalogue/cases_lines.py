@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import CHUNKED, CLOSED, START, SUCCESS, Case, lines, told
-from tests.support.outcomes import Expected
+from tests.support.server_push import Expected
 
 from ollama_push.core.errors import LineTooLong, MalformedLine, PushRejected, StreamTruncated
 from ollama_push.core.server.ndjson import MAX_LINE_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import START, SUCCESS, Case, Place, told
-from tests.support.outcomes import ADDRESS, Expected
+from tests.support.server_push import ADDRESS, Expected
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.catalogue.case import CHUNKED, CLOSED, START, STREAMED, SUCCESS, UNSTREAMED, Case, Wait, lines, tick, told
-from tests.support.outcomes import ADDRESS, Expected
+from tests.support.server_push import ADDRESS, Expected
 
 from ollama_push.core.errors import PushRejected, PushStalled, TransportTimeout
 from ollama_push.testing.server import chunk, head

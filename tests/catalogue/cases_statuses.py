@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import STREAMED, SUCCESS, UNSTREAMED, Case, lines
-from tests.support.outcomes import Expected
+from tests.support.server_push import Expected
 
 from ollama_push.core.errors import PushRejected, ServerError, StreamTruncated, UnexpectedContent
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES

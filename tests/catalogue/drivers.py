@@ -13,7 +13,7 @@ from typing import Final
 import trustme
 from examples.httpx_transport import AsyncHttpxTransport, HttpxTransport
 from tests.catalogue.case import Case, Place
-from tests.support.outcomes import Push, Told, push, push_awaited
+from tests.support.server_push import Push, Told, push, push_awaited
 
 from ollama_push.core.observations import EventSeen, Observation
 from ollama_push.testing.server import ScriptedServer

@@ -8,7 +8,7 @@ import pytest
 from tests.catalogue.case import Case
 from tests.catalogue.drivers import DRIVERS, play
 from tests.catalogue.table import CASES
-from tests.support.outcomes import Expected, Told
+from tests.support.server_push import Expected, Told
 
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, PushFinished, PushStarted
 

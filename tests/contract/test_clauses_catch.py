@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 from tests.support import broken_transports as broken
-from tests.support import transport_traps as traps
+from tests.support import naive_transports as traps
 from tests.support.plain_transports import Plain
 
 from ollama_push.testing.blocking import Blocking

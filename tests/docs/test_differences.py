@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.gateway.test_recordings import FOLDER, Told
 from tests.support.gateway import parse
-from tests.support.gateway_situations import DIFFERENCES, Difference
+from tests.support.gateway_recordings import DIFFERENCES, Difference
 
 from ollama_push.testing.recordings import Recording
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import click
 import pytest
-from tests.support.page_runner import run_example
+from tests.support.example_runner import run_example
 
 from ollama_push.cli.app import app
 

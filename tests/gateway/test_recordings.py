@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from tests.support.gateway import BufferedResponse, Gateway, parse, settings_for, store_of
-from tests.support.gateway_situations import DIFFERENCES, LAYERS, SITUATIONS, TENSORS, Situation
+from tests.support.gateway_recordings import DIFFERENCES, LAYERS, SETUPS, TENSORS, RecordingSetup
 from tests.support.stores import CONFIG, descriptor, put_blob, put_manifest
 
 from ollama_push.core.server.reasons import reason_for
@@ -98,12 +98,12 @@ def _counters_of(answer: BufferedResponse) -> tuple[str, ...]:
 
 
 def test_every_recording_has_its_situation() -> None:
-    made = {situation.recording for situation in SITUATIONS}
+    made = {situation.recording for situation in SETUPS}
     assert made | set(REJECTED) == {path.stem for path in FOLDER.glob("*.json")}
 
 
-@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.recording)
-def test_our_answer_is_the_recorded_one_but_for_what_the_table_says(situation: Situation, tmp_path: Path) -> None:
+@pytest.mark.parametrize("situation", SETUPS, ids=lambda situation: situation.recording)
+def test_our_answer_is_the_recorded_one_but_for_what_the_table_says(situation: RecordingSetup, tmp_path: Path) -> None:
     recording = Recording.load(FOLDER / f"{situation.recording}.json")
     order = json.loads(recording.request.partition(b"\r\n\r\n")[2])
     with situation.registry(tmp_path / "registry") as registry:
@@ -145,7 +145,7 @@ def test_what_is_rejected_is_rejected_as_recorded(name: str, tmp_path: Path) -> 
 def test_the_table_of_differences_holds_no_more_than_there_is(tmp_path: Path) -> None:
     parts = [(each.recording, each.part) for each in DIFFERENCES]
     assert len(set(parts)) == len(parts)
-    assert {each.recording for each in DIFFERENCES} <= {situation.recording for situation in SITUATIONS}
+    assert {each.recording for each in DIFFERENCES} <= {situation.recording for situation in SETUPS}
     for each in DIFFERENCES:
         real = Told.of(parse(Recording.load(FOLDER / f"{each.recording}.json").raw), "localhost:5001", "")
         assert each.ours != real.part(each.part)

@@ -17,9 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.counting_proxy import CountingProxy
-from tests.support.registries import DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
-from tests.support.stores import CONFIG
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -31,6 +29,8 @@ from tests.support.twins_direct import (
     settings,
     stored,
 )
+from tests.support.registries import DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
+from tests.support.stores import CONFIG
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.contrib.logs import LogHook

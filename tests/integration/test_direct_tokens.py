@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.direct_push import BIG, BIG_DIGEST, Colour, Direct, either_colour, stored
 from tests.support.registries import (
     DEBIAN_REGISTRY,
     DISTRIBUTION_3,
@@ -14,7 +15,6 @@ from tests.support.registries import (
     needs_distribution_3,
 )
 from tests.support.signed_tokens import SignedTokens
-from tests.support.twins_direct import BIG, BIG_DIGEST, Colour, Direct, either_colour, stored
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 

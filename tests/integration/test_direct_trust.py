@@ -14,7 +14,7 @@ import attrs
 import pytest
 import trustme
 from tests.support.counting_proxy import CountingProxy
-from tests.support.twins_direct import BIG, BIG_DIGEST, Colour, Direct, either_colour, settings, stored
+from tests.support.direct_push import BIG, BIG_DIGEST, Colour, Direct, either_colour, settings, stored
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import PushRejected, RejectionReason

@@ -11,7 +11,9 @@ from pathlib import Path
 import attrs
 import pytest
 from tests.support.counting_proxy import CountingProxy
-from tests.support.interrupted_push import (
+from tests.support.direct_push import Colour, Direct, either_colour
+from tests.support.large_models import MIB, LargeModel, put_large_model
+from tests.support.push_process import (
     EITHER,
     KEEPING,
     KILLING,
@@ -20,8 +22,6 @@ from tests.support.interrupted_push import (
     PushingProcess,
     expire_sessions,
 )
-from tests.support.large_models import MIB, LargeModel, put_large_model
-from tests.support.twins_direct import Colour, Direct, either_colour
 
 from ollama_push.core.observations import RequestRetried
 from ollama_push.core.retry import RetryPolicy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.recorded import NDJSON, RecordedAnswer, cut_at, read_answer, recorded_answers
+from tests.support.server_recordings import NDJSON, RecordedAnswer, cut_at, read_answer, recorded_answers
 from tests.support.strategies import bodies, cuts, damaged_bodies
 
 from ollama_push.core.server.ndjson import LineBuffer

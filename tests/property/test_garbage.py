@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.recorded import Reading, read_answer
+from tests.support.server_recordings import Reading, read_answer
 from tests.support.strategies import bodies, damaged_bodies, json_values
 
 from ollama_push.core.errors import OllamaPushError, ProtocolError, PushRejected, ServerError

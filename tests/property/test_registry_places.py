@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.manifests import Model, push
-from tests.support.paper_registry import Paper, noise
+from tests.support.memory_models import Model, push
+from tests.support.memory_registry import MemoryRegistry, noise
 from tests.support.scripted_flow import HOST, response
 
 from ollama_push.core.errors import OllamaPushError, TransportError
@@ -91,7 +91,7 @@ def test_secrets_go_to_the_registry_and_its_realm_only(
     method: str,
     basic: bool,  # noqa: FBT001 - hypothesis names it
 ) -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if request.url.startswith(f"{realm}?") or request.url == realm:
@@ -109,7 +109,7 @@ def test_secrets_go_to_the_registry_and_its_realm_only(
         return BufferedResponse(given_answer.status, {**given_answer.headers, "location": location}, b"")
 
     player = MODEL.player(peer, credentials={HOST: credential})
-    with suppress(OllamaPushError, AssertionError):  # the registry on paper knows only its own URLs
+    with suppress(OllamaPushError, AssertionError):  # the registry in memory knows only its own URLs
         push(player, MODEL, part=500_000, concurrency=1)
     allowed = {origin_key(player.endpoint.origin)}
     with suppress(ValueError):

@@ -7,8 +7,8 @@ from copy import copy
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.manifests import Model, push
-from tests.support.paper_registry import Fault, Paper, Ways, noise
+from tests.support.memory_models import Model, push
+from tests.support.memory_registry import Deviations, Fault, MemoryRegistry, noise
 from tests.support.scripted_flow import HOST, DictMemory
 
 from ollama_push.core.errors import (
@@ -31,7 +31,7 @@ _EARLY = frozenset(MODEL.blobs)
 _EFFECTS = 1_500
 
 ways = st.builds(
-    Ways,
+    Deviations,
     keeps_broken_parts=st.booleans(),
     most_bytes=st.none() | st.integers(1, 2_000_000),
     least_bytes=st.just(0) | st.integers(1, 2_000_000),
@@ -42,7 +42,7 @@ ways = st.builds(
     says_range=st.booleans(),
 )
 kind_ways = st.builds(
-    Ways,
+    Deviations,
     keeps_broken_parts=st.booleans(),
     has_status=st.booleans(),
     relative=st.booleans(),
@@ -55,9 +55,9 @@ parts = st.integers(60_000, 2_000_000) | st.none()
 
 @given(ways=ways, faults=faults, part=parts, concurrency=st.integers(1, 4))
 def test_a_push_ends_with_the_right_bytes_or_a_verdict(
-    ways: Ways, faults: dict[int, tuple[Fault, int]], part: int | None, concurrency: int
+    ways: Deviations, faults: dict[int, tuple[Fault, int]], part: int | None, concurrency: int
 ) -> None:
-    registry, memory = Paper(ways, faults), DictMemory()
+    registry, memory = MemoryRegistry(ways, faults), DictMemory()
     player = MODEL.player(registry, memory, most_effects=_EFFECTS)
     delivery = None
     with suppress(OllamaPushError):
@@ -73,22 +73,22 @@ def test_a_push_ends_with_the_right_bytes_or_a_verdict(
 @given(
     ways=kind_ways, fault=st.sampled_from(Fault), number=st.integers(0, 30), at=st.integers(0, 1_700_000), part=parts
 )
-def test_one_fault_never_fails_a_push(ways: Ways, fault: Fault, number: int, at: int, part: int | None) -> None:
-    registry = Paper(ways, {number: (fault, at)})
+def test_one_fault_never_fails_a_push(ways: Deviations, fault: Fault, number: int, at: int, part: int | None) -> None:
+    registry = MemoryRegistry(ways, {number: (fault, at)})
     push(MODEL.player(registry, most_effects=_EFFECTS), MODEL, part=part)
     assert MODEL.is_at(registry)
 
 
 @given(number=st.integers(0, 30), at=st.integers(0, 1_700_000), part=parts)
 def test_where_broken_parts_are_kept_no_byte_is_sent_twice(number: int, at: int, part: int | None) -> None:
-    registry = Paper(Ways(), {number: (Fault.RESET, at)})
+    registry = MemoryRegistry(Deviations(), {number: (Fault.RESET, at)})
     push(MODEL.player(registry), MODEL, part=part)
     assert registry.received == sum(map(len, MODEL.blobs.values()))
 
 
 @given(part=st.integers(60_000, 2_000_000), most=st.integers(600_000, 1_700_000))
 def test_parts_add_up_to_the_blob(part: int, most: int) -> None:
-    registry = Paper(Ways(most_bytes=most))
+    registry = MemoryRegistry(Deviations(most_bytes=most))
     player = MODEL.player(registry)
     push(player, MODEL, part=part)
     spans = [
@@ -103,8 +103,8 @@ def test_parts_add_up_to_the_blob(part: int, most: int) -> None:
 
 
 @given(ways=kind_ways, stop=st.integers(0, 40), part=st.integers(60_000, 500_000))
-def test_a_push_that_was_stopped_anywhere_is_finished_by_the_next(ways: Ways, stop: int, part: int) -> None:
-    registry, memory = Paper(ways), DictMemory()
+def test_a_push_that_was_stopped_anywhere_is_finished_by_the_next(ways: Deviations, stop: int, part: int) -> None:
+    registry, memory = MemoryRegistry(ways), DictMemory()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         first.stopping = first.stopping or len(first.of(Send)) > stop
@@ -177,7 +177,7 @@ credentials = st.sampled_from([None, Login("me", "pa55word"), IdentityToken("1de
 def test_any_answers_come_to_a_verdict(
     start: int, given_answers: list[BufferedResponse | TransportError], credential: Credential | None
 ) -> None:
-    registry, left = Paper(), iter(given_answers)
+    registry, left = MemoryRegistry(), iter(given_answers)
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if len(player.of(Send)) <= start:

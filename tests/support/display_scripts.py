@@ -14,7 +14,8 @@ from typing import Final
 
 import attrs
 from rich.console import Console
-from tests.support.recorded import NDJSON
+from tests.support.clocks import Clock
+from tests.support.server_recordings import NDJSON
 
 from ollama_push.cli.display import Display
 from ollama_push.cli.display.bars import Bars
@@ -47,24 +48,16 @@ _MODEL: Final = "localhost:5001/team/demo:latest"
 _TOTAL_BYTES: Final = 40_001_744
 
 
-@attrs.define
-class _Clock:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @attrs.frozen
 class _Picture:
     """A display, and after which seconds to look at it; all of it when there are none."""
 
-    new_display: Callable[[io.StringIO, _Clock], Display]
+    new_display: Callable[[io.StringIO, Clock], Display]
     looks: tuple[float, ...] = ()
 
 
 def _bars(width: int, *, expected: int | None = _TOTAL_BYTES, terminal: bool = True, term: str = "xterm") -> _Picture:
-    def new(stream: io.StringIO, clock: _Clock) -> Display:
+    def new(stream: io.StringIO, clock: Clock) -> Display:
         console = Console(
             file=stream,
             force_terminal=terminal,
@@ -93,7 +86,7 @@ PICTURES: Final[Mapping[str, _Picture]] = {
 
 def picture(recording: str, kind: str) -> str:
     """Return what the display *kind* shows of *recording*."""
-    wanted, clock, stream = PICTURES[kind], _Clock(), io.StringIO()
+    wanted, clock, stream = PICTURES[kind], Clock(0.0), io.StringIO()
     display = wanted.new_display(stream, clock)
     play = _direct(display, clock) if recording == DIRECT else _recorded(recording, display, clock)
     drawn: list[tuple[float, str]] = []
@@ -116,7 +109,7 @@ def picture(recording: str, kind: str) -> str:
     return shown.replace("\x1b", "\\x1b").replace("\r", "\\r")
 
 
-def _recorded(recording: str, display: Display, clock: _Clock) -> Generator[None, None, PushReceipt]:
+def _recorded(recording: str, display: Display, clock: Clock) -> Generator[None, None, PushReceipt]:
     """Play a push through a server, a line at a time."""
     context = PushContext(_MODEL, "http://127.0.0.1:11434")
     run = PushRun(
@@ -139,7 +132,7 @@ def _recorded(recording: str, display: Display, clock: _Clock) -> Generator[None
     return run.result()
 
 
-def _direct(display: Display, clock: _Clock) -> Generator[None, None, PushReceipt]:
+def _direct(display: Display, clock: Clock) -> Generator[None, None, PushReceipt]:
     """Play a push straight to a registry: a layer that is there, one resumed, one from the start, a request lost."""
     context = PushContext(_MODEL, "https://localhost:5001")
     there, resumed, new = blobs = [

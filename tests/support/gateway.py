@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import attrs
 from aiohttp import web
-from tests.support.recorded import unchunked
+from tests.support.server_recordings import unchunked
 from tests.support.stores import put_model
 
 from ollama_push.core.registry.credentials import CredentialSource

@@ -146,7 +146,7 @@ def main(what: str) -> None:
         else:
             for name in names:
                 importlib.import_module(name)
-            for script in ("core_at_work", "registry_at_work"):
+            for script in ("guarded_server_push", "guarded_registry_push"):
                 runpy.run_path(__file__.replace("guarded_core", script))
     finally:
         guard.up = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from tests.support.push_run import Clock, Driven, tick
+from tests.support.clocks import Clock
+from tests.support.push_run import Driven, tick
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, PushStalled
 from ollama_push.core.events import LayerProgress, PushPlanned

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tests.support.recorded import NDJSON
+from tests.support.clocks import Clock
+from tests.support.server_recordings import NDJSON
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
@@ -16,23 +17,13 @@ from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
 
-__all__ = ["PUSH", "Clock", "Driven", "tick"]
+__all__ = ["PUSH", "Driven", "tick"]
 
 PUSH: Final = PushContext("myuser/my-llama:latest", "http://h:1")
 
 
 class Mine:
     """A transport in name only: the driver's part is played by the test."""
-
-
-class Clock:
-    """Seconds that pass when told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Driven:

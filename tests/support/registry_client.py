@@ -32,7 +32,7 @@ def manifest_of(*blobs: bytes, **more: Any) -> bytes:
     ).encode()
 
 
-class Peer:
+class RawClient:
     """Sends single requests: no retry, no redirect, no login."""
 
     def __init__(

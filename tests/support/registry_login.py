@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import urllib3
-from tests.support.registry_client import REPOSITORY, Peer, codes
+from tests.support.registry_client import REPOSITORY, RawClient, codes
 
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.testing.registry import (
@@ -29,8 +29,8 @@ SCOPE: Final = f"repository:{REPOSITORY}:pull,push"
 
 
 @contextmanager
-def guarded(tmp_path: Path, auth: Auth, **more: Any) -> Iterator[tuple[EmbeddedRegistry, Peer]]:
-    with EmbeddedRegistry(tmp_path, auth=auth, **more) as registry, Peer(registry) as peer:
+def guarded(tmp_path: Path, auth: Auth, **more: Any) -> Iterator[tuple[EmbeddedRegistry, RawClient]]:
+    with EmbeddedRegistry(tmp_path, auth=auth, **more) as registry, RawClient(registry) as peer:
         yield registry, peer
 
 
@@ -42,7 +42,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def post(peer: Peer, headers: Mapping[str, str], repository: str = REPOSITORY) -> urllib3.BaseHTTPResponse:
+def post(peer: RawClient, headers: Mapping[str, str], repository: str = REPOSITORY) -> urllib3.BaseHTTPResponse:
     return peer.send("POST", f"/v2/{repository}/blobs/uploads/", headers=headers)
 
 
@@ -52,18 +52,18 @@ def challenged(response: urllib3.BaseHTTPResponse) -> Challenge:
     return challenge
 
 
-def ask(peer: Peer, challenge: Challenge, user: str = "", **more: str) -> urllib3.BaseHTTPResponse:
+def ask(peer: RawClient, challenge: Challenge, user: str = "", **more: str) -> urllib3.BaseHTTPResponse:
     query = urlencode({"service": challenge.service, "scope": challenge.scope, **more})
     headers = basic(user, USERS[user]) if user else {}
     return peer.send("GET", f"{challenge.realm}?{query}", headers=headers)
 
 
-def token_for(peer: Peer, user: str = "ann", repository: str = REPOSITORY) -> str:
+def token_for(peer: RawClient, user: str = "ann", repository: str = REPOSITORY) -> str:
     """Be challenged, ask, and return the token."""
     token = ask(peer, challenged(post(peer, {}, repository)), user).json()["token"]
     assert isinstance(token, str)
     return token
 
 
-def params_of(peer: Peer, repository: str) -> Mapping[str, str]:
+def params_of(peer: RawClient, repository: str) -> Mapping[str, str]:
     return challenged(peer.send("GET", f"/v2/{repository}/tags/list")).parameters

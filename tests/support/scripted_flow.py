@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from tests.support.push_run import Clock
+from tests.support.clocks import Clock
 
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.events import PushEvent
@@ -38,11 +38,11 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
-__all__ = ["HOST", "ORIGIN", "DictMemory", "Peer", "Player", "no_answers", "refuse", "response", "responses"]
+__all__ = ["HOST", "ORIGIN", "DictMemory", "FlowPlayer", "Responder", "no_answers", "refuse", "response", "responses"]
 
 T = TypeVar("T")
 
-Peer = Callable[[HttpRequest, bytes], BufferedResponse | TransportError]
+Responder = Callable[[HttpRequest, bytes], BufferedResponse | TransportError]
 """What answers a request; its second argument is the body, read from the store when it is a span."""
 
 HOST: Final = "reg.test:5000"
@@ -61,7 +61,7 @@ def refuse(status: int, code: str, message: str = "") -> BufferedResponse:
     )
 
 
-def responses(*script: BufferedResponse | TransportError) -> Peer:
+def responses(*script: BufferedResponse | TransportError) -> Responder:
     """Return a peer that gives the answers of *script* in order, and is asked no more often than that."""
     left = deque(script)
 
@@ -102,7 +102,7 @@ class DictMemory:
         self.claimed.discard(key)
 
 
-class Player:
+class FlowPlayer:
     """Drives flows and writes down what they ask for.
 
     Args:
@@ -117,7 +117,7 @@ class Player:
 
     def __init__(
         self,
-        peer: Peer = no_answers,
+        peer: Responder = no_answers,
         *,
         blobs: Iterable[tuple[str, bytes]] = (),
         credentials: Mapping[str, Credential] | None = None,

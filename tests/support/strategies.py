@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 from tests.support.odd_lines import ODD_LINES
-from tests.support.recorded import recorded_answers
+from tests.support.server_recordings import recorded_answers
 
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
 

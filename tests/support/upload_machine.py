@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from tests.support.paper_registry import digest, noise
-from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, Peer, Player, response
+from tests.support.memory_registry import digest, noise
+from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, FlowPlayer, Responder, response
 
 from ollama_push.core.errors import (
     ConnectionLost,
@@ -40,7 +40,7 @@ class Upload:
 
     def __init__(
         self,
-        peer: Peer,
+        peer: Responder,
         data: bytes = DATA,
         *,
         part: int = MIB,
@@ -49,7 +49,7 @@ class Upload:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self.blob = Descriptor(digest(data), len(data))
-        self.player = Player(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
+        self.player = FlowPlayer(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
         self.sizes = PartSizes(HOST, part)
         self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from)
 

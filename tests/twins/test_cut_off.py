@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.support.outcomes import ONCE, Push, facts_of, push, push_awaited
+from tests.support.server_push import ONCE, Push, facts_of, push, push_awaited
 
 from ollama_push.testing.recordings import Recording
 from ollama_push.testing.server import ScriptedServer

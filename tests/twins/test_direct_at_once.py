@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.stores import CONFIG, digest_of
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     PATIENCE,
@@ -26,6 +25,7 @@ from tests.support.twins_direct import (
     steps,
     stored,
 )
+from tests.support.stores import CONFIG, digest_of
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import PushRejected, RejectionReason

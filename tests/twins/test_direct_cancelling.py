@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.support.twins_direct import PATIENCE, Direct, settings, stored
+from tests.support.direct_push import PATIENCE, Direct, settings, stored
 
 from ollama_push import RegistryClient
 from ollama_push.core.errors import ConnectionLost

@@ -9,9 +9,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from tests.support.registry_client import Peer
-from tests.support.stores import CONFIG, digest_of
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -24,6 +22,8 @@ from tests.support.twins_direct import (
     steps,
     stored,
 )
+from tests.support.registry_client import RawClient
+from tests.support.stores import CONFIG, digest_of
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.observations import RequestRetried
@@ -182,7 +182,7 @@ def test_a_location_elsewhere_gets_the_bodies_but_no_login(colour: Colour, tmp_p
     raw = stored(tmp_path)
     here = EmbeddedRegistry(tmp_path / "registry", auth=BasicAuth({"ann": "s3cret-of-ann"}))
     there = EmbeddedRegistry(tmp_path / "registry")
-    with here, there, Peer(there) as peer:
+    with here, there, RawClient(there) as peer:
         for nth in (1, 2, 3):
             location = peer.start().replace("127.0.0.1", "localhost")
             here.add_fault(Fault("POST", nth=nth, action=Reply(202, {"Location": location})))

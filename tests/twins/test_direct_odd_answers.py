@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.registry_client import Peer
-from tests.support.twins import Gate, Sharing, either_client
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG_DIGEST,
     PATIENCE,
     REPOSITORY,
@@ -25,6 +23,8 @@ from tests.support.twins_direct import (
     steps,
     stored,
 )
+from tests.support.registry_client import RawClient
+from tests.support.shared_client import Gate, Sharing, either_client
 
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import PushInterrupted, PushRejected, VerificationFailed
@@ -91,7 +91,7 @@ def test_a_login_in_a_location_is_neither_sent_nor_shown(
 ) -> None:
     raw = stored(tmp_path)
     caplog.set_level(logging.DEBUG)
-    with EmbeddedRegistry(tmp_path / "registry") as registry, Peer(registry) as peer:
+    with EmbeddedRegistry(tmp_path / "registry") as registry, RawClient(registry) as peer:
         give_locations(registry, peer, WITH_LOGIN[shape])
         registry.add_fault(Fault("PATCH", nth=2))  # its retry is told of, too
         told = colour(Direct(host=registry.host, home=tmp_path, hooks=(LogHook(),)))
@@ -103,7 +103,7 @@ def test_a_login_in_a_location_is_neither_sent_nor_shown(
     assert not is_in(f"{caplog.text} {told!r}")
 
 
-def give_locations(registry: EmbeddedRegistry, peer: Peer, with_login: Callable[[str], str]) -> None:
+def give_locations(registry: EmbeddedRegistry, peer: RawClient, with_login: Callable[[str], str]) -> None:
     """Let the next uploads be named with a login in front of the host."""
     locations = [with_login(peer.start()) for _ in range(3)]
     for nth, location in enumerate(locations, 1):
@@ -119,7 +119,7 @@ def is_in(text: str) -> bool:
 def test_a_login_in_a_location_is_not_kept_for_the_next_push(sharing: Sharing, tmp_path: Path) -> None:
     stored(tmp_path)
     gate = Gate("PATCH")
-    with EmbeddedRegistry(tmp_path / "registry") as registry, Peer(registry) as peer:
+    with EmbeddedRegistry(tmp_path / "registry") as registry, RawClient(registry) as peer:
         give_locations(registry, peer, WITH_LOGIN["absolute"])
         with sharing(Direct(host=registry.host, home=tmp_path), gate) as client:
             push = client.push()

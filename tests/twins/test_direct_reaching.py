@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trustme
-from tests.support.twins_direct import Colour, Direct, either_colour, stored
+from tests.support.direct_push import Colour, Direct, either_colour, stored
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import ConnectCause, ConnectFailed, Peer, PushRejected, RejectionReason

@@ -9,8 +9,7 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.support.stores import digest_of
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -23,6 +22,7 @@ from tests.support.twins_direct import (
     steps,
     stored,
 )
+from tests.support.stores import digest_of
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import PushRejected, RejectionReason, ServerError, VerificationFailed

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.twins_direct import PATIENCE, REPOSITORY, Colour, Direct, either_colour, push, settings, stored
+from tests.support.direct_push import PATIENCE, REPOSITORY, Colour, Direct, either_colour, push, settings, stored
 from tests.twins.test_direct_leaving import nothing_left
 
 from ollama_push import AsyncRegistryClient, RegistryClient

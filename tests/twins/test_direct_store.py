@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.stores import CONFIG, digest_of
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG_DIGEST,
     MIB,
     PATIENCE,
@@ -24,6 +23,7 @@ from tests.support.twins_direct import (
     steps,
     stored,
 )
+from tests.support.stores import CONFIG, digest_of
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushRejected, RejectionReason

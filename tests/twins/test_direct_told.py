@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.outcomes import Told
-from tests.support.stores import CONFIG, digest_of
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     MIB,
@@ -22,6 +20,8 @@ from tests.support.twins_direct import (
     push_awaited,
     stored,
 )
+from tests.support.server_push import Told
+from tests.support.stores import CONFIG, digest_of
 
 from ollama_push.core.errors import ConnectionLost, PushRejected
 from ollama_push.core.events import LayerProgress, PushPlanned, PushSucceeded, StatusChanged

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.twins_direct import PATIENCE, Colour, Direct, either_colour, push, settings
+from tests.support.direct_push import PATIENCE, Colour, Direct, either_colour, push, settings
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.twins import Gate, Sharing, either_client
-from tests.support.twins_direct import BIG_DIGEST, MIB, PATIENCE, TOTAL, Direct, steps, stored
+from tests.support.direct_push import BIG_DIGEST, MIB, PATIENCE, TOTAL, Direct, steps, stored
+from tests.support.shared_client import Gate, Sharing, either_client
 
 from ollama_push.client._flow_context import RecentKeys
 from ollama_push.client._flow_runner_async import AsyncUploadLocks

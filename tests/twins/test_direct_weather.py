@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     SMALL,

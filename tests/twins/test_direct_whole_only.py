@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.twins import Gate, Sharing, either_client
-from tests.support.twins_direct import (
+from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     PATIENCE,
@@ -21,6 +20,7 @@ from tests.support.twins_direct import (
     steps,
     stored,
 )
+from tests.support.shared_client import Gate, Sharing, either_client
 
 from ollama_push.core.errors import ConnectionLost, OllamaPushError, PushInterrupted, ServerError
 from ollama_push.core.observations import PushFinished, PushOutcome, RequestRetried

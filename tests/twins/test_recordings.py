@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.outcomes import Expected, Push, Told, push, push_async
-from tests.support.recorded import RecordedAnswer, recorded_answers
 from tests.support.recorded_verdicts import VERDICTS
+from tests.support.server_push import Expected, Push, Told, push, push_async
+from tests.support.server_recordings import RecordedAnswer, recorded_answers
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from tests.support.outcomes import Push, Told, push, push_awaited
+from tests.support.server_push import Push, Told, push, push_awaited
 
 from ollama_push.core.errors import ConnectFailed, OllamaPushError, PushRejected, ServerError
 from ollama_push.core.observations import AttemptFailed, Observation

@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 from tests.support.observation_sequences import SUCCESS, rolled_back, stalled_then_done, uploaded
-from tests.support.outcomes import MODEL, Push, Told, push, push_awaited
 from tests.support.push_run import Driven, tick
+from tests.support.server_push import MODEL, Push, Told, push, push_awaited
 
 from ollama_push import AsyncPushClient, PushClient
 from ollama_push.contrib.progress import ProgressCallback, RichProgress, TqdmProgress

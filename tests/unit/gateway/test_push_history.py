@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
+from tests.support.clocks import Clock
+
 from ollama_push.core.events import LayerProgress, PushPlanned
 from ollama_push.core.observations import PushOutcome
 from ollama_push.gateway.push_history import PushHistory, PushRecord, RunningPush
@@ -17,16 +19,6 @@ def begun(book: PushHistory, model: str = "a/b") -> RunningPush:
     push = book.begin(model, "https://registry.example.com")
     assert push is not None
     return push
-
-
-class Clock:
-    """Moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_push_is_told_of_from_its_beginning_to_its_end() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from tests.support.registry_client import PATIENCE, REPOSITORY, Peer, digest_of
+from tests.support.registry_client import PATIENCE, REPOSITORY, RawClient, digest_of
 
 from ollama_push.testing.registry import (
     AFTER_BODY,
@@ -31,12 +31,12 @@ _BUSY = Reply(503, {"Retry-After": "7"}, b"busy")
 @contextlib.contextmanager
 def _faulty(
     tmp_path: Path, *faults: Fault, temper: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS
-) -> Iterator[tuple[EmbeddedRegistry, Peer]]:
-    with EmbeddedRegistry(tmp_path, faults=faults, temper=temper) as registry, Peer(registry) as peer:
+) -> Iterator[tuple[EmbeddedRegistry, RawClient]]:
+    with EmbeddedRegistry(tmp_path, faults=faults, temper=temper) as registry, RawClient(registry) as peer:
         yield registry, peer
 
 
-def _patched(peer: Peer, where: str, data: bytes) -> int | str:
+def _patched(peer: RawClient, where: str, data: bytes) -> int | str:
     """Status, or the kind of failure."""
     try:
         return peer.patch(where, data).status

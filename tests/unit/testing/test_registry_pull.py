@@ -13,7 +13,7 @@ import pytest
 import trustme
 import urllib3
 from aiohttp import web
-from tests.support.registry_client import MANIFEST, PATIENCE, REPOSITORY, Peer, codes, digest_of, manifest_of
+from tests.support.registry_client import MANIFEST, PATIENCE, REPOSITORY, RawClient, codes, digest_of, manifest_of
 
 from ollama_push.testing.registry import EmbeddedRegistry, Seen, registry_app
 
@@ -27,8 +27,8 @@ def registry(tmp_path: Path) -> Iterator[EmbeddedRegistry]:
 
 
 @pytest.fixture
-def peer(registry: EmbeddedRegistry) -> Iterator[Peer]:
-    with Peer(registry) as peer:
+def peer(registry: EmbeddedRegistry) -> Iterator[RawClient]:
+    with RawClient(registry) as peer:
         yield peer
 
 
@@ -42,19 +42,19 @@ def peer(registry: EmbeddedRegistry) -> Iterator[Peer]:
         ("bytes=50-60", 416, b""),
     ],
 )
-def test_a_blob_is_given_in_ranges(peer: Peer, wanted: str, status: int, given: bytes) -> None:
+def test_a_blob_is_given_in_ranges(peer: RawClient, wanted: str, status: int, given: bytes) -> None:
     digest = peer.push(b"abcdefghij")
     answer = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Range": wanted})
     assert (answer.status, answer.data if status == 206 else b"") == (status, given)
 
 
-def test_the_status_of_a_range_is_recorded_as_answered(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_the_status_of_a_range_is_recorded_as_answered(registry: EmbeddedRegistry, peer: RawClient) -> None:
     digest = peer.push(b"abc")
     peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Range": "bytes=0-0"})
     assert registry.requests[-1] == Seen("GET", f"/v2/{REPOSITORY}/blobs/{digest}", 206)
 
 
-def test_what_is_absent_is_unknown(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_what_is_absent_is_unknown(registry: EmbeddedRegistry, peer: RawClient) -> None:
     absent = digest_of(b"absent")
     assert codes(peer.send("GET", f"/v2/{REPOSITORY}/blobs/{absent}")) == ["BLOB_UNKNOWN"]
     assert codes(peer.send("GET", f"/v2/{REPOSITORY}/manifests/v1")) == ["MANIFEST_UNKNOWN"]
@@ -65,19 +65,19 @@ def test_what_is_absent_is_unknown(registry: EmbeddedRegistry, peer: Peer) -> No
         registry.blob_path("../../etc/passwd")
 
 
-def test_the_root_says_that_a_registry_is_here(peer: Peer) -> None:
+def test_the_root_says_that_a_registry_is_here(peer: RawClient) -> None:
     assert peer.send("GET", "/v2/").status == 200
     assert peer.send("POST", "/v2/").status == 405
 
 
 @pytest.mark.parametrize("name", ["MyUser/my-llama", "_x/y", "a//b", "a/-b", "a" * 256])
-def test_a_name_outside_the_grammar_is_a_page_not_found(peer: Peer, name: str) -> None:
+def test_a_name_outside_the_grammar_is_a_page_not_found(peer: RawClient, name: str) -> None:
     answer = peer.send("POST", f"/v2/{name}/blobs/uploads/")
     assert (answer.status, answer.data) == (404, b"404 page not found\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/", "/v2/x", "/v2/a/b/blobs/x/y"])
-def test_other_paths_are_a_page_not_found(peer: Peer, path: str) -> None:
+def test_other_paths_are_a_page_not_found(peer: RawClient, path: str) -> None:
     assert peer.send("GET", path).status == 404
 
 
@@ -103,7 +103,7 @@ def test_no_path_leads_out_of_the_data(registry: EmbeddedRegistry, path: str) ->
         assert connection.getresponse().status in (403, 404)
 
 
-def test_tags_come_in_pages_with_links(peer: Peer) -> None:
+def test_tags_come_in_pages_with_links(peer: RawClient) -> None:
     peer.push(b"{}")
     for tag in ("c", "a", "B", "d"):
         peer.put_manifest(manifest_of(b"{}"), tag)
@@ -121,7 +121,7 @@ def test_tags_come_in_pages_with_links(peer: Peer) -> None:
     assert codes(peer.send("GET", f"{where}?n=x")) == ["PAGINATION_NUMBER_INVALID"]
 
 
-def test_referrers_are_listed_with_their_type_and_filtered(peer: Peer) -> None:
+def test_referrers_are_listed_with_their_type_and_filtered(peer: RawClient) -> None:
     peer.push(b"{}")
     subject = manifest_of(b"{}")
     peer.put_manifest(subject)
@@ -147,12 +147,12 @@ def test_referrers_are_listed_with_their_type_and_filtered(peer: Peer) -> None:
     assert filtered.headers["OCI-Filters-Applied"] == "artifactType"
 
 
-def test_nothing_referring_is_an_empty_index(peer: Peer) -> None:
+def test_nothing_referring_is_an_empty_index(peer: RawClient) -> None:
     answer = peer.send("GET", f"/v2/{REPOSITORY}/referrers/{digest_of(b'x')}")
     assert answer.json() == {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
 
 
-def test_a_deleted_tag_leaves_the_manifest_and_a_deleted_manifest_takes_its_tags(peer: Peer) -> None:
+def test_a_deleted_tag_leaves_the_manifest_and_a_deleted_manifest_takes_its_tags(peer: RawClient) -> None:
     peer.push(b"{}")
     raw = manifest_of(b"{}")
     for tag in ("v1", "v2"):
@@ -166,7 +166,7 @@ def test_a_deleted_tag_leaves_the_manifest_and_a_deleted_manifest_takes_its_tags
     assert peer.send("DELETE", f"{manifests}/v2").status == 404
 
 
-def test_a_deleted_blob_is_gone_from_its_repository_only(peer: Peer) -> None:
+def test_a_deleted_blob_is_gone_from_its_repository_only(peer: RawClient) -> None:
     digest = peer.push(b"abc")
     peer.push(b"abc", "other/one")
     assert peer.send("DELETE", f"/v2/{REPOSITORY}/blobs/{digest}").status == 202
@@ -180,7 +180,7 @@ def test_it_serves_tls(tmp_path: Path, tls: tuple[trustme.CA, trustme.LeafCert])
     context = _server_context(leaf)
     trusting = urllib3.util.create_urllib3_context()
     authority.configure_trust(trusting)
-    with EmbeddedRegistry(tmp_path, tls=context) as registry, Peer(registry, tls=trusting) as peer:
+    with EmbeddedRegistry(tmp_path, tls=context) as registry, RawClient(registry, tls=trusting) as peer:
         assert registry.url.startswith("https://127.0.0.1:")
         where = peer.start()
         assert where.startswith(registry.url)
@@ -190,7 +190,7 @@ def test_it_serves_tls(tmp_path: Path, tls: tuple[trustme.CA, trustme.LeafCert])
 def test_closing_twice_leaves_no_thread_and_no_listener(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     registry = EmbeddedRegistry(tmp_path)
-    with Peer(registry) as peer:
+    with RawClient(registry) as peer:
         peer.start()
         registry.start()
         registry.close()

@@ -11,7 +11,7 @@ import pytest
 from tests.support.registry_client import (
     OCTETS,
     REPOSITORY,
-    Peer,
+    RawClient,
     codes,
     digest_of,
     manifest_of,
@@ -30,12 +30,12 @@ def registry(tmp_path: Path) -> Iterator[EmbeddedRegistry]:
 
 
 @pytest.fixture
-def peer(registry: EmbeddedRegistry) -> Iterator[Peer]:
-    with Peer(registry) as peer:
+def peer(registry: EmbeddedRegistry) -> Iterator[RawClient]:
+    with RawClient(registry) as peer:
         yield peer
 
 
-def test_a_session_grows_by_parts_and_becomes_a_blob(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_session_grows_by_parts_and_becomes_a_blob(registry: EmbeddedRegistry, peer: RawClient) -> None:
     where = peer.start()
     first = peer.patch(where, b"abc", 0)
     second = peer.patch(first.headers["Location"], b"de", 3)
@@ -49,14 +49,14 @@ def test_a_session_grows_by_parts_and_becomes_a_blob(registry: EmbeddedRegistry,
     assert registry.received_bytes == 7
 
 
-def test_a_chunked_body_without_a_range_is_appended(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_chunked_body_without_a_range_is_appended(registry: EmbeddedRegistry, peer: RawClient) -> None:
     where = peer.start()
     assert peer.send("PATCH", where, iter([b"abc", b"de"]), {"Content-Type": OCTETS}).headers["Range"] == "0-4"
     assert peer.commit(where, digest_of(b"abcde")).status == 201
 
 
 @pytest.mark.parametrize(("held", "shown"), [(b"", "0-0"), (b"a", "0-0"), (b"ab", "0-1")])
-def test_the_status_of_an_empty_session_looks_like_that_of_one_byte(peer: Peer, held: bytes, shown: str) -> None:
+def test_the_status_of_an_empty_session_looks_like_that_of_one_byte(peer: RawClient, held: bytes, shown: str) -> None:
     where = peer.start()
     if held:
         peer.patch(where, held)
@@ -66,7 +66,7 @@ def test_the_status_of_an_empty_session_looks_like_that_of_one_byte(peer: Peer, 
 
 
 @pytest.mark.parametrize("content_range", ["4-5", "0-1", "2-3", "bytes 3-4", "x"])
-def test_a_part_that_does_not_start_at_the_end_is_refused_without_headers(peer: Peer, content_range: str) -> None:
+def test_a_part_that_does_not_start_at_the_end_is_refused_without_headers(peer: RawClient, content_range: str) -> None:
     where = peer.start()
     peer.patch(where, b"abc", 0)
     answer = peer.send("PATCH", where, b"de", {"Content-Range": content_range})
@@ -75,12 +75,12 @@ def test_a_part_that_does_not_start_at_the_end_is_refused_without_headers(peer: 
     assert peer.send("GET", where).headers["Range"] == "0-2"
 
 
-def test_a_range_that_is_not_as_long_as_the_body_is_refused(peer: Peer) -> None:
+def test_a_range_that_is_not_as_long_as_the_body_is_refused(peer: RawClient) -> None:
     answer = peer.send("PATCH", peer.start(), b"abc", {"Content-Range": "0-9"})
     assert (answer.status, codes(answer)) == (400, ["SIZE_INVALID"])
 
 
-def test_a_wrong_digest_leaves_the_session_open(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_wrong_digest_leaves_the_session_open(registry: EmbeddedRegistry, peer: RawClient) -> None:
     where = peer.start()
     peer.patch(where, b"abc")
     refused = peer.commit(where, digest_of(b"other"))
@@ -90,25 +90,25 @@ def test_a_wrong_digest_leaves_the_session_open(registry: EmbeddedRegistry, peer
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:abc", f"sha512:{'a' * 128}", f"sha256:{'A' * 64}", "../../x"])
-def test_only_lower_case_sha256_is_a_digest(peer: Peer, digest: str) -> None:
+def test_only_lower_case_sha256_is_a_digest(peer: RawClient, digest: str) -> None:
     assert codes(peer.commit(peer.start(), digest)) == ["DIGEST_INVALID"]
     assert codes(peer.send("GET", f"/v2/{REPOSITORY}/blobs/sha512:{'a' * 128}")) == ["DIGEST_INVALID"]
 
 
-def test_a_post_with_digest_and_body_is_a_whole_upload(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_post_with_digest_and_body_is_a_whole_upload(registry: EmbeddedRegistry, peer: RawClient) -> None:
     assert peer.send("POST", f"{_UPLOADS}?digest={digest_of(b'abc')}", b"abc").status == 201
     refused = peer.send("POST", f"{_UPLOADS}?digest={digest_of(b'abc')}", b"abd")
     assert (refused.status, codes(refused)) == (400, ["DIGEST_INVALID"])
     assert (registry.blob(digest_of(b"abc")), registry.sessions()) == (b"abc", [])
 
 
-def test_a_post_with_digest_but_no_body_opens_a_session(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_post_with_digest_but_no_body_opens_a_session(registry: EmbeddedRegistry, peer: RawClient) -> None:
     assert peer.send("POST", f"{_UPLOADS}?digest={digest_of(b'abc')}").status == 202
     assert len(registry.sessions()) == 1
     assert peer.send("POST", f"{_UPLOADS}?digest={digest_of(b'')}").status == 201
 
 
-def test_a_blob_is_mounted_from_where_it_is_and_only_from_there(peer: Peer) -> None:
+def test_a_blob_is_mounted_from_where_it_is_and_only_from_there(peer: RawClient) -> None:
     digest = peer.push(b"abc", "other/one")
     assert peer.send("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}").status == 404
     assert peer.send("POST", f"{_UPLOADS}?mount=sha512:x&from=other/one").status == 202
@@ -118,13 +118,15 @@ def test_a_blob_is_mounted_from_where_it_is_and_only_from_there(peer: Peer) -> N
     assert peer.send("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}").headers["Content-Length"] == "3"
 
 
-def test_a_blob_is_mounted_from_anywhere_when_no_source_is_named(peer: Peer) -> None:
+def test_a_blob_is_mounted_from_anywhere_when_no_source_is_named(peer: RawClient) -> None:
     digest = peer.push(b"abc", "other/one")
     assert peer.send("POST", f"{_UPLOADS}?mount={digest}").status == 201
     assert peer.send("POST", f"{_UPLOADS}?mount={digest_of(b'absent')}").status == 202
 
 
-def test_a_cancelled_session_is_gone_with_its_bytes(registry: EmbeddedRegistry, peer: Peer, tmp_path: Path) -> None:
+def test_a_cancelled_session_is_gone_with_its_bytes(
+    registry: EmbeddedRegistry, peer: RawClient, tmp_path: Path
+) -> None:
     where = peer.start()
     peer.patch(where, b"abc")
     assert peer.send("DELETE", where).status == 204
@@ -133,12 +135,12 @@ def test_a_cancelled_session_is_gone_with_its_bytes(registry: EmbeddedRegistry, 
     assert list((tmp_path / "data" / "uploads").iterdir()) == []
 
 
-def test_a_session_belongs_to_its_repository(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_session_belongs_to_its_repository(registry: EmbeddedRegistry, peer: RawClient) -> None:
     where = peer.start()
     assert peer.send("GET", where.replace(REPOSITORY, "other/one")).status == 404
 
 
-def test_a_broken_part_stays_where_broken_parts_are_kept(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_broken_part_stays_where_broken_parts_are_kept(registry: EmbeddedRegistry, peer: RawClient) -> None:
     where = peer.start()
     peer.patch(where, b"ab", 0)
     send_and_leave(registry, where, 100, b"cdefg")
@@ -148,7 +150,7 @@ def test_a_broken_part_stays_where_broken_parts_are_kept(registry: EmbeddedRegis
 
 
 def test_a_broken_part_kills_the_session_in_the_other_temper(tmp_path: Path) -> None:
-    with EmbeddedRegistry(tmp_path, temper=BrokenPartPolicy.KILLS_SESSION) as registry, Peer(registry) as peer:
+    with EmbeddedRegistry(tmp_path, temper=BrokenPartPolicy.KILLS_SESSION) as registry, RawClient(registry) as peer:
         where = peer.start()
         assert peer.patch(where, b"ab").status == 202
         assert peer.send("GET", where).status == 204
@@ -158,7 +160,7 @@ def test_a_broken_part_kills_the_session_in_the_other_temper(tmp_path: Path) -> 
         assert registry.sessions() == []
 
 
-def test_sessions_and_contents_survive_a_restart_on_the_same_port(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_sessions_and_contents_survive_a_restart_on_the_same_port(registry: EmbeddedRegistry, peer: RawClient) -> None:
     url = registry.url
     stored, where = peer.push(b"stored"), peer.start()
     peer.patch(where, b"abc")
@@ -173,7 +175,7 @@ def test_sessions_and_contents_survive_a_restart_on_the_same_port(registry: Embe
     assert len(registry.requests) == 7
 
 
-def test_expired_sessions_are_unknown_running_or_not(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_expired_sessions_are_unknown_running_or_not(registry: EmbeddedRegistry, peer: RawClient) -> None:
     where = peer.start()
     registry.expire_sessions()
     assert peer.patch(where, b"abc").status == 404
@@ -184,7 +186,7 @@ def test_expired_sessions_are_unknown_running_or_not(registry: EmbeddedRegistry,
     assert registry.sessions() == []
 
 
-def test_a_full_disk_is_507_and_keeps_what_fitted(registry: EmbeddedRegistry, peer: Peer, tmp_path: Path) -> None:
+def test_a_full_disk_is_507_and_keeps_what_fitted(registry: EmbeddedRegistry, peer: RawClient, tmp_path: Path) -> None:
     where = peer.start()
     (session,) = registry.sessions()
     path = tmp_path / "data" / "uploads" / session.id
@@ -194,13 +196,13 @@ def test_a_full_disk_is_507_and_keeps_what_fitted(registry: EmbeddedRegistry, pe
     assert registry.sessions() == [OpenSession(REPOSITORY, session.id, 0)]
 
 
-def test_a_large_body_is_stored_right(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_large_body_is_stored_right(registry: EmbeddedRegistry, peer: RawClient) -> None:
     data = os.urandom(3_000_001)
     digest = peer.push(data)
     assert hashlib.sha256(registry.blob_path(digest).read_bytes()).hexdigest() == digest.removeprefix("sha256:")
 
 
-def test_a_manifest_is_kept_byte_for_byte_by_tag_and_digest(registry: EmbeddedRegistry, peer: Peer) -> None:
+def test_a_manifest_is_kept_byte_for_byte_by_tag_and_digest(registry: EmbeddedRegistry, peer: RawClient) -> None:
     config, layer = b"{}", b"layer"
     peer.push(config)
     peer.push(layer)
@@ -239,21 +241,21 @@ def _index(*digests: str) -> bytes:
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(
-    peer: Peer, raw: bytes, reference: str, media_type: str | None, code: str
+    peer: RawClient, raw: bytes, reference: str, media_type: str | None, code: str
 ) -> None:
     arguments = {} if media_type is None else {"media_type": media_type}
     answer = peer.put_manifest(raw, reference, **arguments)
     assert (answer.status, codes(answer)) == (400, [code])
 
 
-def test_an_empty_config_and_layers_with_urls_need_no_blob(peer: Peer) -> None:
+def test_an_empty_config_and_layers_with_urls_need_no_blob(peer: RawClient) -> None:
     layer = {"digest": digest_of(b"elsewhere"), "urls": ["https://example.com/"]}
     raw = manifest_of(b"", config={"digest": "", "size": 0}, layers=[layer])
     assert peer.put_manifest(raw).status == 201
 
 
 def test_a_manifest_that_cannot_be_written_is_500_and_leaves_no_scrap(
-    peer: Peer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    peer: RawClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     repository = tmp_path / "data" / "repositories" / REPOSITORY
     (repository / "_tags" / "v1").mkdir(parents=True)
@@ -262,5 +264,5 @@ def test_a_manifest_that_cannot_be_written_is_500_and_leaves_no_scrap(
     assert list(repository.rglob(".new-*")) == []
 
 
-def test_a_manifest_of_more_than_4_mib_is_too_large(peer: Peer) -> None:
+def test_a_manifest_of_more_than_4_mib_is_too_large(peer: RawClient) -> None:
     assert peer.put_manifest(b" " * (4 * 1024 * 1024 + 1)).status == 413

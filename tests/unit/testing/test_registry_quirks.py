@@ -7,20 +7,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support.registry_client import REPOSITORY, Peer, codes, digest_of, manifest_of, send_and_leave
+from tests.support.registry_client import REPOSITORY, RawClient, codes, digest_of, manifest_of, send_and_leave
 
 from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry, Quirks
 
-Odd = Callable[..., tuple[EmbeddedRegistry, Peer]]
+Odd = Callable[..., tuple[EmbeddedRegistry, RawClient]]
 
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Iterator[Odd]:
     with ExitStack() as stack:
 
-        def make(**quirks: object) -> tuple[EmbeddedRegistry, Peer]:
+        def make(**quirks: object) -> tuple[EmbeddedRegistry, RawClient]:
             registry = stack.enter_context(EmbeddedRegistry(tmp_path, quirks=Quirks(**quirks)))  # type: ignore[arg-type]  # the tests name fields
-            return registry, stack.enter_context(Peer(registry))
+            return registry, stack.enter_context(RawClient(registry))
 
         yield make
 
@@ -187,7 +187,7 @@ def test_a_body_that_breaks_the_limit_kills_the_session_in_that_temper(tmp_path:
     quirks = Quirks(max_part_bytes=10)
     with (
         EmbeddedRegistry(tmp_path, quirks=quirks, temper=BrokenPartPolicy.KILLS_SESSION) as registry,
-        Peer(registry) as peer,
+        RawClient(registry) as peer,
     ):
         where = peer.start()
         assert peer.send("PATCH", where, b"x" * 11).status == 413  # not a byte was taken

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.support.registry_client import REPOSITORY, Peer
+from tests.support.registry_client import REPOSITORY, RawClient
 from tests.support.registry_login import (
     OTHER,
     SCOPE,
@@ -36,7 +36,7 @@ class Key:
         line = self._key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         self.public = line.split()[1].decode()
 
-    def ask(self, peer: Peer, challenge: Challenge, **changes: str) -> urllib3.BaseHTTPResponse:
+    def ask(self, peer: RawClient, challenge: Challenge, **changes: str) -> urllib3.BaseHTTPResponse:
         """Ask for a token as Ollama does; *changes* replace parts of the query, or what is signed."""
         signed = changes.pop("signed", None)
         fields = {"nonce": "n-1", "scope": challenge.scope, "service": challenge.service, "ts": str(int(time.time()))}

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import trustme
 import urllib3
-from tests.support.registry_client import REPOSITORY, Peer
+from tests.support.registry_client import REPOSITORY, RawClient
 from tests.support.registry_login import (
     OTHER,
     RIGHTS,
@@ -140,7 +140,7 @@ def test_an_identity_token_is_traded_for_an_access_token(tmp_path: Path) -> None
         assert _oauth(peer, challenge, {**form, "refresh_token": "made-up"}).status == 401
 
 
-def _oauth(peer: Peer, challenge: Challenge, form: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+def _oauth(peer: RawClient, challenge: Challenge, form: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     return peer.send("POST", challenge.realm, urlencode(form).encode(), headers)
 
@@ -186,7 +186,7 @@ def test_the_token_endpoint_speaks_tls_when_the_registry_does(tmp_path: Path) ->
     auth = TokenAuth(USERS, RIGHTS)
     with (
         EmbeddedRegistry(tmp_path, auth=auth, tls=_serving(authority)) as registry,
-        Peer(registry, tls=context) as peer,
+        RawClient(registry, tls=context) as peer,
     ):
         assert auth.realm.startswith("https://")
         assert post(peer, bearer(token_for(peer))).status == 202

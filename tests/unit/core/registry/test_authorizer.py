@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.scripted_flow import HOST, ORIGIN, Player, refuse, response, responses
+from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.ports import HttpRequest
@@ -43,19 +43,19 @@ def token(value: str, **more: Any) -> BufferedResponse:
     return response(200, {}, json.dumps({"token": value, **more}).encode())
 
 
-def _player(credential: Credential | None, *script: BufferedResponse | TransportError, **more: Any) -> Player:
-    return Player(responses(*script), credentials={HOST: credential} if credential else {}, **more)
+def _player(credential: Credential | None, *script: BufferedResponse | TransportError, **more: Any) -> FlowPlayer:
+    return FlowPlayer(responses(*script), credentials={HOST: credential} if credential else {}, **more)
 
 
-def _send(player: Player, url: str = URL) -> BufferedResponse | TransportError:
+def _send(player: FlowPlayer, url: str = URL) -> BufferedResponse | TransportError:
     return player.play(player.authorizer.send(HttpRequest("GET", url, {"Accept": "x"})))
 
 
-def _proofs(player: Player) -> list[str | None]:
+def _proofs(player: FlowPlayer) -> list[str | None]:
     return [request.headers.get("Authorization") for request in player.requests]
 
 
-def _refused(player: Player, url: str = URL) -> PushRejected:
+def _refused(player: FlowPlayer, url: str = URL) -> PushRejected:
     with pytest.raises(PushRejected) as caught:
         _send(player, url)
     assert "pa55" not in str(caught.value) + repr(caught.value)
@@ -258,7 +258,7 @@ def _challenge(realm: str) -> BufferedResponse:
 @pytest.mark.parametrize("case", _TABLES["RegistryRealmHost"]["cases"], ids=lambda case: case["original_host"])
 def test_a_signature_goes_where_upstream_sends_it(case: dict[str, Any]) -> None:
     host = case["original_host"]
-    player = Player(responses(_challenge(case["realm"]), token("t"), OK), credentials={host: Key()}, host=host)
+    player = FlowPlayer(responses(_challenge(case["realm"]), token("t"), OK), credentials={host: Key()}, host=host)
     if case["mismatch"]:
         error = _refused(player, player.endpoint.base)
         realm_host = case["realm"].split("/")[2]
@@ -272,7 +272,9 @@ def test_a_signature_goes_where_upstream_sends_it(case: dict[str, Any]) -> None:
 
 def test_ollamas_registry_may_name_a_realm_of_its_own() -> None:
     host = "registry.ollama.ai"
-    player = Player(responses(_challenge("https://ollama.com/t"), token("t"), OK), credentials={host: Key()}, host=host)
+    player = FlowPlayer(
+        responses(_challenge("https://ollama.com/t"), token("t"), OK), credentials={host: Key()}, host=host
+    )
     assert _send(player, player.endpoint.base) is OK
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.support.scripted_flow import HOST, ORIGIN, Player, response
+from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, response
 
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import Login
@@ -32,7 +32,7 @@ class Issuer:
 
 def test_flows_side_by_side_renew_a_token_once() -> None:
     issuer = Issuer()
-    player = Player(issuer, credentials={HOST: Login("me", "pa55")})
+    player = FlowPlayer(issuer, credentials={HOST: Login("me", "pa55")})
     request = HttpRequest("GET", f"{ORIGIN}/v2/")
     player.play(player.authorizer.send(request))
     for issued in (2, 3):  # the new one is renewed in its turn

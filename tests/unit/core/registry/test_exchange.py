@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.support.scripted_flow import HOST, ORIGIN, Player, refuse, response, responses
+from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
 from ollama_push.core.errors import (
     ConnectCause,
@@ -27,12 +27,12 @@ URL = f"{ORIGIN}/v2/"
 LOST = ConnectionLost(ORIGIN)
 
 
-def _ask(player: Player) -> BufferedResponse:
+def _ask(player: FlowPlayer) -> BufferedResponse:
     return player.play(player.exchange.ask("asking", "GET", URL, {200, 404}))
 
 
 def test_every_request_says_who_we_are_and_carries_the_trace() -> None:
-    player = Player(responses(response(200)))
+    player = FlowPlayer(responses(response(200)))
     player.exchange.headers["traceparent"] = "00-1"
     player.play(player.exchange.once("GET", URL, {"Accept": "x"}))
     assert player.requests[0].headers == {"User-Agent": USER_AGENT, "traceparent": "00-1", "Accept": "x"}
@@ -40,25 +40,25 @@ def test_every_request_says_who_we_are_and_carries_the_trace() -> None:
 
 @pytest.mark.parametrize(("method", "seconds"), [("PUT", 900.0), ("PATCH", 900.0), ("GET", 60.0), ("POST", 60.0)])
 def test_a_registry_may_think_longer_about_a_body(method: str, seconds: float) -> None:
-    player = Player(responses(response(200)))
+    player = FlowPlayer(responses(response(200)))
     player.play(player.exchange.once(method, URL))
     assert player.requests[0].read_timeout == seconds < math.inf
 
 
 def test_a_span_goes_as_the_body() -> None:
-    player = Player(lambda _request, body: response(200, {}, body), blobs=[("sha256:a", b"0123456789")])
+    player = FlowPlayer(lambda _request, body: response(200, {}, body), blobs=[("sha256:a", b"0123456789")])
     got = player.play(player.exchange.once("PATCH", URL, span=BlobSpan("sha256:a", 2, 3)))
     assert got.body == b"234"
     assert player.of(Send)[0].span == BlobSpan("sha256:a", 2, 3)
 
 
 def test_any_answer_is_returned_once() -> None:
-    player = Player(responses(response(503)))
+    player = FlowPlayer(responses(response(503)))
     assert player.play(player.exchange.once("GET", URL)).status == 503
 
 
 def test_a_registry_that_is_not_there_is_named_as_one() -> None:
-    player = Player(responses(ConnectFailed(ORIGIN, ConnectCause.REFUSED)))
+    player = FlowPlayer(responses(ConnectFailed(ORIGIN, ConnectCause.REFUSED)))
     with pytest.raises(ConnectFailed) as caught:
         _ask(player)
     assert caught.value.peer is Peer.REGISTRY
@@ -68,14 +68,14 @@ def test_a_registry_that_is_not_there_is_named_as_one() -> None:
 
 def test_a_realm_that_is_not_there_is_no_ollama_server_either() -> None:
     challenge = response(401, {"www-authenticate": 'Bearer realm="https://auth.test/t"'})
-    player = Player(responses(challenge, ConnectFailed("https://auth.test", ConnectCause.REFUSED)))
+    player = FlowPlayer(responses(challenge, ConnectFailed("https://auth.test", ConnectCause.REFUSED)))
     with pytest.raises(ConnectFailed) as caught:
         _ask(player)
     assert caught.value.peer is Peer.REGISTRY
 
 
 def test_a_registry_that_was_there_is_asked_again() -> None:
-    player = Player(responses(response(404), ConnectFailed(ORIGIN, ConnectCause.REFUSED), response(200)))
+    player = FlowPlayer(responses(response(404), ConnectFailed(ORIGIN, ConnectCause.REFUSED), response(200)))
     assert _ask(player).status == 404
     assert _ask(player).status == 200
     assert player.waits == [1.0]
@@ -85,14 +85,14 @@ def test_a_registry_that_was_there_is_asked_again() -> None:
     "failure", [LOST, TransportTimeout(ORIGIN, "read", 60.0), response(503), response(429)], ids=repr
 )
 def test_what_may_pass_is_asked_again_with_growing_waits(failure: BufferedResponse | ConnectionLost) -> None:
-    player = Player(responses(failure, failure, failure, response(200)))
+    player = FlowPlayer(responses(failure, failure, failure, response(200)))
     assert _ask(player).status == 200
     assert player.waits == [1.0, 2.0, 4.0]
     assert [retry.retry_in for retry in player.of(Retrying)] == player.waits
 
 
 def test_enough_is_enough() -> None:
-    player = Player(responses(*[response(503)] * 4))
+    player = FlowPlayer(responses(*[response(503)] * 4))
     with pytest.raises(ServerError, match="HTTP 503: asking") as caught:
         _ask(player)
     assert caught.value.attempts == 4
@@ -100,24 +100,24 @@ def test_enough_is_enough() -> None:
 
 
 def test_a_registry_says_how_long_to_wait() -> None:
-    player = Player(responses(response(429, {"retry-after": "13"}), response(200)))
+    player = FlowPlayer(responses(response(429, {"retry-after": "13"}), response(200)))
     assert _ask(player).status == 200
     assert player.waits == [13.0]
 
 
 def test_nobody_waits_beyond_the_cap() -> None:
     with pytest.raises(ServerError):
-        _ask(Player(responses(response(429, {"retry-after": "61"}))))
+        _ask(FlowPlayer(responses(response(429, {"retry-after": "61"}))))
 
 
 def test_a_no_is_not_asked_again() -> None:
-    player = Player(responses(refuse(403, "DENIED", "not you")))
+    player = FlowPlayer(responses(refuse(403, "DENIED", "not you")))
     with pytest.raises(PushRejected, match="asking: HTTP 403: DENIED: not you"):
         _ask(player)
 
 
 def test_a_push_that_is_to_stop_does_not_ask_again() -> None:
-    player = Player(responses(LOST))
+    player = FlowPlayer(responses(LOST))
     player.stopping = True
     with pytest.raises(PushInterrupted):
         _ask(player)
@@ -125,7 +125,7 @@ def test_a_push_that_is_to_stop_does_not_ask_again() -> None:
 
 
 def test_going_on_is_required_only_until_told_to_stop() -> None:
-    player = Player()
+    player = FlowPlayer()
     player.exchange.require_going_on()
     player.stopping = True
     with pytest.raises(PushInterrupted):
@@ -133,7 +133,7 @@ def test_going_on_is_required_only_until_told_to_stop() -> None:
 
 
 def test_it_is_known_whether_the_registry_asked_who_we_are() -> None:
-    player = Player(
+    player = FlowPlayer(
         responses(response(401, {"www-authenticate": "Basic"}), response(200)), credentials={HOST: Login("a", "b")}
     )
     assert not player.exchange.authorized
@@ -142,7 +142,7 @@ def test_it_is_known_whether_the_registry_asked_who_we_are() -> None:
 
 
 def test_progress_makes_patience_forget() -> None:
-    patience = Player(retry=RetryPolicy(attempts=2)).exchange.patience()
+    patience = FlowPlayer(retry=RetryPolicy(attempts=2)).exchange.patience()
     assert patience.after(LOST) == 1.0
     patience.progressed()
     assert patience.after_setback(LOST) == 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.push_run import Clock
+from tests.support.clocks import Clock
 
 from ollama_push.core.errors import ConnectionLost, MachineMisuse, OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.manifests import NAME, Model
-from tests.support.paper_registry import noise
-from tests.support.scripted_flow import HOST, Player, responses
+from tests.support.memory_models import NAME, Model
+from tests.support.memory_registry import noise
+from tests.support.scripted_flow import HOST, FlowPlayer, responses
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidModelName, OllamaPushError
 from ollama_push.core.names import ModelName
@@ -66,6 +66,6 @@ def test_scopes_hold_what_a_push_needs() -> None:
 
 @pytest.mark.parametrize("host", ["reg.test:99999", "reg.test:0", "a..b"])
 def test_a_host_nobody_can_connect_to_is_a_verdict(host: str) -> None:
-    player = Player(responses(ConnectFailed(f"https://{host}", ConnectCause.OTHER)), host=host)
+    player = FlowPlayer(responses(ConnectFailed(f"https://{host}", ConnectCause.OTHER)), host=host)
     with pytest.raises(OllamaPushError):
         player.play(verify_flow(player.exchange, direct_name(f"{host}/a/b", plain_http=False), None, concurrency=1))

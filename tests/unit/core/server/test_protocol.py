@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
-from tests.support.recorded import NDJSON
+from tests.support.server_recordings import NDJSON
 
 from ollama_push.core.errors import (
     LineTooLong,

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 import pytest
-from tests.support.recorded import NDJSON, RecordedAnswer, cut_at, read_answer, recorded_answers
+from tests.support.server_recordings import NDJSON, RecordedAnswer, cut_at, read_answer, recorded_answers
 
 from ollama_push.core.errors import (
     LineTooLong,

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 import attrs
+from tests.support.clocks import Clock
 from tests.support.status_page import BLOB, a_push_under_way, begin
 
 from ollama_push.core.events import LayerProgress
@@ -14,16 +15,6 @@ from ollama_push.gateway.push_history import PushHistory, PushRecord
 from ollama_push.gateway.status_page.feed import KEEP_ALIVE, Watch
 
 KEEP_ALIVE_SECONDS: Final = 15.0
-
-
-@attrs.define
-class Clock:
-    """The only one there is: the book and the watch go by it."""
-
-    seconds: float = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @attrs.define
@@ -50,7 +41,7 @@ class Reader:
 
     def message(self, *news: PushRecord, at: float | None = None) -> bytes | None:
         if at is not None:
-            self.clock.seconds = 100.0 + at
+            self.clock.now = 100.0 + at
         return self.watch.next_message(news)
 
 
@@ -118,7 +109,7 @@ def test_no_push_is_in_a_message_twice() -> None:
     reader = Reader()
     push, other = a_push_under_way(reader.book), begin(reader.book)
     reader.told()
-    reader.clock.seconds += 2.0
+    reader.clock.now += 2.0
     news = push.record()
     # Since that was read it went on.
     push.receive_event(LayerProgress(BLOB, 1_000_000_000, 7))

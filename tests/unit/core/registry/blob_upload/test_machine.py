@@ -1,9 +1,9 @@
-"""One blob's upload against a registry on paper: opened, resumed, sent in parts, committed."""
+"""One blob's upload against a registry in memory: opened, resumed, sent in parts, committed."""
 
 from __future__ import annotations
 
 import pytest
-from tests.support.paper_registry import Paper, Ways, digest
+from tests.support.memory_registry import Deviations, MemoryRegistry, digest
 from tests.support.scripted_flow import ORIGIN, DictMemory, refuse, response, responses
 from tests.support.upload_machine import (
     DATA,
@@ -29,7 +29,7 @@ from ollama_push.core.responses import BufferedResponse
 
 
 def test_a_large_blob_goes_in_parts_and_is_committed() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     upload = Upload(registry)
     assert upload.run() == ["POST", f"PATCH 0+{MIB}", f"PATCH {MIB}+{MIB}", f"PATCH {2 * MIB}+{SIZE - 2 * MIB}", "PUT"]
     assert registry.blobs[HELD] == DATA
@@ -50,17 +50,17 @@ def test_a_large_blob_goes_in_parts_and_is_committed() -> None:
 
 @pytest.mark.parametrize("data", [SMALL, b"", DATA[:MIB]], ids=["small", "empty", "limit"])
 def test_a_small_blob_goes_in_one_request(data: bytes) -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     assert Upload(registry, data).run() == ["POST", f"PUT 0+{len(data)}" if data else "PUT"]
     assert registry.blobs["me/llama", digest(data)] == data
 
 
 def test_one_byte_more_goes_in_parts() -> None:
-    assert Upload(Paper(), DATA[: MIB + 1]).run() == ["POST", f"PATCH 0+{MIB}", f"PATCH {MIB}+1", "PUT"]
+    assert Upload(MemoryRegistry(), DATA[: MIB + 1]).run() == ["POST", f"PATCH 0+{MIB}", f"PATCH {MIB}+1", "PUT"]
 
 
 def test_beginning_is_done_once_and_shows_that_we_may() -> None:
-    upload = Upload(Paper())
+    upload = Upload(MemoryRegistry())
     upload.player.play(upload.upload.begin())
     assert upload.methods == ["POST"]
     assert upload.player.memory.kept[KEY] == ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/s1?_state=0")
@@ -74,7 +74,7 @@ def test_beginning_without_permission_sends_nothing() -> None:
 
 
 def test_a_push_that_is_to_stop_begins_nothing() -> None:
-    upload = Upload(Paper())
+    upload = Upload(MemoryRegistry())
     upload.player.stopping = True
     assert isinstance(upload.fail(), PushInterrupted)
     assert upload.methods == []
@@ -82,7 +82,7 @@ def test_a_push_that_is_to_stop_begins_nothing() -> None:
 
 
 def test_a_stop_comes_between_parts_and_the_session_is_kept() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         upload.player.stopping = request.method == "PATCH"
@@ -101,7 +101,7 @@ def test_a_stop_comes_between_parts_and_the_session_is_kept() -> None:
 
 @pytest.mark.parametrize("kept", [0, SIZE + 1])
 def test_a_session_that_is_no_better_than_a_new_one_is_dropped(kept: int) -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.sessions["old"] = bytearray(kept)
     memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 5)})
     upload = Upload(registry, memory=memory)
@@ -109,14 +109,14 @@ def test_a_session_that_is_no_better_than_a_new_one_is_dropped(kept: int) -> Non
     assert upload.upload.resumed_bytes == 0
 
 
-@pytest.mark.parametrize("ways", [Ways(has_status=False), Ways()], ids=["no status", "session gone"])
-def test_a_session_nobody_knows_is_begun_anew(ways: Ways) -> None:
+@pytest.mark.parametrize("ways", [Deviations(has_status=False), Deviations()], ids=["no status", "session gone"])
+def test_a_session_nobody_knows_is_begun_anew(ways: Deviations) -> None:
     memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 5)})
-    assert Upload(Paper(ways), memory=memory).run()[:2] == ["GET", "POST"]
+    assert Upload(MemoryRegistry(ways), memory=memory).run()[:2] == ["GET", "POST"]
 
 
 def test_a_session_of_one_byte_that_was_known_to_have_one_goes_on() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.sessions["old"] = bytearray(DATA[:1])
     memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 1)})
     assert Upload(registry, memory=memory).run()[:2] == ["GET", f"PATCH 1+{MIB}"]
@@ -124,7 +124,7 @@ def test_a_session_of_one_byte_that_was_known_to_have_one_goes_on() -> None:
 
 
 def test_a_session_that_is_complete_is_only_committed() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.sessions["old"] = bytearray(DATA)
     memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 9)})
     assert Upload(registry, memory=memory).run() == ["GET", "PUT"]
@@ -132,7 +132,7 @@ def test_a_session_that_is_complete_is_only_committed() -> None:
 
 
 def test_a_blob_of_another_repository_is_mounted() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.blobs["me/base", DIGEST] = DATA
     upload = Upload(registry, mount_from="me/base")
     assert upload.run() == ["POST"]
@@ -143,7 +143,7 @@ def test_a_blob_of_another_repository_is_mounted() -> None:
 
 
 def test_a_blob_that_cannot_be_mounted_is_sent() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     upload = Upload(registry, mount_from="me/base")
     assert upload.run()[0:2] == ["POST", f"PATCH 0+{MIB}"]
     assert not upload.upload.borrowed
@@ -166,7 +166,7 @@ def test_the_registrys_minimum_is_kept(minimum: str, first: int) -> None:
 
 
 def test_a_blob_that_another_push_brought_meanwhile_is_not_sent() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.blobs[HELD] = DATA
     upload = Upload(registry)
     upload.player.had_by_others.add(KEY)
@@ -177,7 +177,7 @@ def test_a_blob_that_another_push_brought_meanwhile_is_not_sent() -> None:
 
 
 def test_a_blob_that_another_push_did_not_bring_is_sent() -> None:
-    upload = Upload(Paper())
+    upload = Upload(MemoryRegistry())
     upload.player.had_by_others.add(KEY)
     assert upload.run()[:2] == ["HEAD", "POST"]
     assert not upload.upload.borrowed
@@ -186,4 +186,4 @@ def test_a_blob_that_another_push_did_not_bring_is_sent() -> None:
 @pytest.mark.parametrize("location", ["http://[", "https://reg.test:99999/u"])
 def test_a_session_whose_place_is_none_is_begun_anew(location: str) -> None:
     memory = DictMemory({KEY: ResumePoint(location, 5)})
-    assert Upload(Paper(), memory=memory).run()[0] == "POST"
+    assert Upload(MemoryRegistry(), memory=memory).run()[0] == "POST"

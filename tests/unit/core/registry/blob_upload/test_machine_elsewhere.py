@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.paper_registry import Paper
-from tests.support.scripted_flow import ORIGIN, DictMemory, Peer, response, responses
+from tests.support.memory_registry import MemoryRegistry
+from tests.support.scripted_flow import ORIGIN, DictMemory, Responder, response, responses
 from tests.support.upload_machine import DATA, HELD, KEY, MIB, SIZE, Upload
 
 from ollama_push.core.errors import (
@@ -45,7 +45,7 @@ out_of_reach = pytest.mark.parametrize(
 )
 
 
-def silent(url: str, failure: OllamaPushError | BufferedResponse, registry: Paper) -> Peer:
+def silent(url: str, failure: OllamaPushError | BufferedResponse, registry: MemoryRegistry) -> Responder:
     """Return *registry*, but that its session at *url* cannot be asked about."""
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
@@ -60,7 +60,7 @@ def silent(url: str, failure: OllamaPushError | BufferedResponse, registry: Pape
 
 @out_of_reach
 def test_out_of_reach_on_another_host_it_is_begun_anew(failure: OllamaPushError | BufferedResponse) -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     upload = Upload(silent(THERE.location, failure, registry), memory=DictMemory({KEY: THERE}), retry=TWICE)
     asked = upload.run()
     assert asked[asked.index("POST") :] == [
@@ -82,7 +82,7 @@ def test_out_of_reach_on_another_host_it_is_begun_anew(failure: OllamaPushError 
 
 @out_of_reach
 def test_out_of_reach_on_the_registrys_own_host_it_is_kept(failure: OllamaPushError | BufferedResponse) -> None:
-    upload = Upload(silent(HERE.location, failure, Paper()), memory=DictMemory({KEY: HERE}), retry=TWICE)
+    upload = Upload(silent(HERE.location, failure, MemoryRegistry()), memory=DictMemory({KEY: HERE}), retry=TWICE)
     error = upload.fail()
     assert isinstance(error, ServerError) if isinstance(failure, BufferedResponse) else error is failure
     assert set(upload.methods) == {"GET"}

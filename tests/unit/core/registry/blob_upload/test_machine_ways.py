@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.paper_registry import Paper, Ways
+from tests.support.memory_registry import Deviations, MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, refuse, response, responses
 from tests.support.upload_machine import (
     DATA,
@@ -32,7 +32,7 @@ from ollama_push.core.retry import RetryPolicy
 
 
 def test_a_416_without_headers_is_asked_about() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         if request.method == "PATCH" and not registry.received:
@@ -76,7 +76,7 @@ def test_an_accepted_part_is_a_whole_one_unless_said_otherwise(headers: dict[str
 
 
 def test_an_early_created_is_the_end() -> None:
-    registry = Paper(Ways(created_early=frozenset({DIGEST})))
+    registry = MemoryRegistry(Deviations(created_early=frozenset({DIGEST})))
     assert Upload(registry).run()[-1] == f"PATCH {2 * MIB}+{SIZE - 2 * MIB}"
     assert registry.blobs[HELD] == DATA
 
@@ -97,24 +97,24 @@ def test_a_registry_without_parts_gets_the_whole(no: BufferedResponse) -> None:
 
 
 def test_a_registry_that_takes_less_gets_less() -> None:
-    registry = Paper(Ways(most_bytes=600_000))
+    registry = MemoryRegistry(Deviations(most_bytes=600_000))
     upload = Upload(registry)
     assert upload.run()[1:4] == [f"PATCH 0+{MIB}", "GET", f"PATCH 0+{MIB // 2}"]
     assert registry.blobs[HELD] == DATA
 
 
 def test_a_registry_that_takes_next_to_nothing_is_taken_at_its_word() -> None:
-    assert reason_of(Upload(Paper(Ways(most_bytes=1000))).fail()) is RejectionReason.TOO_LARGE
-    assert reason_of(Upload(Paper(Ways(most_bytes=4)), SMALL).fail()) is RejectionReason.TOO_LARGE
+    assert reason_of(Upload(MemoryRegistry(Deviations(most_bytes=1000))).fail()) is RejectionReason.TOO_LARGE
+    assert reason_of(Upload(MemoryRegistry(Deviations(most_bytes=4)), SMALL).fail()) is RejectionReason.TOO_LARGE
 
 
 def test_a_whole_blob_that_is_too_large_goes_in_parts() -> None:
-    upload = Upload(Paper(Ways(most_bytes=600_000)), DATA[:MIB])
+    upload = Upload(MemoryRegistry(Deviations(most_bytes=600_000)), DATA[:MIB])
     assert upload.run() == ["POST", f"PUT 0+{MIB}", "GET", f"PATCH 0+{MIB // 2}", f"PATCH {MIB // 2}+{MIB // 2}", "PUT"]
 
 
 def test_a_registry_that_wants_it_whole_but_not_that_large_is_taken_at_its_word() -> None:
-    error = Upload(Paper(Ways(whole_only=True, most_bytes=2_000_000))).fail()
+    error = Upload(MemoryRegistry(Deviations(whole_only=True, most_bytes=2_000_000))).fail()
     assert reason_of(error) is RejectionReason.TOO_LARGE
 
 
@@ -164,7 +164,7 @@ def test_a_counter_ends_at_what_the_registry_has() -> None:
 
 
 def test_learning_that_parts_are_not_taken_costs_no_attempt() -> None:
-    registry = Paper(Ways(whole_only=True))
+    registry = MemoryRegistry(Deviations(whole_only=True))
     upload = Upload(registry, retry=RetryPolicy(attempts=1))
     assert [step for step in upload.run() if step != "DELETE"] == ["POST", f"PATCH 0+{MIB}", "POST", f"PUT 0+{SIZE}"]
     assert registry.blobs[HELD] == DATA
@@ -173,7 +173,7 @@ def test_learning_that_parts_are_not_taken_costs_no_attempt() -> None:
 
 
 def test_whoever_is_stopped_while_a_session_opens_begins_no_whole_blob() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
         upload.player.stopping = request.method == "POST"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.paper_registry import Fault, Paper, Ways, digest
+from tests.support.memory_registry import Deviations, Fault, MemoryRegistry, digest
 from tests.support.scripted_flow import response, responses
 from tests.support.upload_machine import (
     DATA,
@@ -24,7 +24,7 @@ from ollama_push.core.responses import BufferedResponse
 
 
 def test_a_broken_part_goes_on_at_the_byte_where_it_is_kept() -> None:
-    registry = Paper(Ways(), {2: (Fault.RESET, 1000)})
+    registry = MemoryRegistry(Deviations(), {2: (Fault.RESET, 1000)})
     upload = Upload(registry)
     assert upload.run()[2:5] == [f"PATCH {MIB}+{MIB}", "GET", f"PATCH {MIB + 1000}+{MIB}"]
     assert registry.received == SIZE
@@ -33,52 +33,52 @@ def test_a_broken_part_goes_on_at_the_byte_where_it_is_kept() -> None:
 
 
 def test_a_broken_part_begins_the_blob_anew_where_it_ends_the_session() -> None:
-    upload = Upload(Paper(Ways(keeps_broken_parts=False), {2: (Fault.RESET, 1000)}))
+    upload = Upload(MemoryRegistry(Deviations(keeps_broken_parts=False), {2: (Fault.RESET, 1000)}))
     assert upload.run()[2:6] == [f"PATCH {MIB}+{MIB}", "GET", "POST", f"PATCH 0+{MIB}"]
     assert upload.progress == [0, MIB, 0, SIZE]
 
 
 def test_a_lost_acknowledgement_of_a_part_is_no_loss() -> None:
-    registry = Paper(Ways(), {1: (Fault.LOST_ACK, 0)})
+    registry = MemoryRegistry(Deviations(), {1: (Fault.LOST_ACK, 0)})
     assert Upload(registry).run()[1:4] == [f"PATCH 0+{MIB}", "GET", f"PATCH {MIB}+{MIB}"]
     assert registry.received == SIZE
 
 
 def test_a_lost_acknowledgement_of_the_commit_is_looked_up() -> None:
-    assert Upload(Paper(Ways(), {4: (Fault.LOST_ACK, 0)})).run()[4:] == ["PUT", "HEAD"]
+    assert Upload(MemoryRegistry(Deviations(), {4: (Fault.LOST_ACK, 0)})).run()[4:] == ["PUT", "HEAD"]
 
 
 def test_a_broken_commit_is_sent_again() -> None:
-    assert Upload(Paper(Ways(), {4: (Fault.RESET, 0)})).run()[4:] == ["PUT", "HEAD", "GET", "PUT"]
+    assert Upload(MemoryRegistry(Deviations(), {4: (Fault.RESET, 0)})).run()[4:] == ["PUT", "HEAD", "GET", "PUT"]
 
 
 def test_a_broken_small_blob_goes_on_as_a_part() -> None:
-    registry = Paper(Ways(), {1: (Fault.RESET, 3)})
+    registry = MemoryRegistry(Deviations(), {1: (Fault.RESET, 3)})
     assert Upload(registry, SMALL).run() == ["POST", "PUT 0+5", "HEAD", "GET", "PATCH 3+2", "PUT"]
     assert registry.blobs["me/llama", digest(SMALL)] == SMALL
 
 
 def test_an_expired_session_begins_anew() -> None:
-    upload = Upload(Paper(Ways(), {2: (Fault.SESSIONS_GONE, 0)}))
+    upload = Upload(MemoryRegistry(Deviations(), {2: (Fault.SESSIONS_GONE, 0)}))
     assert upload.run()[2:5] == [f"PATCH {MIB}+{MIB}", "POST", f"PATCH 0+{MIB}"]
     assert upload.player.waits == [1.0]
 
 
 def test_an_expired_session_at_the_commit_begins_anew_unless_the_blob_is_there() -> None:
-    registry = Paper(Ways(), {4: (Fault.SESSIONS_GONE, 0)})
+    registry = MemoryRegistry(Deviations(), {4: (Fault.SESSIONS_GONE, 0)})
     assert Upload(registry).run()[4:7] == ["PUT", "HEAD", "POST"]
     assert Upload(responses(OPENED, response(404), response(200)), SMALL).run() == ["POST", "PUT 0+5", "HEAD"]
 
 
 def test_a_busy_registry_is_waited_for() -> None:
-    upload = Upload(Paper(Ways(), {1: (Fault.SLOW_DOWN, 0), 5: (Fault.BUSY, 0)}))
+    upload = Upload(MemoryRegistry(Deviations(), {1: (Fault.SLOW_DOWN, 0), 5: (Fault.BUSY, 0)}))
     upload.run()
     assert upload.player.waits == [7.0, 1.0]
 
 
 def test_progress_makes_patience_start_anew() -> None:
     faults = dict.fromkeys(range(1, 30, 2), (Fault.RESET, 100000))
-    registry = Paper(Ways(), faults)
+    registry = MemoryRegistry(Deviations(), faults)
     upload = Upload(registry)
     upload.run()
     assert registry.blobs[HELD] == DATA

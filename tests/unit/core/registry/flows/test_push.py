@@ -1,12 +1,12 @@
-"""A whole push against a registry on paper: what is asked in which order, what is skipped, what is kept."""
+"""A whole push against a registry in memory: what is asked in which order, what is skipped, what is kept."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 import pytest
-from tests.support.manifests import MODEL, REPOSITORY, A, B, C, Model, changing, holding, push
-from tests.support.paper_registry import Fault, Paper, digest
+from tests.support.memory_models import MODEL, REPOSITORY, A, B, C, Model, changing, holding, push
+from tests.support.memory_registry import Fault, MemoryRegistry, digest
 from tests.support.scripted_flow import HOST, DictMemory, refuse, response, responses
 
 from ollama_push.core.errors import (
@@ -26,7 +26,7 @@ REPO: Final = f"/v2/{REPOSITORY}"
 
 
 def test_everything_is_asked_in_order() -> None:
-    registry = Paper()
+    registry = MemoryRegistry()
     player = MODEL.player(registry)
     assert push(player, MODEL, concurrency=1) == Delivery(0, 0, verified=True)
     a, b, c = MODEL.blobs
@@ -63,13 +63,13 @@ def test_the_total_is_told_first_and_the_phases_in_order() -> None:
 
 
 def test_blobs_go_side_by_side_as_many_as_allowed() -> None:
-    player = MODEL.player(Paper())
+    player = MODEL.player(MemoryRegistry())
     push(player, MODEL, concurrency=2)
     assert player.most_at_once == 2
 
 
 def test_the_manifest_goes_as_it_is() -> None:
-    player = MODEL.player(Paper())
+    player = MODEL.player(MemoryRegistry())
     push(player, MODEL)
     (put,) = [request for request in player.requests if request.method == "PUT" and "/manifests/" in request.url]
     assert put.body == MODEL.manifest.raw
@@ -97,14 +97,14 @@ def test_a_tag_that_means_another_model_is_moved() -> None:
 
 def test_a_mounted_blob_was_not_sent() -> None:
     model = Model.of(A, **{"from": f"{HOST}/me/base:v1"})
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.blobs["me/base", digest(A)] = A
     assert push(model.player(registry), model) == Delivery(len(A), 0, verified=True)
     assert model.is_at(registry)
 
 
 def test_a_model_without_blobs_is_a_manifest() -> None:
-    model, registry = Model.of(), Paper()
+    model, registry = Model.of(), MemoryRegistry()
     push(model.player(registry), model)
     assert model.is_at(registry)
 
@@ -124,7 +124,7 @@ def test_a_manifest_that_is_refused() -> None:
         )
 
     with pytest.raises(PushRejected, match="pushing the manifest") as caught:
-        push(changing(Paper(), change), MODEL)
+        push(changing(MemoryRegistry(), change), MODEL)
     assert caught.value.reason is RejectionReason.BLOB_UNKNOWN
 
 
@@ -132,7 +132,7 @@ def test_one_blob_that_fails_ends_the_others_and_says_why() -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
         return response(507) if f"digest={digest(B)}" in request.url else None
 
-    player = changing(Paper(), change)
+    player = changing(MemoryRegistry(), change)
     with pytest.raises(PushRejected) as caught:
         push(player, MODEL, part=100_000, concurrency=3)
     assert caught.value.reason is RejectionReason.REGISTRY_FULL
@@ -140,8 +140,8 @@ def test_one_blob_that_fails_ends_the_others_and_says_why() -> None:
     assert len(player.asked) < 15
 
 
-def _stopped(when: str, registry: Paper | None = None, memory: DictMemory | None = None) -> PushInterrupted:
-    registry = registry or Paper()
+def _stopped(when: str, registry: MemoryRegistry | None = None, memory: DictMemory | None = None) -> PushInterrupted:
+    registry = registry or MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> Any:
         player.stopping = player.stopping or f"{request.method} {request.url}".startswith(when)
@@ -160,7 +160,7 @@ def test_a_push_that_was_stopped_says_what_is_kept() -> None:
 
 
 def test_what_was_kept_is_counted_when_it_is_taken_up() -> None:
-    registry, memory = Paper(), DictMemory()
+    registry, memory = MemoryRegistry(), DictMemory()
     _stopped("PATCH", registry, memory)
     player = MODEL.player(registry, memory)
     assert push(player, MODEL) == Delivery(0, 400_000, verified=True)

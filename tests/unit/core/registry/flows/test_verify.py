@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.manifests import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
-from tests.support.paper_registry import Paper, Ways, digest
-from tests.support.scripted_flow import HOST, Player, response, responses
+from tests.support.memory_models import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
+from tests.support.memory_registry import Deviations, MemoryRegistry, digest
+from tests.support.scripted_flow import HOST, FlowPlayer, response, responses
 
 from ollama_push.core.errors import (
     ConnectionLost,
@@ -27,7 +27,7 @@ from ollama_push.core.registry.plans import PlannedBlob
 from ollama_push.core.responses import BufferedResponse
 
 
-def _plan(player: Player) -> Any:
+def _plan(player: FlowPlayer) -> Any:
     return player.play(plan_flow(player.exchange, NAME, MODEL.manifest, concurrency=2))
 
 
@@ -68,7 +68,7 @@ def test_a_session_without_a_place_is_not_cancelled() -> None:
     assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
 
 
-def _verify(player: Player, *, expected: bool = True) -> Any:
+def _verify(player: FlowPlayer, *, expected: bool = True) -> Any:
     manifest = MODEL.manifest if expected else None
     return player.play(verify_flow(player.exchange, NAME, manifest, concurrency=2))
 
@@ -90,7 +90,8 @@ def test_a_manifest_is_asked_for_by_its_own_type() -> None:
 
 
 def _failed(
-    registry: Paper, change: Callable[[HttpRequest, BufferedResponse], BufferedResponse | None] = lambda *_: None
+    registry: MemoryRegistry,
+    change: Callable[[HttpRequest, BufferedResponse], BufferedResponse | None] = lambda *_: None,
 ) -> Any:
     with pytest.raises(VerificationFailed) as caught:
         _verify(changing(registry, change))
@@ -152,7 +153,7 @@ def test_what_a_registry_does_not_say_is_no_lie(status: int, headers: dict[str, 
     assert _verify(changing(holding(A, B, C, manifest=True), change)).matches_local
 
 
-def _without_head(reading: BufferedResponse, status: int = 405) -> Player:
+def _without_head(reading: BufferedResponse, status: int = 405) -> FlowPlayer:
     """Return a player whose registry answers HEAD of B with *status*, and GET with *reading*."""
     registry = holding(A, B, C, manifest=True)
 
@@ -206,7 +207,7 @@ def test_a_blob_we_may_not_look_at_is_no_missing_one(method: str) -> None:
 
 
 def test_a_registry_that_lies_about_what_it_holds_is_found_out() -> None:
-    registry = Paper(Ways())
+    registry = MemoryRegistry(Deviations())
 
     def change(request: HttpRequest, given: BufferedResponse) -> BufferedResponse | None:
         registry.blobs.pop((REPOSITORY, digest(A)), None)
@@ -219,19 +220,19 @@ def test_a_registry_that_lies_about_what_it_holds_is_found_out() -> None:
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_registry_that_wants_no_login_says_so(status: int) -> None:
-    player = Player(responses(response(status)), repository="", scopes=())
+    player = FlowPlayer(responses(response(status)), repository="", scopes=())
     assert player.play(login_flow(player.exchange)) is False
     assert player.asked == ["GET /v2/"]
 
 
 def test_a_login_that_is_accepted() -> None:
     wants = response(401, {"www-authenticate": "Basic realm=x"})
-    player = Player(responses(wants, response(200)), repository="", scopes=(), credentials={HOST: Login("a", "b")})
+    player = FlowPlayer(responses(wants, response(200)), repository="", scopes=(), credentials={HOST: Login("a", "b")})
     assert player.play(login_flow(player.exchange)) is True
 
 
 def test_a_login_that_is_not_accepted() -> None:
     wants = response(401, {"www-authenticate": "Basic realm=x"})
-    player = Player(responses(wants, wants), repository="", scopes=(), credentials={HOST: Login("a", "b")})
+    player = FlowPlayer(responses(wants, wants), repository="", scopes=(), credentials={HOST: Login("a", "b")})
     with pytest.raises(OllamaPushError, match="does not accept the login of 'a'"):
         player.play(login_flow(player.exchange))

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, c
 
 import attrs
 import pytest
-from tests.support.twins_direct import PATIENCE, Direct, settings
+from tests.support.direct_push import PATIENCE, Direct, settings
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest, Response, Transport

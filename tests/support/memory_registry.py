@@ -1,4 +1,4 @@
-"""A registry on paper: answers as the distribution-spec says, from dictionaries, with switches for its ways.
+"""A registry in memory: answers as the distribution-spec says, from dictionaries, with switches for its ways.
 
 Written from the spec and from what real registries were seen to do, not from our flows.
 """
@@ -18,7 +18,7 @@ from ollama_push.core.errors import ConnectionLost, TransportError
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import BufferedResponse
 
-__all__ = ["Fault", "Paper", "Ways", "digest", "noise"]
+__all__ = ["Deviations", "Fault", "MemoryRegistry", "digest", "noise"]
 
 LOST: Final = "connection reset"
 
@@ -44,7 +44,7 @@ class Fault(enum.Enum):
 
 
 @attrs.frozen
-class Ways:
+class Deviations:
     """How a registry differs from the spec's.
 
     Attributes:
@@ -70,7 +70,7 @@ class Ways:
     mounts: bool = True
 
 
-class Paper:
+class MemoryRegistry:
     """The registry.
 
     Args:
@@ -83,7 +83,7 @@ class Paper:
         received: Bytes of blobs that arrived.
     """
 
-    def __init__(self, ways: Ways = Ways(), faults: Mapping[int, tuple[Fault, int]] | None = None) -> None:
+    def __init__(self, ways: Deviations = Deviations(), faults: Mapping[int, tuple[Fault, int]] | None = None) -> None:
         self.ways = ways
         self.faults = dict(faults or {})
         self.blobs: dict[tuple[str, str], bytes] = {}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from tests.support.outcomes import Told
+from tests.support.server_push import Told
 from tests.support.stores import CONFIG, digest_of, put_model
 
 from ollama_push import AsyncRegistryClient, RegistryClient

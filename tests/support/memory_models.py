@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from tests.support.paper_registry import Paper, digest, noise
-from tests.support.scripted_flow import HOST, DictMemory, Player
+from tests.support.memory_registry import MemoryRegistry, digest, noise
+from tests.support.scripted_flow import HOST, DictMemory, FlowPlayer
 
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
@@ -42,18 +42,18 @@ class Model:
         raw = json.dumps({"schemaVersion": 2, "layers": layers}).encode()
         return cls(Manifest.parse(raw), {digest(blob): blob for blob in blobs})
 
-    def is_at(self, registry: Paper) -> bool:
+    def is_at(self, registry: MemoryRegistry) -> bool:
         """Say whether *registry* holds exactly this model."""
         held = {wanted: registry.blobs.get((REPOSITORY, wanted)) for wanted in self.blobs}
         return held == self.blobs and registry.manifests.get((REPOSITORY, "v1"), ("", b""))[1] == self.manifest.raw
 
-    def player(self, registry: Any, memory: DictMemory | None = None, **more: Any) -> Player:
+    def player(self, registry: Any, memory: DictMemory | None = None, **more: Any) -> FlowPlayer:
         """Return a player that has this model."""
-        return Player(registry, blobs=self.blobs.items(), memory=memory, **more)
+        return FlowPlayer(registry, blobs=self.blobs.items(), memory=memory, **more)
 
 
 def push(
-    player: Player, model: Model, *, part: int | None = None, verify: bool = True, concurrency: int = 2
+    player: FlowPlayer, model: Model, *, part: int | None = None, verify: bool = True, concurrency: int = 2
 ) -> Delivery:
     """Push *model* as ``NAME``."""
     sizes = PartSizes(HOST, part)
@@ -66,16 +66,18 @@ A, B, C = noise(1_100_000, 1), noise(2_000, 2), b""
 MODEL: Final = Model.of(A, B, C)
 
 
-def holding(*blobs: bytes, manifest: bool = False) -> Paper:
+def holding(*blobs: bytes, manifest: bool = False) -> MemoryRegistry:
     """Return a registry that has these blobs of ``MODEL``, and its manifest when told so."""
-    registry = Paper()
+    registry = MemoryRegistry()
     registry.blobs = {(REPOSITORY, digest(blob)): blob for blob in blobs}
     if manifest:
         registry.manifests[REPOSITORY, "v1"] = ("m", MODEL.manifest.raw)
     return registry
 
 
-def changing(registry: Paper, change: Callable[[HttpRequest, BufferedResponse], BufferedResponse | None]) -> Player:
+def changing(
+    registry: MemoryRegistry, change: Callable[[HttpRequest, BufferedResponse], BufferedResponse | None]
+) -> FlowPlayer:
     """Return a player of ``MODEL`` against *registry*, whose answers *change* may replace."""
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse:

@@ -27,7 +27,7 @@ from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry
 
 __all__ = ["EITHER", "KEEPING", "KILLING", "AnyRegistry", "MakeRegistry", "PushingProcess", "expire_sessions"]
 
-_WORKER: Final = Path(__file__).with_name("integration_push.py")
+_WORKER: Final = Path(__file__).with_name("push_worker.py")
 _PATIENCE_SECONDS: Final = 60.0
 
 AnyRegistry = RealRegistry | EmbeddedRegistry

@@ -1,4 +1,4 @@
-"""Pushes one model in a process of its own, which may be killed: ``python pushing.py SETTINGS-AS-JSON``.
+"""Pushes one model in a process of its own, which may be killed: ``python push_worker.py SETTINGS-AS-JSON``.
 
 SIGINT and SIGTERM end the push at the end of its part, as the command does it. What it says is one JSON object.
 """

@@ -44,7 +44,7 @@ def _always(method: str, path: str, reply: Reply) -> Fault:
 
 
 @attrs.frozen
-class Situation:
+class RecordingSetup:
     """One recording and what makes its situation.
 
     Attributes:
@@ -84,30 +84,30 @@ def auth_of(name: str) -> BasicAuth | TokenAuth | None:
     return None
 
 
-SITUATIONS: Final = (
-    Situation("success"),
-    Situation("success_not_streamed"),
-    Situation("success_name_key"),
-    Situation("success_bearer", auth="tokens", more=LOGIN),
-    Situation("success_after_500_part", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=_reply(500))]),
-    Situation("success_after_dropped_part", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=Reset())]),
-    Situation("success_after_stall", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=Stall(0.3))]),
-    Situation("success_slow", [Fault("PUT", _UPLOADS, times=3, action=Stall(0.1))]),
-    Situation("success_slow_manifest", [Fault("PUT", "/manifests/", action=Stall(0.2))]),
-    Situation("success_tensors", tensors=True),
-    Situation("success_tensors_not_streamed", tensors=True),
-    Situation("error_access_denied", auth="tokens-without-rights"),
-    Situation("error_bad_name"),
-    Situation("error_basic_challenge", auth="basic"),
-    Situation("error_commit_400", [_always("PUT", _UPLOADS, _reply(400, _WRONG_DIGEST))]),
-    Situation("error_foreign_realm", auth="tokens-elsewhere", more=LOGIN),
-    Situation("error_head_500", [_always("HEAD", "/blobs/", _reply(500))]),
-    Situation("error_https_to_http"),
-    Situation("error_manifest_400", [_always("PUT", "/manifests/", _reply(400, _UNKNOWN_BLOB))]),
-    Situation("error_manifest_400_not_streamed", [_always("PUT", "/manifests/", _reply(400, _UNKNOWN_BLOB))]),
-    Situation("error_model_missing"),
-    Situation("error_model_missing_not_streamed"),
-    Situation(
+SETUPS: Final = (
+    RecordingSetup("success"),
+    RecordingSetup("success_not_streamed"),
+    RecordingSetup("success_name_key"),
+    RecordingSetup("success_bearer", auth="tokens", more=LOGIN),
+    RecordingSetup("success_after_500_part", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=_reply(500))]),
+    RecordingSetup("success_after_dropped_part", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=Reset())]),
+    RecordingSetup("success_after_stall", [Fault("PATCH", _UPLOADS, after_bytes=MIB, action=Stall(0.3))]),
+    RecordingSetup("success_slow", [Fault("PUT", _UPLOADS, times=3, action=Stall(0.1))]),
+    RecordingSetup("success_slow_manifest", [Fault("PUT", "/manifests/", action=Stall(0.2))]),
+    RecordingSetup("success_tensors", tensors=True),
+    RecordingSetup("success_tensors_not_streamed", tensors=True),
+    RecordingSetup("error_access_denied", auth="tokens-without-rights"),
+    RecordingSetup("error_bad_name"),
+    RecordingSetup("error_basic_challenge", auth="basic"),
+    RecordingSetup("error_commit_400", [_always("PUT", _UPLOADS, _reply(400, _WRONG_DIGEST))]),
+    RecordingSetup("error_foreign_realm", auth="tokens-elsewhere", more=LOGIN),
+    RecordingSetup("error_head_500", [_always("HEAD", "/blobs/", _reply(500))]),
+    RecordingSetup("error_https_to_http"),
+    RecordingSetup("error_manifest_400", [_always("PUT", "/manifests/", _reply(400, _UNKNOWN_BLOB))]),
+    RecordingSetup("error_manifest_400_not_streamed", [_always("PUT", "/manifests/", _reply(400, _UNKNOWN_BLOB))]),
+    RecordingSetup("error_model_missing"),
+    RecordingSetup("error_model_missing_not_streamed"),
+    RecordingSetup(
         "error_part_500_for_ever",
         [
             _always(
@@ -117,15 +117,17 @@ SITUATIONS: Final = (
             )
         ],
     ),
-    Situation("error_post_403", [_always("POST", _UPLOADS, _reply(403, _DENIED))]),
-    Situation("error_registry_refused", listens=False),
-    Situation(
+    RecordingSetup("error_post_403", [_always("POST", _UPLOADS, _reply(403, _DENIED))]),
+    RecordingSetup("error_registry_refused", listens=False),
+    RecordingSetup(
         "error_tensors_access_denied_manifest",
         [_always("PUT", "/manifests/", _reply(403, b'{"errors":[{"code":"DENIED","message":"denied"}]}'))],
         tensors=True,
     ),
-    Situation("error_tensors_commit_500", [_always("PUT", _UPLOADS, Reply(500, {}, b"no space left"))], tensors=True),
-    Situation(
+    RecordingSetup(
+        "error_tensors_commit_500", [_always("PUT", _UPLOADS, Reply(500, {}, b"no space left"))], tensors=True
+    ),
+    RecordingSetup(
         "error_token_denied",
         [_always("GET", "^/token", _reply(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}'))],
         auth="tokens",
