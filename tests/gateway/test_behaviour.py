@@ -10,9 +10,9 @@ from pathlib import Path
 
 import attrs
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.gateway import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
-from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
-from tests.support.stores import digest_of
+from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import PushOutcome

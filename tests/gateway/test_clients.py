@@ -15,9 +15,10 @@ from typing import Final
 
 import ollama
 import pytest
-from tests.gateway.clients.documented import sample
+from tests.gateway.clients.documentation_samples import sample
+from tests.support.blobs import digest_of
 from tests.support.gateway import Gateway, settings_for, store_of
-from tests.support.stores import CONFIG, digest_of
+from tests.support.stores import CONFIG
 
 from ollama_push.testing.registry import Auth, BasicAuth, EmbeddedRegistry, TokenAuth
 

@@ -13,8 +13,9 @@ from typing import Final
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from tests.support.blobs import MIB
 from tests.support.gateway import PATIENCE, BufferedResponse, Gateway, parse, request_of, settings_for, store_of
-from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
+from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import Observation, RequestRetried

@@ -14,10 +14,10 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.typedefs import Handler
 from tests.gateway.test_slow_readers import MANY, Served, reluctant
+from tests.support.blobs import MIB, digest_of
 from tests.support.gateway import PATIENCE, Gateway, lines_of, parse, request_of, settings_for, store_of
-from tests.support.gateway_requests import BIG, MIB, order_for, start
+from tests.support.gateway_requests import BIG, order_for, start
 from tests.support.status_page import OTHER, PATIENCE_SECONDS, a_push_under_way, begin, running, serving
-from tests.support.stores import digest_of
 
 from ollama_push.core.events import TICK_SECONDS, LayerProgress
 from ollama_push.core.observations import PushOutcome

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.support.blobs import MIB
 from tests.support.gateway import PATIENCE, Gateway, settings_for, store_of
-from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
+from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 import ollama_push
 from ollama_push.core.retry import RetryPolicy

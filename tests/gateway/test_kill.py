@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.blobs import MIB
 from tests.support.counting_proxy import CountingProxy
 from tests.support.gateway_process import GatewayProcess
-from tests.support.large_models import MIB, put_large_model
+from tests.support.large_models import put_large_model
 
 from ollama_push.testing.registry import EmbeddedRegistry
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import aiohttp
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.gateway_process import GatewayProcess, hanging_clients, wait_until
-from tests.support.stores import CONFIG, digest_of, put_model
+from tests.support.stores import CONFIG, put_model
 
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 

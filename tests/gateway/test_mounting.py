@@ -10,8 +10,9 @@ from typing import Final
 import attrs
 import pytest
 from aiohttp import web
+from tests.support.blobs import MIB
 from tests.support.gateway import PATIENCE, Gateway, lines_of, request_of, settings_for, store_of
-from tests.support.gateway_requests import BIG, MIB, order_for, stalling
+from tests.support.gateway_requests import BIG, order_for, stalling
 
 from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.testing.registry import EmbeddedRegistry

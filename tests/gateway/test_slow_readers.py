@@ -16,9 +16,10 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from tests.support.blobs import MIB, digest_of
 from tests.support.gateway import PATIENCE, Gateway, lines_of, request_of, settings_for, store_of
-from tests.support.gateway_requests import BIG, MIB, order_for, stalling, start
-from tests.support.stores import CONFIG, digest_of
+from tests.support.gateway_requests import BIG, order_for, stalling, start
+from tests.support.stores import CONFIG
 
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.retry import RetryPolicy

@@ -16,11 +16,11 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.blobs import MIB
 from tests.support.counting_proxy import CountingProxy
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
-    MIB,
     REPOSITORY,
     SMALL,
     Colour,

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import oras.client  # type: ignore[import-untyped]  # it ships no types
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.counting_proxy import CountingProxy
 from tests.support.direct_push import BIG, SMALL, Colour, Direct, either_colour, push, stored
 from tests.support.registries import CRANE, DEBIAN_REGISTRY, RealRegistry, needs_debian_registry
-from tests.support.stores import CONFIG, descriptor, digest_of, put_blob, put_manifest
+from tests.support.stores import CONFIG, descriptor, put_blob, put_manifest
 
 _PATIENCE_SECONDS: Final = 30
 _TEMPLATE: Final = b"{{ .Prompt }}"

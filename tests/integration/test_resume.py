@@ -10,9 +10,10 @@ from pathlib import Path
 
 import attrs
 import pytest
+from tests.support.blobs import MIB
 from tests.support.counting_proxy import CountingProxy
 from tests.support.direct_push import Colour, Direct, either_colour
-from tests.support.large_models import MIB, LargeModel, put_large_model
+from tests.support.large_models import LargeModel, put_large_model
 from tests.support.push_process import (
     EITHER,
     KEEPING,

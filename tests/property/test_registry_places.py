@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.blobs import noise
 from tests.support.memory_models import Model, push
-from tests.support.memory_registry import MemoryRegistry, noise
+from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import HOST, response
 
 from ollama_push.core.errors import OllamaPushError, TransportError

@@ -7,8 +7,9 @@ from copy import copy
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.blobs import noise
 from tests.support.memory_models import Model, push
-from tests.support.memory_registry import Deviations, Fault, MemoryRegistry, noise
+from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory
 
 from ollama_push.core.errors import (

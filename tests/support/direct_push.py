@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import attrs
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.server_push import Told
-from tests.support.stores import CONFIG, digest_of, put_model
+from tests.support.stores import CONFIG, put_model
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
@@ -31,7 +32,6 @@ __all__ = [
     "AT_ONCE",
     "BIG",
     "BIG_DIGEST",
-    "MIB",
     "PATIENCE",
     "REPOSITORY",
     "SMALL",
@@ -49,7 +49,6 @@ __all__ = [
     "stored",
 ]
 
-MIB: Final = 1024 * 1024
 PATIENCE: Final = 20.0
 REPOSITORY: Final = "myuser/my-llama"
 LOCAL: Final = "my-llama"

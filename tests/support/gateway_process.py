@@ -55,7 +55,7 @@ class GatewayProcess:
             "max_pushes": max_pushes,
             "concurrency": concurrency,
         }
-        self._process = _start("serving.py", json.dumps(asked), stdout=subprocess.PIPE)
+        self._process = _start("run_gateway.py", json.dumps(asked), stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
@@ -128,7 +128,7 @@ class GatewayProcess:
 @contextmanager
 def hanging_clients(port: int, orders: list[dict[str, Any]]) -> Iterator[Callable[[], None]]:
     """Ask for a push for each of *orders* at once, and yield what kills all these clients."""
-    process = _start("hanging.py", str(port), json.dumps(orders))
+    process = _start("hanging_clients.py", str(port), json.dumps(orders))
 
     def kill() -> None:
         process.kill()

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from tests.support.gateway_requests import BIG, MIB
+from tests.support.blobs import MIB
+from tests.support.gateway_requests import BIG
 
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply, Reset, Stall, TokenAuth
 

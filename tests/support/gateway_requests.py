@@ -6,13 +6,13 @@ import json
 import socket
 from typing import Any, Final
 
+from tests.support.blobs import MIB
 from tests.support.gateway import Gateway, request_of
 
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 
-__all__ = ["BIG", "MIB", "order_for", "stalling", "start"]
+__all__ = ["BIG", "order_for", "stalling", "start"]
 
-MIB: Final = 1024 * 1024
 BIG: Final = bytes(range(256)) * (8 * MIB // 256)
 
 

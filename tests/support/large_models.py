@@ -6,14 +6,13 @@ import hashlib
 import json
 import random
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
+from tests.support.blobs import MIB
 from tests.support.stores import CONFIG, descriptor, put_blob, put_manifest
 
-__all__ = ["MIB", "LargeModel", "put_large_model"]
-
-MIB: Final = 1024 * 1024
+__all__ = ["LargeModel", "put_large_model"]
 
 
 @attrs.frozen

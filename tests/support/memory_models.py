@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from tests.support.memory_registry import MemoryRegistry, digest, noise
+from tests.support.blobs import digest_of, noise
+from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory, FlowPlayer
 
 from ollama_push.core.names import ModelName
@@ -38,9 +39,9 @@ class Model:
     @classmethod
     def of(cls, *blobs: bytes, **more: Any) -> Model:
         """Return a model of *blobs*; *more* is added to each layer's descriptor."""
-        layers = [{"digest": digest(blob), "size": len(blob), **more} for blob in blobs]
+        layers = [{"digest": digest_of(blob), "size": len(blob), **more} for blob in blobs]
         raw = json.dumps({"schemaVersion": 2, "layers": layers}).encode()
-        return cls(Manifest.parse(raw), {digest(blob): blob for blob in blobs})
+        return cls(Manifest.parse(raw), {digest_of(blob): blob for blob in blobs})
 
     def is_at(self, registry: MemoryRegistry) -> bool:
         """Say whether *registry* holds exactly this model."""
@@ -69,7 +70,7 @@ MODEL: Final = Model.of(A, B, C)
 def holding(*blobs: bytes, manifest: bool = False) -> MemoryRegistry:
     """Return a registry that has these blobs of ``MODEL``, and its manifest when told so."""
     registry = MemoryRegistry()
-    registry.blobs = {(REPOSITORY, digest(blob)): blob for blob in blobs}
+    registry.blobs = {(REPOSITORY, digest_of(blob)): blob for blob in blobs}
     if manifest:
         registry.manifests[REPOSITORY, "v1"] = ("m", MODEL.manifest.raw)
     return registry

@@ -1,4 +1,4 @@
-"""A registry in memory: answers as the distribution-spec says, from dictionaries, with switches for its ways.
+"""A registry in memory: responds as the distribution-spec says, from dictionaries; switches turn on known deviations.
 
 Written from the spec and from what real registries were seen to do, not from our flows.
 """
@@ -6,31 +6,21 @@ Written from the spec and from what real registries were seen to do, not from ou
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
+from tests.support.blobs import digest_of
 from tests.support.scripted_flow import ORIGIN, refuse, response
 
 from ollama_push.core.errors import ConnectionLost, TransportError
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import BufferedResponse
 
-__all__ = ["Deviations", "Fault", "MemoryRegistry", "digest", "noise"]
+__all__ = ["Deviations", "Fault", "MemoryRegistry"]
 
 LOST: Final = "connection reset"
-
-
-def noise(size: int, seed: int = 0) -> bytes:
-    """Return *size* bytes of which no two stretches are alike."""
-    return hashlib.shake_128(bytes([seed])).digest(size)
-
-
-def digest(data: bytes) -> str:
-    """Return the digest of *data*, spelled out anew."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Fault(enum.Enum):
@@ -132,8 +122,8 @@ class MemoryRegistry:
                 return self._read_manifest(request.method, repository, reference)
             case "PUT", "manifests":
                 media_type = request.headers["Content-Type"]
-                self.manifests[repository, reference] = self.manifests[repository, digest(body)] = (media_type, body)
-                return response(201, {"docker-content-digest": digest(body)})
+                self.manifests[repository, reference] = self.manifests[repository, digest_of(body)] = (media_type, body)
+                return response(201, {"docker-content-digest": digest_of(body)})
             case "POST", "uploads":
                 return self._open(repository, query)
             case _, "uploads" if reference not in self.sessions:
@@ -160,7 +150,7 @@ class MemoryRegistry:
         found = self.manifests.get((repository, reference))
         if found is None:
             return response(404) if method == "HEAD" else refuse(404, "MANIFEST_UNKNOWN")
-        headers = {"content-type": found[0], "docker-content-digest": digest(found[1])}
+        headers = {"content-type": found[0], "docker-content-digest": digest_of(found[1])}
         return response(200, headers, b"" if method == "HEAD" else found[1])
 
     def _open(self, repository: str, query: Mapping[str, str]) -> BufferedResponse:
@@ -191,7 +181,7 @@ class MemoryRegistry:
             return response(416)
         self.received += len(body)
         kept += body
-        whole = digest(bytes(kept)) if ways.created_early else ""
+        whole = digest_of(bytes(kept)) if ways.created_early else ""
         if whole in ways.created_early and self._store(repository, session, whole):
             return response(201)
         where = self._where(repository, session)
@@ -208,7 +198,7 @@ class MemoryRegistry:
 
     def _store(self, repository: str, session: str, wanted: str) -> bool:
         data = bytes(self.sessions[session])
-        if digest(data) != wanted:
+        if digest_of(data) != wanted:
             return False
         del self.sessions[session]
         self.blobs[repository, wanted] = data

@@ -1,4 +1,4 @@
-"""What the tests of resumed pushes share: registries of both tempers, and runs of a process that pushes."""
+"""What tests of resumed pushes share: registries with each policy for broken parts, and processes that push."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
 import ssl
@@ -11,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import urljoin
 
 import urllib3
+from tests.support.blobs import digest_of
 
 from ollama_push.testing.registry import EmbeddedRegistry
 
@@ -18,10 +18,6 @@ REPOSITORY = "myuser/my-llama"
 OCTETS = "application/octet-stream"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 PATIENCE = 10.0
-
-
-def digest_of(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def manifest_of(*blobs: bytes, **more: Any) -> bytes:

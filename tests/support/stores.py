@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from tests.support.blobs import digest_of
+
 CONFIG = b'{"model_format":"gguf"}'
 LAYERS = (b"weights " * 1000, b"a template", b"")
-
-
-def digest_of(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def put_blob(root: Path, data: bytes, *, mark: str = "-") -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-from tests.support.memory_registry import digest, noise
+from tests.support.blobs import MIB, digest_of, noise
 from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, FlowPlayer, Responder, response
 
 from ollama_push.core.errors import (
@@ -22,12 +22,11 @@ from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.retry import RetryPolicy
 
-__all__ = ["DATA", "DIGEST", "HELD", "KEY", "LOST", "MIB", "OPENED", "SIZE", "SMALL", "Upload", "reason_of"]
+__all__ = ["DATA", "DIGEST", "HELD", "KEY", "LOST", "OPENED", "SIZE", "SMALL", "Upload", "reason_of"]
 
-MIB: Final = 1024 * 1024
 DATA: Final = noise(2_500_000)
 SIZE: Final = len(DATA)
-DIGEST: Final = digest(DATA)
+DIGEST: Final = digest_of(DATA)
 SMALL: Final = b"hello"
 KEY: Final = UploadKey(ORIGIN, "me/llama", DIGEST)
 HELD: Final = ("me/llama", DIGEST)
@@ -48,7 +47,7 @@ class Upload:
         mount_from: str = "",
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
     ) -> None:
-        self.blob = Descriptor(digest(data), len(data))
+        self.blob = Descriptor(digest_of(data), len(data))
         self.player = FlowPlayer(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
         self.sizes = PartSizes(HOST, part)
         self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
@@ -25,7 +26,7 @@ from tests.support.direct_push import (
     steps,
     stored,
 )
-from tests.support.stores import CONFIG, digest_of
+from tests.support.stores import CONFIG
 
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import PushRejected, RejectionReason

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.blobs import MIB
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
-    MIB,
     SMALL,
     SMALL_DIGEST,
     TOTAL,

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import attrs
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
-    MIB,
     SMALL,
     SMALL_DIGEST,
     TOTAL,
@@ -23,7 +23,7 @@ from tests.support.direct_push import (
     stored,
 )
 from tests.support.registry_client import RawClient
-from tests.support.stores import CONFIG, digest_of
+from tests.support.stores import CONFIG
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.observations import RequestRetried

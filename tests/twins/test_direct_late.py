@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from tests.support.direct_push import BIG_DIGEST, MIB, PATIENCE, REPOSITORY, TOTAL, Direct, settings, steps, stored
+from tests.support.blobs import MIB
+from tests.support.direct_push import BIG_DIGEST, PATIENCE, REPOSITORY, TOTAL, Direct, settings, steps, stored
 from tests.support.shared_client import Gate, shared_sync
 
 from ollama_push.client._registry_factory import RegistrySettings

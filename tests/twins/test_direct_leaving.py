@@ -15,8 +15,8 @@ from typing import Final
 
 import attrs
 import pytest
+from tests.support.blobs import MIB
 from tests.support.direct_push import (
-    MIB,
     PATIENCE,
     TOTAL,
     Colour,

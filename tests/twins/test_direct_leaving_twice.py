@@ -8,7 +8,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.support.direct_push import BIG_DIGEST, MIB, PATIENCE, REPOSITORY, SMALL_DIGEST, Direct, settings, stored
+from tests.support.blobs import MIB
+from tests.support.direct_push import BIG_DIGEST, PATIENCE, REPOSITORY, SMALL_DIGEST, Direct, settings, stored
 from tests.twins.test_direct_leaving import nothing_left, outcomes
 
 from ollama_push import AsyncRegistryClient

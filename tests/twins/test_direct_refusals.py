@@ -9,10 +9,10 @@ from typing import Final
 
 import attrs
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
-    MIB,
     SMALL,
     SMALL_DIGEST,
     TOTAL,
@@ -22,7 +22,6 @@ from tests.support.direct_push import (
     steps,
     stored,
 )
-from tests.support.stores import digest_of
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import PushRejected, RejectionReason, ServerError, VerificationFailed

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.direct_push import (
     BIG_DIGEST,
-    MIB,
     PATIENCE,
     SMALL,
     SMALL_DIGEST,
@@ -23,7 +23,7 @@ from tests.support.direct_push import (
     steps,
     stored,
 )
-from tests.support.stores import CONFIG, digest_of
+from tests.support.stores import CONFIG
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushRejected, RejectionReason

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
-    MIB,
     SMALL_DIGEST,
     TOTAL,
     Colour,
@@ -21,7 +21,7 @@ from tests.support.direct_push import (
     stored,
 )
 from tests.support.server_push import Told
-from tests.support.stores import CONFIG, digest_of
+from tests.support.stores import CONFIG
 
 from ollama_push.core.errors import ConnectionLost, PushRejected
 from ollama_push.core.events import LayerProgress, PushPlanned, PushSucceeded, StatusChanged

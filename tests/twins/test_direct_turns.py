@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.direct_push import BIG_DIGEST, MIB, PATIENCE, TOTAL, Direct, steps, stored
+from tests.support.blobs import MIB
+from tests.support.direct_push import BIG_DIGEST, PATIENCE, TOTAL, Direct, steps, stored
 from tests.support.shared_client import Gate, Sharing, either_client
 
 from ollama_push.client._flow_context import RecentKeys

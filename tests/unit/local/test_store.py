@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.stores import CONFIG, LAYERS, descriptor, digest_of, put_blob, put_manifest, put_model
+from tests.support.blobs import digest_of
+from tests.support.stores import CONFIG, LAYERS, descriptor, put_blob, put_manifest, put_model
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.names import ModelName

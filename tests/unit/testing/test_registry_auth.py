@@ -5,17 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.registry_client import REPOSITORY, digest_of
-from tests.support.registry_login import (
-    OTHER,
-    RIGHTS,
-    USERS,
-    basic,
-    bearer,
-    challenged,
-    guarded,
-    post,
-)
+from tests.support.blobs import digest_of
+from tests.support.registry_client import REPOSITORY
+from tests.support.registry_login import OTHER, RIGHTS, USERS, basic, bearer, challenged, guarded, post
 
 from ollama_push.core.registry.challenges import Challenge
 from ollama_push.testing.registry import (

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from tests.support.registry_client import PATIENCE, REPOSITORY, RawClient, digest_of
+from tests.support.blobs import digest_of
+from tests.support.registry_client import PATIENCE, REPOSITORY, RawClient
 
 from ollama_push.testing.registry import (
     AFTER_BODY,

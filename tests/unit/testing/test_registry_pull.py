@@ -13,7 +13,8 @@ import pytest
 import trustme
 import urllib3
 from aiohttp import web
-from tests.support.registry_client import MANIFEST, PATIENCE, REPOSITORY, RawClient, codes, digest_of, manifest_of
+from tests.support.blobs import digest_of
+from tests.support.registry_client import MANIFEST, PATIENCE, REPOSITORY, RawClient, codes, manifest_of
 
 from ollama_push.testing.registry import EmbeddedRegistry, Seen, registry_app
 

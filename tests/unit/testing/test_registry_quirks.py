@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support.registry_client import REPOSITORY, RawClient, codes, digest_of, manifest_of, send_and_leave
+from tests.support.blobs import digest_of
+from tests.support.registry_client import REPOSITORY, RawClient, codes, manifest_of, send_and_leave
 
 from ollama_push.testing.registry import BrokenPartPolicy, EmbeddedRegistry, Quirks
 

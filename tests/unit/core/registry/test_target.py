@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.blobs import noise
 from tests.support.memory_models import NAME, Model
-from tests.support.memory_registry import noise
 from tests.support.scripted_flow import HOST, FlowPlayer, responses
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidModelName, OllamaPushError

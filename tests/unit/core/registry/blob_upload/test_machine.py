@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.memory_registry import Deviations, MemoryRegistry, digest
+from tests.support.blobs import MIB, digest_of
+from tests.support.memory_registry import Deviations, MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, refuse, response, responses
-from tests.support.upload_machine import (
-    DATA,
-    DIGEST,
-    HELD,
-    KEY,
-    MIB,
-    SIZE,
-    SMALL,
-    Upload,
-    reason_of,
-)
+from tests.support.upload_machine import DATA, DIGEST, HELD, KEY, SIZE, SMALL, Upload, reason_of
 
 from ollama_push.core.errors import (
     PushInterrupted,
@@ -52,7 +43,7 @@ def test_a_large_blob_goes_in_parts_and_is_committed() -> None:
 def test_a_small_blob_goes_in_one_request(data: bytes) -> None:
     registry = MemoryRegistry()
     assert Upload(registry, data).run() == ["POST", f"PUT 0+{len(data)}" if data else "PUT"]
-    assert registry.blobs["me/llama", digest(data)] == data
+    assert registry.blobs["me/llama", digest_of(data)] == data
 
 
 def test_one_byte_more_goes_in_parts() -> None:

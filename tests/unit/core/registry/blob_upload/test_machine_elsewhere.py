@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.blobs import MIB
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, Responder, response, responses
-from tests.support.upload_machine import DATA, HELD, KEY, MIB, SIZE, Upload
+from tests.support.upload_machine import DATA, HELD, KEY, SIZE, Upload
 
 from ollama_push.core.errors import (
     ConnectCause,

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.blobs import MIB
 from tests.support.memory_registry import Deviations, MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, refuse, response, responses
-from tests.support.upload_machine import (
-    DATA,
-    DIGEST,
-    HELD,
-    KEY,
-    MIB,
-    OPENED,
-    SIZE,
-    SMALL,
-    Upload,
-    reason_of,
-)
+from tests.support.upload_machine import DATA, DIGEST, HELD, KEY, OPENED, SIZE, SMALL, Upload, reason_of
 
 from ollama_push.core.errors import (
     PushInterrupted,

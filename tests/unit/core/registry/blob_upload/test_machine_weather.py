@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from tests.support.memory_registry import Deviations, Fault, MemoryRegistry, digest
+from tests.support.blobs import MIB, digest_of
+from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
 from tests.support.scripted_flow import response, responses
-from tests.support.upload_machine import (
-    DATA,
-    HELD,
-    KEY,
-    LOST,
-    MIB,
-    OPENED,
-    SIZE,
-    SMALL,
-    Upload,
-)
+from tests.support.upload_machine import DATA, HELD, KEY, LOST, OPENED, SIZE, SMALL, Upload
 
 from ollama_push.core.errors import (
     TransportError,
@@ -55,7 +46,7 @@ def test_a_broken_commit_is_sent_again() -> None:
 def test_a_broken_small_blob_goes_on_as_a_part() -> None:
     registry = MemoryRegistry(Deviations(), {1: (Fault.RESET, 3)})
     assert Upload(registry, SMALL).run() == ["POST", "PUT 0+5", "HEAD", "GET", "PATCH 3+2", "PUT"]
-    assert registry.blobs["me/llama", digest(SMALL)] == SMALL
+    assert registry.blobs["me/llama", digest_of(SMALL)] == SMALL
 
 
 def test_an_expired_session_begins_anew() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.memory_models import MODEL, REPOSITORY, A, B, C, Model, changing, holding, push
-from tests.support.memory_registry import Fault, MemoryRegistry, digest
+from tests.support.memory_registry import Fault, MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory, refuse, response, responses
 
 from ollama_push.core.errors import (
@@ -98,7 +99,7 @@ def test_a_tag_that_means_another_model_is_moved() -> None:
 def test_a_mounted_blob_was_not_sent() -> None:
     model = Model.of(A, **{"from": f"{HOST}/me/base:v1"})
     registry = MemoryRegistry()
-    registry.blobs["me/base", digest(A)] = A
+    registry.blobs["me/base", digest_of(A)] = A
     assert push(model.player(registry), model) == Delivery(len(A), 0, verified=True)
     assert model.is_at(registry)
 
@@ -130,7 +131,7 @@ def test_a_manifest_that_is_refused() -> None:
 
 def test_one_blob_that_fails_ends_the_others_and_says_why() -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
-        return response(507) if f"digest={digest(B)}" in request.url else None
+        return response(507) if f"digest={digest_of(B)}" in request.url else None
 
     player = changing(MemoryRegistry(), change)
     with pytest.raises(PushRejected) as caught:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.memory_models import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
-from tests.support.memory_registry import Deviations, MemoryRegistry, digest
+from tests.support.memory_registry import Deviations, MemoryRegistry
 from tests.support.scripted_flow import HOST, FlowPlayer, response, responses
 
 from ollama_push.core.errors import (
@@ -106,7 +107,7 @@ def test_a_manifest_that_is_not_there() -> None:
 def test_a_manifest_that_is_another() -> None:
     registry = holding(A, B, C)
     registry.manifests[REPOSITORY, "v1"] = ("m", b"{}")
-    assert _failed(registry).problem == f"the registry holds the manifest {digest(b'{}')} under that name"
+    assert _failed(registry).problem == f"the registry holds the manifest {digest_of(b'{}')} under that name"
 
 
 def test_what_is_no_manifest_is_not_taken_at_its_word() -> None:
@@ -118,7 +119,7 @@ def test_what_is_no_manifest_is_not_taken_at_its_word() -> None:
 
 def test_a_blob_that_is_not_there() -> None:
     error = _failed(holding(A, C, manifest=True))
-    assert (error.digest, error.problem) == (digest(B), "the registry does not hold it")
+    assert (error.digest, error.problem) == (digest_of(B), "the registry does not hold it")
 
 
 @pytest.mark.parametrize(
@@ -130,10 +131,10 @@ def test_a_blob_that_is_not_there() -> None:
 )
 def test_a_blob_that_is_another(headers: dict[str, str], problem: str) -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
-        return response(200, headers) if request.url.endswith(digest(B)) else None
+        return response(200, headers) if request.url.endswith(digest_of(B)) else None
 
     error = _failed(holding(A, B, C, manifest=True), change)
-    assert error.digest == digest(B)
+    assert error.digest == digest_of(B)
     assert problem in error.problem
 
 
@@ -143,12 +144,12 @@ def test_a_blob_that_is_another(headers: dict[str, str], problem: str) -> None:
         (200, {}),
         (200, {"content-length": "x"}),
         (307, {"content-length": "0"}),
-        (200, {"docker-content-digest": digest(B)}),
+        (200, {"docker-content-digest": digest_of(B)}),
     ],
 )
 def test_what_a_registry_does_not_say_is_no_lie(status: int, headers: dict[str, str]) -> None:
     def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
-        return response(status, headers) if request.url.endswith(digest(B)) else None
+        return response(status, headers) if request.url.endswith(digest_of(B)) else None
 
     assert _verify(changing(holding(A, B, C, manifest=True), change)).matches_local
 
@@ -158,7 +159,7 @@ def _without_head(reading: BufferedResponse, status: int = 405) -> FlowPlayer:
     registry = holding(A, B, C, manifest=True)
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
-        if not request.url.endswith(digest(B)):
+        if not request.url.endswith(digest_of(B)):
             return registry(request, body)
         return response(status) if request.method == "HEAD" else reading
 
@@ -179,7 +180,7 @@ def _without_head(reading: BufferedResponse, status: int = 405) -> FlowPlayer:
 def test_where_there_is_no_head_a_byte_of_the_blob_is_read(reading: BufferedResponse, status: int) -> None:
     player = _without_head(reading, status)
     assert _verify(player).matches_local
-    asked = [request for request in player.requests if request.url.endswith(digest(B))]
+    asked = [request for request in player.requests if request.url.endswith(digest_of(B))]
     assert [(one.method, one.headers.get("Range")) for one in asked] == [("HEAD", None), ("GET", "bytes=0-0")]
     assert sum(request.method == "GET" for request in player.requests) == 2  # the manifest is the other one
 
@@ -195,7 +196,7 @@ def test_where_there_is_no_head_a_byte_of_the_blob_is_read(reading: BufferedResp
 def test_a_blob_that_is_not_there_is_found_out_without_head(reading: BufferedResponse, problem: str) -> None:
     with pytest.raises(VerificationFailed) as caught:
         _verify(_without_head(reading))
-    assert caught.value.digest == digest(B)
+    assert caught.value.digest == digest_of(B)
     assert problem in caught.value.problem
 
 
@@ -210,12 +211,12 @@ def test_a_registry_that_lies_about_what_it_holds_is_found_out() -> None:
     registry = MemoryRegistry(Deviations())
 
     def change(request: HttpRequest, given: BufferedResponse) -> BufferedResponse | None:
-        registry.blobs.pop((REPOSITORY, digest(A)), None)
+        registry.blobs.pop((REPOSITORY, digest_of(A)), None)
         return None
 
     with pytest.raises(VerificationFailed) as caught:
         push(changing(registry, change), MODEL)
-    assert caught.value.digest == digest(A)
+    assert caught.value.digest == digest_of(A)
 
 
 @pytest.mark.parametrize("status", [200, 404])

@@ -1,4 +1,4 @@
-"""Many clients in one process, to be killed in the middle: ``python hanging.py PORT ORDERS-AS-JSON``."""
+"""Many clients in one process, to be killed in the middle: ``python hanging_clients.py PORT ORDERS-AS-JSON``."""
 
 from __future__ import annotations
 

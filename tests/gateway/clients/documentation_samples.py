@@ -1,4 +1,4 @@
-"""Reads the samples of ``samples.md``."""
+"""Reads the samples of ``documentation_samples.md``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAMPLES: Final = re.compile(r"^## (?P<title>[^\n]+)\n\n```\w+\n(?P<code>.*?)^``
 
 def sample(title: str, port: int, **names: str) -> str:
     """Return the sample under *title* with our port, and with *names* instead of those it has."""
-    page = Path(__file__).with_name("samples.md").read_text()
+    page = Path(__file__).with_name("documentation_samples.md").read_text()
     code = {found["title"]: found["code"] for found in _SAMPLES.finditer(page)}[title]
     assert code.count("11434") == 1
     code = code.replace("11434", str(port))
