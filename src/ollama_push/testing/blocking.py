@@ -1,4 +1,4 @@
-"""An async transport as a sync one, so that a test or a contract clause is written once."""
+"""An async transport as a sync one, so that one test or one contract clause serves both kinds."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 
 import attrs
 
 from ollama_push.core.errors import ConnectionLost
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.core.redaction import origin_of
+from ollama_push.testing._loop_thread import LoopThread
 
 __all__ = ["Blocking"]
 
@@ -20,27 +21,25 @@ __all__ = ["Blocking"]
 class Blocking:
     """Runs an async transport on an event loop of its own, in a thread of its own. Safe to share between threads.
 
-    Each block runs in one task, so what the transport opens on entering is left in the task that
-    opened it. Exceptions pass in both directions as the objects they are.
+    Each block runs in one task, so the transport leaves what it enters in the task that entered it. Exceptions
+    pass in both directions as the same objects.
 
     Args:
         make: Builds the transport; called on the loop.
     """
 
     def __init__(self, make: Callable[[], AsyncTransport]) -> None:
-        self._made: Future[AsyncTransport] = Future()
-        self._ended: Future[None] = Future()
-        self._lock = threading.Lock()  # nothing may be handed to the loop once it was told to stop
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, args=(make,), name="blocking-transport", daemon=True)
-        self._thread.start()
-        self._transport = self._made.result()
+        self._lock = threading.Lock()  # once the loop is told to stop, nothing may be scheduled on it
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = LoopThread(lambda: _closed_at_the_end(make), "blocking-transport")
+        self._transport = self._thread.value
 
     @contextmanager
     def open(self, request: HttpRequest, /) -> Iterator[_Response]:
-        """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`."""
-        if self._stopped:
-            # The transport itself must refuse, as it does for its async users; our loop is gone, so it gets another.
+        """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
+        if self._closed:
+            # The transport must refuse the request itself, as without us. Our loop is gone, so it gets another.
             with closing(Blocking(lambda: self._transport)) as again, again.open(request) as response:
                 yield response
             return
@@ -58,59 +57,42 @@ class Blocking:
     def close(self) -> None:
         """Close the transport, its event loop and the thread. Idempotent if the transport is."""
         with self._lock:
-            first, self._stopped = not self._stopped, True
-            if first:
-                self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        if first:
-            self._ended.result()
-        else:
-            Blocking(lambda: self._transport).close()
-
-    def _run(self, make: Callable[[], AsyncTransport]) -> None:
-        try:
-            asyncio.run(self._live(make))
-        except BaseException as exc:  # noqa: BLE001 - close() raises it in the thread that called
-            self._ended.set_exception(exc)
-        else:
-            self._ended.set_result(None)
-
-    async def _live(self, make: Callable[[], AsyncTransport]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        try:
-            transport = make()
-        except BaseException as exc:  # noqa: BLE001 - the constructor raises it in the thread that called
-            self._made.set_exception(exc)
-            return
-        self._made.set_result(transport)
-        await self._stop.wait()
-        # Blocks that are still open are cancelled by asyncio.run().
-        await transport.aclose()
+            if not self._closed:
+                self._closed = True
+                # Afterwards asyncio.run() cancels the blocks that are still open.
+                self._thread.close()
+                return
+        Blocking(lambda: self._transport).close()
 
     def _ask(self, block: _Block, ask: _Ask) -> bytes | None:
         with self._lock:
-            if self._stopped:
+            if self._closed:
                 block.refuse(ask)
             else:
-                self._loop.call_soon_threadsafe(self._deliver, block, ask)
+                self._thread.loop.call_soon_threadsafe(self._deliver, block, ask)
         return ask.reply.result()
 
     def _deliver(self, block: _Block, ask: _Ask) -> None:
         block.asks.put_nowait(ask)
         if block.task is None:
-            # The loop itself holds tasks only weakly.
-            block.task = self._loop.create_task(block.live())
+            # Kept in a set because the loop holds only weak references to tasks.
+            block.task = self._thread.loop.create_task(block.run())
             self._tasks.add(block.task)
             block.task.add_done_callback(self._tasks.discard)
 
 
+@asynccontextmanager
+async def _closed_at_the_end(make: Callable[[], AsyncTransport]) -> AsyncIterator[AsyncTransport]:
+    transport = make()
+    yield transport
+    await transport.aclose()
+
+
 @attrs.define(eq=False)
 class _Ask:
-    """What a thread wants of a block: to be opened, then another chunk, and at last to be left.
+    """What a thread asks of a block: first to be opened, then another chunk, and at last to be left.
 
-    The reply is the chunk; ``None`` at the body's end and for everything else.
+    The reply is the chunk; ``None`` at the end of the body and for everything else.
     """
 
     leaving: bool = False
@@ -122,8 +104,8 @@ class _Block:
     """One request, from entering its block to leaving it.
 
     Attributes:
-        response: What the transport answered, once the first ask has its reply.
-        swallowed: Whether the transport kept the caller's exception for itself.
+        response: The transport's response, once the first ask has its reply.
+        swallowed: Whether the transport suppressed the caller's exception.
     """
 
     response: AsyncResponse
@@ -135,19 +117,19 @@ class _Block:
         self.task: asyncio.Task[None] | None = None
         self.swallowed = False
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         ask = await self.asks.get()
         try:
             async with self._transport.open(self._request) as self.response:
                 ask.reply.set_result(None)
-                ask = await self._hand_over()
+                ask = await self._reply_with_chunks()
                 if ask.error is not None:
                     raise ask.error
         except asyncio.CancelledError:
             if ask.reply.done():
                 raise
             self.refuse(ask)
-        except BaseException as exc:  # noqa: BLE001 - it belongs to the thread that asked
+        except BaseException as exc:  # noqa: BLE001 - raised in the thread that asked
             if exc is ask.error:
                 ask.reply.set_result(None)
             else:
@@ -159,8 +141,8 @@ class _Block:
             while not self.asks.empty():
                 self.refuse(self.asks.get_nowait())
 
-    async def _hand_over(self) -> _Ask:
-        """Reply to the asks for chunks until one asks to leave."""
+    async def _reply_with_chunks(self) -> _Ask:
+        """Reply to the asks for chunks; return the one to leave the block."""
         chunks: AsyncIterator[bytes] | None = None
         while not (ask := await self.asks.get()).leaving:
             try:
@@ -169,12 +151,12 @@ class _Block:
             except asyncio.CancelledError:
                 self.refuse(ask)
                 raise
-            except BaseException as exc:  # noqa: BLE001 - it belongs to the thread that asked
+            except BaseException as exc:  # noqa: BLE001 - raised in the thread that asked
                 ask.reply.set_exception(exc)
         return ask
 
     def refuse(self, ask: _Ask) -> None:
-        """Reply that the transport was closed; who leaves has nothing left to do."""
+        """Reply that the transport was closed; an ask to leave the block succeeds, as it is left already."""
         if ask.leaving:
             ask.reply.set_result(None)
         else:
@@ -182,11 +164,11 @@ class _Block:
 
 
 class _Response:
-    """An answer while it arrives on another thread's loop."""
+    """A response that arrives on another thread's loop."""
 
-    def __init__(self, answer: AsyncResponse, next_chunk: Callable[[], bytes | None]) -> None:
-        self.status = answer.status
-        self.headers: Mapping[str, str] = answer.headers
+    def __init__(self, response: AsyncResponse, next_chunk: Callable[[], bytes | None]) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
         self._next_chunk = next_chunk
 
     def chunks(self) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """A server that does exactly what a script says, down to the byte, on raw sockets.
 
 No HTTP server would misbehave on request; this one has no idea of HTTP beyond reading one request. A
-script is a sequence of steps for one connection; ``bytes`` stand for ``Send``.
+script is a sequence of steps for one connection; ``bytes`` are sent as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import math
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -18,8 +17,9 @@ from typing import Final, Self
 
 import attrs
 
+from ollama_push.testing._sockets import reset_on_close
 from ollama_push.testing.answers import chunk, head, json_answer, lines_answer
-from ollama_push.testing.steps import Await, Hangup, Hold, NextRequest, Pause, Reset, Script, Send, Step
+from ollama_push.testing.steps import Await, Hangup, Hold, NextRequest, Pause, Reset, Script, Step
 
 __all__ = [
     "Await",
@@ -31,7 +31,6 @@ __all__ = [
     "Reset",
     "Script",
     "ScriptedServer",
-    "Send",
     "Step",
     "chunk",
     "head",
@@ -40,7 +39,6 @@ __all__ = [
 ]
 
 _PATIENCE_SECONDS: Final = 20.0
-_LINGER_RST: Final = struct.pack("ii", 1, 0)  # l_onoff, l_linger: close() sends RST, see socket(7)
 
 
 @attrs.frozen
@@ -206,8 +204,6 @@ class ScriptedServer:
         match step:
             case bytes():
                 connection.sendall(step)
-            case Send(data):
-                connection.sendall(data)
             case Pause(seconds):
                 self._stopping.wait(seconds)
             case Await(event, seconds):
@@ -217,7 +213,7 @@ class ScriptedServer:
             case NextRequest():
                 self._receive(connection)
             case Reset():
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
+                reset_on_close(connection)
                 connection.close()
             case Hangup():
                 connection.shutdown(socket.SHUT_RDWR)

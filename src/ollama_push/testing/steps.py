@@ -8,14 +8,7 @@ from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["Await", "Hangup", "Hold", "NextRequest", "Pause", "Reset", "Script", "Send", "Step"]
-
-
-@attrs.frozen
-class Send:
-    """Send these bytes."""
-
-    data: bytes
+__all__ = ["Await", "Hangup", "Hold", "NextRequest", "Pause", "Reset", "Script", "Step"]
 
 
 @attrs.frozen
@@ -64,5 +57,5 @@ class Hangup:
     """Close the connection in order (FIN). The end of every script does the same."""
 
 
-Step = bytes | Send | Pause | Hold | Await | NextRequest | Reset | Hangup
+Step = bytes | Pause | Hold | Await | NextRequest | Reset | Hangup
 Script = Sequence[Step]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.testing.contract import _answers, _bodies, _failures, _lifetimes, _requests, _timeouts
+from ollama_push.testing.contract import _bodies, _failures, _lifetimes, _requests, _responses, _timeouts
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
 
 __all__ = ["CLAUSES", "Clause", "ClauseResult", "MakeTransport", "Rig", "run_contract"]
@@ -29,7 +29,7 @@ CLAUSES: Final[tuple[Clause, ...]] = tuple(
     sorted(
         [
             *_requests.CLAUSES,
-            *_answers.CLAUSES,
+            *_responses.CLAUSES,
             *_lifetimes.CLAUSES,
             *_bodies.CLAUSES,
             *_failures.CLAUSES,

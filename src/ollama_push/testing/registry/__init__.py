@@ -1,8 +1,9 @@
-"""A small registry on disk, as a server of its own: what a push is tested against, and what the demo runs.
+"""A small registry on disk with a server of its own, for tests and for the demo.
 
-It speaks the push and the pull side of distribution-spec v1.1 for sha256, asks for Basic, Bearer or Ollama's
-signed authentication, copies the habits of real registries (:class:`Quirks`, :class:`Temper`) and misbehaves
-by rule (:class:`Fault`). aiohttp serves it; ``SignedAuth`` needs the extra ``signing``.
+It implements push and pull of distribution-spec v1.1 for sha256, with Basic, Bearer or Ollama's signed
+authentication. It can copy the differences between real registries (:class:`Quirks`,
+:class:`BrokenPartPolicy`) and fail by rule (:class:`Fault`). aiohttp serves it; ``SignedAuth`` needs the extra
+``signing``.
 """
 
 from ollama_push.testing.registry.app import registry_app
@@ -11,10 +12,8 @@ from ollama_push.testing.registry.faults import (
     AFTER_BODY,
     Action,
     Fault,
-    Hangup,
     LoseAnswer,
     Reply,
-    Reset,
     Stall,
 )
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
@@ -22,7 +21,9 @@ from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.server import EmbeddedRegistry
 from ollama_push.testing.registry.sessions import OpenSession
 from ollama_push.testing.registry.signing import SignedAuth
-from ollama_push.testing.registry.tokens import TokenAuth, TokenRequest
+from ollama_push.testing.registry.token_issuer import TokenRequest
+from ollama_push.testing.registry.tokens import TokenAuth
+from ollama_push.testing.steps import Hangup, Reset
 
 __all__ = [
     "AFTER_BODY",

@@ -1,4 +1,4 @@
-"""Who may do what: the port every authentication scheme fills, and Basic."""
+"""Who may do what: the port that every authentication scheme implements, and Basic."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from aiohttp import web
 
 from ollama_push.testing.registry.refused import Refused
 
-__all__ = ["Access", "Auth", "BasicAuth", "Endpoint", "basic_user"]
+__all__ = ["Access", "Auth", "BasicAuth", "WebHandler", "basic_user"]
 
-Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
+WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""A request handler of aiohttp."""
 
 
 @attrs.frozen
@@ -24,7 +25,7 @@ class Access:
     """What a request needs.
 
     Attributes:
-        repository: Which one.
+        repository: Name of the repository.
         actions: Of ``"pull"``, ``"push"``, ``"delete"``.
     """
 
@@ -41,7 +42,7 @@ class Auth(Protocol):
     """An authentication scheme."""
 
     def check(self, request: web.BaseRequest, access: Access | None) -> None:
-        """Let *request* pass; *access* is ``None`` where none in particular is needed (``GET /v2/``).
+        """Check that *request* allows *access*; ``None`` where a login is enough (``GET /v2/``).
 
         Raises:
             Refused: 401 with a challenge.
@@ -49,20 +50,20 @@ class Auth(Protocol):
         ...
 
     def may(self, request: web.BaseRequest, access: Access) -> bool:
-        """Say whether *request* also allows *access*, without using anything up."""
+        """Say whether *request* also allows *access*; unlike :meth:`check` this does not count as a use."""
         ...
 
-    def endpoints(self) -> Mapping[str, Endpoint]:
-        """Return what is served, by path, on the registry's own origin and without authorization."""
+    def endpoints(self) -> Mapping[str, WebHandler]:
+        """Return handlers by path that the registry's own origin serves without authorization."""
         ...
 
     def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:
-        """Run what else must listen: everything up to the one ``yield`` starts it, the rest ends it."""
+        """Run what else must listen, from before the only ``yield`` until after it."""
         ...
 
 
 def basic_user(request: web.BaseRequest, users: Mapping[str, str]) -> str | None:
-    """Return the user that a Basic ``Authorization`` proves; ``None`` without one, or when it is wrong."""
+    """Return the user of a valid Basic ``Authorization``; ``None`` when it is missing or wrong."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -76,11 +77,11 @@ def basic_user(request: web.BaseRequest, users: Mapping[str, str]) -> str | None
 
 @attrs.frozen
 class BasicAuth:
-    """User names and passwords, as with htpasswd: who is known may do everything.
+    """User names and passwords, as with htpasswd: a known user may do everything.
 
     Attributes:
         users: Password by name.
-        realm: Shown in the challenge.
+        realm: Realm of the challenge.
 
     Source: RFC 7617.
     """
@@ -96,7 +97,7 @@ class BasicAuth:
     def may(self, request: web.BaseRequest, access: Access) -> bool:  # noqa: ARG002 - see Auth
         return basic_user(request, self.users) is not None
 
-    def endpoints(self) -> Mapping[str, Endpoint]:
+    def endpoints(self) -> Mapping[str, WebHandler]:
         return {}
 
     async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - see Auth

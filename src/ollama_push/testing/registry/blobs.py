@@ -1,4 +1,4 @@
-"""The pull side of blobs.
+"""Reading and deleting blobs.
 
 Source: distribution-spec v1.1.1, "Pulling blobs", "Deleting Blobs".
 """
@@ -7,61 +7,63 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 
 from aiohttp import web
 
-from ollama_push.testing.registry.grammar import checked_digest, is_digest
+from ollama_push.testing.registry.grammar import is_digest, require_digest
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.request_context import RequestContext
 
-__all__ = ["content", "delete", "get", "head"]
+__all__ = ["delete_blob", "get_blob", "get_content", "head_blob"]
 
 
-async def head(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
-    """``HEAD`` of a blob: is it there, and how large?"""
-    digest = checked_digest(path["digest"])
-    claimed = visit.depot.quirks.lies_about_blobs.get(digest)
-    if claimed is not None and not visit.depot.store.holds(path["name"], digest):
+async def head_blob(context: RequestContext, repository: str, digest: str) -> web.StreamResponse:
+    """``HEAD`` of a blob: whether it is there, and its size."""
+    require_digest(digest)
+    claimed = context.state.quirks.lies_about_blobs.get(digest)
+    if claimed is not None and not context.state.store.holds(repository, digest):
         return web.Response(headers={**_headers(digest), "Content-Length": str(claimed)})
-    return _file(visit, path["name"], digest)
+    return _file_response(context, repository, digest)
 
 
-async def get(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def get_blob(context: RequestContext, repository: str, digest: str) -> web.StreamResponse:
     """``GET`` of a blob, or of a range of it."""
-    digest = checked_digest(path["digest"])
-    answer = _file(visit, path["name"], digest)
-    if visit.depot.quirks.redirect_blobs:
-        location = f"{visit.base}/content/{digest}?sig={_signature(visit, digest)}"
+    require_digest(digest)
+    response = _file_response(context, repository, digest)
+    if context.state.quirks.redirect_blobs:
+        location = f"{context.base}/content/{digest}?sig={_signature(context, digest)}"
         return web.Response(status=307, headers={"Location": location})
-    return answer
+    return response
 
 
-async def content(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
-    """``GET`` of the URL a redirect names; its signature is all the authorization there is."""
-    digest = path["digest"]
-    if not is_digest(digest) or not hmac.compare_digest(visit.query("sig"), _signature(visit, digest)):
+async def get_content(context: RequestContext, digest: str) -> web.StreamResponse:
+    """``GET`` of the URL that a redirect names; its signature is the only authorization it needs."""
+    if not is_digest(digest) or not hmac.compare_digest(context.query("sig"), _signature(context, digest)):
         raise Refused(403, "DENIED", "the signature does not fit")
-    return web.FileResponse(visit.depot.store.blob_path(digest), headers=_headers(digest))
+    return web.FileResponse(context.state.store.blob_path(digest), headers=_headers(digest))
 
 
-async def delete(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def delete_blob(context: RequestContext, repository: str, digest: str) -> web.StreamResponse:
     """``DELETE`` of a blob."""
-    digest = checked_digest(path["digest"])
-    _file(visit, path["name"], digest)
-    visit.depot.store.unlink(path["name"], digest)
+    require_digest(digest)
+    _require_blob(context, repository, digest)
+    context.state.store.unlink(repository, digest)
     return web.Response(status=202)
 
 
-def _file(visit: RequestContext, repository: str, digest: str) -> web.FileResponse:
-    if not visit.depot.store.holds(repository, digest):
+def _file_response(context: RequestContext, repository: str, digest: str) -> web.FileResponse:
+    _require_blob(context, repository, digest)
+    return web.FileResponse(context.state.store.blob_path(digest), headers=_headers(digest))
+
+
+def _require_blob(context: RequestContext, repository: str, digest: str) -> None:
+    if not context.state.store.holds(repository, digest):
         raise Refused(404, "BLOB_UNKNOWN", "blob unknown to registry")
-    return web.FileResponse(visit.depot.store.blob_path(digest), headers=_headers(digest))
 
 
 def _headers(digest: str) -> dict[str, str]:
     return {"Docker-Content-Digest": digest, "Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
 
 
-def _signature(visit: RequestContext, digest: str) -> str:
-    return hmac.new(visit.depot.secret, digest.encode(), hashlib.sha256).hexdigest()
+def _signature(context: RequestContext, digest: str) -> str:
+    return hmac.new(context.state.secret, digest.encode(), hashlib.sha256).hexdigest()

@@ -9,25 +9,17 @@ from typing import Final
 
 import attrs
 
-__all__ = ["AFTER_BODY", "Action", "Fault", "FaultDue", "FaultPlan", "Hangup", "LoseAnswer", "Reply", "Reset", "Stall"]
+from ollama_push.testing.steps import Hangup, Reset
+
+__all__ = ["AFTER_BODY", "Action", "Fault", "FaultDue", "FaultPlan", "LoseAnswer", "Reply", "Stall"]
 
 AFTER_BODY: Final = -1
-"""Value of ``Fault.after_bytes``: once the whole request was processed."""
-
-
-@attrs.frozen
-class Reset:
-    """Break the connection with RST."""
-
-
-@attrs.frozen
-class Hangup:
-    """Close the connection without an answer."""
+"""Value of ``Fault.after_bytes``: act once the whole request was processed."""
 
 
 @attrs.frozen
 class Reply:
-    """Answer this instead.
+    """Send this response instead.
 
     Attributes:
         status: Such as 503.
@@ -42,12 +34,12 @@ class Reply:
 
 @attrs.frozen
 class LoseAnswer:
-    """Process the request to its end, then close the connection without an answer."""
+    """Process the request to its end, then close the connection without a response."""
 
 
 @attrs.frozen
 class Stall:
-    """Do nothing for so many seconds, or until the registry stops; then go on."""
+    """Wait for so many seconds, or until the registry stops; then continue."""
 
     seconds: float
 
@@ -64,9 +56,9 @@ class Fault:
         path: Regular expression searched in the path with its query; empty for every path.
         nth: The first matching request that is hit, from 1.
         times: How many in a row are hit; ``None`` for all that follow.
-        after_bytes: So much of the body is read and stored first (a shorter body passes unharmed); ``None``
-            acts before anything is read, ``AFTER_BODY`` once the request was processed, as ``LoseAnswer``
-            always does.
+        after_bytes: How much of the body is read and stored first; a shorter body is not hit. ``None`` acts
+            before anything is read, ``AFTER_BODY`` once the request was processed, as ``LoseAnswer`` always
+            does.
         action: What happens.
     """
 
@@ -93,7 +85,15 @@ class Fault:
 
 
 class FaultDue(Exception):
-    """So much of the body was read that its fault is due."""
+    """As much of the body was read as the fault lets through.
+
+    Args:
+        action: What happens now.
+    """
+
+    def __init__(self, action: Action) -> None:
+        super().__init__(action)
+        self.action = action
 
 
 class FaultPlan:

@@ -1,4 +1,4 @@
-"""Which repositories, tags and digests there can be. What passes here is safe as a path on disk.
+"""Which names of repositories, tags and digests are valid. A valid one is safe as a path on disk.
 
 Source: distribution-spec v1.1.1, "Pulling manifests" (name, tag); image-spec v1.1, "Digests".
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 from ollama_push.testing.registry.refused import Refused
 
-__all__ = ["checked_digest", "is_digest", "is_repository", "is_tag"]
+__all__ = ["is_digest", "is_repository", "is_tag", "require_digest"]
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -34,12 +34,11 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
-def checked_digest(text: str) -> str:
-    """Return *text*.
+def require_digest(text: str) -> None:
+    """Refuse *text* unless it is a digest we can hold.
 
     Raises:
-        Refused: It is no digest we can hold.
+        Refused: 400 ``DIGEST_INVALID``.
     """
     if not is_digest(text):
         raise Refused(400, "DIGEST_INVALID", "provided digest is not a sha256 digest")
-    return text

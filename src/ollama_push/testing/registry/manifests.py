@@ -1,7 +1,7 @@
-"""Manifests: taken and given byte for byte.
+"""Manifests, stored and sent byte for byte, and the lists of what refers to them.
 
-Source: distribution-spec v1.1.1, "Pushing Manifests", "Pulling manifests", "Deleting Tags"; statuses as
-distribution 3.0.0 gives them.
+Source: distribution-spec v1.1.1, "Pushing Manifests", "Pulling manifests", "Deleting Tags", "Listing Referrers";
+statuses as distribution 3.0.0 sends them.
 """
 
 from __future__ import annotations
@@ -12,32 +12,33 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ollama_push.testing.registry.grammar import checked_digest, is_digest, is_tag
+from ollama_push.testing.registry.grammar import is_digest, is_tag, require_digest
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.request_context import RequestContext
 from ollama_push.testing.registry.store import StoredManifest
 
-__all__ = ["delete", "get", "put"]
+__all__ = ["delete_manifest", "get_manifest", "list_referrers", "put_manifest"]
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
+_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 
 
-async def put(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def put_manifest(context: RequestContext, repository: str, reference: str) -> web.StreamResponse:
     """``PUT`` of a manifest by tag or digest."""
-    repository, reference = path["name"], _reference(path)
-    raw = await visit.whole_body(_MAX_BYTES)
-    value = _parsed(raw)
-    announced = visit.request.headers.get("Content-Type", "")
+    _require_reference(reference)
+    raw = await context.whole_body(_MAX_BYTES)
+    value = _parse(raw)
+    announced = context.request.headers.get("Content-Type", "")
     media_type = value.get("mediaType") or announced
     if not isinstance(media_type, str) or (announced and media_type != announced):
         raise Refused(400, "MANIFEST_INVALID", "mediaType and Content-Type disagree")
     manifest = StoredManifest(raw, media_type)
     if ":" in reference and manifest.digest != reference:
         raise Refused(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
-    _check_parts(visit, repository, value)
-    visit.depot.store.put_manifest(repository, manifest, None if ":" in reference else reference)
+    _check_parts(context, repository, value)
+    context.state.store.put_manifest(repository, manifest, None if ":" in reference else reference)
     headers = {
-        "Location": f"{visit.base}/v2/{repository}/manifests/{manifest.digest}",
+        "Location": f"{context.base}/v2/{repository}/manifests/{manifest.digest}",
         "Docker-Content-Digest": manifest.digest,
     }
     subject = value.get("subject")
@@ -46,34 +47,48 @@ async def put(visit: RequestContext, path: Mapping[str, str]) -> web.StreamRespo
     return web.Response(status=201, headers=headers)
 
 
-async def get(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def get_manifest(context: RequestContext, repository: str, reference: str) -> web.StreamResponse:
     """``GET`` and ``HEAD`` of a manifest by tag or digest."""
-    manifest = visit.depot.store.manifest(path["name"], _reference(path))
+    _require_reference(reference)
+    manifest = context.state.store.manifest(repository, reference)
     if manifest is None:
         raise Refused(404, "MANIFEST_UNKNOWN", "manifest unknown to registry")
-    if visit.depot.quirks.wrong_manifest:
+    if context.state.quirks.wrong_manifest:
         manifest = StoredManifest(manifest.raw + b"\n", manifest.media_type)
     headers = {"Docker-Content-Digest": manifest.digest, "Content-Type": manifest.media_type}
     return web.Response(body=manifest.raw, headers=headers)
 
 
-async def delete(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def delete_manifest(context: RequestContext, repository: str, reference: str) -> web.StreamResponse:
     """``DELETE`` of a tag, or of a manifest with its tags."""
-    if not visit.depot.store.delete_manifest(path["name"], _reference(path)):
+    _require_reference(reference)
+    if not context.state.store.delete_manifest(repository, reference):
         raise Refused(404, "MANIFEST_UNKNOWN", "manifest unknown to registry")
     return web.Response(status=202)
 
 
-def _reference(path: Mapping[str, str]) -> str:
-    reference = path["reference"]
+async def list_referrers(context: RequestContext, repository: str, digest: str) -> web.StreamResponse:
+    """``GET …/referrers/DIGEST``: an index, empty when nothing refers to the manifest."""
+    require_digest(digest)
+    wanted = context.query("artifactType")
+    found = [_referrer(manifest, digest) for manifest in context.state.store.manifests(repository)]
+    kept = [entry for entry in found if entry is not None and wanted in ("", entry.get("artifactType"))]
+    body = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": kept})
+    headers = {"Content-Type": _INDEX}
+    if wanted:
+        headers["OCI-Filters-Applied"] = "artifactType"
+    # As bytes: aiohttp adds a charset to a text, and the type must be exactly this one.
+    return web.Response(body=body.encode(), headers=headers)
+
+
+def _require_reference(reference: str) -> None:
     if ":" in reference:
-        return checked_digest(reference)
-    if not is_tag(reference):
+        require_digest(reference)
+    elif not is_tag(reference):
         raise Refused(404, "MANIFEST_UNKNOWN", "no tag can be spelled like this")
-    return reference
 
 
-def _parsed(raw: bytes) -> Mapping[str, Any]:
+def _parse(raw: bytes) -> Mapping[str, Any]:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as exc:
@@ -83,24 +98,20 @@ def _parsed(raw: bytes) -> Mapping[str, Any]:
     return value
 
 
-def _check_parts(visit: RequestContext, repository: str, value: Mapping[str, Any]) -> None:
+def _check_parts(context: RequestContext, repository: str, value: Mapping[str, Any]) -> None:
     """Refuse a manifest that names what the repository does not have."""
-    depot = visit.depot
+    store, quirks = context.state.store, context.state.quirks
     for descriptor in _descriptors(value, "config", "layers"):
-        digest = descriptor.get("digest")
-        # A layer with URLs is to be had elsewhere; an empty config is how Ollama writes none.
-        if descriptor.get("urls") or (digest == "" and descriptor is value.get("config")):
+        # A layer with URLs is stored elsewhere; an empty config digest is how Ollama writes "no config".
+        if descriptor.get("urls") or (descriptor.get("digest") == "" and descriptor is value.get("config")):
             continue
-        pretended = digest in depot.quirks.lies_about_blobs or digest in depot.quirks.loses_blobs
-        if not isinstance(digest, str) or not is_digest(digest):
-            raise Refused(400, "MANIFEST_INVALID", "a descriptor has no sha256 digest")
-        if not pretended and not depot.store.holds(repository, digest):
+        digest = _digest_of(descriptor)
+        pretended = digest in quirks.lies_about_blobs or digest in quirks.loses_blobs
+        if not pretended and not store.holds(repository, digest):
             raise Refused(400, "MANIFEST_BLOB_UNKNOWN", f"blob unknown to registry: {digest}")
     for descriptor in _descriptors(value, "manifests"):
-        digest = descriptor.get("digest")
-        if not isinstance(digest, str) or not is_digest(digest):
-            raise Refused(400, "MANIFEST_INVALID", "a descriptor has no sha256 digest")
-        if depot.store.manifest(repository, digest) is None:
+        digest = _digest_of(descriptor)
+        if store.manifest(repository, digest) is None:
             raise Refused(400, "MANIFEST_BLOB_UNKNOWN", f"manifest unknown to registry: {digest}")
 
 
@@ -111,3 +122,30 @@ def _descriptors(value: Mapping[str, Any], *keys: str) -> Iterator[Mapping[str, 
             if not isinstance(entry, dict):
                 raise Refused(400, "MANIFEST_INVALID", f"{key} holds what is no descriptor")
             yield entry
+
+
+def _digest_of(descriptor: Mapping[str, Any]) -> str:
+    digest = descriptor.get("digest")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise Refused(400, "MANIFEST_INVALID", "a descriptor has no sha256 digest")
+    return digest
+
+
+def _referrer(manifest: StoredManifest, subject: str) -> dict[str, Any] | None:
+    """Return the descriptor of *manifest*; ``None`` when it does not refer to *subject*."""
+    value = json.loads(manifest.raw)
+    named = value.get("subject")
+    if not isinstance(named, dict) or named.get("digest") != subject:
+        return None
+    entry: dict[str, Any] = {
+        "mediaType": manifest.media_type,
+        "digest": manifest.digest,
+        "size": len(manifest.raw),
+    }
+    config = value.get("config")
+    artifact_type = value.get("artifactType") or (config.get("mediaType") if isinstance(config, dict) else None)
+    if artifact_type:
+        entry["artifactType"] = artifact_type
+    if value.get("annotations"):
+        entry["annotations"] = value["annotations"]
+    return entry

@@ -1,4 +1,4 @@
-"""Habits of real registries that a client must live with, as switches."""
+"""Differences between real registries, as switches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["BrokenPartPolicy", "Quirks"]
 
 
 class BrokenPartPolicy(Enum):
-    """What becomes of an upload session whose part breaks off.
+    """What happens to an upload session when the connection breaks within a part.
 
-    Source: distribution 3.0.0 keeps what arrived; distribution 2.8.2 forgets the session.
+    Source: distribution 3.0.0 keeps the bytes that arrived; distribution 2.8.2 forgets the session.
     """
 
     KEEPS_BROKEN_PARTS = "keeps-broken-parts"
@@ -22,27 +22,26 @@ class BrokenPartPolicy(Enum):
 
 @attrs.frozen(kw_only=True)
 class Quirks:
-    """What is odd about this registry; as it comes, it answers like distribution 3.
+    """In what the registry differs from distribution 3, which is how it responds by default.
 
     Attributes:
         relative_location: A ``Location`` is a path, not a URL.
-        foreign_location: Origin (``"http://host:port"``) that the ``Location`` of a session points to instead
-            of ours; empty for ours.
-        no_status: ``GET`` on a session answers 400, as crane's registry does.
-        no_range_in_202: 202 answers carry no ``Range``.
-        range_416_without_headers: A 416 carries neither ``Range`` nor ``Location``, as distribution's.
-        monolithic_only: ``PATCH`` answers 405 ``UNSUPPORTED``.
-        min_part_bytes: Announced as ``OCI-Chunk-Min-Length``. Which part is the last shows only afterwards: a
-            part that follows a shorter one is refused with 416.
-        max_part_bytes: A larger body is answered with 413 before it is read, and the connection closed.
-        early_201: Digests that are stored, and answered with 201, by the ``PATCH`` that completes them.
-        redirect_blobs: ``GET`` of a blob answers 307 to a signed URL that needs no authorization, which is what
-            ``ollama pull`` expects of a registry.
-        lies_about_blobs: Size by digest: ``HEAD`` of these answers 200 although they are absent.
+        foreign_location: Origin (``"http://host:port"``) in the ``Location`` of a session; empty for our own.
+        no_status: ``GET`` of a session is refused with 400, as by crane's registry.
+        no_range_in_202: A 202 has no ``Range``.
+        range_416_without_headers: A 416 has neither ``Range`` nor ``Location``, as with distribution.
+        monolithic_only: ``PATCH`` is refused with 405 ``UNSUPPORTED``.
+        min_part_bytes: Announced as ``OCI-Chunk-Min-Length``. Only the last part may be shorter, and which part
+            is the last is known afterwards: a part that follows a shorter one is refused with 416.
+        max_part_bytes: A larger body is refused with 413 before it is read, and the connection closed.
+        early_201: Digests that are stored by the ``PATCH`` that completes them, with 201.
+        redirect_blobs: ``GET`` of a blob is redirected with 307 to a signed URL that needs no authorization,
+            which is what ``ollama pull`` expects of a registry.
+        lies_about_blobs: Size by digest: ``HEAD`` of these is 200 although they are absent.
         loses_blobs: Digests that are accepted with 201 and not kept.
-        wrong_manifest: ``GET`` and ``HEAD`` of a manifest give other bytes than were put.
-        no_delete: ``DELETE`` of blobs and manifests answers 405 ``UNSUPPORTED``.
-        plain_404: A name outside the grammar answers the text ``404 page not found``, as distribution does,
+        wrong_manifest: ``GET`` and ``HEAD`` of a manifest return other bytes than were put.
+        no_delete: ``DELETE`` of blobs and manifests is refused with 405 ``UNSUPPORTED``.
+        plain_404: An invalid name of a repository gets the text ``404 page not found``, as with distribution,
             and not ``NAME_INVALID``.
         plain_errors: Every error body is text instead of JSON.
     """

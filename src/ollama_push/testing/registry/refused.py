@@ -1,4 +1,4 @@
-"""The registry's no: an exception that becomes an answer.
+"""A refused request: an exception that becomes an error response.
 
 Source: distribution-spec v1.1.1, "Error Codes".
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-__all__ = ["Refused", "error_answer", "text_404"]
+__all__ = ["Refused", "error_response", "unknown_path_response"]
 
 
 class Refused(Exception):
@@ -18,10 +18,10 @@ class Refused(Exception):
 
     Args:
         status: HTTP status.
-        code: Error code of the spec.
-        message: For people.
-        headers: Of the answer.
-        closes: Close the connection after the answer.
+        code: Error code of distribution-spec.
+        message: Text for people.
+        headers: Headers of the response.
+        closes: Whether the connection is closed after the response.
     """
 
     def __init__(
@@ -35,20 +35,20 @@ class Refused(Exception):
         self.closes = closes
 
 
-def error_answer(refused: Refused, *, plain: bool) -> web.Response:
-    """Return the answer that says *refused*."""
+def error_response(refused: Refused, *, plain: bool) -> web.Response:
+    """Return the response that reports *refused*."""
     if plain:
-        answer = web.Response(status=refused.status, text=f"{refused.message}\n", headers=refused.headers)
+        response = web.Response(status=refused.status, text=f"{refused.message}\n", headers=refused.headers)
     else:
         body = json.dumps({"errors": [{"code": refused.code, "message": refused.message, "detail": None}]})
-        answer = web.Response(
+        response = web.Response(
             status=refused.status, text=body, content_type="application/json", headers=refused.headers
         )
     if refused.closes:
-        answer.force_close()
-    return answer
+        response.force_close()
+    return response
 
 
-def text_404() -> web.Response:
-    """Return what Go's HTTP server says where no route fits."""
+def unknown_path_response() -> web.Response:
+    """Return what Go's HTTP server sends where no route fits."""
     return web.Response(status=404, text="404 page not found\n", headers={"X-Content-Type-Options": "nosniff"})

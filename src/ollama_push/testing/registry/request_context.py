@@ -1,52 +1,52 @@
-"""One request on its way through the registry: its body, its fault and what it tells the log."""
+"""One request on its way through the registry: its body, its fault, its record."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import attrs
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from ollama_push.testing.registry.faults import Action, Fault, FaultDue, Hangup, LoseAnswer, Reply, Reset, Stall
+from ollama_push.testing._sockets import reset_on_close
+from ollama_push.testing.registry.faults import Action, Fault, FaultDue, LoseAnswer, Reply, Stall
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.seen import Entry
+from ollama_push.testing.registry.state import RegistryState
+from ollama_push.testing.steps import Hangup, Reset
 
-if TYPE_CHECKING:  # the depot makes visits
-    from ollama_push.testing.registry.app import RegistryState
-
-__all__ = ["BROKEN_BODY", "RequestContext"]
+__all__ = ["BROKEN_BODY", "READ_BYTES", "RequestContext"]
 
 BROKEN_BODY: Final = (ConnectionError, web.RequestPayloadError, BadHttpMessage)
-"""What reading a body raises when its sender breaks off, or frames it wrongly."""
+"""What reading a body raises when the client disconnects, or when the framing is wrong."""
 
-_LINGER_RST: Final = struct.pack("ii", 1, 0)  # l_onoff, l_linger: closing sends RST, see socket(7)
+READ_BYTES: Final = 256 * 1024
+"""How much of a body is read at a time."""
 
 
+@attrs.frozen(eq=False)
 class RequestContext:
-    """A request being answered.
+    """A request and what its handler needs.
 
-    Args:
-        depot: The registry.
+    Attributes:
+        state: The registry.
         request: As aiohttp gives it.
-        entry: Its record.
-        fault: What goes wrong with it.
+        entry: Its record in the log.
+        fault: What goes wrong with it, if anything.
     """
 
-    def __init__(self, depot: RegistryState, request: web.Request, entry: Entry, fault: Fault | None) -> None:
-        self.depot = depot
-        self.request = request
-        self.entry = entry
-        self.fault = fault
+    state: RegistryState
+    request: web.Request
+    entry: Entry
+    fault: Fault | None
 
     @property
     def base(self) -> str:
         """Our origin as the client called it; empty where locations are relative."""
-        if self.depot.quirks.relative_location:
+        if self.state.quirks.relative_location:
             return ""
         return f"{self.request.scheme}://{self.request.host}"
 
@@ -55,23 +55,27 @@ class RequestContext:
         return self.request.query.get(name, "")
 
     async def body(self, limit: int | None = None) -> AsyncIterator[bytes]:
-        """Give the body as it arrives, at most *limit* bytes.
+        """Yield the body as it arrives, at most *limit* bytes.
 
         Raises:
-            Refused: It is longer.
-            FaultDue: So much was read that a fault is due.
+            Refused: The body is longer than *limit*.
+            FaultDue: As many bytes were read as the fault lets through.
         """
         length = self.request.content_length
         if limit is not None and length is not None and length > limit:
             raise _too_large(limit)
-        stop = self.fault.after_bytes if self.fault is not None and not self.fault.is_last else None
+        fault = self.fault
+        fault_at = fault.after_bytes if fault is not None and not fault.is_last else None
         taken = 0
-        while stop is not None or not self.request.content.at_eof():
-            if stop is not None and taken >= stop:
-                await self._reach_fault()
-                stop = None
+        while fault_at is not None or not self.request.content.at_eof():
+            if fault is not None and fault_at is not None and taken >= fault_at:
+                if not isinstance(fault.action, Stall):
+                    raise FaultDue(fault.action)
+                await self.stall(fault.action.seconds)
+                fault_at = None
                 continue
-            data = await self.request.content.read(_room(stop, taken))
+            room = READ_BYTES if fault_at is None else min(READ_BYTES, fault_at - taken)
+            data = await self.request.content.read(room)
             if not data:
                 break
             taken += len(data)
@@ -84,50 +88,38 @@ class RequestContext:
         """Return the body, which has at most *limit* bytes.
 
         Raises:
-            Refused: It is longer.
+            Refused: The body is longer than *limit*.
         """
         return b"".join([data async for data in self.body(limit)])
 
-    async def _reach_fault(self) -> None:
-        if self.fault is not None and isinstance(self.fault.action, Stall):
-            await self.stall(self.fault.action.seconds)
-            return
-        raise FaultDue
-
     async def stall(self, seconds: float) -> None:
-        """Do nothing for so long, or until the registry stops."""
+        """Wait for *seconds*, or until the registry stops."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.depot.closing.wait(), seconds)
+            await asyncio.wait_for(self.state.closing.wait(), seconds)
 
-    async def act(self, action: Action, answer: web.StreamResponse | None = None) -> web.StreamResponse:
-        """Do what a fault says; *answer* is the one it replaces."""
+    async def act(self, action: Action, response: web.StreamResponse | None = None) -> web.StreamResponse:
+        """Do what a fault says; *response* is the one that the fault replaces or delays."""
         match action:
             case Stall(seconds):
                 await self.stall(seconds)
-                return web.Response(status=503) if answer is None else answer
+                return web.Response(status=503) if response is None else response
             case Reply(status, headers, body):
                 return web.Response(status=status, headers=headers, body=body)
             case Reset():
-                return self._cut(hard=True)
+                return self._disconnect(reset=True)
             case Hangup() | LoseAnswer():
-                return self._cut(hard=False)
+                return self._disconnect(reset=False)
 
-    def _cut(self, *, hard: bool) -> web.Response:
+    def _disconnect(self, *, reset: bool) -> web.Response:
         self.entry.cut()
         transport = self.request.transport
-        if transport is not None:
-            if hard:
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)
-                transport.abort()
-            else:
-                transport.close()
-        # aiohttp wants an answer; on a closed transport it goes nowhere.
+        if transport is not None and reset:
+            reset_on_close(transport.get_extra_info("socket"))
+            transport.abort()
+        elif transport is not None:
+            transport.close()
+        # A handler of aiohttp must return a response; on a closed transport it is not sent.
         return web.Response(status=500)
-
-
-def _room(stop: int | None, taken: int) -> int:
-    read_bytes = 256 * 1024
-    return read_bytes if stop is None else min(read_bytes, stop - taken)
 
 
 def _too_large(limit: int) -> Refused:

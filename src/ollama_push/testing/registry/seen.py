@@ -1,4 +1,4 @@
-"""What the registry saw: one record a request, without any secret."""
+"""The log of the registry: one record a request, without any secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 __all__ = ["Entry", "Log", "Seen"]
 
-# The signature of a redirect is as good as a password for its blob.
+# The signature in a redirect gives access to its blob, so it is a secret.
 _SIGNATURE: Final = re.compile(r"(?<=[?&]sig=)[^&]*")
 
 
@@ -22,8 +22,8 @@ class Seen:
 
     Attributes:
         method: Upper case.
-        path: With its query; signatures are masked.
-        status: Of the answer; ``None`` while there is none, and when the connection was cut instead.
+        path: Path and query; signatures are masked.
+        status: Status of the response; ``None`` before there is one, and when the connection was cut instead.
         body_bytes: How much of the body was read.
         had_authorization: Whether it carried ``Authorization``.
         scheme: First word of ``Authorization``, lower case; empty without one, and for Ollama's ``key:signature``.
@@ -41,18 +41,18 @@ class Seen:
 
 @attrs.define
 class Entry:
-    """A record that still grows."""
+    """The record of a request that is in progress."""
 
     seen: Seen
     was_cut: bool = False
 
     def answered(self, status: int) -> None:
-        """Note the answer's status, unless the connection was cut."""
+        """Note the status of the response, unless the connection was cut."""
         if not self.was_cut:
             self.seen = attrs.evolve(self.seen, status=status)
 
     def cut(self) -> None:
-        """Note that no answer leaves."""
+        """Note that no response is sent."""
         self.was_cut = True
         self.seen = attrs.evolve(self.seen, status=None)
 
@@ -81,12 +81,12 @@ class Log:
             self._changed.notify_all()
 
     def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until *holds*; it is asked whenever a request or bytes of a blob came in."""
+        """Wait until *holds* is true; it is called whenever a request or bytes of a blob arrived."""
         with self._changed:
             return self._changed.wait_for(holds, seconds)
 
     def arrived(self, request: web.BaseRequest) -> Entry:
-        """Begin the record of *request*."""
+        """Start the record of *request*."""
         authorization = request.headers.get("Authorization", "")
         scheme, separator, _secret = authorization.partition(" ")
         entry = Entry(
@@ -104,6 +104,6 @@ class Log:
         return entry
 
     def snapshot(self) -> list[Seen]:
-        """Return what was seen so far."""
+        """Return the records so far."""
         with self._changed:
             return [entry.seen for entry in self._entries]

@@ -1,46 +1,47 @@
-"""Runs the registry in a thread of its own, so that a test or a demo has one by opening a block."""
+"""The registry in a thread of its own, for a ``with`` block of a test or a demo."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
 
-from ollama_push.testing.registry.app import RegistryState
+from ollama_push.testing._loop_thread import LoopThread
+from ollama_push.testing.registry.app import application_of
 from ollama_push.testing.registry.auth import Auth
 from ollama_push.testing.registry.faults import Fault, FaultPlan
 from ollama_push.testing.registry.grammar import is_digest, is_repository, is_tag
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.seen import Log, Seen
 from ollama_push.testing.registry.sessions import OpenSession
+from ollama_push.testing.registry.state import RegistryState
 
 __all__ = ["EmbeddedRegistry"]
 
-_PATIENCE_SECONDS: Final = 1.0
-"""How long a request may take to notice that the registry stops."""
+_SHUTDOWN_SECONDS: Final = 1.0
+"""How long a request may take to end when the registry stops."""
 
 
 class EmbeddedRegistry:
     """A registry that listens from construction on.
 
     Args:
-        data: Folder it keeps everything in; made when it is missing.
+        data: Folder for everything the registry keeps; created when missing.
         listen: Host and port; port 0 takes a free one and keeps it over :meth:`restart`.
-        auth: Who may do what; ``None`` for everybody everything.
+        auth: Who may do what; ``None`` lets everybody do everything.
         tls: Serve TLS with this context.
         temper: What a broken part does to its session.
-        quirks: What is odd about it.
-        faults: What goes wrong.
+        quirks: In what the registry differs from distribution 3.
+        faults: Which requests fail, and how.
 
     Raises:
-        OSError: The address cannot be listened on, or *data* not be written.
+        OSError: It cannot listen on the address, or not write to *data*.
     """
 
     def __init__(
@@ -62,8 +63,7 @@ class EmbeddedRegistry:
         self._quirks = quirks or Quirks()
         self._faults = FaultPlan(faults)
         self._log = Log()
-        self._running: _Running | None = None
-        self._depot = self._new_depot()
+        self._running: LoopThread[int] | None = None
         self.start()
 
     @property
@@ -87,10 +87,10 @@ class EmbeddedRegistry:
         return self._log.received_bytes
 
     def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until *holds*; ``False`` when it took too long.
+        """Wait until *holds* is true; ``False`` when it took too long.
 
         Args:
-            holds: Asked in this thread at once, and whenever a request arrived or bytes of a blob were stored;
+            holds: Called in this thread at once, and whenever a request arrived or bytes of a blob were stored;
                 such as ``lambda: registry.received_bytes > 1_000_000``.
             seconds: How long at most.
         """
@@ -108,7 +108,7 @@ class EmbeddedRegistry:
         """
         if not is_digest(digest):
             raise ValueError(f"no sha256 digest: {digest!r}")
-        return self._depot.store.blob_path(digest)
+        return self._state.store.blob_path(digest)
 
     def blob(self, digest: str) -> bytes | None:
         """Return the content of *digest*; ``None`` when it is not held."""
@@ -119,19 +119,19 @@ class EmbeddedRegistry:
         """Return the bytes of a manifest by tag or digest; ``None`` when it is not held."""
         if not is_repository(repository) or not (is_tag(reference) or is_digest(reference)):
             return None
-        found = self._depot.store.manifest(repository, reference)
+        found = self._state.store.manifest(repository, reference)
         return None if found is None else found.raw
 
     def sessions(self) -> list[OpenSession]:
-        """Return the uploads that are neither finished nor gone."""
-        return [OpenSession(each.repository, each.id, each.size) for each in self._depot.sessions.all()]
+        """Return the uploads that are neither finished nor cancelled."""
+        return [OpenSession(each.repository, each.id, each.size) for each in self._state.sessions.all()]
 
     def expire_sessions(self) -> None:
-        """Drop all open uploads: whoever goes on with one gets 404."""
+        """Drop all open uploads: a client that continues one gets 404."""
 
         async def expire() -> None:
-            for session in self._depot.sessions.all():
-                self._depot.sessions.drop(session)
+            for session in self._state.sessions.all():
+                self._state.sessions.drop(session)
 
         if self._running is None:
             asyncio.run(expire())
@@ -140,17 +140,19 @@ class EmbeddedRegistry:
 
     def start(self) -> None:
         """Listen, on the same port as before; does nothing while it listens."""
-        if self._running is None:
-            # Read from disk anew, as a new process would.
-            self._depot = self._new_depot()
-            self._running = _Running(self._depot.application(self._tls), self._address, self._port, self._tls)
-            self._port = self._running.port
+        if self._running is not None:
+            return
+        # Read from disk again, as a new process would.
+        self._state = RegistryState(self._data, self._auth, self._temper, self._quirks, self._faults, self._log)
+        app = application_of(self._state, self._tls)
+        self._running = LoopThread(lambda: _serving(app, self._address, self._port, self._tls), "embedded-registry")
+        self._port = self._running.value
 
     def stop(self) -> None:
-        """Break off what is in progress and stop listening; what is on disk stays. Idempotent."""
+        """Cancel the requests in progress and stop listening; what is on disk stays. Idempotent."""
         if self._running is not None:
             running, self._running = self._running, None
-            running.stop()
+            running.close()
 
     def restart(self) -> None:
         """Stop and start again."""
@@ -169,45 +171,14 @@ class EmbeddedRegistry:
     ) -> None:
         self.close()
 
-    def _new_depot(self) -> RegistryState:
-        return RegistryState(self._data, self._auth, self._temper, self._quirks, self._faults, self._log)
 
-
-class _Running:
-    """An application on a loop in a thread."""
-
-    def __init__(self, app: web.Application, address: str, port: int, tls: ssl.SSLContext | None) -> None:
-        self._app = app
-        self._listen = (address, port)
-        self._tls = tls
-        started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="embedded-registry", daemon=True)
-        self._thread.start()
-        try:
-            self.port, self.loop, self._ended = started.result()
-        except BaseException:
-            self._thread.join()
-            raise
-
-    def stop(self) -> None:
-        """End the loop and its thread."""
-        self.loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join()
-
-    def _run(self, started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-        asyncio.run(self._serve(started))
-
-    async def _serve(self, started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-        ended = asyncio.Event()
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_PATIENCE_SECONDS)
-        try:
-            try:
-                await runner.setup()
-                await web.TCPSite(runner, *self._listen, ssl_context=self._tls).start()
-            except BaseException as exc:  # noqa: BLE001 - it is raised to whoever waits for the start
-                started.set_exception(exc)
-                return
-            started.set_result((runner.addresses[0][1], asyncio.get_running_loop(), ended))
-            await ended.wait()
-        finally:
-            await runner.cleanup()
+@asynccontextmanager
+async def _serving(app: web.Application, address: str, port: int, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
+    """Serve *app* and give the port it listens on."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, address, port, ssl_context=tls).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,7 +1,7 @@
 """Upload sessions: a file that grows, and the hash that grows with it.
 
 ``uploads/ID`` holds the bytes and ``uploads/ID.repository`` says whose they are, so a session survives the
-process; the hash does not, and is made anew from the file when it is asked for.
+process; the hash does not, and is computed from the file when it is needed again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @attrs.frozen
 class OpenSession:
-    """An upload that is neither finished nor gone.
+    """An upload that is neither finished nor cancelled.
 
     Attributes:
         repository: ``namespace/model``.
-        id: As in its ``Location``.
+        id: Its part of the path in ``Location``.
         size: Bytes held.
     """
 
@@ -38,11 +38,11 @@ class OpenSession:
 
 
 class Session:
-    """One upload. Used on the server's loop only.
+    """One upload session. Used on the server's loop only.
 
     Args:
         path: The file; it exists.
-        repository: Where the blob goes.
+        repository: Repository that gets the blob.
     """
 
     def __init__(self, path: Path, repository: str) -> None:
@@ -51,12 +51,12 @@ class Session:
         self.size = path.stat().st_size
         self.had_short_part = False
         self._hasher = hashlib.sha256()
-        self._hashed = 0
-        self._writer: object = None
+        self._is_hashed = self.size == 0
+        self._writer: PartWriter | None = None
 
     @property
     def id(self) -> str:
-        """As in its ``Location``."""
+        """Its part of the path in ``Location``."""
         return self.path.name
 
     @property
@@ -66,9 +66,10 @@ class Session:
 
     async def catch_up(self) -> None:
         """Hash what the file held before this process opened it."""
-        if self._hashed < self.size:
-            self._hasher = await asyncio.to_thread(_hash_of, self.path)
-            self._hashed = self.size
+        if not self._is_hashed:
+            hasher = await asyncio.to_thread(_hash_of, self.path)
+            if not self._is_hashed:  # another request may have hashed the file, and appended, in the meantime
+                self._hasher, self._is_hashed = hasher, True
 
     def begin(self) -> PartWriter:
         """Return a writer at the end of the file. A writer that is still open writes nothing more."""
@@ -77,32 +78,25 @@ class Session:
         return writer
 
     def retire(self) -> None:
-        """Stop whoever still writes: a file that is renamed or gone must not grow."""
+        """Stop the writer: a file that was renamed or deleted must not grow."""
         self._writer = None
 
-    def is_written_by(self, writer: object) -> bool:
+    def is_written_by(self, writer: PartWriter) -> bool:
         """Say whether *writer* is the one that may append."""
         return self._writer is writer
 
-    def append(self, data: memoryview, file: FileIO, writer: object) -> bool:
-        """Write *data*; ``False`` when another writer took over."""
-        if not self.is_written_by(writer):
-            return False
-        while data:
-            count = file.write(data) or 0
-            self._hasher.update(data[:count])
-            self.size += count
-            self._hashed += count
-            data = data[count:]
-        return True
+    def grow(self, data: memoryview) -> None:
+        """Count and hash *data*, which was appended to the file."""
+        self._hasher.update(data)
+        self.size += len(data)
 
 
 class PartWriter:
-    """Writes one part; a context manager, used on the server's loop only."""
+    """Writes one part. Used on the server's loop only."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        # Unbuffered: what was taken over is in the file, and counted, before the next byte is read.
+        # Unbuffered: what was written is in the file, and counted, before the next byte is read.
         self._file: FileIO = session.path.open("ab", buffering=0)
 
     def write(self, data: bytes) -> bool:
@@ -111,7 +105,14 @@ class PartWriter:
         Raises:
             OSError: The disk is full, for one.
         """
-        return self._session.append(memoryview(data), self._file, self)
+        if not self._session.is_written_by(self):
+            return False
+        rest = memoryview(data)
+        while rest:
+            count = self._file.write(rest) or 0
+            self._session.grow(rest[:count])
+            rest = rest[count:]
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -119,10 +120,10 @@ class PartWriter:
 
 
 class Sessions:
-    """All open sessions. Looked at from any thread.
+    """All open sessions. Safe to read from any thread.
 
     Args:
-        data: Folder; sessions that an earlier process left are found again.
+        data: Folder; sessions of an earlier process are found again.
     """
 
     def __init__(self, data: Path) -> None:
@@ -131,38 +132,42 @@ class Sessions:
         self._lock = threading.Lock()
         self._open: dict[str, Session] = {}
         for path in self._folder.iterdir():
-            marker = path.with_name(f"{path.name}.repository")
+            marker = _marker_of(path)
             if _ID.fullmatch(path.name) and marker.exists():
                 self._open[path.name] = Session(path, marker.read_text())
 
     def start(self, repository: str) -> Session:
         """Open a session."""
         path = self._folder / str(uuid.uuid4())
-        path.with_name(f"{path.name}.repository").write_text(repository)
+        _marker_of(path).write_text(repository)
         path.touch()
         session = Session(path, repository)
         with self._lock:
             self._open[session.id] = session
         return session
 
-    def find(self, repository: str, identity: str) -> Session | None:
+    def find(self, repository: str, session_id: str) -> Session | None:
         """Return an open session of *repository*."""
         with self._lock:
-            session = self._open.get(identity)
+            session = self._open.get(session_id)
         return session if session is not None and session.repository == repository else None
 
     def drop(self, session: Session) -> None:
-        """Forget a session and what it held, if anything is left of it."""
+        """Forget a session and delete what is left of its files."""
         with self._lock:
             self._open.pop(session.id, None)
         session.retire()
         session.path.unlink(missing_ok=True)
-        session.path.with_name(f"{session.id}.repository").unlink(missing_ok=True)
+        _marker_of(session.path).unlink(missing_ok=True)
 
     def all(self) -> list[Session]:
         """Return the open sessions."""
         with self._lock:
             return list(self._open.values())
+
+
+def _marker_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.repository")
 
 
 def _hash_of(path: Path) -> hashlib._Hash:

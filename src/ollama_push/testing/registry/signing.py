@@ -1,4 +1,4 @@
-"""Ollama's own scheme: a token for whoever signs a URL with a known ed25519 key.
+"""Ollama's own scheme: a token for a request whose URL is signed with a known ed25519 key.
 
 Source: ollama ``server/auth.go``, ``auth/auth.go`` at fb3076099; the realm is on the registry's own origin, as
 Ollama demands since v0.14.3.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import threading
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from ssl import SSLContext
@@ -16,9 +15,8 @@ from typing import Final
 
 from aiohttp import web
 
-from ollama_push.testing.registry.auth import Access, Endpoint
-from ollama_push.testing.registry.grants import Grants, Permissions, granted_scopes
-from ollama_push.testing.registry.tokens import TokenRequest
+from ollama_push.testing.registry.auth import WebHandler
+from ollama_push.testing.registry.token_issuer import Permissions, TokenIssuer, TokenRequest
 
 __all__ = ["SignedAuth"]
 
@@ -27,16 +25,16 @@ _EMPTY_BODY: Final = "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OW
 _MAX_SKEW_SECONDS: Final = 300.0
 
 
-class SignedAuth:
+class SignedAuth(TokenIssuer):
     """Token authentication with signed requests, at ``/token`` of the registry.
 
     Needs the extra ``signing``.
 
     Args:
-        public_keys: Middle fields of OpenSSH public keys (base64) that are known.
+        public_keys: Middle fields (base64) of the known OpenSSH public keys, which are the names of users too.
         permissions: What a key may do in a repository; ``None`` for everything in all of them.
         expires_in: Seconds a token lives.
-        expires_after_uses: Requests a token is good for.
+        expires_after_uses: How many requests a token is valid for; ``None`` for any number.
     """
 
     def __init__(
@@ -47,52 +45,26 @@ class SignedAuth:
         expires_in: float = 300.0,
         expires_after_uses: int | None = None,
     ) -> None:
+        allowed = permissions or (lambda _key, _repository: ("pull", "push", "delete"))
+        super().__init__(allowed, expires_in, expires_after_uses)
         self._keys = frozenset(public_keys)
-        self._permissions = permissions or (lambda _key, _repository: ("pull", "push", "delete"))
-        self._grants = Grants(expires_in, expires_after_uses)
-        self._lock = threading.Lock()
         self._nonces: set[str] = set()
-        self._requests: list[TokenRequest] = []
 
-    @property
-    def token_requests(self) -> list[TokenRequest]:
-        """What was asked of the endpoint so far; the user is the public key."""
-        with self._lock:
-            return list(self._requests)
-
-    def expire_all(self) -> None:
-        """Make every token given out so far worthless."""
-        self._grants.expire_all()
-
-    def check(self, request: web.BaseRequest, access: Access | None) -> None:
-        self._grants.check(request, access, f"{request.scheme}://{request.host}/token")
-
-    def may(self, request: web.BaseRequest, access: Access) -> bool:
-        return self._grants.may(request, access)
-
-    def endpoints(self) -> Mapping[str, Endpoint]:
-        return {"/token": self._answer}
+    def endpoints(self) -> Mapping[str, WebHandler]:
+        return {"/token": self._respond}
 
     async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - see Auth
         yield
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
         public, _, signature = request.headers.get("Authorization", "").partition(":")
-        why = self._refusal(request, public, signature)
-        scopes = request.query.getall("scope", [])
-        seen = TokenRequest(
-            request.method,
-            "" if why else public,
-            tuple(scopes),
-            request.query.get("service", ""),
-            "",
-            401 if why else 200,
-        )
-        with self._lock:
-            self._requests.append(seen)
-        if why:
-            return web.json_response({"error": why}, status=401)
-        return web.json_response({"token": self._grants.issue(granted_scopes(self._permissions, public, scopes))})
+        refusal = self._refusal(request, public, signature)
+        user, status = ("", 401) if refusal else (public, 200)
+        scopes = tuple(request.query.getall("scope", []))
+        self._note(TokenRequest(request.method, user, scopes, request.query.get("service", ""), "", status))
+        if refusal:
+            return web.json_response({"error": refusal}, status=401)
+        return web.json_response({"token": self._issue(public, scopes)})
 
     def _refusal(self, request: web.Request, public: str, signature: str) -> str:
         """Return why the request is not trusted; empty when it is."""
@@ -116,7 +88,7 @@ class SignedAuth:
 
 
 def _is_signed(public: str, signature: str, text: bytes) -> bool:
-    # Only who asks for this scheme needs the extra.
+    # Imported here because only this scheme needs the extra ``signing``.
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives.serialization import load_ssh_public_key  # noqa: PLC0415 - see above

@@ -1,7 +1,8 @@
 """Blobs, manifests and tags on disk.
 
-``blobs/sha256/HEX`` holds contents once; ``repositories/NAME/_blobs/HEX`` is an empty file that says the
-repository has it. A name's component cannot start with ``_``, so repositories nest without clashing.
+``blobs/sha256/HEX`` holds the content of a blob once; ``repositories/NAME/_blobs/HEX`` is an empty file that
+says the repository has the blob. No component of a repository's name starts with ``_``, so repositories nest
+without clashing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ __all__ = ["Store", "StoredManifest"]
 
 @attrs.frozen
 class StoredManifest:
-    """A manifest as it was put.
+    """A manifest as it was pushed.
 
     Attributes:
         raw: Its bytes.
-        media_type: As announced.
+        media_type: Media type as announced.
     """
 
     raw: bytes
@@ -37,10 +38,10 @@ class StoredManifest:
 
 
 class Store:
-    """What the registry holds. Every argument must have passed :mod:`.grammar`.
+    """The blobs, manifests and tags. Every argument must be valid by :mod:`.grammar`.
 
     Args:
-        data: Folder; made when it is missing.
+        data: Folder; created when missing.
     """
 
     def __init__(self, data: Path) -> None:
@@ -63,17 +64,17 @@ class Store:
         self.link(repository, digest)
 
     def link(self, repository: str, digest: str) -> None:
-        """Let *repository* have a blob that another one has."""
+        """Give *repository* a blob that the store has."""
         link = self._link(repository, digest)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.touch()
 
     def unlink(self, repository: str, digest: str) -> None:
-        """Take the blob from *repository*; its content stays, as other repositories may have it."""
+        """Take the blob from *repository*; its content stays, as other repositories may have the blob."""
         self._link(repository, digest).unlink(missing_ok=True)
 
     def put_manifest(self, repository: str, manifest: StoredManifest, tag: str | None) -> None:
-        """Keep *manifest*, and let *tag* mean it."""
+        """Store *manifest*, and point *tag* at it."""
         folder = self._folder(repository, "_manifests")
         folder.mkdir(parents=True, exist_ok=True)
         name = hex_of(manifest.digest)
@@ -110,7 +111,7 @@ class Store:
         return any(self._folder(repository, kind).is_dir() for kind in ("_blobs", "_manifests"))
 
     def delete_manifest(self, repository: str, reference: str) -> bool:
-        """Drop a tag, or a manifest with all tags that mean it; ``False`` when there is none."""
+        """Delete a tag, or a manifest with all its tags; ``False`` when there is none."""
         found = self.manifest(repository, reference)
         if found is None:
             return False

@@ -1,196 +1,194 @@
-"""The push side of blobs: sessions, parts, commits, mounts.
+"""Writing blobs: upload sessions, their parts, commits, mounts.
 
-Source: distribution-spec v1.1.1, "Pushing blobs"; answers as distribution 3.0.0 gives them.
+Source: distribution-spec v1.1.1, "Pushing blobs"; responses as distribution 3.0.0 sends them.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from contextlib import closing
 from typing import Final
 
 from aiohttp import web
 
+from ollama_push.core.registry.digests import digest_of
 from ollama_push.testing.registry.auth import Access
-from ollama_push.testing.registry.grammar import checked_digest, is_digest, is_repository
+from ollama_push.testing.registry.grammar import is_digest, is_repository, require_digest
 from ollama_push.testing.registry.quirks import BrokenPartPolicy
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.request_context import RequestContext
 from ollama_push.testing.registry.sessions import Session
 
-__all__ = ["cancel", "commit", "open_upload", "patch", "status"]
+__all__ = ["delete_upload", "get_upload", "open_upload", "patch_upload", "put_upload"]
 
 _CONTENT_RANGE: Final = re.compile(r"(\d+)-(\d+)")
-_EMPTY: Final = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_EMPTY: Final = digest_of(b"")
 
 
-async def open_upload(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def open_upload(context: RequestContext, repository: str) -> web.StreamResponse:
     """``POST …/blobs/uploads/``: mount, whole blob, or a new session."""
-    repository = path["name"]
-    mount = visit.query("mount")
-    if mount and _mounted(visit, repository, mount, visit.query("from")):
-        return _created(visit, repository, mount)
-    digest = visit.query("digest")
+    mount = context.query("mount")
+    if mount and _mounted(context, repository, mount, context.query("from")):
+        return _created(context, repository, mount)
+    digest = context.query("digest")
     if digest:
-        checked_digest(digest)
-    session = visit.depot.sessions.start(repository)
-    if digest and await _taken_whole(visit, session, digest):
-        return _created(visit, repository, digest)
-    answer = _accepted(visit, session)
-    if visit.depot.quirks.min_part_bytes:
-        answer.headers["OCI-Chunk-Min-Length"] = str(visit.depot.quirks.min_part_bytes)
-    return answer
+        require_digest(digest)
+    session = context.state.sessions.start(repository)
+    if digest and await _take_whole(context, session, digest):
+        return _created(context, repository, digest)
+    response = _accepted(context, session)
+    if context.state.quirks.min_part_bytes:
+        response.headers["OCI-Chunk-Min-Length"] = str(context.state.quirks.min_part_bytes)
+    return response
 
 
-async def status(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
-    """``GET`` of a session: how much of it there is."""
-    session = _find(visit, path)
-    if visit.depot.quirks.no_status:
+async def get_upload(context: RequestContext, repository: str, session_id: str) -> web.StreamResponse:
+    """``GET`` of a session: how many bytes it holds."""
+    session = _find(context, repository, session_id)
+    if context.state.quirks.no_status:
         raise Refused(400, "UNSUPPORTED", "no upload status here")
-    return web.Response(status=204, headers=_headers(visit, session))
+    return web.Response(status=204, headers=_headers(context, session))
 
 
-async def patch(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def patch_upload(context: RequestContext, repository: str, session_id: str) -> web.StreamResponse:
     """``PATCH`` of a session: one part."""
-    session = _find(visit, path)
-    quirks = visit.depot.quirks
+    session = _find(context, repository, session_id)
+    quirks = context.state.quirks
     if quirks.monolithic_only:
         raise Refused(405, "UNSUPPORTED", "the operation is unsupported")
-    await _receive(visit, session)
+    await _receive(context, session)
     if session.digest in quirks.early_201:
         digest = session.digest
-        _store(visit, session, digest)
-        return _created(visit, session.repository, digest)
-    return _accepted(visit, session)
+        _store(context, session, digest)
+        return _created(context, session.repository, digest)
+    return _accepted(context, session)
 
 
-async def commit(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def put_upload(context: RequestContext, repository: str, session_id: str) -> web.StreamResponse:
     """``PUT`` of a session: the last part, which may be empty, and the digest of the whole."""
-    session = _find(visit, path)
-    digest = checked_digest(visit.query("digest"))
-    await _receive(visit, session)
-    _store(visit, session, digest)
-    return _created(visit, session.repository, digest)
+    session = _find(context, repository, session_id)
+    digest = context.query("digest")
+    require_digest(digest)
+    await _receive(context, session)
+    _store(context, session, digest)
+    return _created(context, session.repository, digest)
 
 
-async def cancel(visit: RequestContext, path: Mapping[str, str]) -> web.StreamResponse:
+async def delete_upload(context: RequestContext, repository: str, session_id: str) -> web.StreamResponse:
     """``DELETE`` of a session."""
-    visit.depot.sessions.drop(_find(visit, path))
+    context.state.sessions.drop(_find(context, repository, session_id))
     return web.Response(status=204)
 
 
-def _find(visit: RequestContext, path: Mapping[str, str]) -> Session:
-    session = visit.depot.sessions.find(path["name"], path["session"])
+def _find(context: RequestContext, repository: str, session_id: str) -> Session:
+    session = context.state.sessions.find(repository, session_id)
     if session is None:
         raise Refused(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
     return session
 
 
-def _mounted(visit: RequestContext, repository: str, digest: str, source: str) -> bool:
-    """Mount when the source has the blob and may be read; without a source, when any repository has it."""
-    depot = visit.depot
+def _mounted(context: RequestContext, repository: str, digest: str, source: str) -> bool:
+    """Mount when the client may read the source and it has the blob; without a source, when any repository has it."""
+    state = context.state
     if not is_digest(digest):
         return False
     if source:
-        may = is_repository(source) and depot.may(visit.request, Access(source, frozenset({"pull"})))
-        found = may and depot.store.holds(source, digest)
+        may = is_repository(source) and state.may(context.request, Access(source, frozenset({"pull"})))
+        found = may and state.store.holds(source, digest)
     else:
-        found = depot.auth is None and depot.store.blob_path(digest).exists()
+        found = state.auth is None and state.store.blob_path(digest).exists()
     if found:
-        depot.store.link(repository, digest)
+        state.store.link(repository, digest)
     return found
 
 
-async def _taken_whole(visit: RequestContext, session: Session, digest: str) -> bool:
-    """Take the body as a whole blob; ``False`` when there is none, as where Ollama asks for a session like this."""
-    settled = False
+async def _take_whole(context: RequestContext, session: Session, digest: str) -> bool:
+    """Take the body as a whole blob; ``False`` without a body, as where Ollama opens a session with a digest."""
     try:
-        await _receive(visit, session)
-        whole = session.size > 0 or digest == _EMPTY
-        if whole:
-            _store(visit, session, digest)
-        settled = True
-    finally:
-        # Nobody was told of the session, so nobody can go on with it.
-        if not settled:
-            visit.depot.sessions.drop(session)
-    return whole
+        await _receive(context, session)
+        is_whole = session.size > 0 or digest == _EMPTY
+        if is_whole:
+            _store(context, session, digest)
+    except BaseException:
+        # The client does not know the session yet, so it cannot continue it.
+        context.state.sessions.drop(session)
+        raise
+    return is_whole
 
 
-async def _receive(visit: RequestContext, session: Session) -> None:
-    """Append the body to *session*; what a break leaves of both is the temper's business."""
+async def _receive(context: RequestContext, session: Session) -> None:
+    """Append the body to *session*; if the body breaks, ``broken_parts`` says what stays."""
     await session.catch_up()
-    _check_place(visit, session)
-    quirks = visit.depot.quirks
+    _check_place(context, session)
+    state = context.state
     before = session.size
     writer = session.begin()
-    whole = False
     try:
-        async for data in visit.body(quirks.max_part_bytes):
-            if not writer.write(data):
-                raise Refused(404, "BLOB_UPLOAD_INVALID", "another request took the session over")
-            visit.depot.log.took(len(data))
-        whole = True
-    finally:
-        writer.close()
-        broke = not whole and session.size > before and session.is_written_by(writer)
-        if broke and visit.depot.temper is BrokenPartPolicy.KILLS_SESSION:
-            visit.depot.sessions.drop(session)
+        with closing(writer):
+            async for data in context.body(state.quirks.max_part_bytes):
+                if not writer.write(data):
+                    raise Refused(404, "BLOB_UPLOAD_INVALID", "another request took the session over")
+                state.log.took(len(data))
+    except BaseException:
+        kills = state.broken_parts is BrokenPartPolicy.KILLS_SESSION
+        if kills and session.size > before and session.is_written_by(writer):
+            state.sessions.drop(session)
+        raise
     size = session.size - before
-    session.had_short_part = session.had_short_part or 0 < size < quirks.min_part_bytes
+    session.had_short_part = session.had_short_part or 0 < size < state.quirks.min_part_bytes
 
 
-def _check_place(visit: RequestContext, session: Session) -> None:
+def _check_place(context: RequestContext, session: Session) -> None:
     """Refuse a part that does not start where the session ends."""
-    request = visit.request
+    request = context.request
     if session.had_short_part and request.body_exists:
-        raise _misplaced(visit, session, "an earlier part was below the minimum")
+        raise _misplaced(context, session, "an earlier part was below the minimum")
     text = request.headers.get("Content-Range")
     if text is None:
         return
     found = _CONTENT_RANGE.fullmatch(text)
     if found is None or int(found[1]) != session.size:
-        raise _misplaced(visit, session, f"expected a part that starts at {session.size}")
+        raise _misplaced(context, session, f"expected a part that starts at {session.size}")
     length = int(found[2]) - int(found[1]) + 1
     if request.content_length not in (None, length):
         raise Refused(400, "SIZE_INVALID", "Content-Range and Content-Length disagree")
 
 
-def _misplaced(visit: RequestContext, session: Session, why: str) -> Refused:
-    headers = {} if visit.depot.quirks.range_416_without_headers else _headers(visit, session)
+def _misplaced(context: RequestContext, session: Session, why: str) -> Refused:
+    headers = {} if context.state.quirks.range_416_without_headers else _headers(context, session)
     return Refused(416, "BLOB_UPLOAD_INVALID", why, headers)
 
 
-def _store(visit: RequestContext, session: Session, digest: str) -> None:
-    """Make a blob of *session*; after a wrong digest it stays open, as distribution leaves it."""
+def _store(context: RequestContext, session: Session, digest: str) -> None:
+    """Make a blob of *session*; after a wrong digest the session stays open, as with distribution."""
     if session.digest != digest:
         raise Refused(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
-    depot = visit.depot
+    state = context.state
     session.retire()
-    if digest not in depot.quirks.loses_blobs:
-        depot.store.adopt(session.path, session.repository, digest)
-    depot.sessions.drop(session)
+    if digest not in state.quirks.loses_blobs:
+        state.store.adopt(session.path, session.repository, digest)
+    state.sessions.drop(session)
 
 
-def _headers(visit: RequestContext, session: Session) -> dict[str, str]:
-    base = visit.depot.quirks.foreign_location or visit.base
+def _headers(context: RequestContext, session: Session) -> dict[str, str]:
+    base = context.state.quirks.foreign_location or context.base
     path = f"/v2/{session.repository}/blobs/uploads/{session.id}?_state={secrets.token_urlsafe(16)}"
     return {
         "Location": f"{base}{path}",
         "Docker-Upload-UUID": session.id,
-        # An empty session answers 0-0 too, the same as one byte: distribution does, and so do we.
+        # 0-0 for an empty session too, although that is the range of one byte: distribution does the same.
         "Range": f"0-{max(session.size - 1, 0)}",
     }
 
 
-def _accepted(visit: RequestContext, session: Session) -> web.Response:
-    headers = _headers(visit, session)
-    if visit.depot.quirks.no_range_in_202:
+def _accepted(context: RequestContext, session: Session) -> web.Response:
+    headers = _headers(context, session)
+    if context.state.quirks.no_range_in_202:
         del headers["Range"]
     return web.Response(status=202, headers=headers)
 
 
-def _created(visit: RequestContext, repository: str, digest: str) -> web.Response:
-    location = f"{visit.base}/v2/{repository}/blobs/{digest}"
+def _created(context: RequestContext, repository: str, digest: str) -> web.Response:
+    location = f"{context.base}/v2/{repository}/blobs/{digest}"
     return web.Response(status=201, headers={"Location": location, "Docker-Content-Digest": digest})
