@@ -12,7 +12,7 @@ GO_PROGRAMS := \
 	github.com/google/go-containerregistry/cmd/crane@v0.22.1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs verdicts fuzz format lint types contracts coverage clean
+.PHONY: help demo test check bench docs changelog verdicts fuzz format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ coverage: $(VENV)/.dev  ## Branch coverage of the core by its own unit tests; mu
 
 docs: $(VENV)/.dev  ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+changelog: $(VENV)/.dev  ## Print what changed since the last release, from changelog.d
+	@$(BIN)/towncrier build --draft --version next 2>/dev/null
 
 verdicts: $(VENV)/.dev  ## Print every misbehaviour with our verdict beside the official client's
 	$(BIN)/python -m tests.verdicts

@@ -50,11 +50,11 @@ class Crossings:
     """What one push did.
 
     Attributes:
-        modules: The modules of which something was called.
+        modules: The modules of which something was called, in the order of their first call.
         calls: How often one module called a function of another: (caller, callee, function).
     """
 
-    modules: set[str] = attrs.field(factory=set)
+    modules: dict[str, None] = attrs.field(factory=dict)
     calls: Counter[tuple[str, str, str]] = attrs.field(factory=Counter)
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Crossings:
         """Note a call, when *frame* is one of the package's: a function for ``sys.setprofile``."""
         if event != "call" or (callee := _module(frame)) is None or _is_resumed(frame):
             return
-        self.modules.add(callee)
+        self.modules.setdefault(callee)
         caller = _caller(frame.f_back)
         if caller is not None and caller != callee:
             self.calls[caller, callee, frame.f_code.co_qualname] += 1
@@ -242,7 +242,7 @@ def _response() -> Iterator[bytes]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.crossings", description=__doc__)
-    parser.add_argument("--list", action="store_true", help="also print every crossing, the most frequent first")
+    parser.add_argument("--list", action="store_true", help="also print modules, in order, and crossings by frequency")
     parser.add_argument("--peer", choices=("server", "registry"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
@@ -252,6 +252,7 @@ def main() -> None:
         found = measure(way)
         print(f"{way:<8} {found}")
         if arguments.list:
+            print("  " + "\n  ".join(found.modules))
             for (caller, callee, function), calls in found.calls.most_common():
                 print(f"  {calls:>5}  {caller} -> {callee}.{function}")
 

@@ -1,4 +1,4 @@
-"""Writes into the pages what the code knows, between markers: a table kept by hand goes stale.
+"""Writes into the pages what the code knows, between markers, and the picture of the architecture.
 
 Run ``python -m docs.generate``; with ``--check`` it writes nothing and fails when a page is stale.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+from docs.architecture_picture import PICTURE, drawn
 
 from ollama_push.cli import exit_codes as exits
 from ollama_push.contrib.metrics import METRICS, Kind
@@ -143,10 +144,9 @@ def generated(page: str) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the stale pages, or name them when only checking; return the exit code."""
     stale = []
-    for path in sorted(PAGES.glob("*.md")):
-        text = path.read_text("utf-8")
-        now = generated(text)
-        if now != text:
+    fresh = {path: generated(path.read_text("utf-8")) for path in sorted(PAGES.glob("*.md"))}
+    for path, now in {**fresh, PICTURE: drawn()}.items():
+        if not path.exists() or path.read_text("utf-8") != now:
             stale.append(path.name)
             if "--check" not in arguments:
                 path.write_text(now, "utf-8")
