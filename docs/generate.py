@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 from docs.architecture_picture import PICTURE, drawn
 
-from ollama_push.cli import exit_codes as exits
+from ollama_push.cli import exit_codes
 from ollama_push.contrib.metrics import METRICS, Kind
 from ollama_push.contrib.metrics.prometheus import prometheus_name
 from ollama_push.core import errors, ports
@@ -27,10 +27,10 @@ from ollama_push.core.server.protocol import TRANSITIONS, PushState
 PAGES: Final = Path(__file__).parent
 COMMON: Final = {field.name for field in attrs.fields(OllamaPushError)}
 OTHER_CODES: Final[Mapping[int, str]] = {
-    exits.SUCCESS: "every push succeeded, or every check found nothing",
-    exits.UNEXPECTED: "a bug: of this package, of a hook or of a transport",
-    exits.USAGE: "wrong options or arguments",
-    exits.INTERRUPTED: "Ctrl-C",
+    exit_codes.OK: "every push succeeded, or every check found nothing",
+    exit_codes.BUG: "a bug: of this package, of a hook or of a transport",
+    exit_codes.USAGE: "wrong options or arguments",
+    exit_codes.INTERRUPTED: "Ctrl-C",
 }
 
 
@@ -73,13 +73,13 @@ def errors_table() -> str:
 def exits_table() -> str:
     """Return every exit code with what ends in it."""
     meanings: dict[int, list[str]] = {code: [text] for code, text in OTHER_CODES.items()}
-    for kind, code in exits.EXIT_CODES:
+    for kind, code in exit_codes.EXIT_CODES:
         meanings.setdefault(code, []).append(f"`{kind.__name__}`")
     for status in (401, 403):
-        meanings.setdefault(exits.exit_code(errors.ServerError(status)), []).append(f"`ServerError` with {status}")
+        meanings.setdefault(exit_codes.exit_code(errors.ServerError(status)), []).append(f"`ServerError` with {status}")
     usual = code_of(PushRejected)
     for reason in RejectionReason:
-        code = exits.exit_code(PushRejected("", reason))
+        code = exit_codes.exit_code(PushRejected("", reason))
         if code != usual:
             meanings.setdefault(code, []).append(f"`PushRejected` for `{reason.value}`")
     return table(("code", "ending"), [(str(code), ", ".join(meanings[code])) for code in sorted(meanings)])
@@ -93,7 +93,7 @@ def reasons_table() -> str:
             f"`{reason.value}`",
             texts[reason.name],
             "yes" if reason.is_transient else "no",
-            str(exits.exit_code(PushRejected("", reason))),
+            str(exit_codes.exit_code(PushRejected("", reason))),
         )
         for reason in RejectionReason
     ]
@@ -172,7 +172,7 @@ def error_kinds() -> list[type[OllamaPushError]]:
 
 def code_of(kind: type[OllamaPushError]) -> int:
     """Return the usual exit code of *kind*."""
-    return next((code for parent, code in exits.EXIT_CODES if issubclass(kind, parent)), exits.UNEXPECTED)
+    return next((code for parent, code in exit_codes.EXIT_CODES if issubclass(kind, parent)), exit_codes.BUG)
 
 
 def summary(kind: type) -> str:

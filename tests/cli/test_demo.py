@@ -13,7 +13,7 @@ from tests.support.command import command, environment
 from tests.support.command_direct import at_home
 from tests.support.terminals import BAR, HIDE, SHOW, terminal
 
-from ollama_push.cli.demo_run import NEXT
+from ollama_push.cli.demo import NEXT
 from ollama_push.core.names import ModelName
 from ollama_push.testing.models import put_tiny_model
 
@@ -84,7 +84,7 @@ def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Sig
         process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait(20) == 130
-    assert rest.endswith("stopped\n")
+    assert rest.endswith("cancelled\n")
     assert "Traceback" not in rest
     assert left_in(tmp_path) == []
 

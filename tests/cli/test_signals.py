@@ -10,11 +10,11 @@ import sys
 # signal, another takes it, and nothing interrupts the call.
 UNNOTICED = """
 import signal, socket, threading
-from ollama_push.cli.signals import ending_like_ctrl_c
+from ollama_push.cli.signals import sigterm_as_ctrl_c
 
 ours, theirs = socket.socketpair()
 threading.Thread(target=threading.Event().wait, daemon=True).start()
-with ending_like_ctrl_c():
+with sigterm_as_ctrl_c():
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         print("waiting", flush=True)

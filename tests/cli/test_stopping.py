@@ -45,7 +45,7 @@ def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
         assert (stopped["event"], stopped["error"]) == ("failed", "PushInterrupted")
         assert stopped["message"].startswith("stopped on request; the registry has ")
         assert stopped["message"].endswith(", push again to go on")
-        assert said == "stopping at the end of the part under way; press Ctrl-C again to stop at once\n"
+        assert said == "interrupting after the part under way; press Ctrl-C again to cancel at once\n"
 
         sent_before = home.registry.received_bytes
         done = home.direct("push", *options)
@@ -71,7 +71,7 @@ def test_a_second_signal_hangs_up_at_once_and_the_last_line_says_so(
         assert process.stdout is not None
         assert under_way(home, PART + PART // 2)
         process.send_signal(number)
-        assert process.stderr.readline().startswith("stopping at the end of the part under way")
+        assert process.stderr.readline().startswith("interrupting after the part under way")
         process.send_signal(number)
         said = process.stderr.read()
         out = process.stdout.read()
@@ -99,7 +99,7 @@ def test_lines_end_with_what_is_kept_and_names_that_were_not_begun(tmp_path: Pat
     assert process.returncode == 130
     *before, kept, later = said.splitlines()
     # Other blobs may end meanwhile, and be told.
-    assert "stopping at the end of the part under way; press Ctrl-C again to stop at once" in before
+    assert "interrupting after the part under way; press Ctrl-C again to cancel at once" in before
     assert kept.startswith(f"{home.name}:latest: stopped on request; ")
     assert later == f"not begun: {home.registry.host}/team/later"
 

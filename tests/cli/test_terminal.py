@@ -110,7 +110,7 @@ def test_a_direct_push_that_is_stopped_says_so_above_the_bars_and_shows_the_curs
         with terminal(80, *options, **home.variables) as screen:
             assert home.registry.wait_until(lambda: home.registry.received_bytes >= 500_000, 20)
             screen.process.send_signal(number)
-            screen.read_until("press Ctrl-C again to stop at once")
+            screen.read_until("press Ctrl-C again to cancel at once")
             assert screen.screen.rindex(HIDE) > screen.screen.rfind(SHOW)
             assert screen.read_all() == 130
     after = screen.screen[screen.screen.rindex(SHOW) :]

@@ -17,7 +17,7 @@ from tests.support.command_direct import Home, at_home
 from tests.support.gateway import PATIENCE, Gateway, parse, request_of, settings_for, store_of
 from tests.support.gateway_requests import BIG, order_for, stalling, start
 
-from ollama_push.cli.serve import serve as command_serve
+from ollama_push.cli.serve import serve_command
 from ollama_push.core.observations import Observation, PushFinished, PushOutcome
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app, serve
@@ -250,7 +250,7 @@ def test_the_limits_are_those_of_the_guide(tmp_path: Path) -> None:
 
 
 def test_the_command_has_the_limits_of_its_settings() -> None:
-    unless_said = {parameter.name: parameter.default for parameter in command_serve.params}
+    unless_said = {parameter.name: parameter.default for parameter in serve_command.params}
     settings = GatewaySettings()
     assert unless_said["max_pushes"] == settings.max_pushes
     assert unless_said["concurrency"] == settings.concurrency

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from ollama_push.cli import exit_codes as exits
+from ollama_push.cli import exit_codes
 from ollama_push.cli.check import check
 from ollama_push.cli.completion import completion
 from ollama_push.cli.demo import demo
@@ -17,8 +17,8 @@ from ollama_push.cli.login import login, logout
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.push import push
 from ollama_push.cli.registry import registry
-from ollama_push.cli.serve import serve
-from ollama_push.cli.signals import ending_like_ctrl_c
+from ollama_push.cli.serve import serve_command
+from ollama_push.cli.signals import sigterm_as_ctrl_c
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.version import __version__
 
@@ -40,30 +40,30 @@ def app() -> None:
     """  # noqa: D301 - \b keeps click from rewrapping
 
 
-for _command in (push, check, login, logout, serve, registry, demo, completion):
+for _command in (push, check, login, logout, serve_command, registry, demo, completion):
     app.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command with *arguments* and return its exit code."""
     try:
-        with ending_like_ctrl_c():
+        with sigterm_as_ctrl_c():
             code = app.main(list(arguments), prog_name="ollama-push", standalone_mode=False)
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
         exc.show()
-        return exits.USAGE
+        return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
-        tell(sys.stderr, "stopped")
-        return exits.INTERRUPTED
+        tell(sys.stderr, "cancelled")
+        return exit_codes.INTERRUPTED
     except OllamaPushError as exc:
         write_whole(sys.stderr, f"error: {USUAL.of(exc)}\n")
-        return exits.exit_code(exc)
+        return exit_codes.exit_code(exc)
     except OSError as exc:
         # The transports and the metrics translate theirs: what is left is our own printing.
         if exc.errno not in (errno.ENOSPC, errno.EIO):
             raise
         write_whole(sys.stderr, f"error: the output cannot be written: {exc.strerror}\n")
-        return exits.USAGE
-    return code if isinstance(code, int) else exits.SUCCESS
+        return exit_codes.USAGE
+    return code if isinstance(code, int) else exit_codes.OK

@@ -1,4 +1,4 @@
-"""``ollama-push check``: what is known before a push."""
+"""``ollama-push check``: what is known before a push, and whether it can succeed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import click
 
-from ollama_push.cli import exit_codes as exits
-from ollama_push.cli.connection import Connection, Settings, connect, connection_options
-from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
+from ollama_push.cli import exit_codes
+from ollama_push.cli.client_runner import ClientRunner
+from ollama_push.cli.connection import Settings, connect, connection_options
+from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.reports import model_text, plan_lines, printable, readiness_lines
+from ollama_push.client import PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.target import direct_name
@@ -30,33 +32,33 @@ def check(names: Sequence[str], settings: Settings, direct: DirectSettings | Non
     already, and may we push there?
     """
     if direct is None:
-        with connect(settings) as connection:
-            codes = [_check(connection, name) for name in names]
+        with connect(settings) as server:
+            codes = [_check(server, name) for name in names]
     else:
         with connect_directly(settings, direct) as registry:
-            codes = [_check_directly(registry, name, plain_http=direct.plain_http) for name in names]
-    return next(filter(None, codes), exits.SUCCESS)
+            codes = [_check_directly(registry, direct, name) for name in names]
+    return next(filter(None, codes), exit_codes.OK)
 
 
-def _check(connection: Connection, name: str) -> int:
-    readiness = connection.check(name)
+def _check(server: ClientRunner[PushClient], name: str) -> int:
+    readiness = server.run(lambda client: client.check(name))
     problem = next(iter(readiness.problems), None)
     _tell(readiness.model, readiness_lines(readiness), is_ready=problem is None)
-    return exits.SUCCESS if problem is None else exits.exit_code(problem)
+    return exit_codes.OK if problem is None else exit_codes.exit_code(problem)
 
 
-def _check_directly(registry: DirectConnection, name: str, *, plain_http: bool) -> int:
+def _check_directly(registry: ClientRunner[RegistryClient], direct: DirectSettings, name: str) -> int:
     lines = []
     try:
-        parsed = direct_name(name, plain_http=plain_http)
-        lines.append(f"registry: {Endpoint.of(parsed.host, plain_http=plain_http).origin}")
+        parsed = direct_name(name, plain_http=direct.plain_http)
         name = str(parsed)
-        lines += plan_lines(registry.plan(name))
+        lines.append(f"registry: {Endpoint.of(parsed.host, plain_http=direct.plain_http).origin}")
+        lines += plan_lines(registry.run(lambda client: client.plan(parsed, source=direct.source)))
     except OllamaPushError as problem:
         _tell(name, [*lines, f"problem: {printable(USUAL.of(problem))}"], is_ready=False)
-        return exits.exit_code(problem)
+        return exit_codes.exit_code(problem)
     _tell(name, lines, is_ready=True)
-    return exits.SUCCESS
+    return exit_codes.OK
 
 
 def _tell(model: str, lines: Sequence[str], *, is_ready: bool) -> None:

@@ -1,33 +1,29 @@
-"""How the command reaches a server: options to a transport and a client of its colour."""
+"""How the command reaches a server: the connection options, and the transport and the clients that they mean."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
 
 import attrs
 import click
 
+from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.client import AsyncPushClient, PushClient
 from ollama_push.core.durations import YEAR_SECONDS
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.headers import is_header_name
-from ollama_push.core.ports import Hook
-from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.core.server.check import Readiness
 
-__all__ = ["Connection", "Settings", "connect", "connection_options", "new_transport"]
+__all__ = ["Settings", "connect", "connection_options", "transport_for"]
 
 _GROUP: Final = "ollama_push.transports"
 
 
 def _seconds(_context: click.Context, option: click.Parameter, seconds: float | None) -> float | None:
-    # What a socket can take: NaN passes every comparison of click's FloatRange, infinity overflows.
+    # click's FloatRange lets NaN pass, since every comparison with it is false; a socket cannot take infinity.
     never = option.name == "stall_timeout"
     if seconds is None or 0 < seconds <= YEAR_SECONDS or (never and seconds == 0):
         return seconds
@@ -36,7 +32,7 @@ def _seconds(_context: click.Context, option: click.Parameter, seconds: float | 
 
 @attrs.frozen
 class Settings:
-    """What the connection options say; ``None`` leaves a default alone."""
+    """The values of the connection options; ``None`` keeps a default."""
 
     host: str | None
     transport: str
@@ -57,33 +53,15 @@ class Settings:
         for text in self.header:
             name, colon, value = text.partition(":")
             if not colon or not is_header_name(name.strip()):
-                # Nothing of it is shown: without a name and a colon, any part may be the secret.
+                # Not shown: without a name and a colon, any part may be the secret.
                 raise InvalidSetting("--header", "<hidden>", "expected 'Name: value'")
             found[name.strip()] = value.strip()
         return found
 
-    def for_a_client(self) -> dict[str, Any]:
-        """What a client of either colour is built with.
-
-        Raises:
-            InvalidSetting: A header has no name and colon.
-        """
-        return {
-            "host": self.host,
-            "retry": RetryPolicy(self.retries + 1),
-            "stall_timeout": self.stall_timeout or None,
-            "headers": self.headers,
-        }
-
-
-class Connection(Protocol):
-    """A client of either colour, called from here as if it were sync."""
-
-    def check(self, name: str) -> Readiness:
-        """Ask whether a push is going to work."""
-
-    def push(self, name: str, hooks: Iterable[Hook], *, insecure: bool) -> PushReceipt:
-        """Push and wait for the verdict."""
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The arguments of every client that say how long it tries."""
+        return {"retry": RetryPolicy(self.retries + 1), "stall_timeout": self.stall_timeout or None}
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,23 +79,23 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def connect(settings: Settings) -> _SyncConnection | _AsyncConnection:
-    """Return a connection; use it as a context manager.
+def connect(settings: Settings) -> ClientRunner[PushClient]:
+    """Return a runner of clients of the server; use it as a context manager.
 
     Raises:
         InvalidSetting: An option cannot be used.
     """
-    transport = new_transport(settings)
-    return (
-        _AsyncConnection(settings, transport) if hasattr(transport, "aclose") else _SyncConnection(settings, transport)
+    transport = transport_for(settings)
+    return ClientRunner(
+        transport, PushClient, AsyncPushClient, host=settings.host, headers=settings.headers, **settings.limits
     )
 
 
-def new_transport(settings: Settings) -> Any:
+def transport_for(settings: Settings) -> Any:
     """Return the transport that *settings* name; an async one has ``aclose``.
 
     Raises:
-        InvalidSetting: There is none of that name, or an option is not for it.
+        InvalidSetting: No transport has that name, or it does not take an option.
     """
     given = {"connect_timeout": settings.timeout, "ca_file": settings.ca}
     options = {name: value for name, value in given.items() if value is not None}
@@ -137,58 +115,6 @@ def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
     except TypeError as exc:
         used = " and ".join({"connect_timeout": "--timeout", "ca_file": "--ca"}[option] for option in options)
         raise InvalidSetting("--transport", name, f"it does not take {used or 'no arguments'}: {exc}") from exc
-
-
-class _SyncConnection:
-    def __init__(self, settings: Settings, transport: Any) -> None:
-        self._transport = transport
-        self._client = functools.partial(PushClient, transport=transport, **settings.for_a_client())
-
-    def check(self, name: str) -> Readiness:
-        with self._client() as client:
-            return client.check(name)
-
-    def push(self, name: str, hooks: Iterable[Hook], *, insecure: bool) -> PushReceipt:
-        with self._client(hooks=hooks) as client:
-            return client.push(name, insecure=insecure)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._transport.close()
-
-
-class _AsyncConnection:
-    def __init__(self, settings: Settings, transport: Any) -> None:
-        self._transport = transport
-        self._runner = asyncio.Runner()
-        self._client = functools.partial(AsyncPushClient, transport=transport, **settings.for_a_client())
-
-    def check(self, name: str) -> Readiness:
-        async def run() -> Readiness:
-            async with self._client() as client:
-                return await client.check(name)
-
-        return self._runner.run(run())
-
-    def push(self, name: str, hooks: Iterable[Hook], *, insecure: bool) -> PushReceipt:
-        async def run() -> PushReceipt:
-            async with self._client(hooks=hooks) as client:
-                return await client.push(name, insecure=insecure)
-
-        return self._runner.run(run())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._runner:
-            self._runner.run(self._transport.aclose())
 
 
 _OPTIONS: Final = (

@@ -1,31 +1,26 @@
-"""How the command pushes straight to a registry: its options, and a client of either colour."""
+"""How the command pushes straight to a registry: the options of ``--direct``, and the clients that they mean."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from collections.abc import Callable
+from typing import Any, Final
 
 import attrs
 import click
 
-from ollama_push.cli.connection import Settings, new_transport
+from ollama_push.cli.client_runner import ClientRunner
+from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.client import AsyncRegistryClient, RegistryClient
-from ollama_push.core.ports import Hook
-from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
-from ollama_push.core.registry.plans import PushPlan
-from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import NoResume
 
-__all__ = ["DirectConnection", "DirectSettings", "connect_directly", "direct_options"]
+__all__ = ["DirectSettings", "connect_directly", "direct_options"]
 
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
-# Options of a push through a server that mean nothing here, and what to do instead.
+# Options of a push through a server that have no meaning with --direct, and what to do instead.
 _FOR_SERVERS: Final = {
     "host": "--host names an Ollama server, and --direct asks none: the registry is the first part of NAME",
     "insecure": "--insecure is said to an Ollama server; with --direct say --plain-http",
@@ -35,7 +30,7 @@ _FOR_SERVERS: Final = {
 
 @attrs.frozen
 class DirectSettings:
-    """What the options of ``--direct`` say.
+    """The values of the options of ``--direct``.
 
     Attributes:
         source: Name of the local model; ``None`` for the one that is pushed.
@@ -43,8 +38,8 @@ class DirectSettings:
         concurrency: Blobs at the same time.
         part_size: Bytes of one part; ``None`` to adapt.
         plain_http: Speak plain HTTP to the registry.
-        no_verify: Do not look afterwards.
-        no_resume: Keep and use no unfinished uploads.
+        no_verify: Do not verify after the push.
+        no_resume: Neither keep nor resume unfinished uploads.
     """
 
     source: str | None = None
@@ -55,34 +50,17 @@ class DirectSettings:
     no_verify: bool = False
     no_resume: bool = False
 
-    def for_a_client(self, settings: Settings) -> dict[str, Any]:
-        """Return what a client of either colour is built with."""
+    @property
+    def client_options(self) -> dict[str, Any]:
+        """The arguments of a client."""
         options: dict[str, Any] = {
             "store": self.models,
-            "retry": RetryPolicy(settings.retries + 1),
-            "stall_timeout": settings.stall_timeout or None,
             "plain_http": self.plain_http,
             "verify": not self.no_verify,
             "part_bytes": self.part_size,
             "resume": NoResume() if self.no_resume else None,
         }
         return options if self.concurrency is None else {**options, "concurrency": self.concurrency}
-
-
-class DirectConnection(Protocol):
-    """A registry client of either colour, called from here as if it were sync."""
-
-    def plan(self, name: str) -> PushPlan:
-        """Ask what a push would do."""
-
-    def push(self, name: str, hooks: Iterable[Hook]) -> PushReceipt:
-        """Push and wait for the verdict."""
-
-    def interrupt(self) -> None:
-        """End a push where nothing is lost; from any thread."""
-
-    def hang_up(self) -> None:
-        """End a push at once, with ``KeyboardInterrupt``; from a signal handler."""
 
 
 def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -95,7 +73,7 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         @functools.wraps(command)
         def with_direct(*, direct: bool, **options: Any) -> Any:
             given = {name: options.pop(name) for name in names}
-            _refuse_what_does_not_fit(direct=direct, more=[name for name, value in given.items() if value])
+            _refuse_other_options(direct=direct, given=[name for name, value in given.items() if value])
             return command(direct=DirectSettings(**given) if direct else None, **options)
 
         decorated: Callable[..., Any] = with_direct
@@ -108,104 +86,26 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return decorate
 
 
-def connect_directly(settings: Settings, direct: DirectSettings) -> _SyncDirect | _AsyncDirect:
-    """Return a connection; use it as a context manager.
+def connect_directly(settings: Settings, direct: DirectSettings) -> ClientRunner[RegistryClient]:
+    """Return a runner of clients of registries; use it as a context manager.
 
     Raises:
         InvalidSetting: An option cannot be used.
     """
-    transport = new_transport(settings)
-    options = {"transport": transport, **direct.for_a_client(settings)}
-    kind = _AsyncDirect if hasattr(transport, "aclose") else _SyncDirect
-    return kind(transport, options, direct.source)
+    return ClientRunner(
+        transport_for(settings), RegistryClient, AsyncRegistryClient, **settings.limits, **direct.client_options
+    )
 
 
-class _SyncDirect:
-    def __init__(self, transport: Any, options: dict[str, Any], source: str | None) -> None:
-        self._transport = transport
-        self._options = options
-        self._source = source
-        self._pushing: RegistryClient | None = None
-
-    def plan(self, name: str) -> PushPlan:
-        with RegistryClient(**self._options) as client:
-            return client.plan(name, source=self._source)
-
-    def push(self, name: str, hooks: Iterable[Hook]) -> PushReceipt:
-        with RegistryClient(hooks=hooks, **self._options) as client:
-            self._pushing = client
-            return client.push(name, source=self._source)
-
-    def interrupt(self) -> None:
-        if self._pushing is not None:
-            self._pushing.interrupt()
-
-    def hang_up(self) -> None:
-        raise KeyboardInterrupt
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._transport.close()
-
-
-class _AsyncDirect:
-    def __init__(self, transport: Any, options: dict[str, Any], source: str | None) -> None:
-        self._transport = transport
-        self._options = options
-        self._source = source
-        self._runner = asyncio.Runner()
-        self._pushing: AsyncRegistryClient | None = None
-        self._task: asyncio.Task[Any] | None = None
-
-    def plan(self, name: str) -> PushPlan:
-        async def run() -> PushPlan:
-            async with AsyncRegistryClient(**self._options) as client:
-                return await client.plan(name, source=self._source)
-
-        return self._runner.run(run())
-
-    def push(self, name: str, hooks: Iterable[Hook]) -> PushReceipt:
-        async def run() -> PushReceipt:
-            async with AsyncRegistryClient(hooks=hooks, **self._options) as client:
-                self._pushing, self._task = client, asyncio.current_task()
-                return await client.push(name, source=self._source)
-
-        try:
-            return self._runner.run(run())
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
-
-    def interrupt(self) -> None:
-        if self._pushing is not None:
-            self._pushing.interrupt()
-
-    def hang_up(self) -> None:
-        if self._task is None or self._task.done():
-            raise KeyboardInterrupt
-        self._runner.get_loop().call_soon_threadsafe(self._task.cancel)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._runner:
-            self._runner.run(self._transport.aclose())
-
-
-def _refuse_what_does_not_fit(*, direct: bool, more: list[str]) -> None:
+def _refuse_other_options(*, direct: bool, given: list[str]) -> None:
+    """Refuse options for a server with ``--direct``, and options of ``--direct`` without it."""
     context = click.get_current_context()
     if direct:
         for name, problem in _FOR_SERVERS.items():
             if context.params.get(name):
                 raise click.UsageError(problem)
-    elif more:
-        option = next(option for option in context.command.params if option.name == more[0])
+    elif given:
+        option = next(option for option in context.command.params if option.name == given[0])
         raise click.UsageError(f"{option.opts[0]} needs --direct: it is about a push straight to a registry")
 
 

@@ -21,11 +21,11 @@ from ollama_push.core.errors import (
     VerificationFailed,
 )
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "SUCCESS", "UNEXPECTED", "USAGE", "exit_code", "reason_of"]
+__all__ = ["BUG", "EXIT_CODES", "INTERRUPTED", "OK", "USAGE", "exit_code", "reason_of"]
 
-SUCCESS: Final = 0
-UNEXPECTED: Final = 1
-"""A bug: ours, a hook's or a transport's."""
+OK: Final = 0
+BUG: Final = 1
+"""Of this package, a hook or a transport."""
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 
@@ -63,7 +63,7 @@ def exit_code(error: OllamaPushError) -> int:
     for kind, code in EXIT_CODES:
         if isinstance(error, kind):
             return code
-    return UNEXPECTED
+    return BUG
 
 
 def reason_of(error: OllamaPushError) -> str | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from ollama_push.cli import exit_codes as exits
+from ollama_push.cli import exit_codes
 from ollama_push.cli.reports import printable
 from ollama_push.client import RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected
@@ -45,7 +45,7 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
     except PushRejected as exc:
         # Its own words are about a push.
         click.echo(f"error: {printable(exc.message)}", err=True)
-        return exits.exit_code(exc)
+        return exit_codes.exit_code(exc)
     finally:
         transport.close()
     place = Credentials().login(host, wanted)
@@ -60,7 +60,7 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
         )
     else:
         click.echo(f"the password is kept by {place}", err=True)
-    return exits.SUCCESS
+    return exit_codes.OK
 
 
 @click.command()
@@ -70,7 +70,7 @@ def logout(registry: str) -> int:
     host = _host(registry)
     was_there = Credentials().logout(host)
     click.echo(f"logged out of {host}" if was_there else f"there was no login for {host}", err=True)
-    return exits.SUCCESS
+    return exit_codes.OK
 
 
 def _host(text: str) -> str:

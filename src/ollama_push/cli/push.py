@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import attrs
 import click
 
-from ollama_push.cli import exit_codes as exits
-from ollama_push.cli.connection import Connection, Settings, connect, connection_options
-from ollama_push.cli.direct import DirectConnection, DirectSettings, connect_directly, direct_options
-from ollama_push.cli.display import CHOICES, new_display
+from ollama_push.cli import exit_codes
+from ollama_push.cli.client_runner import ClientRunner
+from ollama_push.cli.connection import Settings, connect, connection_options
+from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
+from ollama_push.cli.display import CHOICES, Display, new_display
 from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter, option_for
 from ollama_push.cli.metrics import measuring
 from ollama_push.cli.reports import model_text, unkept_text
-from ollama_push.cli.signals import Stopper
+from ollama_push.cli.signals import Interrupter
+from ollama_push.client import PushClient, RegistryClient
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import (
     ConnectFailed,
@@ -26,7 +30,9 @@ from ollama_push.core.errors import (
     RejectionReason,
     ServerError,
 )
+from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
+from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.target import direct_name
 from ollama_push.local import FileResumeStore
 
@@ -74,108 +80,108 @@ def push(
         progress = "none"
     logs: list[Hook] = [_log_hook(verbose)] if verbose else []
     if direct is None:
-        with connect(settings) as connection, measuring(metrics_port, metrics_file) as measurers:
-            codes = _push_through(connection, names, progress, [*measurers, *logs], insecure=insecure)
+        with connect(settings) as server, measuring(metrics_port, metrics_file) as measurers:
+            push_one = partial(_push_through, server, progress=progress, hooks=[*measurers, *logs], insecure=insecure)
+            codes = _push_each(names, push_one)
     else:
         with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
-            resumes = not direct.no_resume and _can_resume(say=not quiet)
-            words = MessageFormatter(resumes=resumes)
-            codes = _push_directly(registry, direct, names, words=words, progress=progress, hooks=[*measurers, *logs])
-    # Being stopped says more than what failed before.
-    return exits.INTERRUPTED if exits.INTERRUPTED in codes else next(filter(None, codes), exits.SUCCESS)
+            words = MessageFormatter(resumes=not direct.no_resume and _can_resume(say=not quiet))
+            interrupter = Interrupter(registry.interrupt, registry.cancel)
+            hooks = [interrupter.interrupt_late_push, *measurers, *logs]
+            push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
+            with interrupter.listening():
+                codes = _push_each(names, push_one, lambda: interrupter.interrupted)
+    # An interrupt says more than a failure before it.
+    return exit_codes.INTERRUPTED if exit_codes.INTERRUPTED in codes else next(filter(None, codes), exit_codes.OK)
+
+
+@attrs.frozen
+class _Target:
+    """One model of a push, before the push begins.
+
+    Attributes:
+        name: Its name; as it was written where that is no legal name.
+        total_bytes: Its size, if known.
+        problem: Why the push cannot begin.
+    """
+
+    name: ModelName | str
+    total_bytes: int | None = None
+    problem: OllamaPushError | KeyboardInterrupt | None = None
+
+
+def _push_each(
+    names: Sequence[str], push_one: Callable[[str], int], is_interrupted: Callable[[], bool] = lambda: False
+) -> list[int]:
+    """Push each of *names* and return the exit codes; after an interrupt the rest is not begun."""
+    codes: list[int] = []
+    for index, name in enumerate(names, 1):
+        codes.append(push_one(name))
+        rest = names[index:]
+        if rest and (codes[-1] == exit_codes.INTERRUPTED or is_interrupted()):
+            write_whole(sys.stderr, f"not begun: {', '.join(map(model_text, rest))}\n")
+            return [exit_codes.INTERRUPTED]
+    return codes
 
 
 def _push_through(
-    connection: Connection, names: Sequence[str], progress: str, hooks: Sequence[Hook], *, insecure: bool
-) -> list[int]:
-    """Push each of *names* through a server; once stopped, the rest is not begun."""
-    codes: list[int] = []
-    for index, name in enumerate(names):
-        codes.append(_push_one(connection, name, progress, hooks, insecure=insecure))
-        if codes[-1] == exits.INTERRUPTED:
-            _tell_not_begun(names[index + 1 :])
-            break
-    return codes
-
-
-def _push_one(
-    connection: Connection,
-    name: str,
-    progress: str,
-    hooks: Sequence[Hook],
-    *,
-    insecure: bool,
+    server: ClientRunner[PushClient], name: str, *, progress: str, hooks: Sequence[Hook], insecure: bool
 ) -> int:
-    display = new_display(progress, name, None)
+    """Check and push one model through a server."""
+    target = _checked(server, name)
+    display = new_display(progress, str(target.name), target.total_bytes)
+
+    def send() -> PushReceipt:
+        return server.run(lambda client: client.push(target.name, insecure=insecure), hooks=[display, *hooks])
+
+    return _show(display, target, send, cancelled=SERVER_STOPS)
+
+
+def _checked(server: ClientRunner[PushClient], name: str) -> _Target:
     try:
-        readiness = connection.check(name)
-        display = new_display(progress, readiness.model, readiness.total_bytes)
-        fatal = next(filter(_is_fatal, readiness.problems), None)
-        if fatal is not None:
-            raise fatal
-        receipt = connection.push(name, [display, *hooks], insecure=insecure)
-    except OllamaPushError as exc:
-        display.failed(exc)
-        return exits.exit_code(exc)
-    except KeyboardInterrupt:
-        display.stopped(SERVER_STOPS)
-        return exits.INTERRUPTED
-    display.succeeded(receipt)
-    return exits.SUCCESS
+        parsed = ModelName.parse(name)
+        readiness = server.run(lambda client: client.check(parsed))
+    except (OllamaPushError, KeyboardInterrupt) as exc:
+        return _Target(name, problem=exc)
+    return _Target(parsed, readiness.total_bytes, next(filter(_is_fatal, readiness.problems), None))
 
 
 def _push_directly(
-    registry: DirectConnection,
-    direct: DirectSettings,
-    names: Sequence[str],
-    *,
-    words: MessageFormatter,
-    progress: str,
-    hooks: Sequence[Hook],
-) -> list[int]:
-    """Push each of *names* straight to its registry; once stopped, the rest is not begun."""
-    stopper = Stopper(registry.interrupt, registry.hang_up)
-    codes: list[int] = []
-    with stopper.listening():
-        for index, name in enumerate(names):
-            codes.append(
-                _push_one_directly(
-                    registry, direct, name, words=words, progress=progress, hooks=[stopper.remind, *hooks]
-                )
-            )
-            if stopper.asked and names[index + 1 :]:
-                _tell_not_begun(names[index + 1 :])
-                return [exits.INTERRUPTED]
-    return codes
-
-
-def _push_one_directly(
-    registry: DirectConnection,
+    registry: ClientRunner[RegistryClient],
     direct: DirectSettings,
     name: str,
     *,
-    words: MessageFormatter,
     progress: str,
     hooks: Sequence[Hook],
+    words: MessageFormatter,
 ) -> int:
-    display = new_display(progress, name, None, words)
+    """Push one model straight to its registry."""
     try:
-        name = str(direct_name(name, plain_http=direct.plain_http))
-        display = new_display(progress, name, None, words)
-        receipt = registry.push(name, [display, *hooks])
+        target = _Target(direct_name(name, plain_http=direct.plain_http))
+    except InvalidModelName as exc:
+        target = _Target(name, problem=exc)
+    display = new_display(progress, str(target.name), None, words)
+
+    def send() -> PushReceipt:
+        return registry.run(lambda client: client.push(target.name, source=direct.source), hooks=[display, *hooks])
+
+    return _show(display, target, send, cancelled=words.hung_up)
+
+
+def _show(display: Display, target: _Target, send: Callable[[], PushReceipt], *, cancelled: str) -> int:
+    """Send *target*, show how the push ends, and return the exit code; *cancelled* is told after a cancel."""
+    try:
+        if target.problem is not None:
+            raise target.problem
+        receipt = send()
     except OllamaPushError as exc:
         display.failed(exc)
-        return exits.exit_code(exc)
+        return exit_codes.exit_code(exc)
     except KeyboardInterrupt:
-        display.stopped(words.hung_up)
-        return exits.INTERRUPTED
+        display.cancelled(cancelled)
+        return exit_codes.INTERRUPTED
     display.succeeded(receipt)
-    return exits.SUCCESS
-
-
-def _tell_not_begun(names: Sequence[str]) -> None:
-    if names:
-        write_whole(sys.stderr, f"not begun: {', '.join(map(model_text, names))}\n")
+    return exit_codes.OK
 
 
 def _can_resume(*, say: bool) -> bool:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from ollama_push.gateway import GatewaySettings
     from ollama_push.local import ModelStore
 
-__all__ = ["serve", "welcome_lines"]
+__all__ = ["serve_command", "welcome_lines"]
 
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as they are shown, not listened on
 
 
-@click.command()
+@click.command("serve")
 @click.option(
     "--listen",
     default=f"127.0.0.1:{DEFAULT_PORT}",
@@ -69,7 +69,7 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
 @click.option("--no-ui", is_flag=True, help="Serve no status page.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each request to stderr, without secrets.")
-def serve(
+def serve_command(
     *,
     listen: str,
     models: str | None,
@@ -90,8 +90,7 @@ def serve(
     Clients of Ollama's API push through it as they are: set their OLLAMA_HOST to its address. Ctrl-C or SIGTERM
     ends pushes at the end of the part under way, a second one at once; the next push of a model goes on there.
     """
-    from ollama_push.gateway import GatewaySettings, origins_from
-    from ollama_push.gateway import serve as serve_gateway
+    from ollama_push.gateway import GatewaySettings, origins_from, serve
     from ollama_push.local import ModelStore
 
     if token is not None and token_file is not None:
@@ -121,7 +120,7 @@ def serve(
             asyncio.get_running_loop().call_soon(partial(click.echo, text, err=True))
 
         with _access_log(wanted=verbose):
-            asyncio.run(serve_gateway(settings, host, port, started=started))
+            asyncio.run(serve(settings, host, port, started=started))
     tell(sys.stderr, "ended")
     return 0
 

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do while the command runs: end it in order, or at once when pressed twice."""
+"""What Ctrl-C and SIGTERM do while the command runs: interrupt it in order, and cancel it at once the second time."""
 
 from __future__ import annotations
 
@@ -15,45 +15,49 @@ from typing import Final
 from ollama_push.cli.display.streams import write_whole
 from ollama_push.core.observations import Observation, PushStarted
 
-__all__ = ["Stopper", "ending_like_ctrl_c"]
+__all__ = ["Interrupter", "sigterm_as_ctrl_c"]
 
 _Handler = Callable[[int, FrameType | None], object]
 
 _NUDGE_SECONDS: Final = 0.1
-"""What a signal's own handler gets before."""
+"""How long the handler of a signal has before a second signal interrupts the main thread."""
 
-_NO_MORE: Final = b"\0"
-"""No signal's number."""
+_END: Final = b"\0"
+"""Ends the thread that repeats signals; no signal has the number 0."""
 
-_NOTICE: Final = "stopping at the end of the part under way; press Ctrl-C again to stop at once\n"
+_NOTICE: Final = "interrupting after the part under way; press Ctrl-C again to cancel at once\n"
 
 
 @contextmanager
-def ending_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: a terminal's cursor comes back, files are written, sockets closed."""
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: restore the terminal's cursor, write files, close sockets."""
     with _handling({signal.SIGTERM: _as_ctrl_c}), _nudging():
         yield
 
 
-class Stopper:
-    """Ends pushes on a signal: the first one asks, the second one hangs up.
+class Interrupter:
+    """Ends pushes on a signal: the first one interrupts, the second one cancels.
 
     Args:
-        ask: Ends what is under way where nothing is lost; called in a thread of its own.
-        hang_up: Ends it at once; called in the main thread, and may raise.
+        interrupt: Ends what is under way where nothing is lost; called in a thread of its own.
+        cancel: Ends it at once; called in the main thread, and may raise.
+
+    Attributes:
+        interrupted: Whether a signal came.
     """
 
-    def __init__(self, ask: Callable[[], None], hang_up: Callable[[], None]) -> None:
-        self._ask = ask
-        self._hang_up = hang_up
-        # Putting is safe wherever a signal interrupts; locks, and writing to a stream, are not.
-        self._wanted: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self.asked = False
+    def __init__(self, interrupt: Callable[[], None], cancel: Callable[[], None]) -> None:
+        self._interrupt = interrupt
+        self._cancel = cancel
+        # A handler may put into a SimpleQueue wherever the signal came; it may not take locks or write to a stream,
+        # because the interrupted code may be in the middle of that (CPython docs, ``queue.SimpleQueue.put``).
+        self._signals: SimpleQueue[int | None] = SimpleQueue()
+        self.interrupted = False
 
-    def remind(self, seen: Observation, /) -> None:
-        """Ask again when a push begins that was not there when the signal came; this is a hook."""
-        if self.asked and isinstance(seen, PushStarted):
-            self._ask()
+    def interrupt_late_push(self, seen: Observation, /) -> None:
+        """Interrupt a push that began after the signal; this is a hook."""
+        if self.interrupted and isinstance(seen, PushStarted):
+            self._interrupt()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -64,70 +68,70 @@ class Stopper:
             with _handling({signal.SIGINT: self._take, signal.SIGTERM: self._take}):
                 yield
         finally:
-            self._wanted.put(None)
+            self._signals.put(None)
             listener.join()
 
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
-        if self.asked:
-            self._hang_up()
-        self.asked = True
-        self._wanted.put(self._ask)
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.interrupted:
+            self._cancel()
+        self.interrupted = True
+        self._signals.put(number)
 
     def _listen(self) -> None:
-        ask = self._wanted.get()
-        if ask is not None:
+        if self._signals.get() is not None:
             # stderr as it is now: bars put a stream there that writes above them.
             write_whole(sys.stderr, _NOTICE)
-            ask()
+            self._interrupt()
 
 
 @contextmanager
 def _handling(handlers: dict[signal.Signals, _Handler]) -> Iterator[None]:
-    """Handle signals until the block is left; those that are ignored (``nohup``, ``&`` in a script) stay so."""
+    """Handle signals until the block is left; those that are ignored (``nohup``, ``&`` in a script) stay ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual = {number: signal.getsignal(number) for number in handlers}
-    ours = [number for number, before in usual.items() if before not in (signal.SIG_IGN, None)]
+    before = {number: signal.getsignal(number) for number in handlers}
+    ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     for number in ours:
         signal.signal(number, handlers[number])
     try:
         yield
     finally:
         for number in ours:
-            signal.signal(number, usual[number])
+            signal.signal(number, before[number])
 
 
 @contextmanager
 def _nudging() -> Iterator[None]:
-    """Have every signal noticed until the block is left, also one that comes just before a call that waits.
+    """Have every signal noticed until the block is left, also one that comes just before a blocking call.
 
-    Python looks for signals between its own steps, and when one interrupts a call. In between the call has not begun
-    yet, and then waits for what never comes: another signal, which does nothing, interrupts it.
+    CPython runs handlers between bytecodes, and when a signal interrupts a system call. A signal that comes between
+    the two does not interrupt the call that begins then, and its handler waits as long as the call. So a thread
+    repeats each signal a little later as SIGURG, whose handler does nothing but interrupts the call.
     """
     if not hasattr(signal, "pthread_kill") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    told, tells = socket.socketpair()
-    tells.settimeout(0)  # the signal's handler must not wait
+    reader, writer = socket.socketpair()
+    writer.settimeout(0)  # the signal's handler must not wait
     main, over = threading.get_ident(), threading.Event()
 
     def nudge() -> None:
-        while (number := told.recv(1)) != _NO_MORE:
+        while (number := reader.recv(1)) != _END:
             if number != bytes([signal.SIGURG]) and not over.wait(_NUDGE_SECONDS):
                 signal.pthread_kill(main, signal.SIGURG)
 
     nudger = threading.Thread(target=nudge, name="ollama-push-nudge", daemon=True)
-    with told, tells, _handling({signal.SIGURG: lambda _number, _frame: None}):
-        before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
+    with reader, writer, _handling({signal.SIGURG: lambda _number, _frame: None}):
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         nudger.start()
         try:
             yield
         finally:
             signal.set_wakeup_fd(before)
             over.set()
-            tells.settimeout(None)
-            tells.sendall(_NO_MORE)
+            writer.settimeout(None)
+            writer.sendall(_END)
             nudger.join()
 
 

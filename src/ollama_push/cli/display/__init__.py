@@ -31,7 +31,7 @@ class Display(Protocol):
     def failed(self, error: OllamaPushError) -> None:
         """Show a failure."""
 
-    def stopped(self, text: str) -> None:
+    def cancelled(self, text: str) -> None:
         """Show that the push was stopped at once; *text* says what that means."""
 
 

@@ -68,7 +68,7 @@ class Bars(RichProgress):
         line = failure_line(self._model, error, self._words)
         self._say(line, "yellow" if isinstance(error, PushInterrupted) else "red")
 
-    def stopped(self, text: str) -> None:
+    def cancelled(self, text: str) -> None:
         """Say what was left; the terminal's "^C" went when the bars were drawn for the last time."""
         self._say(text, "yellow")
 

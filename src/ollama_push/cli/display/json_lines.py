@@ -76,7 +76,7 @@ class JsonLines:
         """Write the error, the last object."""
         self._write_failed(error, self._words.of(error), error.attempts)
 
-    def stopped(self, text: str) -> None:
+    def cancelled(self, text: str) -> None:
         """Write the end, the last object, and tell people."""
         self._write_failed(PushInterrupted(), text, self._attempt)
         tell(self._notices, text)

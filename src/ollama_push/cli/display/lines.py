@@ -40,7 +40,7 @@ class Silence:
         """Say why."""
         write_whole(self._stream, f"{printable(failure_line(self._model, error, self._words))}\n")
 
-    def stopped(self, text: str) -> None:
+    def cancelled(self, text: str) -> None:
         """Say what was left."""
         tell(self._stream, text)
 
@@ -93,7 +93,7 @@ class SparseLines:
         """Write the error."""
         self._write(failure_line(self._model, error, self._words), 0.0)
 
-    def stopped(self, text: str) -> None:
+    def cancelled(self, text: str) -> None:
         """Write what was left."""
         tell(self._stream, text)
 
