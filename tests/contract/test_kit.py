@@ -11,7 +11,7 @@ from tests.support.plain_transports import Plain
 
 from ollama_push.core import ports
 from ollama_push.testing.contract import CLAUSES, Clause, Rig, run_contract
-from ollama_push.testing.contract.__main__ import main
+from ollama_push.testing.contract.__main__ import run_command
 
 
 def test_every_promise_of_the_port_has_a_clause() -> None:
@@ -74,7 +74,7 @@ def test_the_results_tell_kept_from_broken() -> None:
 
 
 def test_the_command_prints_a_table_and_fails_with_the_transport(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tests.support.broken_transports:LastHeaderWins"]) == 1
+    assert run_command(["tests.support.broken_transports:LastHeaderWins"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CLAUSES) + 1
     assert [line.split()[:2] for line in lines if line.startswith("BROKEN")] == [["BROKEN", "T2"]]
@@ -82,12 +82,12 @@ def test_the_command_prints_a_table_and_fails_with_the_transport(capsys: pytest.
 
 
 def test_the_command_takes_async_transports(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["examples.httpx_transport:AsyncHttpxTransport", "--async", "--patience", "3"]) == 0
+    assert run_command(["examples.httpx_transport:AsyncHttpxTransport", "--async", "--patience", "3"]) == 0
     assert capsys.readouterr().out.endswith(f"{len(CLAUSES)} of {len(CLAUSES)} clauses kept\n")
 
 
 @pytest.mark.parametrize("name", ["json", "no_such_module:X", "json:no_such_name"])
 def test_the_command_says_what_it_cannot_load(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([name])
+        run_command([name])
     assert f"error: {name}: " in capsys.readouterr().err

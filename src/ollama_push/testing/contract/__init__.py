@@ -1,48 +1,49 @@
 """The transport contract, clause by clause, for any transport, with or without pytest.
 
-The clauses are the promises T1 to T13 of :mod:`ollama_push.core.ports`. Each one talks to a scripted
-server on loopback. With pytest::
+The clauses are the promises T1 to T13 of :mod:`ollama_push.core.ports`. Each one runs the transport
+against a scripted server on loopback. With pytest::
 
     @pytest.mark.parametrize("clause", CLAUSES, ids=str)
     def test_my_transport_keeps(clause: Clause) -> None:
         clause.check(lambda read_timeout: MyTransport(read_timeout=read_timeout))
 
 Without it, ``run_contract(make)``, or ``python -m ollama_push.testing.contract my_module:MyTransport``.
-An async transport goes in as ``lambda seconds: Blocking(lambda: MyAsyncTransport(seconds))``.
+Pass an async transport as ``lambda seconds: Blocking(lambda: MyAsyncTransport(seconds))``.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.testing.contract import _bodies, _failures, _lifetimes, _requests, _responses, _timeouts
+from ollama_push.testing.contract._bodies import BODY_CLAUSES
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
+from ollama_push.testing.contract._failures import FAILURE_CLAUSES
+from ollama_push.testing.contract._lifetimes import LIFETIME_CLAUSES
+from ollama_push.testing.contract._requests import REQUEST_CLAUSES
+from ollama_push.testing.contract._responses import RESPONSE_CLAUSES
+from ollama_push.testing.contract._timeouts import TIMEOUT_CLAUSES
 
 __all__ = ["CLAUSES", "Clause", "ClauseResult", "MakeTransport", "Rig", "run_contract"]
-
-
-def _order(clause: Clause) -> int:
-    return int(clause.number.removeprefix("T"))
 
 
 CLAUSES: Final[tuple[Clause, ...]] = tuple(
     sorted(
         [
-            *_requests.CLAUSES,
-            *_responses.CLAUSES,
-            *_lifetimes.CLAUSES,
-            *_bodies.CLAUSES,
-            *_failures.CLAUSES,
-            *_timeouts.CLAUSES,
+            *REQUEST_CLAUSES,
+            *RESPONSE_CLAUSES,
+            *LIFETIME_CLAUSES,
+            *BODY_CLAUSES,
+            *FAILURE_CLAUSES,
+            *TIMEOUT_CLAUSES,
         ],
-        key=_order,
+        key=lambda clause: int(clause.number.removeprefix("T")),
     )
 )
 """Every clause, by number; several may share one."""
 
 
 def run_contract(make: MakeTransport, *, patience: float = 5.0) -> list[ClauseResult]:
-    """Check every clause and return what came of each, in order.
+    """Check every clause and return the results in order.
 
     Args:
         make: Builds the transport; called with its default read timeout in seconds.

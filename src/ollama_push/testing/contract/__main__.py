@@ -1,4 +1,4 @@
-"""The contract from a shell: check a transport, print a table, exit with 1 when a promise is broken."""
+"""The contract as a command: check a transport, print a table, exit with 1 when a promise is broken."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ollama_push.testing.blocking import Blocking
 from ollama_push.testing.contract import CLAUSES, MakeTransport
 from ollama_push.testing.contract._clauses import run_clauses
 
-__all__ = ["main"]
+__all__ = ["run_command"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run the contract as the command line says and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ollama_push.testing.contract", description=__doc__)
     parser.add_argument(
@@ -53,4 +53,4 @@ def _blocking(factory: Callable[[float], Any]) -> MakeTransport:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command())

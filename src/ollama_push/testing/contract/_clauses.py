@@ -1,4 +1,4 @@
-"""What a clause is, and what it has to work with."""
+"""What a clause is, and the tools of its proof."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from ollama_push.testing.steps import Hold, Step
 
 __all__ = [
     "CHUNKED",
-    "Answer",
     "Clause",
     "ClauseResult",
+    "FetchedResponse",
     "MakeTransport",
     "Rig",
     "ask",
     "clause_into",
     "expect",
+    "expect_cause",
+    "expect_disconnect",
+    "expect_passage",
     "fail",
     "fetch",
     "plain",
@@ -40,7 +43,7 @@ MakeTransport = Callable[[float], Transport]
 
 E = TypeVar("E", bound=BaseException)
 
-# No proof lets a transport wait for more than a few times the patience.
+# No proof lets a sound transport wait longer than this many times the patience.
 _HANGS_AFTER: Final = 6
 
 
@@ -50,8 +53,8 @@ class Rig:
 
     Attributes:
         make: Builds the transport.
-        patience: Seconds within which a sound transport has long done its part. Nothing a clause waits
-            for lasts much longer, whatever the transport does.
+        patience: Seconds that are more than enough for a sound transport. No clause takes much longer,
+            whatever the transport does.
     """
 
     make: MakeTransport
@@ -63,7 +66,7 @@ class Rig:
 
     @property
     def hold(self) -> Hold:
-        """A silence in a script that outlasts every sound transport's patience."""
+        """A silence in a script that is longer than the patience."""
         return Hold(2 * self.patience)
 
 
@@ -73,8 +76,8 @@ class Clause:
 
     Attributes:
         number: ``"T1"`` to ``"T13"``, as in :mod:`ollama_push.core.ports`.
-        case: Which side of the promise; empty when there is one.
-        promise: What a transport does.
+        case: Which case of the promise; empty when there is only one.
+        promise: What a transport must do.
         proof: Talks to a transport; raises ``AssertionError`` when the promise is broken.
     """
 
@@ -96,7 +99,7 @@ class Clause:
         Raises:
             AssertionError: The promise is broken; the text says what was seen.
         """
-        # In a thread, because a transport that hangs for good must not take the test run with it.
+        # In a thread, because a transport that blocks for ever must not block the test run.
         done: Future[None] = Future()
         threading.Thread(target=_settle, args=(done, self.proof, Rig(make, patience)), daemon=True).start()
         limit = _HANGS_AFTER * patience
@@ -106,7 +109,7 @@ class Clause:
             done.result()
         except AssertionError:
             raise
-        except Exception as exc:  # noqa: BLE001 - whatever else comes out of a transport is a finding
+        except Exception as exc:  # noqa: BLE001 - any other error of a transport is a broken promise
             fail(f"{shorten(exc, 200)} was raised where nothing should be", exc)
 
 
@@ -121,7 +124,7 @@ def _settle(done: Future[None], proof: Callable[[Rig], None], rig: Rig) -> None:
 
 @attrs.frozen
 class ClauseResult:
-    """What came of one clause.
+    """The result of one clause.
 
     Attributes:
         clause: The clause.
@@ -135,7 +138,7 @@ class ClauseResult:
 
 
 def run_clauses(clauses: Iterable[Clause], make: MakeTransport, patience: float) -> Iterator[ClauseResult]:
-    """Check *clauses* one after the other and yield what came of each."""
+    """Check *clauses* one after the other and yield their results."""
     for clause in clauses:
         started = time.monotonic()
         failure = None
@@ -172,9 +175,26 @@ def raised_by(kind: type[E], action: Callable[[], object]) -> E:
         action()
     except kind as exc:
         return exc
-    except Exception as exc:  # noqa: BLE001 - any other kind is the finding
+    except Exception as exc:  # noqa: BLE001 - any other kind is a broken promise
         fail(f"{shorten(exc, 200)} was raised, and not {kind.__name__}", exc)
     fail(f"nothing was raised, and not {kind.__name__}")
+
+
+def expect_cause(error: BaseException, more: str = "") -> None:
+    """Expect that *error* was raised from the library's error."""
+    expect(error.__cause__ is not None, f"{type(error).__name__} has no cause{more}")
+
+
+def expect_passage(error: BaseException, action: Callable[[], object]) -> None:
+    """Expect that *error*, raised by a caller inside *action*, comes out unchanged."""
+    caught = raised_by(BaseException, action)
+    expect(caught is error, f"{shorten(error)} came out as {shorten(caught)}")
+    expect(caught.__cause__ is None, f"{shorten(error)} came out with a cause")
+
+
+def expect_disconnect(server: ScriptedServer, rig: Rig) -> None:
+    """Expect that the transport closed its connection."""
+    expect(server.peer_closed.wait(rig.patience), "the server never saw the connection close")
 
 
 CHUNKED = head(headers={"Transfer-Encoding": "chunked"})
@@ -182,7 +202,7 @@ CHUNKED = head(headers={"Transfer-Encoding": "chunked"})
 
 
 def plain(body: bytes, status: int = 200) -> bytes:
-    """Return a whole answer with its length."""
+    """Return a whole response with its length."""
     return head(status, {"Content-Length": str(len(body))}) + body
 
 
@@ -192,21 +212,21 @@ def ask(server: ScriptedServer, method: str = "GET", target: str = "/", *, body:
 
 
 @attrs.frozen
-class Answer:
-    """An answer that was read to its end."""
+class FetchedResponse:
+    """A response that was read to its end."""
 
     status: int
     body: bytes
 
 
-def fetch(transport: Transport, request: HttpRequest) -> Answer:
-    """Send *request* and read the whole answer."""
+def fetch(transport: Transport, request: HttpRequest) -> FetchedResponse:
+    """Send *request* and read the whole response."""
     with transport.open(request) as response:
-        return Answer(response.status, b"".join(response.chunks()))
+        return FetchedResponse(response.status, b"".join(response.chunks()))
 
 
 def read_until_error(rig: Rig, script: list[Step], kind: type[E]) -> tuple[bytes, E]:
-    """Return the bytes that a script's answer yields before it fails, and the failure."""
+    """Return what the response of a script yields before it fails, and the error."""
     received: list[bytes] = []
 
     def read() -> None:

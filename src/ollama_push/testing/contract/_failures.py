@@ -1,4 +1,4 @@
-"""T7, T8, T9: how the network's failures are told."""
+"""T7, T8, T9: which errors the failures of the network become."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ollama_push.testing.contract._clauses import (
     ask,
     clause_into,
     expect,
+    expect_cause,
     fetch,
     raised_by,
     read_until_error,
@@ -24,44 +25,44 @@ from ollama_push.testing.contract._clauses import (
 from ollama_push.testing.server import ScriptedServer
 from ollama_push.testing.steps import Await, Reset, Step
 
-__all__ = ["CLAUSES"]
+__all__ = ["FAILURE_CLAUSES"]
 
-CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, CLAUSES)
+FAILURE_CLAUSES: Final[list[Clause]] = []
+_clause = partial(clause_into, FAILURE_CLAUSES)
 
 _LINE: Final = b'{"status":"pushing manifest"}\n'
 
 
 @_clause("T7", "no HTTP", "An answer that is no HTTP is a TransportError from the library's error.")
-def _(rig: Rig) -> None:
-    for answer in (b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n"):
-        with ScriptedServer([answer]) as server, rig.transport() as transport:
+def _raises_on_what_is_no_http(rig: Rig) -> None:
+    for response in (b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n"):
+        with ScriptedServer([response]) as server, rig.transport() as transport:
             error = raised_by(TransportError, lambda: fetch(transport, ask(server)))
-        expect(error.__cause__ is not None, f"{type(error).__name__} has no cause; the answer was {answer!r}")
+        expect_cause(error, f"; the response was {response!r}")
 
 
 @_clause("T7", "broken framing", "A body that breaks its own framing is a TransportError from the library's error.")
-def _(rig: Rig) -> None:
-    # In one piece the library may not get as far as the first chunk.
+def _raises_on_broken_framing(rig: Rig) -> None:
+    # Sent in one piece, as a library may then fail before it gives the first chunk; and in two, as it must give it.
     _received, error = read_until_error(rig, [CHUNKED + chunk(_LINE) + b"no size\r\n"], TransportError)
-    expect(error.__cause__ is not None, f"{type(error).__name__} has no cause")
+    expect_cause(error)
     _expect_failure(rig, CHUNKED + chunk(_LINE), b"no size\r\n", TransportError)
 
 
 @_clause("T8", "refused", "A refused connection is ConnectFailed from the library's error and names the address.")
-def _(rig: Rig) -> None:
-    # Bound but not listening: nobody else can take the port meanwhile, and connecting is refused.
+def _raises_connect_failed_when_refused(rig: Rig) -> None:
+    # Bound but not listening: no other process can take the port, and a connection to it is refused.
     with socket.socket() as taken, rig.transport() as transport:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         request = HttpRequest("POST", f"http://{address}/api/push")
         error = raised_by(ConnectFailed, lambda: fetch(transport, request))
     expect(address in str(error), f"the message does not name {address}: {error}")
-    expect(error.__cause__ is not None, "ConnectFailed has no cause")
+    expect_cause(error)
 
 
 def _expect_failure(rig: Rig, start: bytes, breach: Step, kind: type[TransportError]) -> None:
-    """Expect the line in *start*, and then what *breach*, done once the line has been seen, leads to."""
+    """Expect the line in *start*, and then an error of *kind* after *breach*, which follows once the line was read."""
     received = threading.Event()
     got: list[bytes] = []
 
@@ -74,7 +75,7 @@ def _expect_failure(rig: Rig, start: bytes, breach: Step, kind: type[TransportEr
     with ScriptedServer([start, Await(received, rig.patience), breach]) as server, rig.transport() as transport:
         error = raised_by(kind, read)
     expect(b"".join(got) == _LINE, f"{b''.join(got)!r} was handed over before the failure, and not {_LINE!r}")
-    expect(error.__cause__ is not None, f"{type(error).__name__} has no cause")
+    expect_cause(error)
 
 
 def _expect_loss(rig: Rig, script: list[Step], received: bytes = _LINE) -> None:
@@ -83,50 +84,50 @@ def _expect_loss(rig: Rig, script: list[Step], received: bytes = _LINE) -> None:
 
 
 @_clause("T9", "between chunks", "A chunked body without its last chunk is ConnectionLost.")
-def _(rig: Rig) -> None:
+def _raises_connection_lost_without_the_last_chunk(rig: Rig) -> None:
     _expect_loss(rig, [CHUNKED, chunk(_LINE)])
 
 
 @_clause("T9", "inside a chunk", "A chunk that is cut is ConnectionLost after what arrived of it.")
-def _(rig: Rig) -> None:
+def _raises_connection_lost_inside_a_chunk(rig: Rig) -> None:
     whole = chunk(_LINE + _LINE)
     _expect_loss(rig, [CHUNKED, whole[: whole.index(_LINE) + len(_LINE)]])
 
 
 @_clause("T9", "inside a chunk's size", "A cut right inside a chunk's size is ConnectionLost.")
-def _(rig: Rig) -> None:
+def _raises_connection_lost_inside_a_chunk_size(rig: Rig) -> None:
     _expect_loss(rig, [CHUNKED, chunk(_LINE), b"1"])
 
 
 @_clause("T9", "short of the length", "A body shorter than its Content-Length is ConnectionLost.")
-def _(rig: Rig) -> None:
+def _raises_connection_lost_short_of_the_length(rig: Rig) -> None:
     _expect_loss(rig, [head(headers={"Content-Length": str(2 * len(_LINE))}), _LINE])
     _expect_loss(rig, [head(headers={"Content-Length": "5"})], b"")
 
 
 @_clause("T9", "reset", "A connection that is reset is ConnectionLost.")
-def _(rig: Rig) -> None:
+def _raises_connection_lost_on_a_reset(rig: Rig) -> None:
     _expect_failure(rig, CHUNKED + chunk(_LINE), Reset(), ConnectionLost)
     _expect_failure(rig, head(headers={"Content-Length": "99"}) + _LINE, Reset(), ConnectionLost)
 
 
 @_clause("T9", "reset, close-delimited", "A body that ends with the connection is not whole when that is reset.")
-def _(rig: Rig) -> None:
+def _raises_connection_lost_on_a_reset_of_a_close_delimited_body(rig: Rig) -> None:
     _expect_failure(rig, head(headers={"Connection": "close"}) + _LINE, Reset(), ConnectionLost)
 
 
 @_clause("T9", "end of connection", "A body without length or chunks is whole when the connection ends.")
-def _(rig: Rig) -> None:
+def _ends_a_close_delimited_body_with_the_connection(rig: Rig) -> None:
     with ScriptedServer([head(headers={"Connection": "close"}), _LINE]) as server, rig.transport() as transport:
         body = fetch(transport, ask(server)).body
     expect(body == _LINE, f"{_LINE!r} was handed over as {body!r}")
 
 
 @_clause("T9", "no body", "An answer that has no body is whole, whatever length it announces.")
-def _(rig: Rig) -> None:
+def _expects_no_body_where_http_has_none(rig: Rig) -> None:
     for method, status in (("HEAD", 200), ("HEAD", 404), ("GET", 204), ("GET", 304)):
-        answer = head(status, {} if status == 204 else {"Content-Length": "5"})  # noqa: PLR2004 - RFC 9110, 8.6
-        with ScriptedServer([answer]) as server, rig.transport() as transport:
+        response = head(status, {} if status == 204 else {"Content-Length": "5"})  # noqa: PLR2004 - RFC 9110, 8.6
+        with ScriptedServer([response]) as server, rig.transport() as transport:
             got = fetch(transport, ask(server, method))
         expect(got.status == status, f"{status} was handed over as {got.status}")
-        expect(got.body == b"", f"the answer to {method} had the body {got.body!r}")
+        expect(got.body == b"", f"the response to {method} had the body {got.body!r}")

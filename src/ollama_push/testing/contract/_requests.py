@@ -1,4 +1,4 @@
-"""T1: what goes out."""
+"""T1: what a transport sends."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ollama_push.testing.contract._clauses import Clause, Rig, ask, clause_into,
 from ollama_push.testing.server import ReceivedRequest, ScriptedServer
 from ollama_push.testing.steps import NextRequest, Step
 
-__all__ = ["CLAUSES"]
+__all__ = ["REQUEST_CLAUSES"]
 
-CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, CLAUSES, "T1")
+REQUEST_CLAUSES: Final[list[Clause]] = []
+_clause = partial(clause_into, REQUEST_CLAUSES, "T1")
 
-# More than the kernel buffers on loopback, so that a transport meets a peer that is slower than itself.
+# More than the kernel buffers on loopback, so that the transport must wait for the peer.
 _LARGE: Final = bytes(range(251)) * 33_500
 _PIECE: Final = 65_536
 
 
 class _ReusedBuffer:
-    """A body as the port allows it: a buffer is valid until the next one is asked for."""
+    """A body as the port allows it: each buffer is valid until the next one is requested."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -44,7 +44,7 @@ class _ReusedBuffer:
 
 
 def _received(rig: Rig, request: HttpRequest) -> ReceivedRequest:
-    """Return *request* as it arrived, its URL being a target."""
+    """Return *request* as it arrived; its URL is path and query only."""
     with ScriptedServer([plain(b"")]) as server, rig.transport() as transport:
         fetch(transport, attrs.evolve(request, url=server.url + request.url))
         expect(len(server.requests) == 1, f"{len(server.requests)} requests arrived")
@@ -52,7 +52,7 @@ def _received(rig: Rig, request: HttpRequest) -> ReceivedRequest:
 
 
 @_clause("as given", "Method, target, headers and body arrive as given.")
-def _(rig: Rig) -> None:
+def _sends_the_request_as_given(rig: Rig) -> None:
     target = "/v2/team%2Fdemo/blobs/uploads/a~b?_state=x%2By%3D%3D&digest=sha256%3Aab&empty=&plus=a+b"
     headers = {"Content-Type": "application/json", "X-Mixed-Case": 'a, b;c="d"', "Authorization": "Bearer t"}
     for method in ("POST", "PUT", "PATCH", "DELETE"):
@@ -66,7 +66,7 @@ def _(rig: Rig) -> None:
 
 
 @_clause("sized body", "A sized body of reused buffers arrives whole, with its length and not in chunks.")
-def _(rig: Rig) -> None:
+def _sends_reused_buffers_with_their_length(rig: Rig) -> None:
     seen = _received(rig, HttpRequest("PUT", "/", body=_ReusedBuffer(_LARGE)))
     _expect_length(seen)
     expect(len(seen.body) == len(_LARGE), f"{len(seen.body)} bytes of {len(_LARGE)} arrived")
@@ -74,7 +74,7 @@ def _(rig: Rig) -> None:
 
 
 @_clause("empty body", "An empty body is no body, and not a chunked one.")
-def _(rig: Rig) -> None:
+def _sends_no_body_when_it_is_empty(rig: Rig) -> None:
     for body in (b"", _ReusedBuffer(b"")):
         seen = _received(rig, HttpRequest("POST", "/", body=body))
         expect(seen.body == b"", f"{len(seen.body)} bytes arrived")
@@ -84,15 +84,15 @@ def _(rig: Rig) -> None:
 
 
 @_clause("no codings", "No content coding is asked for unless the request does.")
-def _(rig: Rig) -> None:
+def _asks_for_no_content_coding(rig: Rig) -> None:
     codings = _received(rig, HttpRequest("GET", "/")).headers.get("accept-encoding", "identity")
     expect(codings == "identity", f"the request arrived with Accept-Encoding: {codings}")
 
 
 @_clause("no memory", "Nothing an answer says is added to later requests, cookies included.")
-def _(rig: Rig) -> None:
-    answer = head(headers={"Set-Cookie": "sid=1; Path=/", "Content-Length": "0"})
-    with ScriptedServer([answer, NextRequest(), answer]) as server, rig.transport() as transport:
+def _adds_nothing_to_later_requests(rig: Rig) -> None:
+    response = head(headers={"Set-Cookie": "sid=1; Path=/", "Content-Length": "0"})
+    with ScriptedServer([response, NextRequest(), response]) as server, rig.transport() as transport:
         fetch(transport, ask(server))
         fetch(transport, ask(server))
         first, second = (request.headers for request in server.requests)
@@ -100,7 +100,7 @@ def _(rig: Rig) -> None:
 
 
 @_clause("once", "A request is sent once, even when the connection drops before the answer.")
-def _(rig: Rig) -> None:
+def _sends_once(rig: Rig) -> None:
     for method in ("GET", "POST", "PUT"):
         with ScriptedServer(()) as server, rig.transport() as transport:
             _expect_loss(lambda: fetch(transport, ask(server, method, body=b"")))  # noqa: B023 - called at once
@@ -108,7 +108,7 @@ def _(rig: Rig) -> None:
 
 
 @_clause("once, kept connection", "A request is sent once, even when a connection that was kept drops.")
-def _(rig: Rig) -> None:
+def _sends_once_on_a_kept_connection(rig: Rig) -> None:
     first: list[Step] = [plain(b""), NextRequest()]
     for method in ("GET", "POST", "PUT"):
         with ScriptedServer(first, ()) as server, rig.transport() as transport:
