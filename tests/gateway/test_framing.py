@@ -116,16 +116,16 @@ async def is_free(session: ClientSession, url: str) -> bool:
 
 def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
     async def run() -> None:
-        book = PushHistory()
+        history = PushHistory()
         async with (
-            serving(book, keep_alive=0.1, patience=0.05) as origin,
+            serving(history, keep_alive=0.1, patience=0.05) as origin,
             ClientSession() as session,
             session.get(f"{origin}/ui/events") as answer,
         ):
             for _ in range(2):
                 assert (await message_of(answer)).startswith((b"retry: ", b"event: whole"))
             assert await message_of(answer) == KEEP_ALIVE
-            begin(book)
+            begin(history)
             assert (await message_of(answer)).startswith(b"event: changed")
 
     asyncio.run(run())
@@ -133,9 +133,9 @@ def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
 
 def test_a_page_that_is_gone_is_noticed_though_nothing_is_to_be_told() -> None:
     async def run() -> None:
-        book = PushHistory(clock=lambda: 0.0)
-        push = a_push_under_way(book)
-        async with serving(book, watchers=1, keep_alive=600.0) as origin, ClientSession() as session:
+        history = PushHistory(clock=lambda: 0.0)
+        push = a_push_under_way(history)
+        async with serving(history, watchers=1, keep_alive=600.0) as origin, ClientSession() as session:
             url = f"{origin}/ui/events"
             async with session.get(url) as answer:
                 for _ in range(2):
@@ -152,8 +152,8 @@ def test_a_page_that_is_gone_is_noticed_though_nothing_is_to_be_told() -> None:
 
 
 @asynccontextmanager
-async def serving_little_by_little(book: PushHistory, **settings: Any) -> AsyncIterator[str]:
-    """Serve the pages of *book* from sockets that hold next to nothing."""
+async def serving_little_by_little(history: PushHistory, **settings: Any) -> AsyncIterator[str]:
+    """Serve the pages of *history* from sockets that hold next to nothing."""
 
     @web.middleware
     async def narrow(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -162,7 +162,7 @@ async def serving_little_by_little(book: PushHistory, **settings: Any) -> AsyncI
         return await handler(request)
 
     app = web.Application(middlewares=[narrow])
-    add_pages(app, book, **settings)
+    add_pages(app, history, **settings)
     async with running(app) as origin:
         yield origin
 
@@ -171,12 +171,12 @@ def test_a_page_that_takes_nothing_is_hung_up_on_though_all_has_been_told_to_it(
     """It is little enough that nobody waits while it is written; the sockets do not hold it all the same."""
 
     async def run() -> None:
-        book = PushHistory(kept=10)
+        history = PushHistory(kept=10)
         for _ in range(10):
-            begin(book).finish(PushOutcome.FAILED, "no " * 1500)
+            begin(history).finish(PushOutcome.FAILED, "no " * 1500)
         loop = asyncio.get_running_loop()
         async with (
-            serving_little_by_little(book, watchers=1, patience=0.2) as origin,
+            serving_little_by_little(history, watchers=1, patience=0.2) as origin,
             ClientSession() as session,
         ):
             url = f"{origin}/ui/events"
@@ -188,7 +188,7 @@ def test_a_page_that_takes_nothing_is_hung_up_on_though_all_has_been_told_to_it(
                 await loop.sock_sendall(peer, b"GET /ui/events HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert (await loop.sock_recv(peer, 15)) == b"HTTP/1.1 200 OK"
                 assert not await is_free(session, url)
-                book.close()
+                history.close()
                 raw = b""
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await is_free(session, url):

@@ -25,8 +25,8 @@ from ollama_push.gateway.push_history import PushHistory
 from ollama_push.local import ModelStore
 
 
-async def page(book: PushHistory) -> tuple[str, ClientResponse]:
-    async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui") as answer:
+async def page(history: PushHistory) -> tuple[str, ClientResponse]:
+    async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui") as answer:
         return await answer.text(), answer
 
 
@@ -48,11 +48,11 @@ class Words(HTMLParser):
 
 def test_a_push_under_way_is_shown_with_all_its_numbers() -> None:
     seconds = [100.0]
-    book = PushHistory(clock=lambda: seconds[0])
-    push = a_push_under_way(book)
+    history = PushHistory(clock=lambda: seconds[0])
+    push = a_push_under_way(history)
     seconds[0] = 110.0
     push.receive_event(LayerProgress(OTHER, 3_000_000_000, 2_000_000_000, "pushing 3f2a9c11d0aa"))
-    text = " ".join(Words(asyncio.run(page(book))[0]).text.split())
+    text = " ".join(Words(asyncio.run(page(history))[0]).text.split())
     for word in (
         "team/my-llama:v1",
         "to registry.example.com",
@@ -70,14 +70,18 @@ def test_a_push_under_way_is_shown_with_all_its_numbers() -> None:
 
 def test_pushes_that_are_over_are_shown_with_verdict_error_size_and_duration() -> None:
     seconds = [100.0]
-    book = PushHistory(clock=lambda: seconds[0], now=lambda: 1_700_000_000.0)
-    good, bad, left = a_push_under_way(book), begin(book, "localhost:5000/a/b:c", "http://localhost:5000"), begin(book)
+    history = PushHistory(clock=lambda: seconds[0], now=lambda: 1_700_000_000.0)
+    good, bad, left = (
+        a_push_under_way(history),
+        begin(history, "localhost:5000/a/b:c", "http://localhost:5000"),
+        begin(history),
+    )
     seconds[0] = 165.0
     good.receive_event(PushSucceeded())
     good.finish(PushOutcome.SUCCEEDED)
     bad.finish(PushOutcome.FAILED, "unauthorized: access denied")
     left.finish(PushOutcome.CANCELLED)
-    text = " ".join(Words(asyncio.run(page(book))[0]).text.split())
+    text = " ".join(Words(asyncio.run(page(history))[0]).text.split())
     began = "began 2023-11-14 22:13 UTC"
     assert f"succeeded to registry.example.com 4.0 GB 1.0 GB of it were there already in 1m05s {began}" in text
     assert f"a/b:c failed to localhost:5000 plain HTTP unauthorized: access denied in 1m05s {began}" in text
@@ -86,23 +90,23 @@ def test_pushes_that_are_over_are_shown_with_verdict_error_size_and_duration() -
 
 
 def test_a_model_of_hundreds_of_tensors_shows_those_under_way() -> None:
-    book = PushHistory()
-    push = begin(book)
+    history = PushHistory()
+    push = begin(history)
     for number in range(300):
         push.receive_event(LayerProgress(f"sha256:{number:064x}", 10, 0 if number == 299 else 10))
-    html, _ = asyncio.run(page(book))
+    html, _ = asyncio.run(page(history))
     assert html.count("<code>") == 12
     assert html.index("0 % of 10 B") < html.index("there already")
     assert "and 288 more" in html
 
 
 def test_what_a_peer_says_is_text_and_nothing_else() -> None:
-    book = PushHistory()
+    history = PushHistory()
     evil = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>&amp;</li>"""
-    begin(book).finish(PushOutcome.FAILED, evil)
-    push = begin(book, f"{evil}:v1", f"https://{evil}")
+    begin(history).finish(PushOutcome.FAILED, evil)
+    push = begin(history, f"{evil}:v1", f"https://{evil}")
     push.receive_event(LayerProgress(f"sha256:{evil}", 10, 5, evil))
-    words = Words(asyncio.run(page(book))[0])
+    words = Words(asyncio.run(page(history))[0])
     kinds = [tag for tag, _ in words.tags]
     assert (kinds.count("script"), kinds.count("img"), kinds.count("li")) == (1, 0, 3)
     assert not any(name.startswith("on") for _, attributes in words.tags for name in attributes)
@@ -110,9 +114,9 @@ def test_what_a_peer_says_is_text_and_nothing_else() -> None:
 
 
 def test_no_secret_reaches_the_page() -> None:
-    book = PushHistory()
-    begin(book).finish(PushOutcome.FAILED, "PUT https://me:pa55@cdn.example.com/x?X-Amz-Signature=5ec2e7: 403")
-    html, _ = asyncio.run(page(book))
+    history = PushHistory()
+    begin(history).finish(PushOutcome.FAILED, "PUT https://me:pa55@cdn.example.com/x?X-Amz-Signature=5ec2e7: 403")
+    html, _ = asyncio.run(page(history))
     assert "cdn.example.com" in html
     assert "pa55" not in html
     assert "5ec2e7" not in html
@@ -146,9 +150,9 @@ def test_the_page_loads_nothing_from_anywhere() -> None:
 
 
 def test_every_bar_has_a_name_and_news_are_announced() -> None:
-    book = PushHistory()
-    a_push_under_way(book)
-    tags = Words(asyncio.run(page(book))[0]).tags
+    history = PushHistory()
+    a_push_under_way(history)
+    tags = Words(asyncio.run(page(history))[0]).tags
     names = [attributes.get("aria-label") for tag, attributes in tags if tag == "progress"]
     assert len(names) == 3
     assert all(names)

@@ -29,9 +29,9 @@ from ollama_push.testing.registry import EmbeddedRegistry
 @needs_chromium
 def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) -> None:
     async def run() -> None:
-        book = PushHistory()
-        push = a_push_under_way(book)
-        async with serving(book) as origin, open_tab(tmp_path) as tab:
+        history = PushHistory()
+        push = a_push_under_way(history)
+        async with serving(history) as origin, open_tab(tmp_path) as tab:
             await tab.show(f"{origin}/ui", width=1280)
             await tab.until("document.getElementById('link').textContent === 'live'")
             await tab.value("window.sameAsBefore = true, document.querySelector('details').open = true")
@@ -39,7 +39,7 @@ def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) 
             await tab.until("document.querySelector('#now .facts').textContent.includes('85 %, 3.4 GB of 4.0 GB')")
             assert await tab.value("document.querySelector('#now progress').value") == 0.85
             assert await tab.value("document.querySelector('details').open") is True
-            begin(book, "registry.example.com/team/second:v1")
+            begin(history, "registry.example.com/team/second:v1")
             await tab.until("document.title.startsWith('(2)')")
             models = "[...document.querySelectorAll('#now h3')].map((name) => name.textContent)"
             assert await tab.value(models) == ["team/second:v1", "team/my-llama:v1"]
@@ -75,13 +75,15 @@ def test_a_browser_finds_a_gateway_that_was_started_anew(tmp_path: Path) -> None
 @needs_chromium
 def test_a_phone_shows_it_without_scrolling_sideways_in_the_colours_it_asks_for(tmp_path: Path) -> None:
     async def run() -> None:
-        book = PushHistory()
-        a_push_under_way(book)
+        history = PushHistory()
+        a_push_under_way(history)
         long = f"{'n' * 80}/{'m' * 80}:{'t' * 80}"
-        begin(book, f"registry.example.com/{long}").finish(PushOutcome.FAILED, f"https://cdn.example.com/{'x' * 300}")
-        begin(book, long, f"http://{'h' * 60}.{'h' * 60}.example.com:5000")
+        begin(history, f"registry.example.com/{long}").finish(
+            PushOutcome.FAILED, f"https://cdn.example.com/{'x' * 300}"
+        )
+        begin(history, long, f"http://{'h' * 60}.{'h' * 60}.example.com:5000")
         colours = []
-        async with serving(book) as origin, open_tab(tmp_path) as tab:
+        async with serving(history) as origin, open_tab(tmp_path) as tab:
             for dark in (False, True):
                 await tab.show(f"{origin}/ui", width=360, dark=dark)
                 await tab.until("document.getElementById('link').textContent === 'live'")
@@ -99,9 +101,9 @@ def test_a_phone_shows_it_without_scrolling_sideways_in_the_colours_it_asks_for(
 @needs_chromium
 def test_without_scripts_the_page_is_a_snapshot(tmp_path: Path) -> None:
     async def run() -> None:
-        book = PushHistory()
-        a_push_under_way(book)
-        async with serving(book) as origin, open_tab(tmp_path) as tab:
+        history = PushHistory()
+        a_push_under_way(history)
+        async with serving(history) as origin, open_tab(tmp_path) as tab:
             await tab.without_scripts()
             await tab.show(f"{origin}/ui", width=1280)
             text = await tab.value("document.body.innerText")

@@ -18,7 +18,7 @@ from tests.support.status_page import (
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.observations import PushOutcome
 from ollama_push.gateway.push_history import PushHistory
-from ollama_push.gateway.status_page.feed import KEEP_ALIVE, Watch
+from ollama_push.gateway.status_page.feed import KEEP_ALIVE, StatusFeed
 
 
 async def next_event(answer: ClientResponse) -> tuple[str, Any]:
@@ -38,13 +38,13 @@ async def status_of(session: ClientSession, url: str) -> int:
 
 def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
     async def run() -> None:
-        book = PushHistory()
-        first = a_push_under_way(book)
-        async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
+        history = PushHistory()
+        first = a_push_under_way(history)
+        async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
             assert answer.content_type == "text/event-stream"
             kind, told = await next_event(answer)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("whole", [(1, "now")])
-            begin(book)
+            begin(history)
             kind, told = await next_event(answer)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(2, "now")])
             assert told["title"].startswith("(2)")
@@ -59,8 +59,8 @@ def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
 
 def test_a_flood_of_changes_is_told_four_times_a_second_at_most() -> None:
     async def run() -> None:
-        book = PushHistory()
-        push = begin(book)
+        history = PushHistory()
+        push = begin(history)
         loop = asyncio.get_running_loop()
 
         async def flood() -> None:
@@ -68,7 +68,7 @@ def test_a_flood_of_changes_is_told_four_times_a_second_at_most() -> None:
                 push.receive_event(LayerProgress(BLOB, 1_000_000, number))
                 await asyncio.sleep(0)
 
-        async with serving(book) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
+        async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
             since = loop.time()
             flooding = asyncio.create_task(flood())
             for _ in range(5):
@@ -125,10 +125,10 @@ def test_one_watcher_too_many_is_told_so_and_a_place_that_gets_free_is_given_awa
 
 def test_a_reader_that_takes_nothing_is_hung_up_on_and_holds_up_nobody() -> None:
     async def run() -> None:
-        book = PushHistory(limit=1000, kept=1000)
+        history = PushHistory(limit=1000, kept=1000)
         for _ in range(1000):  # megabytes: more than the sockets hold
-            begin(book).finish(PushOutcome.FAILED, "no " * 3000)
-        async with serving(book, watchers=2, patience=0.3) as origin, ClientSession() as session:
+            begin(history).finish(PushOutcome.FAILED, "no " * 3000)
+        async with serving(history, watchers=2, patience=0.3) as origin, ClientSession() as session:
             host, _, port = origin.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port), limit=100)
             writer.write(b"GET /ui/events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -161,30 +161,30 @@ def told(message: bytes | None) -> tuple[str, list[int]]:
 
 def test_a_push_that_stands_still_is_shown_slower_although_nobody_says_so() -> None:
     seconds = [100.0]
-    book = PushHistory(clock=lambda: seconds[0])
-    a_push_under_way(book)
-    watch = Watch(book, lambda: seconds[0], 15.0)
-    assert told(watch.next_message(book.records())) == ("event: whole", [1])
+    history = PushHistory(clock=lambda: seconds[0])
+    a_push_under_way(history)
+    feed = StatusFeed(history, lambda: seconds[0], 15.0)
+    assert told(feed.next_message(history.records())) == ("event: whole", [1])
     seconds[0] += 1.0
-    assert watch.next_message(()) is None
+    assert feed.next_message(()) is None
     seconds[0] += 1.0
-    moving = begin(book)
-    assert told(watch.next_message((moving.record(),))) == ("event: changed", [2, 1])
+    moving = begin(history)
+    assert told(feed.next_message((moving.record(),))) == ("event: changed", [2, 1])
 
 
 def test_a_reader_that_missed_more_than_the_book_remembers_gets_everything_anew() -> None:
-    book = PushHistory(kept=1)
-    watch = Watch(book, lambda: 0.0, 15.0)
-    forgotten, remembered = begin(book), begin(book)
-    assert told(watch.next_message(book.records())) == ("event: whole", [2, 1])
+    history = PushHistory(kept=1)
+    feed = StatusFeed(history, lambda: 0.0, 15.0)
+    forgotten, remembered = begin(history), begin(history)
+    assert told(feed.next_message(history.records())) == ("event: whole", [2, 1])
     forgotten.finish(PushOutcome.CANCELLED)
     remembered.finish(PushOutcome.CANCELLED)
-    assert told(watch.next_message((remembered.record(),))) == ("event: whole", [2])
+    assert told(feed.next_message((remembered.record(),))) == ("event: whole", [2])
 
 
 def test_what_is_shown_already_is_not_sent_again() -> None:
-    book = PushHistory(clock=lambda: 0.0)
-    push = a_push_under_way(book)
-    watch = Watch(book, lambda: 0.0, 15.0)
-    watch.next_message(book.records())
-    assert watch.next_message((push.record(),)) is None
+    history = PushHistory(clock=lambda: 0.0)
+    push = a_push_under_way(history)
+    feed = StatusFeed(history, lambda: 0.0, 15.0)
+    feed.next_message(history.records())
+    assert feed.next_message((push.record(),)) is None

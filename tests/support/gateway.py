@@ -111,10 +111,10 @@ class Gateway:
 
         async def wait() -> tuple[PushRecord, ...]:
             async with asyncio.timeout(PATIENCE):
-                book = self.app[PUSH_HISTORY]
-                async for _ in book.subscribe(interval=0.0):
-                    if sum(book.counts.values()) >= count:
-                        return book.records()
+                history = self.app[PUSH_HISTORY]
+                async for _ in history.subscribe(interval=0.0):
+                    if sum(history.counts.values()) >= count:
+                        return history.records()
             raise AssertionError
 
         return asyncio.run_coroutine_threadsafe(wait(), self.loop).result(PATIENCE)

@@ -22,10 +22,10 @@ PATIENCE_SECONDS: Final = 20.0
 
 
 @asynccontextmanager
-async def serving(book: PushHistory, port: int = 0, **settings: Any) -> AsyncIterator[str]:
-    """Serve the pages of *book* and yield their origin."""
+async def serving(history: PushHistory, port: int = 0, **settings: Any) -> AsyncIterator[str]:
+    """Serve the pages of *history* and yield their origin."""
     app = web.Application()
-    add_pages(app, book, **settings)
+    add_pages(app, history, **settings)
     async with running(app, port) as origin:
         yield origin
 
@@ -41,14 +41,14 @@ async def running(app: web.Application, port: int = 0) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def begin(book: PushHistory, model: str = MODEL, target: str = REGISTRY) -> RunningPush:
-    push = book.begin(model, target)
+def begin(history: PushHistory, model: str = MODEL, target: str = REGISTRY) -> RunningPush:
+    push = history.begin(model, target)
     assert push is not None
     return push
 
 
-def a_push_under_way(book: PushHistory) -> RunningPush:
-    push = begin(book)
+def a_push_under_way(history: PushHistory) -> RunningPush:
+    push = begin(history)
     push.receive_event(PushPlanned(4_000_000_000))
     push.receive_event(LayerProgress(BLOB, 1_000_000_000, 1_000_000_000))
     push.receive_event(LayerProgress(OTHER, 3_000_000_000, 0))

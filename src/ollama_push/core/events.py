@@ -9,9 +9,17 @@ from typing import Final
 
 import attrs
 
-__all__ = ["SUCCESS", "TICK_SECONDS", "LayerProgress", "PushEvent", "PushPlanned", "PushSucceeded", "StatusChanged"]
+__all__ = [
+    "SUCCESS_STATUS",
+    "TICK_SECONDS",
+    "LayerProgress",
+    "PushEvent",
+    "PushPlanned",
+    "PushSucceeded",
+    "StatusChanged",
+]
 
-SUCCESS = "success"
+SUCCESS_STATUS = "success"
 """The one status text that ends a push; all others are opaque (three generations of them exist)."""
 
 TICK_SECONDS: Final = 0.06
@@ -62,7 +70,7 @@ class LayerProgress:
 class PushSucceeded:
     """The terminal line: the registry took the manifest. Nothing follows it."""
 
-    status: str = SUCCESS
+    status: str = SUCCESS_STATUS
 
 
 @attrs.frozen

@@ -17,10 +17,10 @@ from typing import Final
 
 from aiohttp import web
 
-from ollama_push.gateway.responses import json_answer
+from ollama_push.gateway.responses import json_response
 from ollama_push.gateway.settings import GatewaySettings
 
-__all__ = ["ACCESS_LOGGER", "Guard"]
+__all__ = ["ACCESS_LOGGER", "AccessControl"]
 
 ACCESS_LOGGER: Final = logging.getLogger("ollama_push.gateway.access")
 """For those who look at requests: each of them, and why one was refused."""
@@ -51,7 +51,7 @@ _WITHOUT_TOKEN: Final = frozenset({"/", "/healthz"})
 _FOR_BROWSERS: Final = frozenset({"/ui", "/ui/events"})
 
 
-class Guard:
+class AccessControl:
     """Decides about every request before anything else does.
 
     Args:
@@ -91,7 +91,7 @@ class Guard:
         if _shows(request.headers.get("Authorization", ""), self._settings.token, basic=scheme == "Basic"):
             return None
         challenge = {"WWW-Authenticate": f'{scheme} realm="ollama-push"'}
-        return json_answer(401, {"error": "unauthorized: this gateway wants its token"}, headers=challenge)
+        return json_response(401, {"error": "unauthorized: this gateway wants its token"}, headers=challenge)
 
     def cors_headers(self, request: web.BaseRequest) -> Mapping[str, str]:
         """Return what lets the page read the answer, if its origin is allowed."""

@@ -10,21 +10,21 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ollama_push.client import AsyncRegistryClient
-from ollama_push.gateway.access import Guard
-from ollama_push.gateway.egress.transport import new_transport
-from ollama_push.gateway.health import Metrics, add_vitals
-from ollama_push.gateway.push_handler import PushService
+from ollama_push.gateway.access import AccessControl
+from ollama_push.gateway.egress.transport import new_egress_transport
+from ollama_push.gateway.health import Metrics, add_health
+from ollama_push.gateway.push_handler import PushHandler
 from ollama_push.gateway.push_history import PushHistory
-from ollama_push.gateway.responses import plain_answer
+from ollama_push.gateway.responses import plain_response
 from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.status_page.pages import add_pages
-from ollama_push.gateway.tags import add_listing
+from ollama_push.gateway.tags import add_tags
 from ollama_push.local import Credentials
 
 __all__ = ["PUSH_HISTORY", "create_app"]
 
-PUSH_HISTORY: Final = web.AppKey("ollama_push_book", PushHistory)
-"""Key under which an application of :func:`create_app` keeps its book of pushes."""
+PUSH_HISTORY: Final = web.AppKey("ollama_push_history", PushHistory)
+"""Key under which an application of :func:`create_app` keeps its history of pushes."""
 
 
 def _credentials(settings: GatewaySettings) -> Credentials:
@@ -41,18 +41,18 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     """
     settings = settings or GatewaySettings()
     app = web.Application()
-    book = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
+    history = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
     metrics = Metrics()
-    service = PushService(settings, book)
+    service = PushHandler(settings, history)
     app.router.add_post("/api/push", service.handle)
-    add_vitals(app, book, metrics)
-    add_listing(app, settings.store)
+    add_health(app, history, metrics)
+    add_tags(app, settings.store)
     if settings.ui:
-        add_pages(app, book)
-    guard = Guard(settings, app.router.resources())
+        add_pages(app, history)
+    guard = AccessControl(settings, app.router.resources())
 
     async def serving(_app: web.Application) -> AsyncIterator[None]:
-        transport = new_transport(settings.rules, settings.ca_file)
+        transport = new_egress_transport(settings.rules, settings.ca_file)
         try:
             client = AsyncRegistryClient(
                 store=settings.store,
@@ -77,8 +77,8 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
         response.headers.update(guard.cors_headers(request))
 
     async def end(_app: web.Application) -> None:
-        book.close()
-        service.close()
+        history.close()
+        service.shut_down()
 
     app.middlewares.append(_middleware(guard))
     app.cleanup_ctx.append(serving)
@@ -87,7 +87,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     return app
 
 
-def _middleware(guard: Guard) -> Middleware:
+def _middleware(guard: AccessControl) -> Middleware:
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = guard.refusal(request)
@@ -109,5 +109,5 @@ def _elsewhere(request: web.Request, nowhere: web.HTTPException) -> web.Response
         # Kept: 301 would turn a POST into a GET.
         return web.Response(status=307, headers={"Location": f"{cleaned}{query}"})
     if isinstance(nowhere, web.HTTPMethodNotAllowed):
-        return plain_answer(405, "405 method not allowed", {"Allow": ", ".join(sorted(nowhere.allowed_methods))})
-    return plain_answer(404, "404 page not found")
+        return plain_response(405, "405 method not allowed", {"Allow": ", ".join(sorted(nowhere.allowed_methods))})
+    return plain_response(404, "404 page not found")

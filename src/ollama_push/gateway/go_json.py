@@ -1,268 +1,75 @@
-"""JSON as Go reads and writes it: its words for what is wrong, its first value only, its escapes.
+"""JSON as a real server reads and writes it: only the first value of a body counts, and HTML's marks are escaped.
 
-Source: Go ``encoding/json`` (``scanner.go``, ``decode.go``, ``encode.go``) as of 1.26.
+Source: Go ``encoding/json`` (``decode.go``, ``encode.go``) as of 1.26, and the recordings of Ollama 0.32.15. Where a
+recording has Go's words for malformed JSON, these are ours; everything else has one general text.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import attrs
+__all__ = ["MalformedJson", "decode_first", "encode_go", "kind_of", "replace_surrogates"]
 
-__all__ = ["GoSyntaxError", "Token", "encode_go", "members", "read_value", "text_of"]
-
-_MAX_DEPTH: Final = 10_000
-"""``maxNestingDepth`` in ``scanner.go``."""
-
-_SPACE: Final = re.compile(rb"[ \t\r\n]*")
-_PLAIN: Final = re.compile(rb"[^\x00-\x1f\"\\]*")
-_HEX: Final = b"0123456789abcdefABCDEF"
-_LITERALS: Final[Mapping[bytes, bytes]] = {b"t": b"true", b"f": b"false", b"n": b"null"}
-_KINDS: Final[Mapping[bytes, str]] = {
-    b"{": "object",
-    b"[": "array",
-    b'"': "string",
-    b"t": "bool",
-    b"f": "bool",
-    b"n": "null",
-}
-# What Go puts between quotes (strconv.Quote) where it is not the character itself.
-_QUOTED: Final[Mapping[int, str]] = {
-    7: r"\a",
-    8: r"\b",
-    9: r"\t",
-    10: r"\n",
-    11: r"\v",
-    12: r"\f",
-    13: r"\r",
-    39: r"\'",
-    92: r"\\",
-}
-_LAST_CONTROL: Final = 0x9F
-_SOFT_HYPHEN: Final = 0xAD
-_ESCAPED: Final = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
+_FIRST_OF_A_VALUE: Final = '{["-0123456789tfn'
+_KINDS: Final = {tuple: "object", list: "array", str: "string", float: "number", bool: "bool", type(None): "null"}
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_ESCAPED: Final = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"}
 
 
-class GoSyntaxError(ValueError):
-    """The bytes are no JSON; the text is Go's. Empty when there is nothing but white space."""
+class MalformedJson(ValueError):
+    """A body does not begin with a JSON value; the text says why."""
 
 
-@attrs.frozen
-class Token:
-    """One value as it stands in the bytes.
-
-    Attributes:
-        kind: Go's word: ``object``, ``array``, ``string``, ``number``, ``bool`` or ``null``.
-        raw: The bytes it is made of.
-    """
-
-    kind: str
-    raw: bytes
+def _refuse_constant(name: str) -> float:
+    raise MalformedJson(f"malformed JSON: {name}")
 
 
-def read_value(data: bytes) -> Token:
+# A tuple of pairs keeps a key that comes twice. Of numbers only the type matters: float() takes any number of digits,
+# int() refuses more than 4,300 (CPython 3.11+).
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=tuple, parse_int=float, parse_float=float, parse_constant=_refuse_constant
+)
+
+
+def decode_first(data: bytes) -> Any:
     """Return the first JSON value in *data*; what follows it is not looked at.
 
+    An object is a tuple of key and value pairs, a number a float. Bytes that are not UTF-8 are lone surrogates in the
+    text, as halves of escaped pairs are: see ``replace_surrogates``.
+
     Raises:
-        GoSyntaxError: There is none.
+        MalformedJson: There is no such value, or it is nested deeper than the interpreter can follow.
     """
-    scanner = _Scanner(data)
-    scanner.skip_space()
-    if scanner.at == len(data):
-        raise GoSyntaxError
-    return scanner.value()
+    text = data.decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
+    if not text:
+        raise MalformedJson("missing request body")
+    if text[0] not in _FIRST_OF_A_VALUE:
+        raise MalformedJson(f"invalid character {text[0]!r} looking for beginning of value")
+    try:
+        value, _end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError as exc:
+        # json.decoder reports a string without an end where the string begins.
+        if exc.pos == len(text) or exc.msg.startswith("Unterminated string"):
+            raise MalformedJson("unexpected EOF") from None
+        raise MalformedJson(f"malformed JSON at character {exc.pos + 1}") from None
+    except RecursionError:
+        raise MalformedJson("malformed JSON: nested too deeply") from None
+    return value
 
 
-def members(value: Token) -> Iterator[tuple[str, Token]]:
-    """Yield the keys and values of an object that ``read_value`` returned, in the order of the bytes."""
-    scanner = _Scanner(value.raw)
-    scanner.at = 1
-    scanner.skip_space()
-    while scanner.peek() != b"}":
-        key = scanner.value()
-        scanner.skip_space()
-        scanner.at += 1  # the colon
-        scanner.skip_space()
-        yield text_of(key), scanner.value()
-        scanner.skip_space()
-        if scanner.peek() == b",":
-            scanner.at += 1
-            scanner.skip_space()
+def kind_of(value: object) -> str:
+    """Return Go's word for the type of a value that ``decode_first`` returned, such as ``"object"``."""
+    return _KINDS[type(value)]
 
 
-def text_of(value: Token) -> str:
-    """Return the text of a string; each byte that is no UTF-8, and each half of a pair, becomes U+FFFD."""
-    text: str = json.loads(value.raw.decode("utf-8", "surrogateescape"))
+def replace_surrogates(text: str) -> str:
+    """Return *text* with U+FFFD for every lone surrogate, as Go decodes and encodes it."""
     return _SURROGATES.sub("\ufffd", text)
 
 
 def encode_go(value: Any) -> bytes:
     """Return *value* as ``json.Marshal`` writes it: compact, with HTML's marks escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return _SURROGATES.sub("\ufffd", text).translate(_ESCAPED).encode()
-
-
-class _Scanner:
-    """Walks over JSON without recursion: how deep it is nested is the sender's choice."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.at = 0
-
-    def peek(self) -> bytes:
-        """Return the next byte.
-
-        Raises:
-            GoSyntaxError: There is none.
-        """
-        if self.at >= len(self._data):
-            raise GoSyntaxError("unexpected EOF")
-        return self._data[self.at : self.at + 1]
-
-    def skip_space(self) -> None:
-        space = _SPACE.match(self._data, self.at)
-        self.at = space.end() if space else self.at
-
-    def value(self) -> Token:
-        """Read one value, whatever is in it."""
-        start = self.at
-        kind = _KINDS.get(self.peek(), "number")
-        open_ones = bytearray()  # "{" or "[" for each that is not closed yet
-        while True:
-            if not self._begin(open_ones):
-                continue
-            # A value has just ended, and with it perhaps what it is in.
-            while open_ones and self._closes(open_ones):
-                open_ones.pop()
-            if not open_ones:
-                return Token(kind, self._data[start : self.at])
-
-    def _begin(self, open_ones: bytearray) -> bool:
-        """Read a scalar or an opening mark; say whether a value has ended with it."""
-        self.skip_space()
-        mark = self.peek()
-        if mark in (b"{", b"["):
-            open_ones += mark
-            if len(open_ones) > _MAX_DEPTH:
-                raise GoSyntaxError("exceeded max depth")
-            self.at += 1
-            self.skip_space()
-            if self.peek() == (b"}" if mark == b"{" else b"]"):
-                self.at += 1
-                open_ones.pop()
-                return True
-            if mark == b"{":
-                self._key()
-            return False
-        self._scalar(mark)
-        return True
-
-    def _closes(self, open_ones: bytearray) -> bool:
-        """Read what follows a value; say whether it closes the innermost, else the next value comes."""
-        inside = open_ones[-1:]
-        self.skip_space()
-        mark = self.peek()
-        if mark == b",":
-            self.at += 1
-            if inside == b"{":
-                self.skip_space()
-                self._key()
-            return False
-        if mark != (b"}" if inside == b"{" else b"]"):
-            self._refuse("after object key:value pair" if inside == b"{" else "after array element")
-        self.at += 1
-        return True
-
-    def _key(self) -> None:
-        if self.peek() != b'"':
-            self._refuse("looking for beginning of object key string")
-        self._string()
-        self.skip_space()
-        if self.peek() != b":":
-            self._refuse("after object key")
-        self.at += 1
-
-    def _scalar(self, mark: bytes) -> None:
-        if mark == b'"':
-            self._string()
-        elif mark in _LITERALS:
-            self._literal(_LITERALS[mark])
-        elif mark == b"-" or mark.isdigit():
-            self._number()
-        else:
-            self._refuse("looking for beginning of value")
-
-    def _literal(self, literal: bytes) -> None:
-        for letter in literal[1:]:
-            self.at += 1
-            if self.peek()[0] != letter:
-                self._refuse(f"in literal {literal.decode()} (expecting {_quoted(letter)})")
-        self.at += 1
-
-    def _string(self) -> None:
-        self.at += 1
-        while True:
-            plain = _PLAIN.match(self._data, self.at)
-            self.at = plain.end() if plain else self.at
-            mark = self.peek()
-            if mark == b'"':
-                self.at += 1
-                return
-            if mark != b"\\":
-                self._refuse("in string literal")
-            self.at += 1
-            if self.peek() == b"u":
-                for _ in range(4):
-                    self.at += 1
-                    if self.peek() not in _HEX:
-                        self._refuse(r"in \u hexadecimal character escape")
-            elif self.peek() not in b'"\\/bfnrt':
-                self._refuse("in string escape code")
-            self.at += 1
-
-    def _number(self) -> None:
-        if self.peek() == b"-":
-            self.at += 1
-            if not self.peek().isdigit():
-                self._refuse("in numeric literal")
-        if self.peek() == b"0":
-            self.at += 1
-        else:
-            self._digits("in numeric literal")
-        if self._next_is(b"."):
-            self.at += 1
-            self._digits("after decimal point in numeric literal")
-        if self._next_is(b"eE"):
-            self.at += 1
-            if self.peek() in b"+-":
-                self.at += 1
-            self._digits("in exponent of numeric literal")
-
-    def _digits(self, context: str) -> None:
-        if not self.peek().isdigit():
-            self._refuse(context)
-        while self._next_is(b"0123456789"):
-            self.at += 1
-
-    def _next_is(self, marks: bytes) -> bool:
-        return self.at < len(self._data) and self._data[self.at] in marks
-
-    def _refuse(self, context: str) -> NoReturn:
-        raise GoSyntaxError(f"invalid character {_quoted(self._data[self.at])} {context}")
-
-
-def _quoted(byte: int) -> str:
-    """Return one byte between quotes as ``quoteChar`` in ``scanner.go`` does: it is taken for a code point."""
-    if byte in _QUOTED:
-        shown = _QUOTED[byte]
-    elif byte < ord(" ") or byte == 0x7F:  # noqa: PLR2004 - DEL
-        shown = f"\\x{byte:02x}"
-    elif 0x7F < byte <= _LAST_CONTROL or byte == _SOFT_HYPHEN:  # noqa: PLR2004 - DEL
-        shown = f"\\u{byte:04x}"
-    else:
-        shown = chr(byte)
-    return f"'{shown}'"
+    return replace_surrogates(text).translate(_ESCAPED).encode()

@@ -11,9 +11,9 @@ from ollama_push.contrib.metrics import MetricsHook
 from ollama_push.core.ports import Hook
 from ollama_push.core.version import __version__
 from ollama_push.gateway.push_history import PushHistory
-from ollama_push.gateway.responses import json_answer, plain_answer
+from ollama_push.gateway.responses import json_response, plain_response
 
-__all__ = ["Metrics", "add_vitals"]
+__all__ = ["Metrics", "add_health"]
 
 _GREETING: Final = "Ollama is running"
 """What every client looks for (ollama ``server/routes.go``)."""
@@ -44,21 +44,21 @@ class Metrics:
     async def show(self, _request: web.Request) -> web.Response:
         """Answer ``GET /metrics``."""
         if self._render is None:
-            return plain_answer(404, "metrics need: pip install 'ollama-push[prometheus]'\n")
+            return plain_response(404, "metrics need: pip install 'ollama-push[prometheus]'\n")
         return web.Response(body=self._render(), headers={"Content-Type": self._content_type})
 
 
-def add_vitals(app: web.Application, book: PushHistory, metrics: Metrics) -> None:
+def add_health(app: web.Application, history: PushHistory, metrics: Metrics) -> None:
     """Serve ``/``, ``/api/version``, ``/healthz`` and ``/metrics`` from *app*."""
 
     async def greet(_request: web.Request) -> web.Response:
         return web.Response(body=_GREETING.encode(), headers={"Content-Type": "text/plain; charset=utf-8"})
 
     async def version(_request: web.Request) -> web.Response:
-        return json_answer(200, {"version": __version__})
+        return json_response(200, {"version": __version__})
 
     async def health(_request: web.Request) -> web.Response:
-        return json_answer(200, {"status": "ok", "pushes": book.running})
+        return json_response(200, {"status": "ok", "pushes": history.running})
 
     app.router.add_get("/", greet)
     app.router.add_get("/api/version", version)

@@ -1,6 +1,6 @@
-"""What a client is told of a push: a real server's lines, made from how things stand and not from a queue.
+"""The lines that a client is sent during a push: a real server's, made from the state of the push, not from a queue.
 
-A reader that is slow finds the newest counters when it comes back; nothing waits for it and nothing piles up.
+A slow reader finds the newest counters when it comes back; nothing waits for it and nothing piles up.
 
 Source: ollama ``server/images.go`` ``PushModel``, ``server/upload.go`` ``Wait``, ``api/types.go``
 ``ProgressResponse`` at fb3076099, and the recordings of 0.32.15.
@@ -8,8 +8,9 @@ Source: ollama ``server/images.go`` ``PushModel``, ``server/upload.go`` ``Wait``
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 
@@ -19,50 +20,74 @@ from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.gateway.go_json import encode_go
 
 __all__ = [
-    "COULD_NOT_RETRIEVE",
-    "PUSHING_MANIFEST",
-    "RETRIEVING",
-    "SUCCESS",
+    "COULD_NOT_RETRIEVE_LINE",
+    "PUSHING_MANIFEST_LINE",
+    "RETRIEVING_LINE",
+    "SUCCESS_LINE",
     "ProgressLines",
     "error_line",
-    "progress_lines_for",
 ]
 
 _TENSOR: Final = "application/vnd.ollama.image.tensor"
 
 
 def _line(**fields: str | int) -> bytes:
-    # "omitempty": what is zero is left out.
+    # Go's "omitempty": zeros are left out.
     return encode_go({key: value for key, value in fields.items() if value}) + b"\n"
 
 
-RETRIEVING: Final = _line(status="retrieving manifest")
-COULD_NOT_RETRIEVE: Final = _line(status="couldn't retrieve manifest")
-PUSHING_MANIFEST: Final = _line(status="pushing manifest")
-SUCCESS: Final = _line(status="success")
+RETRIEVING_LINE: Final = _line(status="retrieving manifest")
+COULD_NOT_RETRIEVE_LINE: Final = _line(status="couldn't retrieve manifest")
+PUSHING_MANIFEST_LINE: Final = _line(status="pushing manifest")
+SUCCESS_LINE: Final = _line(status="success")
 
 
 def error_line(text: str) -> bytes:
     """Return the last line of a push that failed."""
-    return encode_go({"error": text}) + b"\n"
+    return _line(error=text)
 
 
-class ProgressLines(Protocol):
-    """One push as it is told. Events may come at any rate; lines are taken when they can be written."""
+class ProgressLines:
+    """The lines of one push. Events may come at any rate; lines are taken when they can be written.
+
+    Args:
+        manifest: Of the model. The counters of tensors are sent as one sum, as ``images.go`` does, and without a line
+            about the manifest; those of other layers one by one.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._is_one_sum = any(blob.media_type == _TENSOR for blob in manifest.blobs)
+        self._counters = _SumOfLayers(manifest) if self._is_one_sum else _LayerByLayer(manifest)
+        self._blobs_are_there = False
+        self._last_lines = deque[bytes]()
 
     def receive_event(self, event: PushEvent) -> bool:
         """Take an event; return whether there may be lines to take at once."""
-        ...
+        match event:
+            case LayerProgress():
+                return self._counters.receive(event.digest, event.completed)
+            case StatusChanged(status="pushing manifest"):
+                self._note_blobs()
+            case PushSucceeded():
+                self._note_blobs()
+                self._last_lines.append(SUCCESS_LINE)
+            case _:
+                return False
+        return True
 
     def next_lines(self, *, tick: bool) -> Iterator[bytes]:
-        """Yield what is to be said now; *tick* says that the time for counters has come."""
-        ...
+        """Yield the lines to write now; *tick* says that the time for counters has come."""
+        if not self._blobs_are_there:
+            yield from self._counters.next_lines(tick=tick)
+            return
+        yield from self._counters.remaining_lines()
+        while self._last_lines:
+            yield self._last_lines.popleft()
 
-
-def progress_lines_for(manifest: Manifest) -> ProgressLines:
-    """Return how a push of *manifest* is told: tensors all together, as ``images.go`` does, else layer by layer."""
-    tensors = any(blob.media_type == _TENSOR for blob in manifest.blobs)
-    return _AllTogether(manifest) if tensors else _LayerByLayer(manifest)
+    def _note_blobs(self) -> None:
+        if not self._blobs_are_there and not self._is_one_sum:
+            self._last_lines.append(PUSHING_MANIFEST_LINE)
+        self._blobs_are_there = True
 
 
 @attrs.define
@@ -77,62 +102,33 @@ class _Layer:
         return self.completed == self.blob.size
 
     def receive(self, completed: int) -> None:
-        # A layer that falls was being uploaded after all: its first report may have come late.
+        # A counter that falls was being uploaded after all: its first report may have come late.
         self.was_present = completed == self.blob.size and (self.completed is None or self.was_present)
         self.completed = completed
 
     def line(self) -> bytes:
         self.shown = self.completed
-        digest, total = self.blob.digest, self.blob.size
-        return _line(
-            status=f"pushing {short_digest(digest)}", digest=digest, total=total, completed=self.completed or 0
-        )
+        digest, size = self.blob.digest, self.blob.size
+        return _line(status=f"pushing {short_digest(digest)}", digest=digest, total=size, completed=self.completed or 0)
 
 
-class _Told:
-    """What both ways of telling take in."""
-
-    def __init__(self) -> None:
-        self._blobs_are_there = self._succeeded = False
-
-    def receive_event(self, event: PushEvent) -> bool:
-        match event:
-            case LayerProgress():
-                return self._receive_progress(event)
-            case StatusChanged(status="pushing manifest"):
-                self._blobs_are_there = True
-            case PushSucceeded():
-                self._blobs_are_there = self._succeeded = True
-            case _:
-                return False
-        return True
-
-    def _receive_progress(self, event: LayerProgress) -> bool:
-        raise NotImplementedError
-
-
-class _LayerByLayer(_Told):
-    """Layers strictly one after the other in the manifest's order, although they are uploaded side by side."""
+class _LayerByLayer:
+    """Counters strictly one after the other in the manifest's order, although layers are uploaded side by side."""
 
     def __init__(self, manifest: Manifest) -> None:
-        super().__init__()
         self._layers = [_Layer(blob) for blob in manifest.blobs]
         self._by_digest = {layer.blob.digest: layer for layer in self._layers}
         self._at = 0
-        self._manifest_told = False
 
-    def _receive_progress(self, event: LayerProgress) -> bool:
-        layer = self._by_digest.get(event.digest)
+    def receive(self, digest: str, completed: int) -> bool:
+        layer = self._by_digest.get(digest)
         if layer is None:  # the model was changed in the store a moment ago
             return False
         is_first = layer.completed is None
-        layer.receive(event.completed)
+        layer.receive(completed)
         return is_first
 
     def next_lines(self, *, tick: bool) -> Iterator[bytes]:
-        if self._blobs_are_there:
-            yield from self._rest()
-            return
         while self._at < len(self._layers):
             layer = self._layers[self._at]
             if layer.completed is None:
@@ -148,43 +144,36 @@ class _LayerByLayer(_Told):
             yield layer.line()
             self._at += 1
 
-    def _rest(self) -> Iterator[bytes]:
+    def remaining_lines(self) -> Iterator[bytes]:
+        """Yield the full counters that were not shown yet: all blobs are in the registry."""
         for layer in self._layers[self._at :]:
             layer.completed = layer.blob.size
             if layer.shown != layer.completed:
                 yield layer.line()
         self._at = len(self._layers)
-        if not self._manifest_told:
-            self._manifest_told = True
-            yield PUSHING_MANIFEST
-        if self._succeeded:
-            self._succeeded = False
-            yield SUCCESS
 
 
-class _AllTogether(_Told):
-    """One counter for the whole model, and no word of the manifest."""
+class _SumOfLayers:
+    """One counter for the whole model."""
 
     def __init__(self, manifest: Manifest) -> None:
-        super().__init__()
         self._total = manifest.total_bytes
         self._completed: dict[str, int] = {}
         self._shown: int | None = None
 
-    def _receive_progress(self, event: LayerProgress) -> bool:
-        self._completed[event.digest] = event.completed
+    def receive(self, digest: str, completed: int) -> bool:
+        self._completed[digest] = completed
         return self._shown is None
 
     def next_lines(self, *, tick: bool) -> Iterator[bytes]:
-        if self._blobs_are_there:
-            if self._shown != self._total:
-                yield self._counters(self._total)
-            if self._succeeded:
-                self._succeeded = False
-                yield SUCCESS
-        elif self._completed and (tick or self._shown is None):
-            yield self._counters(sum(self._completed.values()))
+        if self._completed and (tick or self._shown is None):
+            yield self._line(sum(self._completed.values()))
 
-    def _counters(self, completed: int) -> bytes:
+    def remaining_lines(self) -> Iterator[bytes]:
+        """Yield the full counter if it was not shown yet: all blobs are in the registry."""
+        if self._shown != self._total:
+            yield self._line(self._total)
+
+    def _line(self, completed: int) -> bytes:
         self._shown = completed
         return _line(status="pushing model", digest="sha256:model", total=self._total, completed=completed)

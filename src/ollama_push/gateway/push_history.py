@@ -7,7 +7,8 @@ import itertools
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import attrs
 
@@ -48,7 +49,7 @@ class PushRecord:
 
 
 class RunningPush:
-    """The book's page for one push, written by whoever carries it out. ``finish`` comes last, once.
+    """The history's page for one push, written by whoever carries it out. ``finish`` comes last, once.
 
     Args:
         number: Its id.
@@ -92,6 +93,12 @@ class RunningPush:
             self.outcome = outcome
             self._final = self._record(redact(error))
             self._changed(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.finish(PushOutcome.CANCELLED)
 
     def record(self) -> PushRecord:
         """Return how it stands now."""
@@ -176,7 +183,7 @@ class PushHistory:
         """Yield what changed: first everything, then what is new since the yield before.
 
         What happens while nobody asks is folded into the next yield: a slow reader misses nothing and holds up
-        nothing. Ends when the book is closed. Leave it by ``aclosing``.
+        nothing. Ends when the history is closed. Leave it by ``aclosing``.
 
         Args:
             interval: Seconds between two yields at least.

@@ -1,4 +1,4 @@
-"""The body of a push to an order, or to the 400 a real server answers: the same statuses, the same words.
+"""The body of a push request, read as a real server does: the same defaults, and the same words for its 400.
 
 Source: ollama ``server/routes.go`` ``PushHandler`` and ``api/types.go`` ``PushRequest`` at fb3076099; gin's
 ``ShouldBindJSON``, which is one ``encoding/json`` ``Decode``.
@@ -7,18 +7,19 @@ Source: ollama ``server/routes.go`` ``PushHandler`` and ``api/types.go`` ``PushR
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 import attrs
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import Login
-from ollama_push.gateway.go_json import GoSyntaxError, Token, members, read_value, text_of
+from ollama_push.gateway.go_json import MalformedJson, decode_first, kind_of, replace_surrogates
+from ollama_push.gateway.responses import RequestRefused
 
-__all__ = ["BadRequest", "PushOrder", "read_order"]
+__all__ = ["PushRequestBody"]
 
-# Go's type of each field; "stream" is a pointer, and only a pointer is reset by null.
-_FIELDS: Final[Mapping[str, str]] = {
+_KIND_OF_FIELD: Final[Mapping[str, str]] = {
     "model": "string",
     "insecure": "bool",
     "username": "string",
@@ -26,23 +27,17 @@ _FIELDS: Final[Mapping[str, str]] = {
     "stream": "bool",
     "name": "string",
 }
-# Keys match without case, and Go folds these two as well (foldName in decode.go).
-_FOLDED: Final = {ord("\u017f"): "s", ord("\u212a"): "k"}
-
-
-class BadRequest(ValueError):
-    """The body is no push; the text is a real server's."""
 
 
 @attrs.frozen
-class PushOrder:
+class PushRequestBody:
     """What a client asks for.
 
     Attributes:
         model: The name as written; never empty.
-        insecure: Plain HTTP between us and the registry.
+        insecure: Plain HTTP between the gateway and the registry.
         stream: Whether progress is wanted.
-        login: Who the client says it is to the registry; ``None`` when it leaves that to us. Real servers ignore it.
+        login: The client's login for the registry; ``None`` for the gateway's own. Real servers ignore it.
     """
 
     model: str
@@ -50,60 +45,57 @@ class PushOrder:
     stream: bool = True
     login: Login | None = None
 
+    @classmethod
+    def parse(cls, data: bytes) -> PushRequestBody:
+        """Read a body.
 
-def read_order(body: bytes) -> PushOrder:
-    """Read a request's body.
-
-    Raises:
-        BadRequest: It is what a real server answers with 400, or names a user that nobody can be.
-    """
-    try:
-        value = read_value(body)
-    except GoSyntaxError as exc:
-        raise BadRequest(str(exc) or "missing request body") from None
-    fields = _fields_of(value)
-    model = fields.get("model") or fields.get("name")
-    if not isinstance(model, str) or not model:
-        raise BadRequest("model is required")
-    login = _login_of(str(fields.get("username", "")), str(fields.get("password", "")))
-    return PushOrder(model, fields.get("insecure") is True, fields.get("stream") is not False, login)
-
-
-def _login_of(username: str, password: str) -> Login | None:
-    try:
-        return Login(username, password) if username or password else None
-    except InvalidSetting as exc:
-        raise BadRequest(str(exc)) from None
+        Raises:
+            RequestRefused: With 400, where a real server answers so, or when the user name cannot be one.
+        """
+        try:
+            fields = _fields_of(decode_first(data))
+        except MalformedJson as exc:
+            raise _bad_request(str(exc)) from None
+        model = fields.get("model") or fields.get("name")
+        if not model:
+            raise _bad_request("model is required")
+        username, password = fields.get("username", ""), fields.get("password", "")
+        try:
+            login = Login(username, password) if username or password else None
+        except InvalidSetting as exc:
+            raise _bad_request(str(exc)) from None
+        return cls(model, fields.get("insecure", False), fields.get("stream", True), login)
 
 
-def _fields_of(value: Token) -> dict[str, str | bool]:
-    """Return the fields that were given; of several values of one, the last."""
-    if value.kind == "null":
+def _fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields that were given, each with a value of its type; of several values of one, the last."""
+    if value is None:
         return {}
-    if value.kind != "object":
-        raise BadRequest(f"json: cannot unmarshal {value.kind} into Go value of type api.PushRequest")
-    fields: dict[str, str | bool] = {}
+    if not isinstance(value, tuple):
+        raise _bad_request(f"json: cannot unmarshal {kind_of(value)} into Go value of type api.PushRequest")
+    fields: dict[str, Any] = {}
     problem = ""
-    for key, given in members(value):
-        field = _field(key)
-        if field is None:
-            continue
-        wanted = _FIELDS[field]
-        if given.kind == "null":
+    for key, given in value:
+        field = _folded(key)
+        wanted, kind = _KIND_OF_FIELD.get(field), kind_of(given)
+        if kind == wanted:
+            fields[field] = replace_surrogates(given) if isinstance(given, str) else given
+        elif kind == "null":
+            # Go leaves a value as it is, and resets a pointer: "stream" is the only one.
             if field == "stream":
                 fields.pop(field, None)
-        elif given.kind != wanted:
+        elif wanted is not None and not problem:
             # Go reads on and reports the first.
-            problem = problem or (
-                f"json: cannot unmarshal {given.kind} into Go struct field PushRequest.{field} of type {wanted}"
-            )
-        else:
-            fields[field] = text_of(given) if wanted == "string" else given.raw == b"true"
+            problem = f"json: cannot unmarshal {kind} into Go struct field PushRequest.{field} of type {wanted}"
     if problem:
-        raise BadRequest(problem)
+        raise _bad_request(problem)
     return fields
 
 
-def _field(key: str) -> str | None:
-    folded = key.translate(_FOLDED)
-    return folded.lower() if folded.isascii() and folded.lower() in _FIELDS else None
+def _folded(key: str) -> str:
+    # Not casefold(): Go takes the long s for an s (foldName in decode.go), but not the sharp s for two.
+    return key.lower().replace("\u017f", "s")
+
+
+def _bad_request(text: str) -> RequestRefused:
+    return RequestRefused(HTTPStatus.BAD_REQUEST, text)

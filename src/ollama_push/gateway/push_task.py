@@ -1,21 +1,23 @@
-"""One push of the gateway while it is carried out: how it stands, and what is still to be said of it."""
+"""Carries out one push of the gateway, and tells how it stands while it runs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
+from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import CredentialSource, Login
-from ollama_push.gateway.messages import BROKEN_OFF, UNEXPECTED, error_text
-from ollama_push.gateway.progress_lines import ProgressLines, progress_lines_for
+from ollama_push.gateway.messages import BROKEN_OFF, UNEXPECTED
+from ollama_push.gateway.progress_lines import ProgressLines
 from ollama_push.gateway.push_history import RunningPush
-from ollama_push.gateway.route import Route
+from ollama_push.gateway.route import PushRoute
+from ollama_push.gateway.shutdown import CancelledByShutdown, Shutdown
 from ollama_push.local import ModelStore, StoredModel
 
 __all__ = ["PushTask", "find_model"]
@@ -23,134 +25,86 @@ __all__ = ["PushTask", "find_model"]
 _LOGGER: Final = logging.getLogger("ollama_push.gateway")
 
 
-def find_model(store: ModelStore, route: Route) -> StoredModel:
+def find_model(store: ModelStore, route: PushRoute) -> StoredModel:
     """Return the local model that is to be pushed. Reads the disk.
 
     Raises:
         InvalidSetting: There is no store.
         PushRejected: There is no such model, or it is damaged.
     """
-    first, *others = route.sources
-    try:
-        return store.load(first)
-    except PushRejected as exc:
-        if exc.reason is not RejectionReason.MODEL_NOT_FOUND or not others:
-            raise
-        missing = exc
-    for name in others:
+    missing: PushRejected | None = None
+    for name in route.sources:
         try:
             return store.load(name)
         except PushRejected as exc:
             if exc.reason is not RejectionReason.MODEL_NOT_FOUND:
                 raise
+            missing = missing or exc
+    assert missing is not None  # noqa: S101 - a route has a source
     raise missing
 
 
 class PushTask:
-    """One push. ``run`` pushes, in a task of its own; ``tick`` and ``next_lines`` serve whoever tells of it.
+    """One push in a task of its own, which ``running`` starts.
+
+    ``wait_for_lines`` and ``next_lines`` serve the task that writes to the client; neither task waits for the other.
 
     Args:
-        client: Carries it out.
-        route: Where it goes.
-        credentials: Who is pushing; ``None`` for whoever *client* is.
+        client: Carries the push out.
+        target: Name in the registry.
+        model: What is pushed.
+        credentials: The login of this push; ``None`` for the one of *client*.
         plain_http: Speak plain HTTP with the registry.
-        root: Of the model store, for texts.
-        entry: The book's page; finished by ``leave`` at the latest.
+        record: The push's place in the history. It is finished here, unless the push is cancelled.
+        describe: Makes a text for the client from an error.
+        shutdown: Interrupts and cancels the push when the gateway ends.
 
     Attributes:
-        succeeded: Whether the registry holds it.
-        error: Why it failed, in a real server's words; empty while it has not.
+        error: Once the push is over, why it failed; empty when it is known to have succeeded, and only then.
     """
 
     def __init__(
         self,
         client: AsyncRegistryClient,
-        route: Route,
+        target: ModelName,
+        model: StoredModel,
         credentials: Login | CredentialSource | None,
         *,
         plain_http: bool,
-        root: Path,
-        entry: RunningPush,
+        record: RunningPush,
+        describe: Callable[[OllamaPushError], str],
+        shutdown: Shutdown,
     ) -> None:
-        self.succeeded = False
-        self.error = ""
+        self.error = "context canceled"
         self._client = client
-        self._route = route
+        self._target = target
+        self._model = model
         self._credentials = credentials
         self._plain_http = plain_http
-        self._root = root
-        self._entry = entry
+        self._record = record
+        self._describe = describe
+        self._shutdown = shutdown
+        self._lines = ProgressLines(model.manifest)
         self._woken = asyncio.Event()
-        self._patience = asyncio.timeout(None)
-        self._ending_in: float | None = None
-        self._running = False
-        self._presentation: ProgressLines | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self, model: StoredModel) -> None:
-        """Push *model*. Raises nothing but ``CancelledError``: how it ends is in ``succeeded`` and ``error``."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Push while the block runs. Leaving it cancels what is under way, and waits until nothing of it is left."""
+        self._task = asyncio.create_task(self._run(), name="ollama-push-gateway")
         try:
-            await self._carry_out(model)
-        except Exception:
-            _LOGGER.exception("a push of %s failed unexpectedly", self._route.target)
-            self._end(UNEXPECTED)
+            yield
         finally:
-            self._running = False
-            self._woken.set()
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    async def _carry_out(self, model: StoredModel) -> None:
-        """Push *model* and note the verdict."""
-        self._presentation = progress_lines_for(model.manifest)
-        try:
-            async with self._patience:
-                self._running = True
-                if self._ending_in is not None:
-                    raise TimeoutError
-                await self._push(model, self._presentation)
-        except OllamaPushError as exc:
-            self.fail(exc)
-        except TimeoutError:
-            # Another's is no verdict of ours.
-            if self._ending_in is None:
-                raise
-            self._end(BROKEN_OFF)
-        else:
-            self.succeeded = True
-            self._entry.finish(PushOutcome.SUCCEEDED)
+    @property
+    def is_over(self) -> bool:
+        """Whether the push has ended."""
+        return self._task is not None and self._task.done()
 
-    async def _push(self, model: StoredModel, presentation: ProgressLines) -> None:
-        # Not on the loop: it looks at every file of the model.
-        events = await asyncio.to_thread(
-            self._client.stream,
-            self._route.target,
-            source=model.name,
-            credentials=self._credentials,
-            plain_http=self._plain_http,
-        )
-        async with events as stream:
-            async for event in stream:
-                self._entry.receive_event(event)
-                if presentation.receive_event(event):
-                    self._woken.set()
-                if self._ending_in is not None:
-                    # It began while the others were told to end.
-                    self._client.interrupt()
-
-    def fail(self, error: OllamaPushError) -> None:
-        """Note that it failed."""
-        self._end(error_text(error, self._route.target, self._root, self._route.sources[0]))
-
-    def end_within(self, seconds: float) -> None:
-        """Break it off unless it has ended after so many seconds; the client was told to interrupt it."""
-        self._ending_in = seconds
-        if self._running:
-            self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
-
-    def leave(self) -> None:
-        """Note that nobody waits for it any more: without an end before, it was cancelled. Idempotent."""
-        self._entry.finish(PushOutcome.CANCELLED)
-
-    async def tick(self, until: float) -> bool:
-        """Wait for news, but no longer than *until* on the loop's clock; return whether that time has come."""
+    async def wait_for_lines(self, until: float) -> bool:
+        """Wait for new lines, no longer than *until* on the loop's clock; return whether that time has come."""
         try:
             async with asyncio.timeout_at(until):
                 await self._woken.wait()
@@ -160,10 +114,50 @@ class PushTask:
         return False
 
     def next_lines(self, *, tick: bool) -> Iterator[bytes]:
-        """Yield what is to be said now; see ``ProgressLines``."""
-        if self._presentation is not None:
-            yield from self._presentation.next_lines(tick=tick)
+        """Yield the lines to write now; see ``ProgressLines``."""
+        return self._lines.next_lines(tick=tick)
 
-    def _end(self, text: str) -> None:
+    async def _run(self) -> None:
+        """Push, and note the outcome. Raises nothing but ``CancelledError``."""
+        try:
+            await self._push_and_note()
+        except Exception:
+            _LOGGER.exception("a push of %s failed unexpectedly", self._target)
+            self._fail(UNEXPECTED)
+        finally:
+            self._woken.set()
+
+    async def _push_and_note(self) -> None:
+        try:
+            async with self._shutdown.cancels_after_grace():
+                await self._push()
+        except CancelledByShutdown:
+            self._fail(BROKEN_OFF)
+        except OllamaPushError as exc:
+            self._fail(self._describe(exc))
+        else:
+            self.error = ""
+            self._record.finish(PushOutcome.SUCCEEDED)
+
+    async def _push(self) -> None:
+        # Not on the loop: it looks at every file of the model.
+        events = await asyncio.to_thread(
+            self._client.stream,
+            self._target,
+            source=self._model.name,
+            credentials=self._credentials,
+            plain_http=self._plain_http,
+        )
+        async with events as stream:
+            async for event in stream:
+                self._record.receive_event(event)
+                if self._lines.receive_event(event):
+                    self._woken.set()
+                if self._shutdown.has_begun:
+                    # The shutdown has interrupted the pushes that had sent their first event by then; this one may
+                    # not have been among them.
+                    self._client.interrupt()
+
+    def _fail(self, text: str) -> None:
         self.error = text
-        self._entry.finish(PushOutcome.FAILED, self.error)
+        self._record.finish(PushOutcome.FAILED, text)

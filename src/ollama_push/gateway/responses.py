@@ -1,32 +1,40 @@
-"""Reads a request's body within its limits, and builds the answers that are no stream."""
+"""Reads a request's body within its limits, and builds the responses that are not streamed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from ollama_push.gateway.go_json import encode_go
 
-__all__ = ["BodyRefused", "json_answer", "plain_answer", "read_body"]
+__all__ = ["RequestRefused", "json_response", "plain_response", "read_body"]
 
 _GIN_JSON: Final = "application/json; charset=utf-8"
-"""What gin calls JSON when it answers by itself (``c.JSON``)."""
+"""Content type of gin's own JSON responses (``c.JSON``)."""
+_RETRY_AFTER_SECONDS: Final = "5"
+"""Most pushes take longer, but one may end at any time."""
 
 
-class BodyRefused(Exception):
-    """The body is not taken.
+class RequestRefused(Exception):
+    """A request is not carried out.
 
     Args:
         status: HTTP status.
-        text: Said in the answer.
+        text: The error that the client is told.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
         self.status = status
+
+    def response(self) -> web.Response:
+        """Return what the client gets; with 503 it may ask again later."""
+        headers = {"Retry-After": _RETRY_AFTER_SECONDS} if self.status is HTTPStatus.SERVICE_UNAVAILABLE else None
+        return json_response(self.status, {"error": str(self)}, headers=headers)
 
 
 async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
@@ -38,10 +46,10 @@ async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
         seconds: Time it may take to arrive.
 
     Raises:
-        BodyRefused: It is too large (413), or too slow (408).
+        RequestRefused: It is too large (413), or too slow (408).
     """
     announced = request.content_length
-    too_large = BodyRefused(413, f"the request's body is larger than {limit} bytes")
+    too_large = RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the request's body is larger than {limit} bytes")
     if announced is not None and announced > limit:
         raise too_large
     body = bytearray()
@@ -52,17 +60,18 @@ async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
                 if len(body) > limit:
                     raise too_large
     except TimeoutError:
-        raise BodyRefused(408, f"the request's body did not arrive within {seconds:g} s") from None
+        problem = f"the request's body did not arrive within {seconds:g} s"
+        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, problem) from None
     return bytes(body)
 
 
-def json_answer(
+def json_response(
     status: int, value: object, *, content_type: str = _GIN_JSON, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return *value* as one JSON object with a length and without a newline."""
     return web.Response(status=status, body=encode_go(value), headers={"Content-Type": content_type, **(headers or {})})
 
 
-def plain_answer(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def plain_response(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """Return *text* as gin does: no charset."""
     return web.Response(status=status, body=text.encode(), headers={"Content-Type": "text/plain", **(headers or {})})

@@ -6,14 +6,14 @@ import attrs
 
 from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
 
-__all__ = ["Route", "as_ollama_shows", "route_for"]
+__all__ = ["PushRoute", "as_ollama_shows", "route_for"]
 
 _MISSING = "!MISSING!"
 """What Ollama shows for a part that a separator promises and that is not there (``types/model/name.go``)."""
 
 
 @attrs.frozen
-class Route:
+class PushRoute:
     """Where a push goes.
 
     Attributes:
@@ -25,7 +25,7 @@ class Route:
     sources: tuple[ModelName, ...]
 
 
-def route_for(text: str, default_registry: str | None) -> Route:
+def route_for(text: str, default_registry: str | None) -> PushRoute:
     """Return where the model *text* goes.
 
     A scheme is left out, as a real server does (v0.5.2+): ``insecure`` alone chooses plain HTTP.
@@ -42,9 +42,9 @@ def route_for(text: str, default_registry: str | None) -> Route:
         # A company's registry has no owner for "library": a bare name is fine there.
         written = ModelName.parse_local(text)
         target = attrs.evolve(written, host=default_registry)
-        return Route(target, (written, target))
+        return PushRoute(target, (written, target))
     name = attrs.evolve(ModelName.parse(text), scheme="")
-    return Route(name, (name,))
+    return PushRoute(name, (name,))
 
 
 def as_ollama_shows(text: str) -> str:

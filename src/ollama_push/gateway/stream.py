@@ -1,9 +1,12 @@
-"""An answer that is written as it comes, to a client that may read slowly, take nothing, or be gone."""
+"""A response that is written as it comes, to a client that may read slowly, take nothing, or be gone."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 from aiohttp import web
 
@@ -11,52 +14,67 @@ __all__ = ["TimedStream", "is_gone"]
 
 
 class TimedStream:
-    """A stream to one client. Every method raises ``ConnectionError`` when it is gone, or takes nothing.
+    """A streamed response. Its block ends the stream, and ends early, without an error, when the client is gone.
 
     Args:
         request: The client's.
-        headers: Of the answer.
-        patience: Seconds that the client may take nothing; then it is hung up on.
+        headers: Of the response.
+        stall_seconds: Time that the client may take nothing; then the connection is closed.
 
     Attributes:
         response: What a handler returns.
     """
 
-    def __init__(self, request: web.Request, headers: Mapping[str, str], patience: float) -> None:
+    def __init__(self, request: web.Request, headers: Mapping[str, str], stall_seconds: float) -> None:
         self.response = web.StreamResponse(headers=headers)
         self._request = request
-        self._patience = patience
+        self._stall_seconds = stall_seconds
 
-    async def begin(self) -> None:
-        """Send the head."""
-        if self._request.transport is not None:
-            # Whoever waits for room then waits until all is gone: at the end nothing is left that nobody waits for.
-            self._request.transport.set_write_buffer_limits(0)
-        await self.response.prepare(self._request)
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if exc is not None:
+            return isinstance(exc, ConnectionError)
+        with suppress(ConnectionError):
+            await self._within_time(self.response.write_eof())
+        return False
 
     async def write(self, data: bytes) -> None:
-        """Write *data*."""
-        await self._patiently(self.response.write(data))
+        """Write *data*, after the head if it is the first.
 
-    async def end(self) -> None:
-        """End the stream, and wait until the system has taken all of it."""
-        await self._patiently(self.response.write_eof())
+        Raises:
+            ConnectionError: The client is gone, or takes nothing.
+        """
+        if not self.response.prepared:
+            if self._request.transport is not None:
+                # A limit of 0 has each write wait until the system has taken everything: at the end nothing is left
+                # in a buffer that nobody waits for.
+                self._request.transport.set_write_buffer_limits(0)
+            await self.response.prepare(self._request)
+        await self._within_time(self.response.write(data))
 
     def require_reader(self) -> None:
-        """Say whether the client is still there: while nothing is written, nothing else does."""
-        if is_gone(self._request):
-            raise ConnectionResetError("the client hung up")
+        """Check that the client is still there: while nothing is written, nothing else notices.
 
-    async def _patiently(self, writing: Awaitable[None]) -> None:
+        Raises:
+            ConnectionError: It is gone.
+        """
+        if is_gone(self._request):
+            raise ConnectionResetError("the client closed the connection")
+
+    async def _within_time(self, writing: Awaitable[None]) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._stall_seconds):
                 await writing
         except TimeoutError:
             if self._request.transport is not None:
-                self._request.transport.abort()  # close() would wait for what is not taken
+                self._request.transport.abort()  # close() would wait until the client has taken what is buffered
             raise ConnectionResetError("the client takes nothing") from None
 
 
 def is_gone(request: web.Request) -> bool:
-    """Say whether the client of *request* hung up."""
+    """Return whether the client of *request* closed the connection."""
     return request.transport is None or request.transport.is_closing()

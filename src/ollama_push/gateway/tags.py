@@ -16,19 +16,19 @@ from ollama_push.core.errors import InvalidSetting, OllamaPushError
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.store_layout import manifest_path
-from ollama_push.gateway.responses import json_answer
+from ollama_push.gateway.responses import json_response
 from ollama_push.local import ModelStore
 
-__all__ = ["add_listing"]
+__all__ = ["add_tags"]
 
 _MAX_CONFIG_BYTES: Final = 1024 * 1024
 
 
-def add_listing(app: web.Application, store: ModelStore) -> None:
+def add_tags(app: web.Application, store: ModelStore) -> None:
     """Serve ``/api/tags`` from *app*."""
 
     async def tags(_request: web.Request) -> web.Response:
-        return json_answer(200, {"models": await asyncio.to_thread(_models, store)})
+        return json_response(200, {"models": await asyncio.to_thread(_models, store)})
 
     app.router.add_get("/api/tags", tags)
 

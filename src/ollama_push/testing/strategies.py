@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
+from ollama_push.core.events import SUCCESS_STATUS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
 
 try:
     from hypothesis import strategies as st
@@ -29,7 +29,7 @@ __all__ = [
 
 # All of Unicode but lone surrogates, which no UTF-8 holds; U+2028 and U+0085 must not end a line.
 _TEXTS: Final = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\u2028\x85\r\n\\"'), max_size=40)
-_STATUSES: Final = _TEXTS.filter(lambda text: text != SUCCESS) | st.sampled_from(
+_STATUSES: Final = _TEXTS.filter(lambda text: text != SUCCESS_STATUS) | st.sampled_from(
     ["retrieving manifest", "pushing manifest", "pushing 49a7f1752a33"]
 )
 _BYTE_COUNTS: Final = st.integers(0, 2**63 - 1)  # Go's int64

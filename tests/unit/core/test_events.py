@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
+from ollama_push.core.events import SUCCESS_STATUS, LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ def test_absent_counters_are_zero() -> None:
 
 
 def test_success_says_success() -> None:
-    assert PushSucceeded().status == SUCCESS == "success"
+    assert PushSucceeded().status == SUCCESS_STATUS == "success"
 
 
 def test_kinds_with_the_same_text_differ() -> None:
-    assert len({StatusChanged(SUCCESS), PushSucceeded()}) == 2
+    assert len({StatusChanged(SUCCESS_STATUS), PushSucceeded()}) == 2
 
 
 def test_a_plan_is_worded_as_a_server_begins() -> None:

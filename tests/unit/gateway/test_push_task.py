@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 import pytest
-from tests.support.gateway import QUICK, nobody
+from tests.support.gateway import PATIENCE, QUICK, nobody
 from tests.support.stores import put_manifest, put_model
 
 from ollama_push.client import AsyncRegistryClient
@@ -16,7 +18,8 @@ from ollama_push.core.observations import PushOutcome
 from ollama_push.gateway.messages import BROKEN_OFF
 from ollama_push.gateway.push_history import PushHistory, RunningPush
 from ollama_push.gateway.push_task import PushTask, find_model
-from ollama_push.gateway.route import Route, route_for
+from ollama_push.gateway.route import PushRoute, route_for
+from ollama_push.gateway.shutdown import Shutdown
 from ollama_push.local import ModelStore, NoResume
 from ollama_push.testing.registry import EmbeddedRegistry
 
@@ -62,69 +65,83 @@ def test_what_is_nowhere_is_missing_as_it_was_written(tmp_path: Path, name: str)
 
 @attrs.frozen
 class Pushing:
-    """A push with all that it is made of."""
+    """A push with what it is made of."""
 
-    store: ModelStore
-    work: PushTask
-    entry: RunningPush
+    task: PushTask
+    record: RunningPush
+    shutdown: Shutdown
 
-    async def run(self, route: Route) -> None:
-        await self.work.run(find_model(self.store, route))
+    async def run(self) -> None:
+        """Push to the end."""
+        async with self.task.running():
+            while not self.task.is_over:
+                await self.task.wait_for_lines(asyncio.get_running_loop().time() + PATIENCE)
+
+    def ended(self) -> tuple[str, PushOutcome | None]:
+        return self.task.error, self.record.record().outcome
 
 
-def pushing(store: ModelStore, client: AsyncRegistryClient, route: Route) -> Pushing:
-    entry = PushHistory().begin(str(route.target), "http://registry")
-    assert entry is not None
-    return Pushing(store, PushTask(client, route, None, plain_http=True, root=store.root, entry=entry), entry)
+def pushing(store: ModelStore, client: AsyncRegistryClient, route: PushRoute, grace_seconds: float) -> Pushing:
+    record = PushHistory().begin(str(route.target), "http://registry")
+    assert record is not None
+    shutdown = Shutdown(grace_seconds)
+    task = PushTask(
+        client,
+        route.target,
+        find_model(store, route),
+        None,
+        plain_http=True,
+        record=record,
+        describe=str,
+        shutdown=shutdown,
+    )
+    return Pushing(task, record, shutdown)
+
+
+@asynccontextmanager
+async def a_push(registry: EmbeddedRegistry, folder: Path, grace_seconds: float = 60.0) -> AsyncIterator[Pushing]:
+    route = route_for(f"{registry.host}/team/demo", None)
+    put_model(folder, f"{registry.host}/team/demo/latest")
+    store = ModelStore(folder)
+    async with AsyncRegistryClient(store=store, credentials=nobody(), resume=NoResume(), retry=QUICK) as client:
+        yield pushing(store, client, route, grace_seconds)
 
 
 def test_an_end_that_comes_after_the_push_changes_nothing(tmp_path: Path) -> None:
     """As when a client has not taken its last lines yet."""
 
-    async def story(registry: EmbeddedRegistry) -> Pushing:
-        route = route_for(f"{registry.host}/team/demo", None)
-        put_model(tmp_path, f"{registry.host}/team/demo/latest")
-        store = ModelStore(tmp_path)
-        async with AsyncRegistryClient(store=store, credentials=nobody(), resume=NoResume(), retry=QUICK) as client:
-            push = pushing(store, client, route)
-            await push.run(route)
-            push.work.end_within(0.001)
-            push.work.leave()
-            return push
+    async def story(registry: EmbeddedRegistry) -> tuple[str, PushOutcome | None]:
+        async with a_push(registry, tmp_path, 0.001) as push:
+            with push.record:
+                await push.run()
+                push.shutdown.begin()
+            return push.ended()
 
     with EmbeddedRegistry(tmp_path / "registry") as registry:
-        push = asyncio.run(story(registry))
-    assert (push.work.succeeded, push.work.error, push.entry.record().outcome) == (True, "", PushOutcome.SUCCEEDED)
+        assert asyncio.run(story(registry)) == ("", PushOutcome.SUCCEEDED)
 
 
 def test_an_end_that_comes_before_the_push_leaves_nothing_to_send(tmp_path: Path) -> None:
-    async def story(registry: EmbeddedRegistry) -> Pushing:
-        route = route_for(f"{registry.host}/team/demo", None)
-        put_model(tmp_path, f"{registry.host}/team/demo/latest")
-        store = ModelStore(tmp_path)
-        async with AsyncRegistryClient(store=store, credentials=nobody(), resume=NoResume(), retry=QUICK) as client:
-            push = pushing(store, client, route)
-            push.work.end_within(60.0)
-            await push.run(route)
-            push.work.leave()
-            return push
+    async def story(registry: EmbeddedRegistry) -> tuple[str, PushOutcome | None]:
+        async with a_push(registry, tmp_path) as push:
+            with push.record:
+                push.shutdown.begin()
+                await push.run()
+            return push.ended()
 
     with EmbeddedRegistry(tmp_path / "registry") as registry:
-        push = asyncio.run(story(registry))
+        assert asyncio.run(story(registry)) == (BROKEN_OFF, PushOutcome.FAILED)
         assert registry.requests == []
-    assert (push.work.succeeded, push.work.error, push.entry.record().outcome) == (
-        False,
-        BROKEN_OFF,
-        PushOutcome.FAILED,
-    )
 
 
-def test_a_push_that_nobody_waits_for_any_more_was_cancelled(tmp_path: Path) -> None:
-    async def story() -> RunningPush:
-        async with AsyncRegistryClient(store=ModelStore(tmp_path), resume=NoResume()) as client:
-            push = pushing(ModelStore(tmp_path), client, ROUTE)
-            push.work.leave()
-            push.work.leave()
-            return push.entry
+def test_a_push_that_nobody_waits_for_any_more_is_cancelled(tmp_path: Path) -> None:
+    async def story(registry: EmbeddedRegistry) -> tuple[str, PushOutcome | None]:
+        async with a_push(registry, tmp_path) as push:
+            with push.record:
+                async with push.task.running():
+                    assert not push.task.is_over
+                assert push.task.is_over
+            return push.ended()
 
-    assert asyncio.run(story()).record().outcome is PushOutcome.CANCELLED
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        assert asyncio.run(story(registry)) == ("context canceled", PushOutcome.CANCELLED)

@@ -18,7 +18,7 @@ import cattrs
 from cattrs.errors import StructureHandlerNotFoundError
 
 from ollama_push.core.errors import MalformedLine
-from ollama_push.core.events import SUCCESS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
+from ollama_push.core.events import SUCCESS_STATUS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.redaction import redact
 
@@ -162,7 +162,7 @@ def _to_event(value: Any) -> PushEvent | ErrorLine:
     status = _well_formed(line.status)
     if "://" in status or "=" in status:  # it may hold a presigned URL; looked for only then, for speed
         status = redact(status)
-    if status == SUCCESS:
+    if status == SUCCESS_STATUS:
         return PushSucceeded()
     if not line.digest:
         return StatusChanged(status)

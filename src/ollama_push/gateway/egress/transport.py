@@ -17,10 +17,10 @@ from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.gateway.egress.rules import AddressRules, literal_address
 from ollama_push.transports import AiohttpTransport
 
-__all__ = ["EgressTransport", "GuardedResolver", "forbidden_url", "new_transport"]
+__all__ = ["EgressTransport", "GuardedResolver", "forbidden_url", "new_egress_transport"]
 
 
-def new_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = None) -> EgressTransport:
+def new_egress_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = None) -> EgressTransport:
     """Return the transport of one gateway. Needs a running loop; :meth:`EgressTransport.aclose` closes all of it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What one reader of the status page has been told, and what comes next: only what it does not show yet."""
+"""The messages for one reader of the status page: only what it does not show yet."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from typing import Final
 from ollama_push.gateway.push_history import PushHistory, PushRecord
 from ollama_push.gateway.status_page.rendering import push_html
 
-__all__ = ["KEEP_ALIVE", "Watch", "counts_text", "title_text"]
+__all__ = ["KEEP_ALIVE", "StatusFeed", "counts_text", "title_text"]
 
 KEEP_ALIVE: Final = b": still here\n\n"
 """A comment, which readers of server-sent events skip (HTML standard, 9.2.6)."""
 
 _STANDSTILL_SECONDS: Final = 2.0
-"""Without news of it a push is shown anew so often: its speed falls and its time left grows although nobody says so."""
+"""How often a push without events is rendered again: its speed falls and its time left grows all the same."""
 
 
-class Watch:
-    """Makes messages of records. Its memory is one rendered item for each push that runs.
+class StatusFeed:
+    """Makes messages from records. Keeps one rendered item for each push that runs.
 
     Args:
-        book: Whose records they are.
+        history: Where the records come from.
         clock: Monotonic seconds.
-        keep_alive: Seconds of silence after which a sign of life is sent.
+        keep_alive: Seconds of silence after which a comment is sent.
+
+    Attributes:
+        heartbeat: Seconds after which ``next_message`` is to be called although nothing changed.
     """
 
-    def __init__(self, book: PushHistory, clock: Callable[[], float], keep_alive: float) -> None:
+    def __init__(self, history: PushHistory, clock: Callable[[], float], keep_alive: float) -> None:
         self.heartbeat = min(_STANDSTILL_SECONDS, keep_alive)
-        self._book = book
+        self._history = history
         self._clock = clock
         self._keep_alive = keep_alive
         self._shown: dict[int, str] | None = None
-        self._spoke_at = self._refreshed_at = clock()
+        self._sent_at = self._refreshed_at = clock()
 
     def next_message(self, records: tuple[PushRecord, ...]) -> bytes | None:
-        """Return what to send now that *records* are news; ``None`` when it is nothing.
+        """Return the message to send now that *records* have changed; ``None`` when there is none.
 
         The first message, and one after changes were missed, is ``whole`` and replaces everything; the others are
         ``changed``. The data of both are JSON: ``title``, ``counts``, and ``pushes``, the newest first, each with
@@ -44,27 +47,27 @@ class Watch:
         """
         now = self._clock()
         if self._shown is None or self._missed_some(records):
-            self._shown, kind, records = {}, "whole", self._book.records()
+            self._shown, kind, records = {}, "whole", self._history.records()
         else:
             kind = "changed"
         if now - self._refreshed_at >= self.heartbeat:
             self._refreshed_at = now
-            told = {record.id for record in records}
-            records += tuple(record for record in self._book.records() if _runs(record) and record.id not in told)
+            changed = {record.id for record in records}
+            records += tuple(record for record in self._history.records() if _runs(record) and record.id not in changed)
         items = self._items(records, self._shown)
         if items or kind == "whole":
-            self._spoke_at = now
-            return _message(kind, self._book, items)
-        if now - self._spoke_at >= self._keep_alive:
-            self._spoke_at = now
+            self._sent_at = now
+            return _message(kind, self._history, items)
+        if now - self._sent_at >= self._keep_alive:
+            self._sent_at = now
             return KEEP_ALIVE
         return None
 
     def _missed_some(self, records: tuple[PushRecord, ...]) -> bool:
-        """Say whether a push that is shown as running ended so long ago that the book has forgotten it."""
+        """Return whether a push that is shown as running ended so long ago that the history has forgotten it."""
         if not self._shown or all(_runs(record) for record in records):
             return False
-        return not self._shown.keys() <= {record.id for record in self._book.records()}
+        return not self._shown.keys() <= {record.id for record in self._history.records()}
 
     @staticmethod
     def _items(records: tuple[PushRecord, ...], shown: dict[int, str]) -> list[dict[str, object]]:
@@ -72,7 +75,7 @@ class Watch:
         for record in records:
             html = push_html(record)
             if not _runs(record):
-                # It changes no more.
+                # It does not change any more.
                 shown.pop(record.id, None)
             elif shown.get(record.id) == html:
                 continue
@@ -82,14 +85,14 @@ class Watch:
         return items
 
 
-def title_text(book: PushHistory) -> str:
-    """Return the title of the page, which is also what a tab in the background shows."""
-    return f"({book.running}) ollama-push gateway" if book.running else "ollama-push gateway"
+def title_text(history: PushHistory) -> str:
+    """Return the title of the page, which a tab in the background shows, too."""
+    return f"({history.running}) ollama-push gateway" if history.running else "ollama-push gateway"
 
 
-def counts_text(book: PushHistory) -> str:
-    """Return how many pushes there were."""
-    counts = [f"{book.running} running", *(f"{count} {outcome.value}" for outcome, count in book.counts.items())]
+def counts_text(history: PushHistory) -> str:
+    """Return how many pushes run, and how many ended in which way."""
+    counts = [f"{history.running} running", *(f"{count} {outcome.value}" for outcome, count in history.counts.items())]
     return ", ".join(counts) + " since the start"
 
 
@@ -97,6 +100,6 @@ def _runs(record: PushRecord) -> bool:
     return record.outcome is None
 
 
-def _message(kind: str, book: PushHistory, items: list[dict[str, object]]) -> bytes:
-    data = {"title": title_text(book), "counts": counts_text(book), "pushes": items}
+def _message(kind: str, history: PushHistory, items: list[dict[str, object]]) -> bytes:
+    data = {"title": title_text(history), "counts": counts_text(history), "pushes": items}
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()

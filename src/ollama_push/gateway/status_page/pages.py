@@ -1,7 +1,7 @@
-"""The status page: what is being pushed now and what was pushed lately, kept fresh by server-sent events.
+"""Serves the status page: the pushes that run and those that ended lately, updated by server-sent events.
 
-``/ui`` is whole without its script. ``/ui/events`` sends the same pieces of HTML again when they change. Neither
-shows a secret: the book holds none.
+``/ui`` is complete without its script. ``/ui/events`` sends the same pieces of HTML again when they change. Neither
+shows a secret: the history holds none.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from aiohttp import web
 
 from ollama_push.core.version import __version__
 from ollama_push.gateway.push_history import PushHistory
-from ollama_push.gateway.status_page.feed import Watch, counts_text, title_text
+from ollama_push.gateway.status_page.feed import StatusFeed, counts_text, title_text
 from ollama_push.gateway.status_page.rendering import push_items
 from ollama_push.gateway.stream import TimedStream
 
 __all__ = ["add_pages"]
 
-_WATCHERS: Final = 16
+_MAX_STREAMS: Final = 16
 """Streams at the same time; each renders for itself."""
 
 _INTERVAL_SECONDS: Final = 0.25
 _KEEP_ALIVE_SECONDS: Final = 15.0
-"""Proxies cut a stream that is silent for long; 15 s is what the HTML standard advises (9.2.7)."""
+"""Proxies close streams that are silent for long; the HTML standard advises 15 s (9.2.7)."""
 
-_PATIENCE_SECONDS: Final = 10.0
-"""A reader that takes nothing for so long is hung up on; it comes back and begins with the whole."""
+_STALL_SECONDS: Final = 10.0
+"""A reader that takes nothing for so long is disconnected; it comes back and begins with a ``whole``."""
 
 _RECONNECT_MILLISECONDS: Final = 2000
 
 
 def add_pages(
     app: web.Application,
-    book: PushHistory,
+    history: PushHistory,
     *,
-    watchers: int = _WATCHERS,
+    watchers: int = _MAX_STREAMS,
     keep_alive: float = _KEEP_ALIVE_SECONDS,
-    patience: float = _PATIENCE_SECONDS,
+    patience: float = _STALL_SECONDS,
 ) -> None:
-    """Serve ``/ui`` and ``/ui/events`` from *app*. When *app* shuts down, *book* is closed, which ends the streams.
+    """Serve ``/ui`` and ``/ui/events`` from *app*. When *app* shuts down, *history* is closed, which ends the streams.
 
     Args:
         app: Not yet frozen.
-        book: What is shown.
-        watchers: Streams at the same time; one more is answered with 503.
-        keep_alive: Seconds of silence after which a stream says that it is there.
-        patience: Seconds after which a reader that takes nothing is hung up on.
+        history: The pushes to show.
+        watchers: Streams at the same time; one more gets a 503.
+        keep_alive: Seconds of silence after which a comment is sent.
+        patience: Seconds after which a reader that takes nothing is disconnected.
     """
-    pages = _Pages(book, _Shell.load(), watchers, keep_alive, patience)
+    pages = _Pages(history, _Shell.load(), watchers, keep_alive, patience)
     app.router.add_get("/ui", pages.show)
-    # HEAD would be a stream without end.
+    # A HEAD would run the stream, which does not end.
     app.router.add_get("/ui/events", pages.follow, allow_head=False)
-    app.on_shutdown.append(pages.end)
+    app.on_shutdown.append(pages.close)
 
 
 @attrs.frozen
 class _Shell:
-    """What every page has in common: style, script, and the policy that allows these two and nothing else."""
+    """The fixed parts of the page: style, script, and the policy that allows these two and nothing else."""
 
     frame: Template
     style: str
@@ -87,17 +87,17 @@ class _Shell:
         )
         return {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", **_PRIVATE}
 
-    def page(self, book: PushHistory) -> str:
-        records = book.records()
+    def page(self, history: PushHistory) -> str:
+        records = history.records()
         return self.frame.substitute(
             style=self.style,
             script=self.script,
-            title=title_text(book),
+            title=title_text(history),
             moment=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
             now=push_items(records, running=True),
             lately=push_items(records, running=False),
-            kept=book.kept,
-            counts=counts_text(book),
+            kept=history.kept,
+            counts=counts_text(history),
             version=escape(__version__),
         )
 
@@ -116,7 +116,7 @@ _STREAM_HEADERS: Final[Mapping[str, str]] = {
 
 @attrs.define(eq=False)
 class _Pages:
-    book: PushHistory
+    history: PushHistory
     shell: _Shell
     watchers: int
     keep_alive: float
@@ -124,40 +124,37 @@ class _Pages:
     watching: int = 0
 
     async def show(self, _request: web.Request) -> web.Response:
-        text = self.shell.page(self.book)
+        text = self.shell.page(self.history)
         return web.Response(text=text, content_type="text/html", charset="utf-8", headers=self.shell.headers())
 
-    async def end(self, _app: web.Application) -> None:
-        self.book.close()
+    async def close(self, _app: web.Application) -> None:
+        self.history.close()
 
     async def follow(self, request: web.Request) -> web.StreamResponse:
         if self.watching >= self.watchers:
-            said = f"{self.watchers} pages are watching already; close one\n"
-            return web.Response(status=503, text=said, headers={"Retry-After": "5", **_PRIVATE})
+            text = f"{self.watchers} pages are watching already; close one\n"
+            return web.Response(status=503, text=text, headers={"Retry-After": "5", **_PRIVATE})
         stream = TimedStream(request, _STREAM_HEADERS, self.patience)
         self.watching += 1
         try:
-            await stream.begin()
-            await self._tell(stream)
-            await stream.end()
-        except ConnectionError:
-            pass  # the reader is gone, or takes nothing: it comes back and begins with the whole
+            async with stream:
+                await self._write_changes(stream)
         finally:
             self.watching -= 1
         return stream.response
 
-    async def _tell(self, stream: TimedStream) -> None:
-        """Write what changes until the book is closed."""
-        watch = Watch(self.book, asyncio.get_running_loop().time, self.keep_alive)
+    async def _write_changes(self, stream: TimedStream) -> None:
+        """Write what changes until the history is closed."""
+        feed = StatusFeed(self.history, asyncio.get_running_loop().time, self.keep_alive)
         await stream.write(f"retry: {_RECONNECT_MILLISECONDS}\n\n".encode())
-        async with aclosing(self.book.subscribe(_INTERVAL_SECONDS, watch.heartbeat)) as news:
+        async with aclosing(self.history.subscribe(_INTERVAL_SECONDS, feed.heartbeat)) as news:
             async for records in news:
                 stream.require_reader()
-                message = watch.next_message(records)
+                message = feed.next_message(records)
                 if message is not None:
                     await stream.write(message)
 
 
 def _hash(text: str) -> str:
-    """Return *text*'s hash as a content security policy names it."""
+    """Return the hash of *text* in the form of a content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

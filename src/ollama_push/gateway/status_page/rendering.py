@@ -1,6 +1,6 @@
-"""Turns pushes into HTML: the page is readable as it arrives, and its script only swaps these same pieces.
+"""Renders pushes as HTML: the page is readable as it arrives, and its script only replaces these pieces.
 
-Everything that is not ours is escaped here and nowhere else.
+Text from outside is escaped here and nowhere else.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ollama_push.gateway.push_history import PushRecord
 __all__ = ["push_html", "push_items"]
 
 _LAYERS_SHOWN: Final = 12
-"""A model has five layers as a rule; one stored as tensors has hundreds, and nobody reads those."""
+"""Most models have five layers; one stored as tensors has hundreds, which nobody reads."""
 
 _SHORT_DIGEST: Final = slice(7, 19)
-"""The twelve digits that Ollama shows: ``sha256:`` is left out."""
+"""The twelve digits that Ollama shows, without ``sha256:``."""
 
 _DAY_SECONDS: Final = 86_400
-"""Beyond this, a time left says no more than that it is long."""
+"""A time left beyond this is only shown as long."""
 
 
 def push_items(records: Iterable[PushRecord], *, running: bool) -> str:
-    """Return the list items of those that run, or of those that are over."""
+    """Return the list items of the pushes that run, or of those that have ended."""
     return "".join(push_html(record) for record in records if (record.outcome is None) is running)
 
 
@@ -37,7 +37,7 @@ def push_html(record: PushRecord) -> str:
     plain = ' <span class="plain">plain HTTP</span>' if scheme == "http" else ""
     model = escape(record.model.removeprefix(f"{host}/"))
     state = "running" if record.outcome is None else record.outcome.value
-    body = _running(record, model) if record.outcome is None else _over(record)
+    body = _running(record, model) if record.outcome is None else _ended(record)
     return (
         f'<li id="push-{record.id}" class="push {state}" data-news="{model}: {state}">'
         f'<div class="head"><h3>{model}</h3><span class="state">{state}</span></div>'
@@ -56,8 +56,8 @@ def _running(record: PushRecord, model: str) -> str:
     )
 
 
-def _over(record: PushRecord) -> str:
-    facts = [_share(record.progress), _there(record.progress)]
+def _ended(record: PushRecord) -> str:
+    facts = [_share(record.progress), _present(record.progress)]
     facts += [f"in {seconds_text(record.elapsed_seconds)}", f"began {_when(record.started_unix)}"]
     error = f'<p class="error">{escape(record.error)}</p>' if record.error else ""
     return f'{error}<p class="facts">{_facts(facts)}</p>'
@@ -72,11 +72,11 @@ def _share(progress: ProgressSnapshot) -> str:
     return f"{_percent(progress.fraction or 0.0)}, {bytes_text(done)} of {bytes_text(total)}"
 
 
-def _there(progress: ProgressSnapshot) -> str:
-    there = sum(layer.total_bytes for layer in progress.layers if layer.was_present)
-    if there and there == progress.total_bytes:
+def _present(progress: ProgressSnapshot) -> str:
+    present = sum(layer.total_bytes for layer in progress.layers if layer.was_present)
+    if present and present == progress.total_bytes:
         return "all of it was there already"
-    return f"{bytes_text(there)} of it were there already" if there else ""
+    return f"{bytes_text(present)} of it were there already" if present else ""
 
 
 def _left(progress: ProgressSnapshot) -> str:
@@ -89,7 +89,7 @@ def _layers(layers: tuple[LayerSnapshot, ...]) -> str:
     if not layers:
         return ""
     done = sum(layer.fraction == 1.0 for layer in layers)
-    # What is under way is what one looks for; sorting keeps the order otherwise.
+    # Layers under way come first; the sort is stable.
     shown = sorted(layers, key=lambda layer: layer.fraction == 1.0)[:_LAYERS_SHOWN]
     rows = "".join(_layer(layer) for layer in shown)
     more = len(layers) - _LAYERS_SHOWN
@@ -103,18 +103,18 @@ def _layers(layers: tuple[LayerSnapshot, ...]) -> str:
 def _layer(layer: LayerSnapshot) -> str:
     # The literal "sha256:model", which stands for all tensors together, is short enough to stay a word.
     digest = escape(layer.digest[_SHORT_DIGEST])
-    said = "there already" if layer.was_present else f"{_percent(layer.fraction)} of {bytes_text(layer.total_bytes)}"
-    return f"<li><code>{digest}</code>{_bar(layer.fraction, f'layer {digest}')}<span>{said}</span></li>"
+    state = "there already" if layer.was_present else f"{_percent(layer.fraction)} of {bytes_text(layer.total_bytes)}"
+    return f"<li><code>{digest}</code>{_bar(layer.fraction, f'layer {digest}')}<span>{state}</span></li>"
 
 
 def _bar(fraction: float | None, label: str) -> str:
-    """Return a bar; *label* is HTML already. Without a value it is one that only says that something goes on."""
+    """Return a bar; *label* is HTML already. Without a fraction it only shows that work is under way."""
     value = "" if fraction is None else f' value="{fraction:.3f}"'
     return f'<progress max="1"{value} aria-label="{label}"></progress>'
 
 
 def _percent(fraction: float) -> str:
-    # Rounded down: 100 % is kept for what is done.
+    # Rounded down: only what is complete shows 100 %.
     return f"{int(fraction * 100)} %"
 
 

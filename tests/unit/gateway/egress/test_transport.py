@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from ollama_push.core.errors import ConnectFailed, PushRejected
 from ollama_push.core.ports import HttpRequest
 from ollama_push.gateway.egress.rules import AddressRules
-from ollama_push.gateway.egress.transport import EgressTransport, GuardedResolver, new_transport
+from ollama_push.gateway.egress.transport import EgressTransport, GuardedResolver, new_egress_transport
 from ollama_push.testing.server import ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport
 
@@ -27,7 +27,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetched(url: str, rules: AddressRules) -> bytes:
     async def fetch() -> bytes:
-        transport = new_transport(rules)
+        transport = new_egress_transport(rules)
         try:
             async with transport.open(HttpRequest("GET", url)) as response:
                 return b"".join([data async for data in response.chunks()])
@@ -70,7 +70,7 @@ def test_past_the_proxy_names_are_resolved_under_guard(monkeypatch: pytest.Monke
         monkeypatch.setenv("http_proxy", f"http://localhost:{proxy.port}")
 
         async def story() -> None:
-            transport = new_transport(OPEN)
+            transport = new_egress_transport(OPEN)
             try:
                 async with transport.open(HttpRequest("GET", "http://registry.invalid/")) as response:
                     assert response.status == 200

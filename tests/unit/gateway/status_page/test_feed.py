@@ -12,24 +12,24 @@ from tests.support.status_page import BLOB, a_push_under_way, begin
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.observations import PushOutcome
 from ollama_push.gateway.push_history import PushHistory, PushRecord
-from ollama_push.gateway.status_page.feed import KEEP_ALIVE, Watch
+from ollama_push.gateway.status_page.feed import KEEP_ALIVE, StatusFeed
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 
 
 @attrs.define
 class Reader:
-    """A reader of a book, and the time that goes by for both."""
+    """A reader of a history, and the time that goes by for both."""
 
     keep_alive: float = KEEP_ALIVE_SECONDS
     kept: int = 100
     clock: Clock = attrs.field(factory=Clock)
-    book: PushHistory = attrs.field(init=False)
-    watch: Watch = attrs.field(init=False)
+    history: PushHistory = attrs.field(init=False)
+    feed: StatusFeed = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.book = PushHistory(kept=self.kept, clock=self.clock, now=lambda: 1_700_000_000.0)
-        self.watch = Watch(self.book, self.clock, self.keep_alive)
+        self.history = PushHistory(kept=self.kept, clock=self.clock, now=lambda: 1_700_000_000.0)
+        self.feed = StatusFeed(self.history, self.clock, self.keep_alive)
 
     def told(self, *news: PushRecord, at: float | None = None) -> tuple[str, list[tuple[int, str]]] | bytes | None:
         """What is sent *at* so many seconds from the beginning: kind and pushes, or what there is instead."""
@@ -42,7 +42,7 @@ class Reader:
     def message(self, *news: PushRecord, at: float | None = None) -> bytes | None:
         if at is not None:
             self.clock.now = 100.0 + at
-        return self.watch.next_message(news)
+        return self.feed.next_message(news)
 
 
 def taken_apart(message: bytes) -> tuple[str, dict[str, Any]]:
@@ -68,7 +68,7 @@ def test_the_first_message_is_all_of_it_even_when_there_is_nothing() -> None:
 
 def test_the_first_message_tells_what_the_news_leave_out() -> None:
     reader = Reader()
-    over, under_way, news = begin(reader.book), begin(reader.book), begin(reader.book)
+    over, under_way, news = begin(reader.history), begin(reader.history), begin(reader.history)
     over.finish(PushOutcome.SUCCEEDED)
     assert reader.told(news.record()) == ("whole", [(3, "now"), (2, "now"), (1, "lately")])
     assert reader.told(under_way.record(), news.record()) is None
@@ -76,8 +76,8 @@ def test_the_first_message_tells_what_the_news_leave_out() -> None:
 
 def test_a_push_without_news_is_shown_anew_once_a_heartbeat() -> None:
     reader = Reader()
-    assert reader.watch.heartbeat == 2.0
-    a_push_under_way(reader.book)
+    assert reader.feed.heartbeat == 2.0
+    a_push_under_way(reader.history)
     assert reader.told() == ("whole", [(1, "now")])
     # What it shows changes every second: how long it has run.
     assert [reader.told(at=second) for second in (1.0, 1.9)] == [None, None]
@@ -91,14 +91,14 @@ def test_a_push_without_news_is_shown_anew_once_a_heartbeat() -> None:
 
 def test_heartbeats_are_no_rarer_than_signs_of_life() -> None:
     reader = Reader(keep_alive=0.5)
-    assert reader.watch.heartbeat == 0.5
+    assert reader.feed.heartbeat == 0.5
     assert reader.told() == ("whole", [])
     assert [reader.told(at=second) for second in (0.4, 0.5, 0.9, 1.0)] == [None, KEEP_ALIVE, None, KEEP_ALIVE]
 
 
 def test_what_is_over_is_not_shown_anew() -> None:
     reader = Reader()
-    push = a_push_under_way(reader.book)
+    push = a_push_under_way(reader.history)
     reader.told()
     push.finish(PushOutcome.FAILED, "no space left")
     assert reader.told(push.record(), at=1.0) == ("changed", [(1, "lately")])
@@ -107,7 +107,7 @@ def test_what_is_over_is_not_shown_anew() -> None:
 
 def test_no_push_is_in_a_message_twice() -> None:
     reader = Reader()
-    push, other = a_push_under_way(reader.book), begin(reader.book)
+    push, other = a_push_under_way(reader.history), begin(reader.history)
     reader.told()
     reader.clock.now += 2.0
     news = push.record()
@@ -128,7 +128,7 @@ def test_a_silent_book_gives_one_sign_of_life_a_period() -> None:
 def test_whoever_was_told_something_needs_no_sign_of_life() -> None:
     reader = Reader()
     reader.told()
-    push = begin(reader.book)
+    push = begin(reader.history)
     push.finish(PushOutcome.CANCELLED)
     assert reader.told(push.record(), at=10.0) == ("changed", [(1, "lately")])
     assert [reader.told(at=second) for second in (15.0, 24.9)] == [None, None]
@@ -136,26 +136,26 @@ def test_whoever_was_told_something_needs_no_sign_of_life() -> None:
 
 
 def test_nothing_is_kept_of_a_push_that_ended() -> None:
-    """What is kept of it would be missed once the book has forgotten it: everything would be sent for nothing."""
+    """What is kept of it would be missed once the history has forgotten it: everything would be sent for nothing."""
     reader = Reader(kept=1)
-    first = begin(reader.book)
+    first = begin(reader.history)
     reader.told()
     first.finish(PushOutcome.SUCCEEDED)
     assert reader.told(first.record()) == ("changed", [(1, "lately")])
-    second = begin(reader.book)
+    second = begin(reader.history)
     assert reader.told(second.record()) == ("changed", [(2, "now")])
     second.finish(PushOutcome.SUCCEEDED)
-    assert [record.id for record in reader.book.records()] == [2]
+    assert [record.id for record in reader.history.records()] == [2]
     assert reader.told(second.record()) == ("changed", [(2, "lately")])
 
 
 def test_after_changes_were_missed_everything_is_told_once_and_then_what_changes() -> None:
     reader = Reader(kept=1)
-    missed, seen = begin(reader.book), begin(reader.book)
+    missed, seen = begin(reader.history), begin(reader.history)
     assert reader.told() == ("whole", [(2, "now"), (1, "now")])
     missed.finish(PushOutcome.CANCELLED)
     seen.finish(PushOutcome.CANCELLED)
-    third = begin(reader.book)
+    third = begin(reader.history)
     assert reader.told(third.record(), seen.record()) == ("whole", [(3, "now"), (2, "lately")])
     assert reader.told(third.record()) is None
     third.finish(PushOutcome.SUCCEEDED)
@@ -165,7 +165,7 @@ def test_after_changes_were_missed_everything_is_told_once_and_then_what_changes
 def test_the_head_of_the_page_is_told_with_every_change() -> None:
     reader = Reader()
     reader.told()
-    push = begin(reader.book)
+    push = begin(reader.history)
     message = reader.message(push.record())
     assert message is not None
     _, data = taken_apart(message)
