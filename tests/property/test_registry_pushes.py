@@ -12,6 +12,7 @@ from tests.support.memory_models import Model, push
 from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory
 
+from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -23,7 +24,6 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import Send
 from ollama_push.core.responses import BufferedResponse
 
 _LARGE, _SMALL, _EMPTY = noise(1_600_000, 1), noise(3_000, 2), b""
@@ -94,7 +94,7 @@ def test_parts_add_up_to_the_blob(part: int, most: int) -> None:
     push(player, MODEL, part=part)
     spans = [
         sent.span
-        for sent in player.of(Send)
+        for sent in player.of(SendRequest)
         if sent.span is not None and sent.span.size <= most and sent.span.digest in MODEL.blobs
     ]
     for digest, blob in MODEL.blobs.items():
@@ -108,7 +108,7 @@ def test_a_push_that_was_stopped_anywhere_is_finished_by_the_next(ways: Deviatio
     registry, memory = MemoryRegistry(ways), DictMemory()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
-        first.stopping = first.stopping or len(first.of(Send)) > stop
+        first.interrupted = first.interrupted or len(first.of(SendRequest)) > stop
         return registry(request, body)
 
     first = MODEL.player(peer, memory)
@@ -181,7 +181,7 @@ def test_any_answers_come_to_a_verdict(
     registry, left = MemoryRegistry(), iter(given_answers)
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
-        if len(player.of(Send)) <= start:
+        if len(player.of(SendRequest)) <= start:
             return registry(request, body)
         return next(left, BufferedResponse(418, {}, b""))
 

@@ -28,7 +28,7 @@ from ollama_push.core.observations import PushContext
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
@@ -146,22 +146,22 @@ def _direct(display: Display, clock: Clock) -> Generator[None, None, PushReceipt
         clock=clock,
     )
     run.begin()
-    news: list[tuple[float, PushEvent | Retrying]] = [
+    news: list[tuple[float, PushEvent | ReportRetry]] = [
         (0.1, PushPlanned(40_001_744)),
         (0.2, layer_progress(there, there.size)),
         (0.3, layer_progress(resumed, 8_000_000)),
         (0.3, layer_progress(new, 0)),
         (0.8, layer_progress(new, new.size)),
         (0.9, layer_progress(resumed, 10_000_000)),
-        (1.0, Retrying(ConnectionLost("https://localhost:5001"), 0.5)),
+        (1.0, ReportRetry(ConnectionLost("https://localhost:5001"), 0.5)),
         (1.5, layer_progress(resumed, 10_000_000)),
         (3.0, layer_progress(resumed, 16_000_000)),
         (4.0, layer_progress(resumed, 20_000_000)),
         (4.1, StatusChanged("pushing manifest")),
     ]
     for clock.now, new_one in news:
-        if isinstance(new_one, Retrying):
-            run.retrying(new_one)
+        if isinstance(new_one, ReportRetry):
+            run.receive(new_one)
         else:
             run.receive_event(new_one)
         yield

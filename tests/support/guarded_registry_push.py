@@ -10,13 +10,14 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import ConnectionLost, OllamaPushError
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import PushContext
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.effects import Claim, Emit, FindCredential, Flow, Gather, Rehash, Retrying, Send
+from ollama_push.core.registry.effects import ClaimUpload, EmitEvent, FindCredential, Flow, Gather, Rehash, ReportRetry
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.login import login_flow
@@ -58,8 +59,8 @@ class Bench:
             retry=RetryPolicy(),
             random=lambda: 0.5,
             clock=self.clock,
-            stopping=lambda: False,
-            patience_seconds=900.0,
+            interrupted=lambda: False,
+            body_timeout=900.0,
         )
         context, self.seen = PushContext(str(NAME), endpoint.origin), list[object]()
         hooks = HookSet([self.seen.append], context, lambda _hook, _exc: None)
@@ -82,23 +83,23 @@ class Bench:
     def perform(self, effect: object) -> Any:
         """Do what *effect* asks for."""
         match effect:
-            case Send():
+            case SendRequest():
                 return self.response(effect)
             case Gather(flows):
                 return [self.play(flow) for flow in flows]
             case FindCredential():
                 return Login("me", "pw")
-            case Claim():
+            case ClaimUpload():
                 return False, None
             case Rehash():
                 return True
-            case Emit(event):
+            case EmitEvent(event):
                 self.run.receive_event(event)
-            case Retrying():
-                self.run.retrying(effect)
+            case ReportRetry():
+                self.run.receive(effect)
         return None
 
-    def response(self, sent: Send) -> BufferedResponse | ConnectionLost:
+    def response(self, sent: SendRequest) -> BufferedResponse | ConnectionLost:
         """Answer as a registry."""
         request, span, body = sent.request, sent.span, sent.request.body
         if span is not None:
@@ -142,7 +143,7 @@ def _push() -> None:
     )
     assert delivery == Delivery(0, 0, verified=True)
     bench.run.succeed(delivery)
-    bench.run.leave()
+    bench.run.close()
     assert (bench.run.result().sent_bytes or 0) > MANIFEST.total_bytes, "one part was sent twice"
     assert sorted(bench.stored.values()) == sorted((*BLOBS, MANIFEST.raw))
     assert len(bench.seen) > 10

@@ -52,7 +52,7 @@ def _push_twice() -> None:
     for event in run.receive_data(_LAYER % 100 + b'{"status":"success"}\n'):
         progress.receive_event(event, 2.0)
     assert list(run.receive_eof()) == []
-    run.leave()
+    run.close()
     assert run.result().attempts == 2
     assert progress.snapshot(3.0).fraction == 1.0
     assert len(seen) == 10

@@ -8,12 +8,13 @@ import pytest
 from tests.support.clocks import Clock
 from tests.support.push_run import Driven, tick
 
+from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import ConnectionLost, PushRejected, PushStalled
 from ollama_push.core.events import LayerProgress, PushPlanned
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import PushContext
 from ollama_push.core.ports import Hook
-from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
@@ -45,7 +46,7 @@ def uploaded(hook: Hook) -> None:
     push.feed(b'{"status":"retrieving manifest"}\n' + tick(40))
     push.clock.now += 2.0
     push.feed(tick(100) + tick(10, 40, "sha256:b") + tick(40, 40, "sha256:b") + SUCCESS)
-    push.run.leave()
+    push.run.close()
 
 
 def already_there(hook: Hook) -> None:
@@ -54,7 +55,7 @@ def already_there(hook: Hook) -> None:
     push.begin()
     push.clock.now += 0.25
     push.feed(tick(100) + SUCCESS)
-    push.run.leave()
+    push.run.close()
 
 
 def refused(hook: Hook) -> None:
@@ -65,7 +66,7 @@ def refused(hook: Hook) -> None:
     with pytest.raises(PushRejected) as caught:
         push.feed(b'{"error":"unauthorized: access denied"}\n')
     push.verdict(caught.value)
-    push.run.leave()
+    push.run.close()
 
 
 def retried(hook: Hook) -> None:
@@ -78,7 +79,7 @@ def retried(hook: Hook) -> None:
     push.begin()
     push.clock.now += 1.0
     push.feed(tick(100) + SUCCESS)
-    push.run.leave()
+    push.run.close()
 
 
 def lost(hook: Hook) -> None:
@@ -88,14 +89,14 @@ def lost(hook: Hook) -> None:
     push.clock.now += 3.0
     push.feed(tick(5))
     push.verdict(ConnectionLost("http://h:1"))
-    push.run.leave()
+    push.run.close()
 
 
 def stalled(hook: Hook) -> None:
     """Stand still for 61 s after 10 of 100 bytes, for good."""
     push = Driven(hooks=[hook], retry=ONCE)
     push.verdict(_stall(push))
-    push.run.leave()
+    push.run.close()
 
 
 def stalled_then_done(hook: Hook) -> None:
@@ -106,7 +107,7 @@ def stalled_then_done(hook: Hook) -> None:
     push.begin()
     push.clock.now += 2.0
     push.feed(tick(100) + SUCCESS)
-    push.run.leave()
+    push.run.close()
 
 
 def cancelled(hook: Hook) -> None:
@@ -115,7 +116,7 @@ def cancelled(hook: Hook) -> None:
     push.begin()
     push.feed(tick(10) + tick(30))
     push.clock.now += 0.75
-    push.run.leave()
+    push.run.close()
 
 
 def rolled_back(hook: Hook) -> None:
@@ -125,7 +126,7 @@ def rolled_back(hook: Hook) -> None:
     push.feed(tick(60) + tick(20))
     push.clock.now += 2.0
     push.feed(tick(100) + SUCCESS)
-    push.run.leave()
+    push.run.close()
 
 
 def direct(hook: Hook) -> None:
@@ -138,11 +139,11 @@ def direct(hook: Hook) -> None:
     run.receive_event(PushPlanned(100))
     run.receive_event(LayerProgress(there.digest, 40, 40, "pushing aaaaaaaaaaaa"))
     run.receive_event(LayerProgress(missing.digest, 60, 10, "pushing bbbbbbbbbbbb"))
-    run.retrying(Retrying(ConnectionLost("http://r:5000"), 2.0))
+    run.receive(ReportRetry(ConnectionLost("http://r:5000"), 2.0))
     run.counter(BlobSpan(missing.digest, 10, 50), run.receive_event)(50)
     clock.now += 5.0
     run.succeed(Delivery(skipped_bytes=40, resumed_bytes=10, verified=True))
-    run.leave()
+    run.close()
 
 
 def _hooks_do_not_fail(hook: Hook, exc: Exception) -> None:

@@ -11,25 +11,24 @@ from typing import Any, Final, TypeVar
 
 from tests.support.clocks import Clock
 
+from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.credentials import Credential
 from ollama_push.core.registry.effects import (
-    BlobSpan,
-    Claim,
+    ClaimUpload,
     Effect,
-    Emit,
+    EmitEvent,
     FindCredential,
     Flow,
-    Forget,
+    ForgetResumePoint,
     Gather,
     Rehash,
-    Release,
-    Retrying,
-    Save,
-    Send,
+    ReleaseUpload,
+    ReportRetry,
+    SaveResumePoint,
     Sleep,
 )
 from ollama_push.core.registry.endpoints import Endpoint
@@ -136,7 +135,7 @@ class FlowPlayer:
         self.credentials = dict(credentials or {})
         self.memory = memory or DictMemory()
         self.clock = Clock()
-        self.stopping = False
+        self.interrupted = False
         self.effects: list[Effect] = []
         self.most_at_once = 0
         self._most_effects = most_effects
@@ -155,8 +154,8 @@ class FlowPlayer:
             retry=retry,
             random=lambda: 1.0,
             clock=self.clock,
-            stopping=lambda: self.stopping,
-            patience_seconds=900.0,
+            interrupted=lambda: self.interrupted,
+            body_timeout=900.0,
         )
 
     def play(self, flow: Flow[T]) -> T:
@@ -175,7 +174,7 @@ class FlowPlayer:
     @property
     def requests(self) -> list[HttpRequest]:
         """What was sent."""
-        return [sent.request for sent in self.of(Send)]
+        return [sent.request for sent in self.of(SendRequest)]
 
     @property
     def asked(self) -> list[str]:
@@ -185,7 +184,7 @@ class FlowPlayer:
     @property
     def events(self) -> list[PushEvent]:
         """What hooks and callers would be told of."""
-        return [emit.event for emit in self.of(Emit)]
+        return [emit.event for emit in self.of(EmitEvent)]
 
     @property
     def waits(self) -> list[float]:
@@ -220,7 +219,7 @@ class FlowPlayer:
         running: list[tuple[int, Generator[None, None, Any]]] = []
         failures: list[OllamaPushError] = []
         while True:
-            while waiting and len(running) < effect.limit and not self.stopping:
+            while waiting and len(running) < effect.limit and not self.interrupted:
                 index, flow = waiting.popleft()
                 running.append((index, self._follow(flow)))
             if not running:
@@ -234,7 +233,7 @@ class FlowPlayer:
                     running.remove(turn)
                 except OllamaPushError as exc:
                     failures.append(exc)
-                    self.stopping = True
+                    self.interrupted = True
                     running.remove(turn)
             yield
         for _index, flow in waiting:
@@ -247,10 +246,10 @@ class FlowPlayer:
     def _perform(self, effect: Effect) -> Any:  # noqa: C901 - one case an effect
         memory = self.memory
         match effect:
-            case Send(request, None):
+            case SendRequest(request, None):
                 assert isinstance(request.body, bytes)
                 return self.peer(request, request.body)
-            case Send(request, BlobSpan() as span):
+            case SendRequest(request, BlobSpan() as span):
                 assert request.body == b"", "a span goes with an empty body"
                 body = self.blobs[span.digest][span.offset : span.offset + span.size]
                 assert len(body) == span.size > 0, "the span leaves its blob"
@@ -262,15 +261,15 @@ class FlowPlayer:
                 return self.credentials.get(host)
             case Rehash(digest):
                 return digest not in self.damaged
-            case Claim(key):
+            case ClaimUpload(key):
                 return key in self.had_by_others, memory.claim(key)
-            case Save(key, upload):
+            case SaveResumePoint(key, upload):
                 return memory.save(key, upload)
-            case Forget(key):
+            case ForgetResumePoint(key):
                 return memory.forget(key)
-            case Release(key):
+            case ReleaseUpload(key):
                 return memory.release(key)
-            case Emit() | Retrying():
+            case EmitEvent() | ReportRetry():
                 pass
             case _:
                 raise AssertionError(f"{effect!r} is no effect")

@@ -8,6 +8,7 @@ import pytest
 from tests.support.blobs import MIB, digest_of, noise
 from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, FlowPlayer, Responder, response
 
+from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     ConnectionLost,
     OllamaPushError,
@@ -17,7 +18,6 @@ from ollama_push.core.errors import (
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
-from ollama_push.core.registry.effects import Send
 from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.retry import RetryPolicy
@@ -69,7 +69,7 @@ class Upload:
         """What was sent: the method, and the body's span."""
         return [
             f"{sent.request.method} {sent.span.offset}+{sent.span.size}" if sent.span else sent.request.method
-            for sent in self.player.of(Send)
+            for sent in self.player.of(SendRequest)
         ]
 
     @property

@@ -11,8 +11,9 @@ from tests.support.blobs import MIB
 from tests.support.direct_push import BIG_DIGEST, PATIENCE, REPOSITORY, TOTAL, Direct, settings, steps, stored
 from tests.support.shared_client import Gate, shared_sync
 
-from ollama_push.client._registry_factory import RegistrySettings
-from ollama_push.core.registry.effects import Claim, Forget, Release, Save
+from ollama_push.client._registry_arguments import RegistrySettings
+from ollama_push.client._registry_factory import FlowFactory
+from ollama_push.core.registry.effects import ClaimUpload, ForgetResumePoint, ReleaseUpload, SaveResumePoint
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry
@@ -75,7 +76,7 @@ def test_a_job_that_was_left_says_nothing_more_about_an_upload(tmp_path: Path) -
     stored(tmp_path)
     asked = Direct(host="registry:5000", home=tmp_path)
     ours = RegistrySettings.from_arguments(**settings(asked))
-    (early, _), (new, _) = (ours.new_push(asked.name, asked.source) for _ in range(2))
+    (early, _), (new, _) = (FlowFactory(ours).push(asked.name, asked.source) for _ in range(2))
     key = UploadKey("http://registry:5000", REPOSITORY, BIG_DIGEST)
 
     def what_another_process_gets() -> ResumePoint | None:
@@ -85,15 +86,15 @@ def test_a_job_that_was_left_says_nothing_more_about_an_upload(tmp_path: Path) -
         finally:
             other.release(key)
 
-    assert early.perform(Claim(key)) is None
-    early.perform(Save(key, EARLY))
-    assert early.leave() == {key}
-    assert early.leave() == set()
-    assert new.perform(Claim(key)) == EARLY
-    new.perform(Save(key, NEW))
-    early.perform(Save(key, LATE))
-    early.perform(Forget(key))
-    assert early.perform(Release(key)) is False
+    assert early.perform(ClaimUpload(key)) is None
+    early.perform(SaveResumePoint(key, EARLY))
+    assert early.release_claims() == {key}
+    assert early.release_claims() == set()
+    assert new.perform(ClaimUpload(key)) == EARLY
+    new.perform(SaveResumePoint(key, NEW))
+    early.perform(SaveResumePoint(key, LATE))
+    early.perform(ForgetResumePoint(key))
+    assert early.perform(ReleaseUpload(key)) is False
     assert what_another_process_gets() is None
-    assert new.perform(Release(key)) is True
+    assert new.perform(ReleaseUpload(key)) is True
     assert what_another_process_gets() == NEW

@@ -14,7 +14,7 @@ from tests.support.blobs import MIB
 from tests.support.direct_push import BIG_DIGEST, PATIENCE, TOTAL, Direct, steps, stored
 from tests.support.shared_client import Gate, Sharing, either_client
 
-from ollama_push.client._flow_context import RecentKeys
+from ollama_push.client._flow_context import RecentUploads
 from ollama_push.client._flow_runner_async import AsyncUploadLocks
 from ollama_push.client._flow_runner_sync import UploadLocks
 from ollama_push.core.errors import PushInterrupted, PushRejected
@@ -72,15 +72,15 @@ def test_a_push_that_waits_for_its_turn_is_interrupted_at_once(sharing: Sharing,
 
 
 def test_waiting_for_a_turn_in_a_thread_ends_when_one_is_told_to_stop() -> None:
-    turns, asked, stop = UploadLocks(), threading.Event(), threading.Event()
+    locks, asked, stop = UploadLocks(), threading.Event(), threading.Event()
 
-    def giving_up() -> bool:
+    def interrupted() -> bool:
         asked.set()
         return stop.is_set()
 
-    assert turns.take(KEY, lambda: False) is False
+    assert locks.acquire(KEY, lambda: False) is False
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(turns.take, KEY, giving_up)
+        waiting = pool.submit(locks.acquire, KEY, interrupted)
         try:
             assert asked.wait(PATIENCE)
             assert not waiting.done()
@@ -88,8 +88,8 @@ def test_waiting_for_a_turn_in_a_thread_ends_when_one_is_told_to_stop() -> None:
             with pytest.raises(PushInterrupted):
                 waiting.result(PATIENCE)
         finally:
-            turns.give(KEY)
-    assert turns.take(KEY, lambda: False) is True
+            locks.release(KEY)
+    assert locks.acquire(KEY, lambda: False) is True
 
 
 async def a_few_turns() -> None:
@@ -100,10 +100,10 @@ async def a_few_turns() -> None:
 
 def test_waiting_for_a_turn_on_a_loop_ends_when_one_is_told_to_stop() -> None:
     async def main() -> None:
-        turns, stop = AsyncUploadLocks(), asyncio.Event()
+        locks, stop = AsyncUploadLocks(), asyncio.Event()
         before = asyncio.all_tasks()
-        assert await turns.take(KEY, stop) is False
-        waiting = asyncio.create_task(turns.take(KEY, stop))
+        assert await locks.acquire(KEY, stop) is False
+        waiting = asyncio.create_task(locks.acquire(KEY, stop))
         await a_few_turns()
         assert not waiting.done()
         stop.set()
@@ -111,8 +111,8 @@ def test_waiting_for_a_turn_on_a_loop_ends_when_one_is_told_to_stop() -> None:
             await waiting
         await a_few_turns()
         assert asyncio.all_tasks() == before
-        turns.give(KEY)
-        assert await turns.take(KEY, asyncio.Event()) is True
+        locks.release(KEY)
+        assert await locks.acquire(KEY, asyncio.Event()) is True
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
@@ -160,7 +160,7 @@ def last_look() -> Gate:
 
 def test_the_oldest_of_more_than_a_thousand_turns_is_forgotten() -> None:
     keys = [UploadKey("http://registry:5000", "myuser/my-llama", str(number)) for number in range(1001)]
-    recent = RecentKeys()
+    recent = RecentUploads()
     recent.add(*keys[:1000])
     recent.add(keys[0])  # now it is the youngest
     recent.add(keys[1000])

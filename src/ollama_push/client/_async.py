@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, closing
 from types import TracebackType
 from typing import Self
 
+from ollama_push.client._flows_async import run_flow_async, send_request_async
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, UsedAfterClose
+from ollama_push.core.effects import SendRequest, failed_request
+from ollama_push.core.errors import TransportError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
-from ollama_push.core.ports import AsyncTransport, Hook, HttpRequest
+from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.responses import BufferedResponse, ResponseBuffer
+from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.core.server.check import CheckFlow, Readiness
+from ollama_push.core.server.check import Readiness
 from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
 
@@ -70,7 +72,7 @@ class AsyncPushClient:
     async def check(self, model: str | ModelName) -> Readiness:
         """Ask whether a push of *model* is going to work; nothing is uploaded."""
         self._require_open()
-        return await self._drive(self._settings.new_check(model))
+        return await run_flow_async(self._settings.new_check(model), self._perform)
 
     async def aclose(self) -> None:
         """Close the transport unless it was given. Idempotent."""
@@ -91,7 +93,7 @@ class AsyncPushClient:
         return self._settings.new_run(request, self._transport)
 
     async def _events(self, run: PushRun) -> AsyncGenerator[PushEvent, None]:
-        try:
+        with closing(run):
             while True:
                 try:
                     async with self._transport.open(run.begin_attempt()) as response:
@@ -106,31 +108,12 @@ class AsyncPushClient:
                         return
                 except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
                     await asyncio.sleep(run.attempt_failed(exc))
-        finally:
-            run.leave()
 
-    async def _drive(self, flow: CheckFlow) -> Readiness:
+    async def _perform(self, effect: SendRequest) -> BufferedResponse | TransportError:
         try:
-            request = next(flow)
-            while True:
-                request = flow.send(await self._ask(request))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
-
-    async def _ask(self, request: HttpRequest) -> BufferedResponse | TransportError:
-        body = ResponseBuffer()
-        try:
-            async with self._transport.open(request) as response:
-                async for chunk in response.chunks():
-                    if not body.receive_data(chunk):
-                        break
-                return body.response(response.status, response.headers)
-        except TransportError as exc:
-            return exc
-        except OllamaPushError:
-            raise
-        except Exception as exc:
-            raise TransportMisbehaved.by(self._transport, exc) from exc
+            return await send_request_async(self._transport, effect.request)
+        except Exception as exc:  # noqa: BLE001 - a transport may raise what it must not
+            return failed_request(exc, self._transport)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -1,38 +1,59 @@
-"""One flow on its way, with what it may touch on this machine. No colour."""
+"""What drivers of both colours share about one flow: its stop signal, the disk it may use, and every decision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError, TransportMisbehaved
+import attrs
+
+from ollama_push.core.effects import BlobSpan, failed_request
+from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.registry.credentials import CredentialSource
 from ollama_push.core.registry.effects import (
-    BlobSpan,
-    Claim,
+    ClaimUpload,
     Effect,
-    Emit,
+    EmitEvent,
     FindCredential,
     Flow,
-    Forget,
+    ForgetResumePoint,
+    Gather,
     Rehash,
-    Release,
-    Save,
+    ReleaseUpload,
+    SaveResumePoint,
 )
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.resume import ResumeStore, UploadKey
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.local import BlobBody, BodyHalted, StoredModel
 
-__all__ = ["FlowContext", "RecentKeys"]
+__all__ = ["QUICK_EFFECTS", "FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]
 
 T = TypeVar("T")
+
+QUICK_EFFECTS: Final = ClaimUpload | SaveResumePoint | ForgetResumePoint | ReleaseUpload
+"""What ``FlowContext.perform`` does on the event loop: each reads or writes one file of some hundred bytes, and a
+cancelled task must not leave a thread behind that claims. Every other effect leaves the loop."""
 
 _REMEMBERED: Final = 1000
 
 
-class RecentKeys:
-    """Uploads whose turn is over: it may have ended between another push's look at the blob and its own turn."""
+@attrs.define
+class StopSignal:
+    """Whether a flow is to end.
+
+    Attributes:
+        interrupted: At the next place where nothing is lost: ``PushInterrupted`` is raised there.
+        cancelled: At once: bodies that are being sent end, too.
+    """
+
+    interrupted: bool = False
+    cancelled: bool = False
+
+
+class RecentUploads:
+    """Uploads released lately: maybe between another push's look at the blob and its claim."""
 
     def __init__(self) -> None:
         self._keys: dict[UploadKey, None] = {}
@@ -49,44 +70,74 @@ class RecentKeys:
         return key in self._keys
 
 
-class FlowContext(Generic[T]):
-    """One flow on its way, with what it may touch on this machine.
+class GatheredFlows:
+    """The flows of one ``Gather``: which is next, what they returned, and which failure counts.
 
     Attributes:
-        flow: What to drive.
-        stopping: Set to end it at the next place where nothing is lost; then ``PushInterrupted`` is raised.
-        halted: Set to break off the bodies that are being sent, too.
+        workers: How many of the flows may run at the same time.
+        returned: A result for each flow, by its index.
+        failures: What workers ended in, the first one first.
     """
 
-    def __init__(
-        self,
-        make_flow: Callable[[Exchange], Flow[T]],
-        exchange: Exchange,
-        credentials: CredentialSource,
-        resume: ResumeStore,
-        stored: StoredModel | None,
-    ) -> None:
-        self.exchange = exchange
-        self.flow = make_flow(exchange)
-        self.stopping = False
-        self.halted = False
-        self._credentials = credentials
-        self._resume = resume
-        self._stored = stored
-        self._claimed: set[UploadKey] = set()
+    def __init__(self, effect: Gather, stop: StopSignal) -> None:
+        self.workers = min(effect.limit, len(effect.flows))
+        self.returned: list[Any] = [None] * len(effect.flows)
+        self.failures: list[BaseException] = []
+        self._waiting = deque(enumerate(effect.flows))
+        self._stop = stop
+
+    def take(self) -> Iterator[tuple[int, Flow[Any]]]:
+        """Yield flows that nobody runs yet, until none is left or they are to end. Each worker iterates once."""
+        while not self._stop.interrupted:
+            try:
+                indexed = self._waiting.popleft()
+            except IndexError:  # another thread may have taken the last one
+                return
+            yield indexed
+
+    def results(self) -> list[Any]:
+        """Return what the flows returned, once all workers have ended.
+
+        Raises:
+            BaseException: The first failure. One that was only interrupted says less than the one that was the reason.
+        """
+        if self._waiting:
+            self.failures.append(PushInterrupted())
+        if self.failures:
+            raise min(self.failures, key=lambda exc: isinstance(exc, PushInterrupted))
+        return self.returned
+
+
+@attrs.define(eq=False)
+class FlowContext(Generic[T]):
+    """One flow, and what it may use on this machine.
+
+    Attributes:
+        flow: What to run.
+        exchange: The conversation of *flow*.
+        stop: Ends *flow*.
+    """
+
+    flow: Flow[T]
+    exchange: Exchange
+    stop: StopSignal
+    _credentials: CredentialSource
+    _resume: ResumeStore
+    _stored: StoredModel | None
+    _claimed: set[UploadKey] = attrs.field(factory=set, init=False)
 
     def perform(self, effect: Effect) -> Any:
-        """Do what a flow asks of this machine's disk; programs may be run, too. ``Release`` says whether it did."""
+        """Do what a flow asks of this machine: read files, run programs. ``ReleaseUpload`` says whether it did."""
         match effect:
-            case Claim(key):
+            case ClaimUpload(key):
                 self._claimed.add(key)
                 return self._resume.claim(key)
-            # What was given back when the caller left is somebody else's by now, whatever a late thread says.
-            case Save(key, upload):
-                return self._resume.save(key, upload) if key in self._claimed else None
-            case Forget(key):
+            # After release_claims() the upload may be another push's, and a late thread must not touch it.
+            case SaveResumePoint(key, point):
+                return self._resume.save(key, point) if key in self._claimed else None
+            case ForgetResumePoint(key):
                 return self._resume.forget(key) if key in self._claimed else None
-            case Release(key):
+            case ReleaseUpload(key):
                 if key not in self._claimed:
                     return False
                 self._claimed.discard(key)
@@ -96,35 +147,32 @@ class FlowContext(Generic[T]):
                 return self._credentials.find(host)
             case Rehash(digest):
                 return self._model.rehash(digest)
-        raise TypeError(f"{effect!r} is the driver's own business")
+        raise TypeError(f"{effect!r} is for the driver")
 
-    def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[Emit], None]) -> BlobBody:
+    def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[EmitEvent], None]) -> BlobBody:
         """Return the body for *span*; *run* counts it, *tell* is told of its progress."""
         if run is None:
             raise TypeError("this flow sends no blobs")
-        moved = run.counter(span, lambda event: tell(Emit(event)))
-        return BlobBody(self._model.files[span.digest], span.offset, span.size, moved=moved, halted=lambda: self.halted)
+        moved = run.counter(span, lambda event: tell(EmitEvent(event)))
+        file = self._model.files[span.digest]
+        return BlobBody(file, span.offset, span.size, moved=moved, halted=lambda: self.stop.cancelled)
 
     @staticmethod
-    def without_answer(exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
-        """Return what a flow is sent instead of an answer that *exc* kept away.
+    def failed_request(exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
+        """Return what a flow is sent instead of the response that *exc* prevented.
 
         Raises:
-            PushInterrupted: The body was broken off on request.
-            OllamaPushError: It is not the network's fault.
+            PushInterrupted: The body ended because the flow was cancelled.
+            OllamaPushError: *exc* is not the network's fault.
         """
         if body is not None and body.failure is not None:
             raise body.failure from exc
-        if isinstance(exc, TransportError):
-            return exc
         if isinstance(exc, BodyHalted):
             raise PushInterrupted from exc
-        if isinstance(exc, OllamaPushError):
-            raise exc
-        raise TransportMisbehaved.by(transport, exc)
+        return failed_request(exc, transport)
 
-    def leave(self) -> set[UploadKey]:
-        """Give back what is still claimed, and return it. Idempotent."""
+    def release_claims(self) -> set[UploadKey]:
+        """Release what is still claimed, and return it. Idempotent."""
         claimed, self._claimed = self._claimed, set()
         for key in claimed:
             self._resume.release(key)

@@ -3,129 +3,130 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from ollama_push.client._flow_context import FlowContext, RecentKeys
-from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
+from ollama_push.client._flow_context import QUICK_EFFECTS, FlowContext, GatheredFlows, RecentUploads
+from ollama_push.client._flows_async import run_flow_async, send_request_async
+from ollama_push.core.effects import SendRequest
+from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport
 from ollama_push.core.registry.effects import (
-    Claim,
+    ClaimUpload,
     Effect,
-    Emit,
-    FindCredential,
-    Flow,
+    EmitEvent,
     Gather,
-    News,
-    Rehash,
-    Release,
-    Retrying,
-    Send,
+    Notice,
+    ReleaseUpload,
+    ReportRetry,
     Sleep,
 )
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.responses import BufferedResponse, ResponseBuffer
+from ollama_push.core.responses import BufferedResponse
 
 __all__ = ["AsyncFlowRunner", "AsyncUploadLocks"]
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
 class AsyncUploadLocks:
-    """Lets one push at a time upload a blob to a repository; the others wait, and find it there."""
+    """Lets one push at a time upload a blob to a repository; the others wait, and find it stored."""
 
     def __init__(self) -> None:
-        self._taken: dict[UploadKey, asyncio.Event] = {}
-        self._had = RecentKeys()
+        self._held: dict[UploadKey, asyncio.Event] = {}
+        self._recent = RecentUploads()
 
-    async def take(self, key: UploadKey, giving_up: asyncio.Event) -> bool:
-        """Wait for one's turn; return whether another had it, now or before: then the blob may be there.
+    async def acquire(self, key: UploadKey, interrupted: asyncio.Event) -> bool:
+        """Wait for the lock; return whether another push holds or held it: then the blob may be stored.
 
         Raises:
-            PushInterrupted: *giving_up* was set meanwhile.
+            PushInterrupted: *interrupted* was set meanwhile.
         """
-        others = key in self._taken or key in self._had
-        while key in self._taken:
-            waiting = [asyncio.ensure_future(event.wait()) for event in (self._taken[key], giving_up)]
+        others = key in self._held or key in self._recent
+        while key in self._held:
+            waiting = [asyncio.ensure_future(event.wait()) for event in (self._held[key], interrupted)]
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for one in waiting:
                     one.cancel()
-            if giving_up.is_set():
+            if interrupted.is_set():
                 raise PushInterrupted
-        self._taken[key] = asyncio.Event()
+        self._held[key] = asyncio.Event()
         return others
 
-    def give(self, *keys: UploadKey) -> None:
-        """Let the next have its turn."""
-        self._had.add(*keys)
+    def release(self, *keys: UploadKey) -> None:
+        """Let others acquire the locks."""
+        self._recent.add(*keys)
         for key in keys:
-            if key in self._taken:
-                self._taken.pop(key).set()
+            if key in self._held:
+                self._held.pop(key).set()
 
 
 class AsyncFlowRunner(Generic[R]):
-    """Drives one job; see ``_flow_runner_sync.FlowRunner``.
+    """Runs one flow; see ``_flow_runner_sync.FlowRunner``.
 
     Args:
-        job: What to do.
+        context: The flow, and what it may use.
         transport: Moves the bytes.
-        turns: Shared by all jobs of a client.
-        run: Counts what is sent; needed by jobs that send blobs.
+        locks: Shared by all flows of a client.
+        run: Counts what is sent; needed by flows that send blobs.
 
     Attributes:
-        result: What the job's flow returned, once ``news`` is over.
+        result: What the flow returned, once ``notices`` is over.
     """
 
     result: R
 
     def __init__(
-        self, job: FlowContext[R], transport: AsyncTransport, turns: AsyncUploadLocks, run: RegistryRun | None = None
+        self,
+        context: FlowContext[R],
+        transport: AsyncTransport,
+        locks: AsyncUploadLocks,
+        run: RegistryRun | None = None,
     ) -> None:
-        self._job = job
+        self._context = context
+        self._stop = context.stop
         self._transport = transport
-        self._turns = turns
+        self._locks = locks
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        # Whoever does the work reports here; the last message is how it ended: None, or the exception.
-        self._inbox: asyncio.Queue[News | BaseException | None] = asyncio.Queue()
+        # The last message of the tasks is how the flow ended: None, or the exception.
+        self._inbox: asyncio.Queue[Notice | BaseException | None] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
 
     def interrupt(self) -> None:
-        """End the job where nothing is lost. May be called from another thread or a signal handler."""
-        self._job.stopping = True
-        with suppress(RuntimeError):  # the loop has ended, and the job with it
+        """End the flow where nothing is lost. May be called from another thread or a signal handler."""
+        self._stop.interrupted = True
+        with suppress(RuntimeError):  # the loop has ended, and the flow with it
             self._loop.call_soon_threadsafe(self._woken.set)
 
-    async def news(self) -> AsyncIterator[News]:
-        """Do the job in tasks of its own; yield what is news, in the caller's."""
+    async def notices(self) -> AsyncIterator[Notice]:
+        """Run the flow in tasks of its own; yield its notices in the caller's."""
         self._worker = asyncio.create_task(self._work(), name="ollama-push")
-        while isinstance(new := await self._inbox.get(), Emit | Retrying):
-            yield new
-        if new is not None:
-            raise new
+        while isinstance(message := await self._inbox.get(), EmitEvent | ReportRetry):
+            yield message
+        if message is not None:
+            raise message
 
-    async def leave(self) -> None:
-        """Break off what is still under way, and give back what is claimed."""
-        self._job.halted = self._job.stopping = True
+    async def cancel(self) -> None:
+        """End what still runs, at once, and release what is claimed. Idempotent."""
+        self._stop.cancelled = self._stop.interrupted = True
         try:
             if self._worker is not None:
                 self._worker.cancel()
                 await asyncio.wait([self._worker])
         finally:
-            self._turns.give(*self._job.leave())
+            self._locks.release(*self._context.release_claims())
 
     async def _work(self) -> None:
         try:
-            self.result = await self._follow(self._job.flow)
+            self.result = await run_flow_async(self._context.flow, self._perform)
         except BaseException as exc:
             self._inbox.put_nowait(exc)
             if not isinstance(exc, Exception):
@@ -133,89 +134,55 @@ class AsyncFlowRunner(Generic[R]):
         else:
             self._inbox.put_nowait(None)
 
-    async def _follow(self, flow: Flow[T]) -> T:
-        with closing(flow):
-            try:
-                effect = next(flow)
-                while True:
-                    try:
-                        response = await self._perform(effect)
-                    except OllamaPushError as exc:
-                        effect = flow.throw(exc)
-                    else:
-                        effect = flow.send(response)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
-
     async def _perform(self, effect: Effect) -> Any:
         match effect:
-            case Emit() | Retrying():
+            case EmitEvent() | ReportRetry():
                 self._inbox.put_nowait(effect)
-            case Send():
+            case SendRequest():
                 return await self._send(effect)
             case Sleep(seconds):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), seconds)
             case Gather():
-                return await self._together(effect)
-            case Claim(key):
-                others = await self._turns.take(key, self._woken)
-                return others, self._job.perform(effect)
-            case Release(key):
-                if self._job.perform(effect):
-                    self._turns.give(key)
-            case FindCredential() | Rehash():
-                # They run a program or read a whole blob: not on the loop.
-                return await asyncio.to_thread(self._job.perform, effect)
+                return await self._gather(effect)
+            case ClaimUpload(key):
+                others = await self._locks.acquire(key, self._woken)
+                return others, self._context.perform(effect)
+            case ReleaseUpload(key):
+                if self._context.perform(effect):
+                    self._locks.release(key)
+            case _ if isinstance(effect, QUICK_EFFECTS):
+                return self._context.perform(effect)
             case _:
-                return self._job.perform(effect)
+                return await asyncio.to_thread(self._context.perform, effect)
         return None
 
-    async def _send(self, effect: Send) -> BufferedResponse | TransportError:
-        request, buffer, body = effect.request, ResponseBuffer(), None
+    async def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
+        request, body = effect.request, None
         if effect.span is not None:
-            body = self._job.body(effect.span, self._run, self._inbox.put_nowait)
+            body = self._context.body(effect.span, self._run, self._inbox.put_nowait)
             request = attrs.evolve(request, body=body)
         try:
-            async with self._transport.open(request) as response:
-                async for chunk in response.chunks():
-                    if not buffer.receive_data(chunk):
-                        break
-                return buffer.response(response.status, response.headers)
-        except Exception as exc:  # noqa: BLE001 - the job tells a verdict from a transport's mistake
-            return self._job.without_answer(exc, body, self._transport)
+            return await send_request_async(self._transport, request)
+        except Exception as exc:  # noqa: BLE001 - the context tells a verdict from a transport's mistake
+            return self._context.failed_request(exc, body, self._transport)
 
-    async def _together(self, effect: Gather) -> list[Any]:
-        results: list[Any] = [None] * len(effect.flows)
-        waiting = deque(enumerate(effect.flows))
-        failures: list[BaseException] = []
+    async def _gather(self, effect: Gather) -> list[Any]:
+        flows = GatheredFlows(effect, self._stop)
 
         async def work() -> None:
             try:
-                while (item := self._next(waiting)) is not None:
-                    index, flow = item
-                    results[index] = await self._follow(flow)
+                for index, flow in flows.take():
+                    flows.returned[index] = await run_flow_async(flow, self._perform)
             except Exception as exc:  # noqa: BLE001 - it belongs to the flow that waits
-                failures.append(exc)
+                flows.failures.append(exc)
                 self.interrupt()
 
-        tasks = [
-            asyncio.create_task(work(), name="ollama-push-blob") for _ in range(min(effect.limit, len(effect.flows)))
-        ]
+        tasks = [asyncio.create_task(work(), name="ollama-push-blob") for _ in range(flows.workers)]
         try:
             await asyncio.gather(*tasks)
         except asyncio.CancelledError:
-            # gather() has cancelled them; they are waited for, so that nothing is left behind.
+            # gather() has cancelled the tasks; it does not wait for them.
             await asyncio.wait(tasks)
             raise
-        finally:
-            for _index, flow in waiting:
-                flow.close()
-                failures.append(PushInterrupted())
-        # Those that were only told to stop say less than the one that was the reason.
-        for failure in sorted(failures, key=lambda exc: isinstance(exc, PushInterrupted)):
-            raise failure
-        return results
-
-    def _next(self, waiting: deque[tuple[int, Flow[T]]]) -> tuple[int, Flow[T]] | None:
-        return waiting.popleft() if waiting and not self._job.stopping else None
+        return flows.results()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
-from ollama_push.client._registry_factory import AnyCredential, RegistrySettings
-from ollama_push.core.errors import OllamaPushError, UsedAfterClose
+from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
+from ollama_push.client._registry_factory import FlowFactory
+from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.effects import Retrying
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.resume import ResumeStore
@@ -65,8 +65,8 @@ class AsyncRegistryClient:
         )
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
-        self._drives: set[AsyncFlowRunner[Any]] = set()
-        self._turns = AsyncUploadLocks()
+        self._runners: set[AsyncFlowRunner[Any]] = set()
+        self._locks = AsyncUploadLocks()
         self._closed = False
 
     async def push(
@@ -78,8 +78,8 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> PushReceipt:
         """Push a local model to the registry its name begins with; see :meth:`RegistryClient.push`."""
-        job, run = self._new_push(model, source, credentials, plain_http)
-        async with aclosing(self._events(job, run)) as events:
+        context, run = self._flows(credentials, plain_http).push(model, source)
+        async with aclosing(self._events(context, run)) as events:
             async for _ in events:
                 pass
         return run.result()
@@ -93,7 +93,7 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push and hand over the events as they come; see :meth:`RegistryClient.stream`."""
-        return aclosing(self._events(*self._new_push(model, source, credentials, plain_http)))
+        return aclosing(self._events(*self._flows(credentials, plain_http).push(model, source)))
 
     async def plan(
         self,
@@ -104,8 +104,7 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> PushPlan:
         """Find out what a push would send, and whether it may; nothing is uploaded."""
-        self._require_open()
-        return await self._finish(self._settings.evolved(credentials, plain_http=plain_http).new_plan(model, source))
+        return await self._finish(self._flows(credentials, plain_http).plan(model, source))
 
     async def verify(
         self,
@@ -116,10 +115,7 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> Verification:
         """Ask the registry whether it holds *model*; see :meth:`RegistryClient.verify`."""
-        self._require_open()
-        return await self._finish(
-            self._settings.evolved(credentials, plain_http=plain_http).new_verification(model, source)
-        )
+        return await self._finish(self._flows(credentials, plain_http).verification(model, source))
 
     async def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; return whether it wanted to see one.
@@ -127,8 +123,7 @@ class AsyncRegistryClient:
         Raises:
             PushRejected: It does not accept the login.
         """
-        self._require_open()
-        return await self._finish(self._settings.evolved(login, plain_http=None).new_login(host))
+        return await self._finish(self._flows(login, None).login(host))
 
     def interrupt(self) -> None:
         """End what is under way, pushes at the end of the parts they are sending.
@@ -136,8 +131,8 @@ class AsyncRegistryClient:
         They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
         thread or a signal handler.
         """
-        for drive in list(self._drives):
-            drive.interrupt()
+        for runner in list(self._runners):
+            runner.interrupt()
 
     async def aclose(self) -> None:
         """Close the transport unless it was given. Idempotent."""
@@ -153,57 +148,44 @@ class AsyncRegistryClient:
     ) -> None:
         await self.aclose()
 
-    def _new_push(
-        self,
-        model: str | ModelName,
-        source: str | ModelName | None,
-        credentials: AnyCredential,
-        plain_http: bool | None,  # noqa: FBT001 - handed through
-    ) -> tuple[FlowContext[Delivery], RegistryRun]:
-        self._require_open()
-        return self._settings.evolved(credentials, plain_http=plain_http).new_push(model, source)
-
-    async def _events(self, job: FlowContext[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
-        drive = AsyncFlowRunner(job, self._transport, self._turns, run)
-        self._drives.add(drive)
-        try:
-            job.exchange.headers.update(run.begin())
-            async for new in drive.news():
-                if isinstance(new, Retrying):
-                    run.retrying(new)
-                else:
-                    run.receive_event(new.event)
-                    yield new.event
-            yield run.succeed(drive.result)
-        except OllamaPushError as error:
-            run.fail(error)
-            raise
-        except Exception:
-            run.crash()
-            raise
-        finally:
-            try:
-                await drive.leave()
-            finally:
-                self._drives.discard(drive)
-                run.leave()
-
-    async def _finish(self, job: FlowContext[T]) -> T:
-        drive = AsyncFlowRunner(job, self._transport, self._turns)
-        self._drives.add(drive)
-        try:
-            async for _ in drive.news():
-                pass
-            return drive.result
-        finally:
-            try:
-                await drive.leave()
-            finally:
-                self._drives.discard(drive)
-
-    def _require_open(self) -> None:
+    def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
+        return FlowFactory(self._settings.evolved(credentials, plain_http=plain_http))
+
+    async def _events(self, context: FlowContext[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
+        with closing(run):
+            async with self._running(context, run) as runner:
+                try:
+                    context.exchange.headers.update(run.begin())
+                    async for notice in runner.notices():
+                        event = run.receive(notice)
+                        if event is not None:
+                            yield event
+                    yield run.succeed(runner.result)
+                except Exception as exc:
+                    run.fail(exc)
+                    raise
+
+    async def _finish(self, context: FlowContext[T]) -> T:
+        async with self._running(context) as runner:
+            async for _ in runner.notices():
+                pass
+            return runner.result
+
+    @asynccontextmanager
+    async def _running(
+        self, context: FlowContext[T], run: RegistryRun | None = None
+    ) -> AsyncIterator[AsyncFlowRunner[T]]:
+        runner = AsyncFlowRunner(context, self._transport, self._locks, run)
+        self._runners.add(runner)
+        try:
+            yield runner
+        finally:
+            try:
+                await runner.cancel()
+            finally:
+                self._runners.discard(runner)
 
 
 def _default_transport() -> AsyncTransport:

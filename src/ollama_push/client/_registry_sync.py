@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
-from ollama_push.client._registry_factory import AnyCredential, RegistrySettings
-from ollama_push.core.errors import OllamaPushError, UsedAfterClose
+from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
+from ollama_push.client._registry_factory import FlowFactory
+from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.effects import Retrying
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.resume import ResumeStore
@@ -81,8 +81,8 @@ class RegistryClient:
         )
         self._owned = transport is None
         self._transport = _default_transport() if transport is None else transport
-        self._drives: set[FlowRunner[Any]] = set()
-        self._turns = UploadLocks()
+        self._runners: set[FlowRunner[Any]] = set()
+        self._locks = UploadLocks()
         self._closed = False
 
     def push(
@@ -107,8 +107,8 @@ class RegistryClient:
         Raises:
             OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
         """
-        job, run = self._new_push(model, source, credentials, plain_http)
-        with closing(self._events(job, run)) as events:
+        context, run = self._flows(credentials, plain_http).push(model, source)
+        with closing(self._events(context, run)) as events:
             deque(events, maxlen=0)
         return run.result()
 
@@ -124,7 +124,7 @@ class RegistryClient:
 
         Leaving the block hangs up at once; :meth:`interrupt` ends a push where nothing is lost.
         """
-        return closing(self._events(*self._new_push(model, source, credentials, plain_http)))
+        return closing(self._events(*self._flows(credentials, plain_http).push(model, source)))
 
     def plan(
         self,
@@ -135,8 +135,7 @@ class RegistryClient:
         plain_http: bool | None = None,
     ) -> PushPlan:
         """Find out what a push would send, and whether it may; nothing is uploaded."""
-        self._require_open()
-        return self._finish(self._settings.evolved(credentials, plain_http=plain_http).new_plan(model, source))
+        return self._finish(self._flows(credentials, plain_http).plan(model, source))
 
     def verify(
         self,
@@ -153,8 +152,7 @@ class RegistryClient:
         Raises:
             VerificationFailed: Something is missing, or another than it should be.
         """
-        self._require_open()
-        return self._finish(self._settings.evolved(credentials, plain_http=plain_http).new_verification(model, source))
+        return self._finish(self._flows(credentials, plain_http).verification(model, source))
 
     def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; return whether it wanted to see one.
@@ -162,8 +160,7 @@ class RegistryClient:
         Raises:
             PushRejected: It does not accept the login.
         """
-        self._require_open()
-        return self._finish(self._settings.evolved(login, plain_http=None).new_login(host))
+        return self._finish(self._flows(login, None).login(host))
 
     def interrupt(self) -> None:
         """End what is under way, pushes at the end of the parts they are sending.
@@ -171,8 +168,8 @@ class RegistryClient:
         They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
         thread or a signal handler.
         """
-        for drive in list(self._drives):
-            drive.interrupt()
+        for runner in list(self._runners):
+            runner.interrupt()
 
     def close(self) -> None:
         """Close the transport unless it was given. Idempotent."""
@@ -188,56 +185,40 @@ class RegistryClient:
     ) -> None:
         self.close()
 
-    def _new_push(
-        self,
-        model: str | ModelName,
-        source: str | ModelName | None,
-        credentials: AnyCredential,
-        plain_http: bool | None,  # noqa: FBT001 - handed through
-    ) -> tuple[FlowContext[Delivery], RegistryRun]:
-        self._require_open()
-        return self._settings.evolved(credentials, plain_http=plain_http).new_push(model, source)
-
-    def _events(self, job: FlowContext[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
-        drive = FlowRunner(job, self._transport, self._turns, run)
-        self._drives.add(drive)
-        try:
-            job.exchange.headers.update(run.begin())
-            for new in drive.news():
-                if isinstance(new, Retrying):
-                    run.retrying(new)
-                else:
-                    run.receive_event(new.event)
-                    yield new.event
-            yield run.succeed(drive.result)
-        except OllamaPushError as error:
-            run.fail(error)
-            raise
-        except Exception:
-            run.crash()
-            raise
-        finally:
-            try:
-                drive.leave()
-            finally:
-                self._drives.discard(drive)
-                run.leave()
-
-    def _finish(self, job: FlowContext[T]) -> T:
-        drive = FlowRunner(job, self._transport, self._turns)
-        self._drives.add(drive)
-        try:
-            deque(drive.news(), maxlen=0)
-            return drive.result
-        finally:
-            try:
-                drive.leave()
-            finally:
-                self._drives.discard(drive)
-
-    def _require_open(self) -> None:
+    def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
+        return FlowFactory(self._settings.evolved(credentials, plain_http=plain_http))
+
+    def _events(self, context: FlowContext[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
+        with closing(run), self._running(context, run) as runner:
+            try:
+                context.exchange.headers.update(run.begin())
+                for notice in runner.notices():
+                    event = run.receive(notice)
+                    if event is not None:
+                        yield event
+                yield run.succeed(runner.result)
+            except Exception as exc:
+                run.fail(exc)
+                raise
+
+    def _finish(self, context: FlowContext[T]) -> T:
+        with self._running(context) as runner:
+            deque(runner.notices(), maxlen=0)
+            return runner.result
+
+    @contextmanager
+    def _running(self, context: FlowContext[T], run: RegistryRun | None = None) -> Iterator[FlowRunner[T]]:
+        runner = FlowRunner(context, self._transport, self._locks, run)
+        self._runners.add(runner)
+        try:
+            yield runner
+        finally:
+            try:
+                runner.cancel()
+            finally:
+                self._runners.discard(runner)
 
 
 def _default_transport() -> Transport:

@@ -9,15 +9,17 @@ from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Self
 
+from ollama_push.client._flows_sync import run_flow, send_request
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, UsedAfterClose
+from ollama_push.core.effects import SendRequest, failed_request
+from ollama_push.core.errors import TransportError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
-from ollama_push.core.ports import Hook, HttpRequest, Transport
+from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.responses import BufferedResponse, ResponseBuffer
+from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.core.server.check import CheckFlow, Readiness
+from ollama_push.core.server.check import Readiness
 from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
 
@@ -86,7 +88,7 @@ class PushClient:
     def check(self, model: str | ModelName) -> Readiness:
         """Ask whether a push of *model* is going to work; nothing is uploaded."""
         self._require_open()
-        return self._drive(self._settings.new_check(model))
+        return run_flow(self._settings.new_check(model), self._perform)
 
     def close(self) -> None:
         """Close the transport unless it was given. Idempotent."""
@@ -107,7 +109,7 @@ class PushClient:
         return self._settings.new_run(request, self._transport)
 
     def _events(self, run: PushRun) -> Generator[PushEvent, None, None]:
-        try:
+        with closing(run):
             while True:
                 try:
                     with self._transport.open(run.begin_attempt()) as response:
@@ -120,31 +122,12 @@ class PushClient:
                         return
                 except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
                     time.sleep(run.attempt_failed(exc))
-        finally:
-            run.leave()
 
-    def _drive(self, flow: CheckFlow) -> Readiness:
+    def _perform(self, effect: SendRequest) -> BufferedResponse | TransportError:
         try:
-            request = next(flow)
-            while True:
-                request = flow.send(self._ask(request))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
-
-    def _ask(self, request: HttpRequest) -> BufferedResponse | TransportError:
-        body = ResponseBuffer()
-        try:
-            with self._transport.open(request) as response:
-                for chunk in response.chunks():
-                    if not body.receive_data(chunk):
-                        break
-                return body.response(response.status, response.headers)
-        except TransportError as exc:
-            return exc
-        except OllamaPushError:
-            raise
-        except Exception as exc:
-            raise TransportMisbehaved.by(self._transport, exc) from exc
+            return send_request(self._transport, effect.request)
+        except Exception as exc:  # noqa: BLE001 - a transport may raise what it must not
+            return failed_request(exc, self._transport)
 
     def _require_open(self) -> None:
         if self._closed:

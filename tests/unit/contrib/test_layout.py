@@ -37,7 +37,7 @@ class Drawing:
         return self.file.getvalue()[before:]
 
     def end(self) -> None:
-        self.push.run.leave()
+        self.push.run.close()
 
 
 def test_the_rows_that_a_narrower_terminal_made_of_the_lines_are_taken_away() -> None:

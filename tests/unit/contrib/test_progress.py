@@ -192,7 +192,7 @@ def test_rich_says_that_the_time_left_is_unknown_until_it_is_known() -> None:
     run.feed(tick(200, 1000))
     assert "8.0 s left" in screen.text[before:]
     assert "? left" not in screen.text[before:]
-    run.run.leave()
+    run.run.close()
 
 
 def test_rich_marks_a_layer_that_was_there() -> None:
@@ -200,7 +200,7 @@ def test_rich_marks_a_layer_that_was_there() -> None:
     run = Driven(hooks=[_rich(screen)])
     run.begin()
     run.feed(tick(100) + tick(0, 100, "sha256:b") + tick(100, 100, "sha256:b") + SUCCESS)
-    run.run.leave()
+    run.run.close()
     _overall, first, second = screen.text.splitlines()
     assert "there" in first
     assert "there" not in second
@@ -276,7 +276,7 @@ def test_tqdm_says_that_speed_and_time_left_are_unknown_until_they_are_known() -
     run.clock.now += 1.0
     run.feed(tick(200, 1000))
     assert screen.text.rpartition("\r")[2].rstrip().endswith("100 B/s, 8.0 s left")
-    run.run.leave()
+    run.run.close()
 
 
 def test_tqdm_shows_no_share_of_an_unknown_total() -> None:
@@ -285,7 +285,7 @@ def test_tqdm_shows_no_share_of_an_unknown_total() -> None:
     run.begin()
     run.feed(tick(10))
     assert "%" not in screen.text
-    run.run.leave()
+    run.run.close()
 
 
 @pytest.mark.parametrize("story", [uploaded, rolled_back, stalled_then_done])

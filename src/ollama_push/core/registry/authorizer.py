@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, TransportError
 from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import BlobSpan, Flow, find_credential, send
+from ollama_push.core.registry.effects import Flow, find_credential, send
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.core.registry.error_responses import refusal, words_in
 from ollama_push.core.registry.secrets import without_secrets

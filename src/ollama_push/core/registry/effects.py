@@ -1,6 +1,6 @@
-"""What a flow may ask of its driver, and the typed way to ask it.
+"""What a flow of a push straight to a registry may ask of its driver, and the typed way to ask it.
 
-A driver takes each effect in turn and sends the flow what its docstring promises. It decides nothing: no
+A driver performs each effect in turn and sends the flow what its docstring promises. It decides nothing: no
 status, no retry, no order.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import OllamaPushError, TransportError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.ports import HttpRequest
@@ -19,20 +20,18 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.core.responses import BufferedResponse
 
 __all__ = [
-    "BlobSpan",
-    "Claim",
+    "ClaimUpload",
     "Effect",
-    "Emit",
+    "EmitEvent",
     "FindCredential",
     "Flow",
-    "Forget",
+    "ForgetResumePoint",
     "Gather",
-    "News",
+    "Notice",
     "Rehash",
-    "Release",
-    "Retrying",
-    "Save",
-    "Send",
+    "ReleaseUpload",
+    "ReportRetry",
+    "SaveResumePoint",
     "Sleep",
     "claim",
     "find_credential",
@@ -45,37 +44,6 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class BlobSpan:
-    """A part of a blob, to be read from the store and sent as a body.
-
-    Attributes:
-        digest: The blob.
-        offset: First byte, counted from the start of the blob.
-        size: Length in bytes.
-    """
-
-    digest: str
-    offset: int
-    size: int
-
-
-@attrs.frozen
-class Send:
-    """Send a request and read its whole answer.
-
-    Sent back: an :class:`Answer`, or the ``TransportError`` that kept it away. A body that cannot be read
-    from the store is raised where the flow waits.
-
-    Attributes:
-        request: Its body is empty when *span* is given.
-        span: What to send as the body; its progress is reported as it goes out.
-    """
-
-    request: HttpRequest
-    span: BlobSpan | None = None
-
-
-@attrs.frozen
 class Sleep:
     """Wait for so many seconds; sent back: ``None``. A push that is interrupted stops waiting."""
 
@@ -83,14 +51,14 @@ class Sleep:
 
 
 @attrs.frozen
-class Emit:
-    """Tell hooks and caller of an event; sent back: ``None``."""
+class EmitEvent:
+    """Tell hooks and the caller of an event; sent back: ``None``."""
 
     event: PushEvent
 
 
 @attrs.frozen
-class Retrying:
+class ReportRetry:
     """Tell hooks that a request failed and will be sent again; sent back: ``None``."""
 
     error: OllamaPushError
@@ -101,7 +69,7 @@ class Retrying:
 class Gather:
     """Run flows side by side; sent back: their results, in order.
 
-    The first that raises ends the others, each at the end of the request it has under way, and is raised
+    The first that raises interrupts the others, each at the end of its current request; its error is raised
     where this flow waits.
 
     Attributes:
@@ -128,10 +96,10 @@ class Rehash:
 
 
 @attrs.frozen
-class Claim:
+class ClaimUpload:
     """Wait while another push of this client uploads the same, then see ``ResumeStore.claim``.
 
-    Sent back: whether another push of this client has had it, so that the blob may be there by now; and a
+    Sent back: whether another push of this client has had it, so that the blob may be stored by now; and a
     ``ResumePoint`` or ``None``.
     """
 
@@ -139,38 +107,50 @@ class Claim:
 
 
 @attrs.frozen
-class Save:
+class SaveResumePoint:
     """See ``ResumeStore.save``; sent back: ``None``."""
 
     key: UploadKey
-    upload: ResumePoint
+    point: ResumePoint
 
 
 @attrs.frozen
-class Forget:
+class ForgetResumePoint:
     """See ``ResumeStore.forget``; sent back: ``None``."""
 
     key: UploadKey
 
 
 @attrs.frozen
-class Release:
-    """Let the next one have *key*; see ``ResumeStore.release``; sent back: ``None``."""
+class ReleaseUpload:
+    """Let another push have *key*; see ``ResumeStore.release``; sent back: ``None``."""
 
     key: UploadKey
 
 
-Effect = Send | Sleep | Emit | Retrying | Gather | FindCredential | Rehash | Claim | Save | Forget | Release
-News = Emit | Retrying
-"""What hooks and callers are told of."""
+Notice = EmitEvent | ReportRetry
+"""What hooks, and callers of a push, are told of."""
+
+Effect = (
+    SendRequest
+    | Sleep
+    | Notice
+    | Gather
+    | FindCredential
+    | Rehash
+    | ClaimUpload
+    | SaveResumePoint
+    | ForgetResumePoint
+    | ReleaseUpload
+)
 
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""
 
 
 def send(request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
-    """Yield a :class:`Send`; the typed form, for ``yield from``."""
-    response: BufferedResponse | TransportError = yield Send(request, span)
+    """Yield a :class:`SendRequest`; the typed form, for ``yield from``."""
+    response: BufferedResponse | TransportError = yield SendRequest(request, span)
     return response
 
 
@@ -181,8 +161,8 @@ def find_credential(host: str) -> Flow[Credential | None]:
 
 
 def claim(key: UploadKey) -> Flow[tuple[bool, ResumePoint | None]]:
-    """Yield a :class:`Claim`; the typed form, for ``yield from``."""
-    claimed: tuple[bool, ResumePoint | None] = yield Claim(key)
+    """Yield a :class:`ClaimUpload`; the typed form, for ``yield from``."""
+    claimed: tuple[bool, ResumePoint | None] = yield ClaimUpload(key)
     return claimed
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import (
     ConnectFailed,
     OllamaPushError,
@@ -18,7 +19,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer
-from ollama_push.core.registry.effects import BlobSpan, Flow, Retrying, Sleep
+from ollama_push.core.registry.effects import Flow, ReportRetry, Sleep
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
@@ -40,8 +41,8 @@ class Exchange:
         retry: When to ask again.
         random: Random numbers, 0.0 to 1.0.
         clock: Monotonic seconds.
-        stopping: Whether the push was asked to stop, or another of its flows has failed.
-        patience_seconds: Longest silence while a body is sent or judged; ``math.inf`` for no limit.
+        interrupted: Whether the push was asked to stop, or another of its flows has failed.
+        body_timeout: Longest silence while a body is sent or judged; ``math.inf`` for no limit.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class Exchange:
         retry: RetryPolicy,
         random: Callable[[], float],
         clock: Callable[[], float],
-        stopping: Callable[[], bool],
-        patience_seconds: float,
+        interrupted: Callable[[], bool],
+        body_timeout: float,
     ) -> None:
         self.endpoint = endpoint
         self.clock = clock
@@ -61,8 +62,8 @@ class Exchange:
         self._authorizer = authorizer
         self._retry = retry
         self._random = random
-        self._stopping = stopping
-        self._patience_seconds = patience_seconds
+        self._interrupted = interrupted
+        self._body_timeout = body_timeout
         self._reached = False
 
     @property
@@ -70,13 +71,13 @@ class Exchange:
         """Whether the registry has asked who we are, and was answered."""
         return self._authorizer.asked
 
-    def patience(self) -> RetryBudget:
+    def retry_budget(self) -> RetryBudget:
         """Return a new count of failures, for one thing that is to be done."""
         return RetryBudget(self._retry, self._random, lambda: self._reached)
 
-    def require_going_on(self) -> None:
+    def raise_if_interrupted(self) -> None:
         """Raise ``PushInterrupted`` when the push is to stop."""
-        if self._stopping():
+        if self._interrupted():
             raise PushInterrupted
 
     def once(
@@ -93,7 +94,7 @@ class Exchange:
             TransportError: There is no answer.
             PushRejected: The registry does not let us in.
         """
-        silence = self._patience_seconds if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
+        silence = self._body_timeout if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
         fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
         try:
             response = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
@@ -128,7 +129,7 @@ class Exchange:
         Raises:
             OllamaPushError: What it ended in.
         """
-        patience = self.patience()
+        patience = self.retry_budget()
         while True:
             try:
                 response = yield from self.once(method, url, headers, body)
@@ -140,9 +141,9 @@ class Exchange:
 
     def wait(self, seconds: float, error: OllamaPushError) -> Flow[None]:
         """Wait after *error*, before the same is tried again."""
-        yield Retrying(error, seconds)
+        yield ReportRetry(error, seconds)
         yield Sleep(seconds)
-        self.require_going_on()
+        self.raise_if_interrupted()
 
 
 @attrs.define

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushInterrupted
 from ollama_push.core.events import TICK_SECONDS, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
@@ -23,7 +24,7 @@ from ollama_push.core.observations import (
 )
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.effects import Notice, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
@@ -33,7 +34,7 @@ __all__ = ["RegistryRun"]
 class RegistryRun:
     """What is told about one push.
 
-    ``begin`` comes first, ``succeed`` or ``fail`` ends it, ``leave`` comes last whatever happened. A counter may
+    ``begin`` comes first, ``succeed`` or ``fail`` ends it, ``close`` comes last whatever happened. A counter may
     be called by another thread, one a blob; everything else belongs to the thread that consumes the events.
 
     Args:
@@ -95,9 +96,13 @@ class RegistryRun:
                 self._hooks.tell(RolledBack(self._context, self._elapsed(), event.digest, known - event.completed))
         self._hooks.tell_event(event, self._elapsed())
 
-    def retrying(self, effect: Retrying) -> None:
-        """Tell hooks that a request is sent again."""
-        self._hooks.tell(RequestRetried(self._context, self._elapsed(), effect.error, effect.retry_in))
+    def receive(self, notice: Notice) -> PushEvent | None:
+        """Tell hooks of *notice*; return the event in it, which the caller gets."""
+        if isinstance(notice, ReportRetry):
+            self._hooks.tell(RequestRetried(self._context, self._elapsed(), notice.error, notice.retry_in))
+            return None
+        self.receive_event(notice.event)
+        return notice.event
 
     def succeed(self, delivery: Delivery) -> PushSucceeded:
         """Take the flow's result; return the last event."""
@@ -119,18 +124,17 @@ class RegistryRun:
         self._finish(PushOutcome.SUCCEEDED)
         return event
 
-    def fail(self, error: OllamaPushError) -> None:
-        """Tell hooks that the push ends in *error*, and complete what the error knows."""
-        error.last_event = self._last
-        error.attempts = max(error.attempts, 1)
-        error.bytes_moved = sum(self._completed.values())
-        self._hooks.tell(AttemptFailed(self._context, self._elapsed(), 1, error, None))
-        stopped = isinstance(error, PushInterrupted)
-        self._finish(PushOutcome.CANCELLED if stopped else PushOutcome.FAILED, error)
-
-    def crash(self) -> None:
-        """Tell hooks that the push ends in something that is no verdict; nothing is told twice."""
-        self._finish(PushOutcome.FAILED)
+    def fail(self, exc: Exception) -> None:
+        """Tell hooks that the push ends in *exc*, and complete what one of our errors knows."""
+        if not isinstance(exc, OllamaPushError):  # a bug, no verdict
+            self._finish(PushOutcome.FAILED)
+            return
+        exc.last_event = self._last
+        exc.attempts = max(exc.attempts, 1)
+        exc.bytes_moved = sum(self._completed.values())
+        self._hooks.tell(AttemptFailed(self._context, self._elapsed(), 1, exc, None))
+        interrupted = isinstance(exc, PushInterrupted)
+        self._finish(PushOutcome.CANCELLED if interrupted else PushOutcome.FAILED, exc)
 
     def result(self) -> PushReceipt:
         """Return the receipt of a push that has succeeded."""
@@ -138,7 +142,7 @@ class RegistryRun:
             raise MachineMisuse("result() called before the push was over")
         return self.receipt
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
         self._finish(PushOutcome.CANCELLED)
 

@@ -1,8 +1,8 @@
 """Is a push going to work? Asked of a real server before any byte of a model moves.
 
-``check_flow`` is a generator: it yields requests and is sent what came of them, so that both clients
-drive the same code. Used are ``GET /api/version`` (v0.1.14+), ``GET /api/tags`` and, where the registry is
-Ollama's own, ``POST /api/me`` (v0.12.1+).
+``check_flow`` is a flow (:mod:`ollama_push.core.effects`), so that both clients drive the same code. Used are
+``GET /api/version`` (v0.1.14+), ``GET /api/tags`` and, where the registry is Ollama's own, ``POST /api/me``
+(v0.12.1+).
 
 Source: ollama ``server/routes.go`` (``ListHandler``, ``WhoamiHandler``) and ``cmd/cmd.go`` ``PushHandler``.
 """
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import attrs
 
+from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     InvalidModelName,
     OllamaPushError,
@@ -46,7 +47,7 @@ CHECK_TIMEOUT_SECONDS: Final = 10.0
 _NEAREST: Final = 3
 
 
-CheckFlow = Generator[HttpRequest, BufferedResponse | TransportError, "Readiness"]
+CheckFlow = Generator[SendRequest, BufferedResponse | TransportError, "Readiness"]
 
 
 @attrs.frozen
@@ -113,9 +114,10 @@ def check_flow(model: str | ModelName, base: str, headers: Mapping[str, str]) ->
     return Readiness(**{**found, "problems": tuple(problems)})
 
 
-def _ask(method: str, url: str, headers: Mapping[str, str]) -> HttpRequest:
+def _ask(method: str, url: str, headers: Mapping[str, str]) -> SendRequest:
     ours = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-    return HttpRequest(method, url, merged_headers(ours, headers), read_timeout=CHECK_TIMEOUT_SECONDS)
+    request = HttpRequest(method, url, merged_headers(ours, headers), read_timeout=CHECK_TIMEOUT_SECONDS)
+    return SendRequest(request)
 
 
 def _problem_with(response: BufferedResponse | TransportError) -> OllamaPushError | None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
+from ollama_push.core.effects import own_error
 from ollama_push.core.errors import (
     MachineMisuse,
     OllamaPushError,
     PushStalled,
     TransportError,
-    TransportMisbehaved,
 )
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
@@ -46,7 +46,7 @@ class PushRun:
         begin_attempt -> receive_head -> receive_data* -> receive_eof
                       -> attempt_failed, which raises the verdict or returns the seconds to wait
 
-    and ``leave`` at the very end, whatever happened.
+    and ``close`` at the very end, whatever happened.
 
     Args:
         request: The HTTP request; each attempt sends it again.
@@ -152,7 +152,7 @@ class PushRun:
             raise MachineMisuse("result() called before the push was over")
         return self.receipt
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
         self._finish(PushOutcome.CANCELLED)
 
@@ -210,9 +210,7 @@ class PushRun:
             if verdict is not None:
                 verdict.__cause__ = exc
                 return verdict
-        if isinstance(exc, OllamaPushError):
-            return exc
-        return TransportMisbehaved.by(self._transport, exc)
+        return own_error(exc, self._transport)
 
     def _finish(
         self, outcome: PushOutcome, *, receipt: PushReceipt | None = None, error: OllamaPushError | None = None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.support.scripted_flow import response
 
+from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import PushInterrupted
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry import effects
@@ -15,13 +16,13 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 
 REQUEST = HttpRequest("GET", "https://h/")
 KEY = UploadKey("https://h", "a/b", "sha256:a")
-SPAN = effects.BlobSpan("sha256:a", 1, 2)
+SPAN = BlobSpan("sha256:a", 1, 2)
 
 ASKED: Any = [
-    (effects.send(REQUEST), effects.Send(REQUEST), response(200)),
-    (effects.send(REQUEST, SPAN), effects.Send(REQUEST, SPAN), response(200)),
+    (effects.send(REQUEST), SendRequest(REQUEST), response(200)),
+    (effects.send(REQUEST, SPAN), SendRequest(REQUEST, SPAN), response(200)),
     (effects.find_credential("h"), effects.FindCredential("h"), Login("a", "b")),
-    (effects.claim(KEY), effects.Claim(KEY), ResumePoint("https://h/u", 5)),
+    (effects.claim(KEY), effects.ClaimUpload(KEY), ResumePoint("https://h/u", 5)),
     (effects.gather([], 3), effects.Gather([], 3), []),
     (effects.rehash("sha256:a"), effects.Rehash("sha256:a"), False),
 ]

@@ -7,6 +7,7 @@ import math
 import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
+from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -19,7 +20,7 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.effects import BlobSpan, Retrying, Send
+from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
@@ -49,7 +50,7 @@ def test_a_span_goes_as_the_body() -> None:
     player = FlowPlayer(lambda _request, body: response(200, {}, body), blobs=[("sha256:a", b"0123456789")])
     got = player.play(player.exchange.once("PATCH", URL, span=BlobSpan("sha256:a", 2, 3)))
     assert got.body == b"234"
-    assert player.of(Send)[0].span == BlobSpan("sha256:a", 2, 3)
+    assert player.of(SendRequest)[0].span == BlobSpan("sha256:a", 2, 3)
 
 
 def test_any_answer_is_returned_once() -> None:
@@ -88,7 +89,7 @@ def test_what_may_pass_is_asked_again_with_growing_waits(failure: BufferedRespon
     player = FlowPlayer(responses(failure, failure, failure, response(200)))
     assert _ask(player).status == 200
     assert player.waits == [1.0, 2.0, 4.0]
-    assert [retry.retry_in for retry in player.of(Retrying)] == player.waits
+    assert [retry.retry_in for retry in player.of(ReportRetry)] == player.waits
 
 
 def test_enough_is_enough() -> None:
@@ -118,7 +119,7 @@ def test_a_no_is_not_asked_again() -> None:
 
 def test_a_push_that_is_to_stop_does_not_ask_again() -> None:
     player = FlowPlayer(responses(LOST))
-    player.stopping = True
+    player.interrupted = True
     with pytest.raises(PushInterrupted):
         _ask(player)
     assert player.waits == [1.0]
@@ -126,10 +127,10 @@ def test_a_push_that_is_to_stop_does_not_ask_again() -> None:
 
 def test_going_on_is_required_only_until_told_to_stop() -> None:
     player = FlowPlayer()
-    player.exchange.require_going_on()
-    player.stopping = True
+    player.exchange.raise_if_interrupted()
+    player.interrupted = True
     with pytest.raises(PushInterrupted):
-        player.exchange.require_going_on()
+        player.exchange.raise_if_interrupted()
 
 
 def test_it_is_known_whether_the_registry_asked_who_we_are() -> None:
@@ -142,7 +143,7 @@ def test_it_is_known_whether_the_registry_asked_who_we_are() -> None:
 
 
 def test_progress_makes_patience_forget() -> None:
-    patience = FlowPlayer(retry=RetryPolicy(attempts=2)).exchange.patience()
+    patience = FlowPlayer(retry=RetryPolicy(attempts=2)).exchange.retry_budget()
     assert patience.after(LOST) == 1.0
     patience.progressed()
     assert patience.after_setback(LOST) == 1.0

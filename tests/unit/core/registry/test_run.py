@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.clocks import Clock
 
+from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import ConnectionLost, MachineMisuse, OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
 from ollama_push.core.hooks import HookSet
@@ -22,7 +23,7 @@ from ollama_push.core.observations import (
 )
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import BlobSpan, Retrying
+from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
@@ -102,7 +103,7 @@ def test_a_counter_that_falls_is_told_before_the_event() -> None:
 def test_a_retry_is_told() -> None:
     told, error = Told(), ConnectionLost("https://reg.test")
     told.run.begin()
-    told.run.retrying(Retrying(error, 2.0))
+    told.run.receive(ReportRetry(error, 2.0))
     assert told.last == RequestRetried(CONTEXT, 0.0, error, 2.0)
 
 
@@ -151,8 +152,8 @@ def test_attempts_that_were_counted_stay() -> None:
 def test_leaving_without_a_verdict_is_a_cancellation_told_once() -> None:
     told = Told()
     told.run.begin()
-    told.run.leave()
-    told.run.leave()
+    told.run.close()
+    told.run.close()
     assert [seen for seen in told.seen if isinstance(seen, PushFinished)] == [
         PushFinished(CONTEXT, 0.0, PushOutcome.CANCELLED)
     ]
@@ -161,8 +162,8 @@ def test_leaving_without_a_verdict_is_a_cancellation_told_once() -> None:
 def test_a_crash_is_a_failure_told_once() -> None:
     told = Told()
     told.run.begin()
-    told.run.crash()
-    told.run.leave()
+    told.run.fail(RuntimeError("a bug"))
+    told.run.close()
     assert [seen for seen in told.seen if isinstance(seen, PushFinished)] == [
         PushFinished(CONTEXT, 0.0, PushOutcome.FAILED)
     ]
@@ -170,7 +171,7 @@ def test_a_crash_is_a_failure_told_once() -> None:
 
 def test_what_never_began_does_not_end() -> None:
     told = Told()
-    told.run.leave()
+    told.run.close()
     assert told.seen == []
 
 

@@ -53,9 +53,9 @@ def _ask(
     """Answer the flow's requests in turn; all replies must be used."""
     flow, requests, left = check_flow(model, "http://h:1/p", headers or {}), list[HttpRequest](), list(replies)
     with pytest.raises(StopIteration) as stop:  # noqa: PT012 - it may come with any answer
-        requests.append(next(flow))
+        requests.append(next(flow).request)
         while True:
-            requests.append(flow.send(left.pop(0)))
+            requests.append(flow.send(left.pop(0)).request)
     assert not left
     assert isinstance(stop.value.value, Readiness)
     return requests, stop.value.value

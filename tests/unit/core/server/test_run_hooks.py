@@ -34,7 +34,7 @@ def test_a_push_tried_twice_as_hooks_see_it() -> None:
     driven.begin()
     driven.clock.now += 1.0
     driven.feed(_OK)
-    driven.run.leave()
+    driven.run.close()
     assert driven.seen == [
         PushStarted(PUSH, 0.0),
         AttemptStarted(PUSH, 0.0, 1),
@@ -62,7 +62,7 @@ def test_a_push_that_fails_ends_in_its_error() -> None:
     with pytest.raises(PushRejected) as caught:
         driven.feed(b'{"error":"no"}\n')
     driven.verdict(caught.value)
-    driven.run.leave()
+    driven.run.close()
     assert driven.seen[-2:] == [
         AttemptFailed(PUSH, 0.0, 1, caught.value, None),
         PushFinished(PUSH, 0.0, PushOutcome.FAILED, None, caught.value),
@@ -88,8 +88,8 @@ def test_a_caller_who_leaves_early_has_cancelled() -> None:
     driven.begin()
     driven.feed(tick(60))
     driven.clock.now += 1.0
-    driven.run.leave()
-    driven.run.leave()
+    driven.run.close()
+    driven.run.close()
     assert driven.of(PushFinished) == [PushFinished(PUSH, 1.0, PushOutcome.CANCELLED)]
 
 
@@ -98,13 +98,13 @@ def test_a_caller_who_leaves_on_the_last_event_has_succeeded() -> None:
     driven.begin()
     events = driven.run.receive_data(_OK)
     assert next(events) == PushSucceeded()
-    driven.run.leave()
+    driven.run.close()
     assert [seen.outcome for seen in driven.of(PushFinished)] == [PushOutcome.SUCCEEDED]
 
 
 def test_a_push_that_never_began_has_not_ended() -> None:
     driven = Driven()
-    driven.run.leave()
+    driven.run.close()
     assert driven.seen == []
 
 

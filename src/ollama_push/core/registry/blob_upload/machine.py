@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import layer_progress, probe
@@ -22,7 +23,15 @@ from ollama_push.core.registry.blob_upload.responses import (
     refuses_parts,
     smallest_part,
 )
-from ollama_push.core.registry.effects import BlobSpan, Emit, Flow, Forget, Release, Save, claim, rehash
+from ollama_push.core.registry.effects import (
+    EmitEvent,
+    Flow,
+    ForgetResumePoint,
+    ReleaseUpload,
+    SaveResumePoint,
+    claim,
+    rehash,
+)
 from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
@@ -58,7 +67,7 @@ class BlobUpload:
         self._opening = exchange.endpoint.uploads(**mount)
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
         self._session: ResumePoint | None = None
-        self._patience = exchange.patience()
+        self._patience = exchange.retry_budget()
         self._farthest = 0
         self._claimed = False
         self._stored = False
@@ -81,7 +90,7 @@ class BlobUpload:
         """
         if self._claimed:
             return
-        self._exchange.require_going_on()
+        self._exchange.raise_if_interrupted()
         others, saved = yield from claim(self._key)
         self._claimed = True
         if others and (yield from probe(self._exchange, self._blob)):
@@ -114,17 +123,17 @@ class BlobUpload:
         """
         try:
             yield from self.begin()
-            yield Emit(layer_progress(self._blob, self.kept_bytes))
+            yield EmitEvent(layer_progress(self._blob, self.kept_bytes))
             while not self._stored:
                 yield from self._go_on()
-            yield Forget(self._key)
-            yield Emit(layer_progress(self._blob, self._blob.size))
+            yield ForgetResumePoint(self._key)
+            yield EmitEvent(layer_progress(self._blob, self._blob.size))
         except OllamaPushError:
-            yield Emit(layer_progress(self._blob, self.kept_bytes))
+            yield EmitEvent(layer_progress(self._blob, self.kept_bytes))
             if self._claimed:
-                yield Release(self._key)
+                yield ReleaseUpload(self._key)
             raise
-        yield Release(self._key)
+        yield ReleaseUpload(self._key)
 
     def _go_on(self) -> Flow[None]:
         """Get on until the blob is stored or something breaks, a new session included, and recover from that."""
@@ -134,7 +143,7 @@ class BlobUpload:
             yield from self._send()
         except (TransportError, ServerError) as error:
             wait = self._patience.after(error)
-            yield Emit(layer_progress(self._blob, self.kept_bytes))
+            yield EmitEvent(layer_progress(self._blob, self.kept_bytes))
             yield from self._exchange.wait(wait, error)
             if self._committing and (yield from probe(self._exchange, self._blob)):
                 self._stored = True
@@ -161,7 +170,7 @@ class BlobUpload:
         while not self._stored and self._session is not None:
             left = self._blob.size - self._session.offset
             if left:
-                self._exchange.require_going_on()
+                self._exchange.raise_if_interrupted()
             if self._session.offset == 0 and self._sizes.fits_whole(left):
                 yield from self._send_whole(self._session)
             elif left:
@@ -242,7 +251,7 @@ class BlobUpload:
             raise RestartUpload(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
         yield from self._keep(offset, response, session.location)
         if offset < sent_to:
-            yield Emit(layer_progress(self._blob, offset))
+            yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
     def _believe(self, status: int, session: ResumePoint, span: BlobSpan) -> Flow[None]:
@@ -278,7 +287,7 @@ class BlobUpload:
             yield from self._drop_session()
             return
         yield from self._keep(offset, response, session.location)
-        yield Emit(layer_progress(self._blob, offset))
+        yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
     def _note_progress(self, offset: int) -> None:
@@ -289,11 +298,11 @@ class BlobUpload:
     def _keep(self, offset: int, response: BufferedResponse, before: str) -> Flow[None]:
         """Take note of the session as *response* describes it; where it names no URL, the one *before* stays."""
         self._session = ResumePoint(self._exchange.endpoint.located(response.headers, before) or before, offset)
-        yield Save(self._key, self._session)
+        yield SaveResumePoint(self._key, self._session)
 
     def _drop_session(self) -> Flow[None]:
         self._session = None
         self._committing = False
         self.resumed_bytes = 0
-        yield Forget(self._key)
-        yield Emit(layer_progress(self._blob, 0))
+        yield ForgetResumePoint(self._key)
+        yield EmitEvent(layer_progress(self._blob, 0))

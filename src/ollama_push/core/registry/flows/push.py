@@ -18,7 +18,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import Emit, Flow, gather
+from ollama_push.core.registry.effects import EmitEvent, Flow, gather
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.presence import held_digests, holds_manifest
 from ollama_push.core.registry.flows.verify import verify_flow
@@ -54,20 +54,20 @@ def push_flow(
     uploads: list[BlobUpload] = []
     had = 0
     try:
-        yield Emit(PushPlanned(manifest.total_bytes))
+        yield EmitEvent(PushPlanned(manifest.total_bytes))
         is_current = yield from holds_manifest(exchange, name, manifest)
         present = yield from held_digests(exchange, manifest, concurrency)
         had = sum(blob.size for blob in manifest.blobs if blob.digest in present)
         for blob in manifest.blobs:
             if blob.digest in present:
-                yield Emit(layer_progress(blob, blob.size))
+                yield EmitEvent(layer_progress(blob, blob.size))
             else:
                 uploads.append(BlobUpload(exchange, blob, sizes, mount_source(blob, name)))
         if uploads:
             yield from uploads[0].begin()
             yield from gather([upload.run() for upload in uploads], concurrency)
-        exchange.require_going_on()
-        yield Emit(StatusChanged("pushing manifest"))
+        exchange.raise_if_interrupted()
+        yield EmitEvent(StatusChanged("pushing manifest"))
         if uploads or not is_current:
             url = exchange.endpoint.manifest(name.tag)
             headers = {"Content-Type": manifest.media_type}
@@ -75,7 +75,7 @@ def push_flow(
                 "pushing the manifest", "PUT", url, (200, 201, 202, 204), headers=headers, body=manifest.raw
             )
         if verify:
-            yield Emit(StatusChanged("verifying"))
+            yield EmitEvent(StatusChanged("verifying"))
             yield from verify_flow(exchange, name, manifest, concurrency=concurrency)
     except PushInterrupted as stop:
         kept = had + sum(upload.kept_bytes for upload in uploads)

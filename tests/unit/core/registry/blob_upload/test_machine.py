@@ -14,7 +14,7 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.registry.effects import Forget, Release
+from ollama_push.core.registry.effects import ForgetResumePoint, ReleaseUpload
 from ollama_push.core.registry.resume import ResumePoint
 from ollama_push.core.responses import BufferedResponse
 
@@ -34,8 +34,8 @@ def test_a_large_blob_goes_in_parts_and_is_committed() -> None:
     assert requests[4].url == f"{ORIGIN}/v2/me/llama/blobs/uploads/s1?_state={SIZE}&digest={DIGEST}"
     assert upload.progress == [0, SIZE]
     assert upload.player.memory.kept == {}
-    assert upload.player.of(Forget) == [Forget(KEY)]
-    assert upload.player.effects[-1] == Release(KEY)
+    assert upload.player.of(ForgetResumePoint) == [ForgetResumePoint(KEY)]
+    assert upload.player.effects[-1] == ReleaseUpload(KEY)
     assert (upload.upload.kept_bytes, upload.upload.resumed_bytes, upload.upload.borrowed) == (SIZE, 0, False)
 
 
@@ -66,17 +66,17 @@ def test_beginning_without_permission_sends_nothing() -> None:
 
 def test_a_push_that_is_to_stop_begins_nothing() -> None:
     upload = Upload(MemoryRegistry())
-    upload.player.stopping = True
+    upload.player.interrupted = True
     assert isinstance(upload.fail(), PushInterrupted)
     assert upload.methods == []
-    assert upload.player.of(Release) == [], "what was never claimed may be another push's"
+    assert upload.player.of(ReleaseUpload) == [], "what was never claimed may be another push's"
 
 
 def test_a_stop_comes_between_parts_and_the_session_is_kept() -> None:
     registry = MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
-        upload.player.stopping = request.method == "PATCH"
+        upload.player.interrupted = request.method == "PATCH"
         return registry(request, body)
 
     upload = Upload(peer)

@@ -8,6 +8,7 @@ from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, Responder, response, responses
 from tests.support.upload_machine import DATA, HELD, KEY, SIZE, Upload
 
+from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -20,7 +21,7 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.registry.effects import Forget, Send
+from ollama_push.core.registry.effects import ForgetResumePoint
 from ollama_push.core.registry.resume import ResumePoint
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
@@ -77,8 +78,8 @@ def test_out_of_reach_on_another_host_it_is_begun_anew(failure: OllamaPushError 
     assert upload.upload.resumed_bytes == 0
     # Before the new session, or a push that ends now would leave the old one to the next.
     effects = upload.player.effects
-    opened = next(each for each in upload.player.of(Send) if each.request.method == "POST")
-    assert effects.index(Forget(KEY)) < effects.index(opened)
+    opened = next(each for each in upload.player.of(SendRequest) if each.request.method == "POST")
+    assert effects.index(ForgetResumePoint(KEY)) < effects.index(opened)
 
 
 @out_of_reach
@@ -87,14 +88,14 @@ def test_out_of_reach_on_the_registrys_own_host_it_is_kept(failure: OllamaPushEr
     error = upload.fail()
     assert isinstance(error, ServerError) if isinstance(failure, BufferedResponse) else error is failure
     assert set(upload.methods) == {"GET"}
-    assert upload.player.of(Forget) == []
+    assert upload.player.of(ForgetResumePoint) == []
     assert upload.player.memory.kept == {KEY: HERE}
 
 
 @pytest.mark.parametrize("saved", [HERE, THERE], ids=["here", "elsewhere"])
 def test_a_push_that_is_to_stop_meanwhile_stops_and_keeps_it(saved: ResumePoint) -> None:
     def peer(_request: HttpRequest, _body: bytes) -> ConnectionLost:
-        upload.player.stopping = True
+        upload.player.interrupted = True
         return ConnectionLost(ELSEWHERE)
 
     upload = Upload(peer, memory=DictMemory({KEY: saved}), retry=TWICE)

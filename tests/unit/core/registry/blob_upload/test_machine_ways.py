@@ -16,7 +16,7 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.registry.effects import Retrying
+from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
@@ -159,14 +159,14 @@ def test_learning_that_parts_are_not_taken_costs_no_attempt() -> None:
     assert [step for step in upload.run() if step != "DELETE"] == ["POST", f"PATCH 0+{MIB}", "POST", f"PUT 0+{SIZE}"]
     assert registry.blobs[HELD] == DATA
     assert upload.player.waits == []
-    assert upload.player.of(Retrying) == []
+    assert upload.player.of(ReportRetry) == []
 
 
 def test_whoever_is_stopped_while_a_session_opens_begins_no_whole_blob() -> None:
     registry = MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
-        upload.player.stopping = request.method == "POST"
+        upload.player.interrupted = request.method == "POST"
         return registry(request, body)
 
     upload = Upload(peer, SMALL)

@@ -145,7 +145,7 @@ def _stopped(when: str, registry: MemoryRegistry | None = None, memory: DictMemo
     registry = registry or MemoryRegistry()
 
     def peer(request: HttpRequest, body: bytes) -> Any:
-        player.stopping = player.stopping or f"{request.method} {request.url}".startswith(when)
+        player.interrupted = player.interrupted or f"{request.method} {request.url}".startswith(when)
         return registry(request, body)
 
     player = MODEL.player(peer, memory)
@@ -181,7 +181,7 @@ def test_a_push_that_is_stopped_while_it_only_asks_says_what_is_there(fault: int
 
     def peer(request: HttpRequest, body: bytes) -> Any:
         given = registry(request, body)
-        player.stopping = player.stopping or isinstance(given, ConnectionLost)
+        player.interrupted = player.interrupted or isinstance(given, ConnectionLost)
         return given
 
     player = MODEL.player(peer)

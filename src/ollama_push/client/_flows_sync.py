@@ -1,0 +1,42 @@
+"""Runs a flow of any kind, and sends one request of it. Its twin is ``_flows_async.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any, TypeVar
+
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.ports import HttpRequest, Transport
+from ollama_push.core.responses import BufferedResponse, ResponseBuffer
+
+__all__ = ["run_flow", "send_request"]
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+
+def run_flow(flow: Generator[E, Any, T], perform: Callable[[E], Any]) -> T:
+    """Perform the effects of *flow* and return what it returns; our errors are raised where it waits."""
+    with closing(flow):
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    result = perform(effect)
+                except OllamaPushError as exc:
+                    effect = flow.throw(exc)
+                else:
+                    effect = flow.send(result)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
+
+
+def send_request(transport: Transport, request: HttpRequest) -> BufferedResponse:
+    """Send *request* and read its whole response; what *transport* raises passes through."""
+    buffer = ResponseBuffer()
+    with transport.open(request) as response:
+        for chunk in response.chunks():
+            if not buffer.receive_data(chunk):
+                break
+        return buffer.response(response.status, response.headers)
