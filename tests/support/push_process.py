@@ -47,7 +47,7 @@ def _embedded_keeping(folder: Path) -> AnyRegistry:
 
 
 def _embedded_killing(folder: Path) -> AnyRegistry:
-    return EmbeddedRegistry(folder, temper=BrokenPartPolicy.KILLS_SESSION)
+    return EmbeddedRegistry(folder, broken_parts=BrokenPartPolicy.KILLS_SESSION)
 
 
 KEEPING: Final = (

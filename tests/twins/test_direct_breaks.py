@@ -56,7 +56,7 @@ def test_a_reset_at_any_byte_is_survived(
     last = parts > 1 and nth == parts
     at = rng.randrange(size // 2 if last else size)
     with EmbeddedRegistry(
-        tmp_path / "registry", temper=temper, faults=[Fault(method, digest, nth, after_bytes=at)]
+        tmp_path / "registry", broken_parts=temper, faults=[Fault(method, digest, nth, after_bytes=at)]
     ) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
         assert told.error is None
@@ -92,7 +92,7 @@ def test_a_lost_answer_sends_no_byte_again(
     fault: Fault, temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
 ) -> None:
     stored(tmp_path)
-    with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=[fault]) as registry:
+    with EmbeddedRegistry(tmp_path / "registry", broken_parts=temper, faults=[fault]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
         assert told.error is None
         assert registry.received_bytes == TOTAL
@@ -140,7 +140,7 @@ def test_the_question_how_far_an_upload_is_meets_the_same_weather(
 ) -> None:
     stored(tmp_path)
     faults = [Fault("PATCH", nth=2, action=Reset()), Fault("GET", "/uploads/", 1, None if stays else 1, action=action)]
-    with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=faults) as registry:
+    with EmbeddedRegistry(tmp_path / "registry", broken_parts=temper, faults=faults) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
         assert registry.received_bytes == (MIB if stays else TOTAL)
     retried = sum(isinstance(one, RequestRetried) for one in told.seen)
@@ -160,7 +160,7 @@ def test_a_registry_that_is_started_again_in_mid_upload_is_gone_on_with(
     temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
 ) -> None:
     raw = stored(tmp_path)
-    with EmbeddedRegistry(tmp_path / "registry", temper=temper) as registry:
+    with EmbeddedRegistry(tmp_path / "registry", broken_parts=temper) as registry:
         restarted: list[int] = []
 
         def restart_once(offset: int) -> None:

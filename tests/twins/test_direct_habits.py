@@ -103,7 +103,9 @@ HABITS: Final[Mapping[str, Habit]] = {
 def test_an_odd_registry_is_lived_with(name: str, temper: BrokenPartPolicy, colour: Colour, tmp_path: Path) -> None:
     habit = HABITS[name]
     raw = stored(tmp_path)
-    with EmbeddedRegistry(tmp_path / "registry", quirks=habit.quirks, faults=habit.faults, temper=temper) as registry:
+    with EmbeddedRegistry(
+        tmp_path / "registry", quirks=habit.quirks, faults=habit.faults, broken_parts=temper
+    ) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path, **habit.more))
         counted = Counter(steps(registry))
         assert told.error is None

@@ -164,7 +164,7 @@ def test_a_registry_that_breaks_over_every_part_is_given_up(
     # Where broken parts are kept, a byte that arrives is progress, and progress starts the count anew.
     bytes_each = 0 if temper is BrokenPartPolicy.KEEPS_BROKEN_PARTS else 1000
     fault = Fault("PATCH", times=None, after_bytes=bytes_each, action=BROKEN)
-    with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=[fault]) as registry:
+    with EmbeddedRegistry(tmp_path / "registry", broken_parts=temper, faults=[fault]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
         counted = Counter(steps(registry))
         assert registry.received_bytes == 4 * bytes_each

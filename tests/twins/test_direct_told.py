@@ -64,7 +64,9 @@ BIG_ONE, SMALL_ONE, CONFIG_ONE = (digest[7:12] for digest in (BIG_DIGEST, SMALL_
 @either_colour
 def test_the_observations_of_a_push_that_breaks_once(colour: Colour, tmp_path: Path) -> None:
     stored(tmp_path)
-    with EmbeddedRegistry(tmp_path / "registry", temper=BrokenPartPolicy.KILLS_SESSION, faults=[RESET]) as registry:
+    with EmbeddedRegistry(
+        tmp_path / "registry", broken_parts=BrokenPartPolicy.KILLS_SESSION, faults=[RESET]
+    ) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
     assert story(told) == [
         PushStarted,
@@ -153,7 +155,7 @@ def test_progress_never_goes_back_although_the_registry_does(
     temper: BrokenPartPolicy, colour: Colour, tmp_path: Path
 ) -> None:
     stored(tmp_path)
-    with EmbeddedRegistry(tmp_path / "registry", temper=temper, faults=[RESET]) as registry:
+    with EmbeddedRegistry(tmp_path / "registry", broken_parts=temper, faults=[RESET]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path))
     rolled_back = [seen for seen in told.seen if isinstance(seen, RolledBack)]
     # Where broken parts are kept, only what the registry had not read yet can be taken back.
@@ -197,7 +199,9 @@ def test_both_colours_tell_the_same(fault: Fault, tmp_path: Path) -> None:
     for colour in (push, push_awaited):
         home = tmp_path / colour.__name__
         stored(home)
-        with EmbeddedRegistry(home / "registry", temper=BrokenPartPolicy.KILLS_SESSION, faults=[fault]) as registry:
+        with EmbeddedRegistry(
+            home / "registry", broken_parts=BrokenPartPolicy.KILLS_SESSION, faults=[fault]
+        ) as registry:
             told = colour(Direct(host=registry.host, home=home))
         receipt = told.receipt
         stories.append(

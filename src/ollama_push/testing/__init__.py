@@ -1,4 +1,4 @@
-"""The shipped testing kit: scripted peers, in-memory transports, the transport contract, strategies.
+"""The testing kit: a scripted server, in-memory transports, a registry, the transport contract, strategies.
 
 Everything works without pytest; ``strategies`` needs the extra ``testing`` (hypothesis).
 """

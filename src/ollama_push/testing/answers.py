@@ -1,4 +1,4 @@
-"""Answers as the bytes and steps a script is made of."""
+"""Responses as the bytes and steps of a script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def head(
     content_type: str | None = "application/x-ndjson",
     reason: str = "Scripted",
 ) -> bytes:
-    """Return a response head; the body's framing is up to *headers* and what follows."""
+    """Return a response head; *headers* and the steps that follow frame the body."""
     fields = {**({"Content-Type": content_type} if content_type else {}), **(headers or {})}
     return "".join(
         [f"HTTP/1.1 {status} {reason}\r\n", *(f"{name}: {value}\r\n" for name, value in fields.items()), "\r\n"]
@@ -29,7 +29,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def lines_answer(lines: Iterable[bytes], *, end: bool = True) -> list[Step]:
-    """Return the script of a streamed answer: one chunk a line, newline added."""
+    """Return the script of a streamed response: one chunk a line, newline added."""
     steps: list[Step] = [
         head(headers={"Transfer-Encoding": "chunked", "Connection": "close"}),
         *(chunk(line + b"\n") for line in lines),
@@ -38,6 +38,6 @@ def lines_answer(lines: Iterable[bytes], *, end: bool = True) -> list[Step]:
 
 
 def json_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> list[Step]:
-    """Return the script of a single JSON answer with its length."""
+    """Return the script of a single JSON response with its length."""
     fields = {"Content-Length": str(len(body)), "Connection": "close", **(headers or {})}
     return [head(status, fields, content_type="application/json; charset=utf-8") + body]

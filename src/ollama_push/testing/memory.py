@@ -1,4 +1,4 @@
-"""Transports without sockets, sync and async, that play scripts: for unit tests of clients."""
+"""Sync and async transports that play scripts without sockets, for unit tests of clients."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _tuple(chunks: Iterable[bytes | Exception]) -> tuple[bytes | Exception, ...]
 
 @attrs.frozen
 class ScriptedAnswer:
-    """One answer.
+    """One response.
 
     Attributes:
-        chunks: The body as it arrives; an exception among them is raised in its place.
+        chunks: The body as it arrives; an exception among them is raised at its place.
         status: The HTTP status.
         headers: Names are handed over in lower case, as a transport must (clause T2).
     """
@@ -40,7 +40,7 @@ class ScriptedAnswer:
 
 
 class _Script:
-    """What both colours share: whose turn it is, what was asked, and who hung up."""
+    """What both transports share: the responses, and the record of the requests."""
 
     def __init__(self, *answers: ScriptedAnswer | Exception) -> None:
         self._answers = answers or (ScriptedAnswer(),)
@@ -52,7 +52,7 @@ class _Script:
     def _next_answer(self, request: HttpRequest) -> ScriptedAnswer:
         if self.closed:
             raise UsedAfterClose(type(self).__name__)
-        # Read here, as a real transport would: a buffer is valid only until the next one is asked for.
+        # Read now, as a real transport does: a buffer is valid only until the next one is requested.
         body = request.body if isinstance(request.body, bytes) else b"".join(bytes(part) for part in request.body)
         with self._lock:
             answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
@@ -71,17 +71,17 @@ class _Script:
 class ScriptedTransport(_Script):
     """A transport that plays *answers*: the first request gets the first one, the last one repeats.
 
-    Safe to share between threads. An exception instead of an answer is raised by ``open``.
+    Safe to share between threads. An exception among *answers* is raised by ``open``.
 
     Attributes:
         requests: Every request, in order; bodies as bytes.
-        hangups: How many blocks were left before their body had been read to its end.
+        hangups: How many blocks were left before the end of the body was read.
         closed: Whether ``close`` was called.
     """
 
     @contextmanager
     def open(self, request: HttpRequest, /) -> Iterator[_SyncResponse]:
-        """Play the next answer; see :mod:`ollama_push.core.ports`."""
+        """Play the next response; see :mod:`ollama_push.core.ports`."""
         response = _SyncResponse(self._next_answer(request), request.url)
         try:
             yield response
@@ -94,12 +94,12 @@ class ScriptedTransport(_Script):
 
 
 class AsyncScriptedTransport(_Script):
-    """The awaited twin of :class:`ScriptedTransport`, with the same attributes."""
+    """The async twin of :class:`ScriptedTransport`, with the same attributes."""
 
     @asynccontextmanager
     async def open(self, request: HttpRequest, /) -> AsyncIterator[_AsyncResponse]:
-        """Play the next answer; see :mod:`ollama_push.core.ports`."""
-        # Other tasks get their turn, and a cancellation its chance, wherever a real transport waits.
+        """Play the next response; see :mod:`ollama_push.core.ports`."""
+        # A real transport waits here, so other tasks must be able to run, and this one to be cancelled.
         await asyncio.sleep(0)
         response = _AsyncResponse(self._next_answer(request), request.url)
         try:

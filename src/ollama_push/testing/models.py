@@ -1,7 +1,7 @@
-"""Makes a model store on the spot: a push can be shown and tested where no Ollama has ever been.
+"""Creates a small model store, so that a push can be shown and tested without Ollama.
 
 Source: ollama ``server/create.go``, ``manifest/manifest.go``, ``types/model/config.go`` at fb3076099, for the media
-types, the order of the keys and the line's end behind each JSON; ggml ``docs/gguf.md`` for the weights.
+types, the order of the keys and the line end after each JSON; ggml ``docs/gguf.md`` for the weights.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ollama_push.core.names import ModelName
+from ollama_push.core.registry.digests import digest_of
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.store_layout import BLOBS, blob_path, manifest_path
 
@@ -40,7 +41,7 @@ def write_gguf(file: BinaryIO, name: str, rows: int) -> None:
     It holds one tensor, ``token_embd.weight``, of *rows* times 1000 F32: 4000 bytes a row.
 
     Args:
-        file: Written to from where it stands, which must be the beginning.
+        file: Written from its position, which must be the beginning.
         name: Value of ``general.name``.
         rows: At least 1.
     """
@@ -51,7 +52,7 @@ def write_gguf(file: BinaryIO, name: str, rows: int) -> None:
         _string("general.file_type") + struct.pack("<II", _UINT32, _F32),
         _string("llama.embedding_length") + struct.pack("<II", _UINT32, _ROW_FLOATS),
     )
-    # Dimensions begin with the one whose values lie side by side; the offset counts from the data's beginning.
+    # The first dimension is the one whose values are adjacent; the offset counts from the start of the data.
     tensor = _string("token_embd.weight") + struct.pack("<IQQIQ", 2, _ROW_FLOATS, rows, _F32, 0)
     head = struct.pack("<4sIQQ", b"GGUF", 3, 1, len(values)) + b"".join(values) + tensor
     file.write(head + bytes(-len(head) % _ALIGNMENT))
@@ -62,12 +63,12 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
     """Store a model under each of *names*, as ``ollama create`` would: weights, template, parameters, configuration.
 
     Args:
-        root: The store's folder; made when missing.
-        names: All get the same manifest.
-        rows: Size of the weights: 4000 bytes each, and a head.
+        root: The store's folder; created when missing.
+        names: Names of the model; all get the same manifest.
+        rows: Rows of the weights, of 4000 bytes each.
 
     Returns:
-        What was stored.
+        The manifest that was stored.
     """
     blobs = root / BLOBS
     blobs.mkdir(parents=True, exist_ok=True)
@@ -108,8 +109,8 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
 
 
 def _rows(count: int) -> Iterator[bytes]:
-    chance = random.Random(1)  # noqa: S311 - numbers to look at, the same every time
-    block = array("f", (chance.random() - 0.5 for _ in range(_BLOCK_ROWS * _ROW_FLOATS)))
+    generator = random.Random(1)  # noqa: S311 - the same numbers every time, and no secrets
+    block = array("f", (generator.random() - 0.5 for _ in range(_BLOCK_ROWS * _ROW_FLOATS)))
     if struct.pack("=H", 1) != struct.pack("<H", 1):
         block.byteswap()
     data = block.tobytes()
@@ -130,13 +131,13 @@ def _string(text: str) -> bytes:
 
 
 def _put(root: Path, media_type: str, data: bytes) -> dict[str, Any]:
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    digest = digest_of(data)
     (root / blob_path(digest)).write_bytes(data)
     return {"mediaType": media_type, "digest": digest, "size": len(data)}
 
 
 def _line(value: Any) -> bytes:
-    """Encode as Go's ``json.Encoder`` does, which escapes what could be HTML and ends the line."""
+    """Encode as Go's ``json.Encoder`` does, which escapes ``<``, ``>`` and ``&`` and ends the line."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")

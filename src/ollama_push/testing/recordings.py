@@ -1,9 +1,10 @@
-"""Recordings of a real server: what it sent, byte for byte, and when."""
+"""Recordings of a real server: the bytes it sent, and when."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
+from itertools import chain, repeat, takewhile
 from os import PathLike
 from pathlib import Path
 from typing import Self
@@ -20,10 +21,10 @@ class Recording:
     """One exchange with a real server.
 
     Attributes:
-        server: Name and version of what was recorded.
-        scenario: What the registry behind it was made to do.
+        server: Name and version of the server.
+        scenario: What the registry behind the server did.
         request: The raw request.
-        received: What came back, as (seconds since the request, raw bytes).
+        received: The response, as pairs of seconds since the request and raw bytes.
     """
 
     server: str
@@ -35,7 +36,7 @@ class Recording:
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read a recording from its JSON file: keys as the attributes.
 
-        What came back is UTF-8 text there; of the request each character stands for one byte.
+        The file holds the response as UTF-8 text; in the request each character stands for one byte.
         """
         fields = json.loads(Path(path).read_text("utf-8"))
         received = tuple((float(seconds), text.encode("utf-8")) for seconds, text in fields["received"])
@@ -43,7 +44,7 @@ class Recording:
 
     @property
     def raw(self) -> bytes:
-        """All bytes that came back, head included."""
+        """All bytes of the response, head included."""
         return b"".join(data for _seconds, data in self.received)
 
     @property
@@ -53,22 +54,17 @@ class Recording:
 
     def at_its_own_pace(self, speed: float = 1.0) -> Script:
         """Return a script with the recorded pauses, divided by *speed*."""
-        return tuple(self._paced(speed))
-
-    def cut(self, *sizes: int) -> Script:
-        """Return a script that sends the bytes in pieces of *sizes*, the last size repeating."""
-        raw, steps, start = self.raw, list[Step](), 0
-        turn = 0
-        while start < len(raw):
-            size = sizes[min(turn, len(sizes) - 1)]
-            steps.append(raw[start : start + size])
-            start, turn = start + size, turn + 1
-        return tuple(steps)
-
-    def _paced(self, speed: float) -> Iterator[Step]:
+        steps: list[Step] = []
         before = 0.0
         for seconds, data in self.received:
             if seconds > before:
-                yield Pause((seconds - before) / speed)
+                steps.append(Pause((seconds - before) / speed))
                 before = seconds
-            yield data
+            steps.append(data)
+        return tuple(steps)
+
+    def cut(self, *sizes: int) -> Script:
+        """Return a script that sends the bytes in pieces of *sizes*, the last size repeating."""
+        stream = io.BytesIO(self.raw)
+        pieces = (stream.read(size) for size in chain(sizes, repeat(sizes[-1])))
+        return tuple(takewhile(bool, pieces))

@@ -1,7 +1,7 @@
 """A server that does exactly what a script says, down to the byte, on raw sockets.
 
-No HTTP server would misbehave on request; this one has no idea of HTTP beyond reading one request. A
-script is a sequence of steps for one connection; ``bytes`` are sent as they are.
+An HTTP server cannot be made to send broken HTTP; this one knows of HTTP only how to read a request. A script
+is a sequence of steps for one connection; ``bytes`` are sent as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Final, Self
 
 import attrs
@@ -58,8 +57,8 @@ class ReceivedRequest:
     body: bytes
 
 
-class _PeerLeft(Exception):
-    """No further request came: the script is over, and nobody is to blame."""
+class _NoRequest(Exception):
+    """The peer disconnected instead of sending another request, which ends the script."""
 
 
 class ScriptedServer:
@@ -67,13 +66,13 @@ class ScriptedServer:
 
     Args:
         scripts: The first connection's request gets the first script, and so on; the last one repeats.
-        answers: Scripts for targets (such as ``"/api/tags"``) that are played whenever asked for and do
-            not count as one of *scripts*.
+        answers: Scripts by target (such as ``"/api/tags"``): every request for it gets that script, which
+            does not count as one of *scripts*.
         tls: Serve TLS with this context.
 
     Attributes:
         requests: Every request read so far, in order.
-        peer_closed: Set when a peer hung up while a script was holding, pausing or sending.
+        peer_closed: Set when a peer disconnected while a script was holding, pausing or sending.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class ScriptedServer:
             return self._changed.wait_for(lambda: bool(self.requests), seconds)
 
     def close(self) -> None:
-        """Stop: end all scripts, close all sockets, wait for all threads. Idempotent."""
+        """Cancel all scripts, close all sockets, wait for all threads. Idempotent."""
         self._stopping.set()
         with contextlib.suppress(OSError):
             # Wakes accept() on every platform, which close() alone does not.
@@ -144,9 +143,7 @@ class ScriptedServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc_info: object) -> None:
         self.close()
 
     def _accept(self) -> None:
@@ -157,13 +154,13 @@ class ScriptedServer:
                 return
             if self._tls is not None:
                 try:
-                    # The handshake is left to the connection's own thread: who stalls it must not stop others.
+                    # The connection's own thread does the handshake, so that a peer that stalls in it delays no other.
                     connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-                except OSError:  # the peer has left already
+                except OSError:  # the peer has disconnected already
                     connection.close()
                     continue
             with self._changed:
-                # Here and not in the thread: close() must find every connection that was accepted.
+                # Not in the thread of the connection: close() must find every connection that was accepted.
                 self._connections.add(connection)
                 self._accepted += 1
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
@@ -180,14 +177,14 @@ class ScriptedServer:
                 if self._stopping.is_set():
                     break
                 self._play(connection, step)
-        except _PeerLeft:
+        except _NoRequest:
             pass
         except OSError:
-            # A peer that leaves, or breaks TLS off, is what many scripts are for.
+            # Expected: many scripts are for peers that disconnect, or that cancel the TLS handshake.
             if not self._stopping.is_set():
                 self.peer_closed.set()
         finally:
-            # Closed before it counts as closed: who waits for the count may look at the socket's other end.
+            # Closed before it counts as closed: wait_for_open() promises that the peer can see the end.
             connection.close()
             with self._changed:
                 self._connections.discard(connection)
@@ -226,7 +223,7 @@ class ScriptedServer:
     def _hold(self, connection: socket.socket, seconds: float) -> None:
         connection.settimeout(None if seconds == math.inf else seconds)
         with contextlib.suppress(TimeoutError):
-            # close() shuts the socket down, which ends this recv() too.
+            # Also ends when close() shuts the socket down.
             while connection.recv(65536):
                 pass
             if not self._stopping.is_set():
@@ -236,7 +233,7 @@ class ScriptedServer:
     def _receive(self, connection: socket.socket) -> ReceivedRequest:
         request = _read_request(connection)
         if request is None:
-            raise _PeerLeft
+            raise _NoRequest
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
@@ -244,7 +241,7 @@ class ScriptedServer:
 
 
 def _read_request(connection: socket.socket) -> ReceivedRequest | None:
-    """Read one request with its body; ``None`` when the peer left before it was whole."""
+    """Read one request with its body; ``None`` when the peer disconnected before its end."""
     with connection.makefile("rb") as stream:
         first = stream.readline().decode("latin-1").split()
         if len(first) < 2:  # noqa: PLR2004 - method and target

@@ -1,4 +1,4 @@
-"""What a script may tell the scripted server to do with one connection."""
+"""What a script can do with one connection."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Await", "Hangup", "Hold", "NextRequest", "Pause", "Reset", "Script",
 
 @attrs.frozen
 class Pause:
-    """Do nothing for so many seconds, or until the server stops."""
+    """Wait for so many seconds, or until the server stops."""
 
     seconds: float
 
 
 @attrs.frozen
 class Hold:
-    """Keep the connection open without a byte until the peer hangs up or the server stops.
+    """Keep the connection open and send nothing until the peer disconnects or the server stops.
 
     Attributes:
-        seconds: Go on after so long all the same.
+        seconds: Continue after this time at the latest.
     """
 
     seconds: float = math.inf
@@ -31,11 +31,11 @@ class Hold:
 
 @attrs.frozen
 class Await:
-    """Go on when the event is set, or the server stops: a script that waits for its test.
+    """Wait until the event is set, or the server stops: a script that waits for its test.
 
     Attributes:
         event: What to wait for.
-        seconds: Go on after so long all the same.
+        seconds: Continue after this time at the latest.
     """
 
     event: threading.Event
@@ -44,17 +44,17 @@ class Await:
 
 @attrs.frozen
 class NextRequest:
-    """Read another request on this connection; a peer that leaves instead ends the script."""
+    """Read another request on this connection; a peer that disconnects instead ends the script."""
 
 
 @attrs.frozen
 class Reset:
-    """Break the connection with RST."""
+    """Close the connection with RST."""
 
 
 @attrs.frozen
 class Hangup:
-    """Close the connection in order (FIN). The end of every script does the same."""
+    """Close the connection with FIN and without (more of) a response. The end of every script does the same."""
 
 
 Step = bytes | Pause | Hold | Await | NextRequest | Reset | Hangup

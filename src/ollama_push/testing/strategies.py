@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a server may say and how it may arrive. Needs the extra ``testing``."""
+"""Hypothesis strategies for the responses to a push and the pieces they arrive in. Needs the extra ``testing``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
     "status_changes",
 ]
 
-# All of Unicode but lone surrogates, which no UTF-8 holds; U+2028 and U+0085 must not end a line.
+# All of Unicode except lone surrogates, which UTF-8 cannot encode; U+2028 and U+0085 must not end a line.
 _TEXTS: Final = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\u2028\x85\r\n\\"'), max_size=40)
 _STATUSES: Final = _TEXTS.filter(lambda text: text != SUCCESS_STATUS) | st.sampled_from(
     ["retrieving manifest", "pushing manifest", "pushing 49a7f1752a33"]
 )
 _BYTE_COUNTS: Final = st.integers(0, 2**63 - 1)  # Go's int64
-# Keys that no version of the protocol has: a client must not mind them.
+# Keys that no version of the protocol has: a client must ignore them.
 _UNKNOWN: Final = st.dictionaries(
     st.sampled_from(["layer", "rate", "eta", "_"]),
     st.none() | st.booleans() | st.integers(-9, 9) | st.lists(st.integers(0, 9), max_size=2) | _TEXTS,
@@ -42,7 +42,7 @@ _UNKNOWN: Final = st.dictionaries(
 
 
 def digests() -> st.SearchStrategy[str]:
-    """Return digests of layers, and the literal that stands for all layers of a tensor model."""
+    """Return digests of layers, and the literal that Ollama sends for all layers of a tensor model."""
     hexadecimal = st.text("0123456789abcdef", min_size=64, max_size=64)
     return hexadecimal.map("sha256:{}".format) | st.just("sha256:model")
 
@@ -58,18 +58,18 @@ def layer_progresses() -> st.SearchStrategy[LayerProgress]:
 
 
 def events() -> st.SearchStrategy[PushEvent]:
-    """Return events of a push that goes on: everything but the success."""
+    """Return events of a push in progress: all kinds except the success."""
     return status_changes() | layer_progresses()
 
 
 @st.composite
 def event_lines(draw: st.DrawFn, event: PushEvent) -> bytes:
-    """Return one line, without its end, that says *event*: in any key order, spacing and escaping."""
+    """Return *event* as a line without its end, in any key order, spacing and escaping."""
     fields: dict[str, Any] = {"status": event.status}
     if isinstance(event, LayerProgress):
         fields["digest"] = event.digest
         counters = {"total": event.total, "completed": event.completed}
-        # Go leaves zero out; other servers may not.
+        # Go omits zeros; other servers may send them.
         fields |= {key: count for key, count in counters.items() if count or draw(st.booleans())}
     fields |= {key: None for key in ("digest", "total", "completed") if key not in fields and draw(st.booleans())}
     return _line(draw, fields)
@@ -77,12 +77,12 @@ def event_lines(draw: st.DrawFn, event: PushEvent) -> bytes:
 
 @attrs.frozen
 class PushAnswer:
-    """A whole answer to a push, and what it says.
+    """A whole response to a push, and its meaning.
 
     Attributes:
         body: The bytes after the head, transfer coding taken off.
-        events: What a client should see of it, the success included.
-        error: The server's no at the end; ``None`` when it ended otherwise.
+        events: The events that a client should see, including the success.
+        error: The error in the last line; ``None`` without one.
         status: The HTTP status.
         headers: Names in lower case.
     """
@@ -95,25 +95,25 @@ class PushAnswer:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the last line is the success. Neither this nor an error: the answer is truncated."""
+        """Whether the last line is the success; a response with neither success nor error is truncated."""
         return PushSucceeded() in self.events
 
 
 @st.composite
 def push_answers(draw: st.DrawFn) -> PushAnswer:
-    """Return streamed answers that succeed, are refused, or end without either; all lines are sound."""
-    said: list[PushEvent] = draw(st.lists(events(), max_size=8))
+    """Return streamed responses that succeed, fail, or end without either; all lines are valid."""
+    sent: list[PushEvent] = draw(st.lists(events(), max_size=8))
     error = draw(st.none() | _TEXTS)
     if error is None and draw(st.booleans()):
-        said.append(PushSucceeded())
-    lines = [draw(event_lines(event)) for event in said]
+        sent.append(PushSucceeded())
+    lines = [draw(event_lines(event)) for event in sent]
     if error is not None:
         lines.append(_line(draw, {"error": error}))
     end = st.sampled_from([b"\n", b"\r\n", b"\n\n"])
     body = b"".join(line + draw(end) for line in lines)
     if draw(st.booleans()):
         body = body.rstrip(b"\r\n")
-    return PushAnswer(body, tuple(said), error)
+    return PushAnswer(body, tuple(sent), error)
 
 
 @st.composite

@@ -31,9 +31,9 @@ _BUSY = Reply(503, {"Retry-After": "7"}, b"busy")
 
 @contextlib.contextmanager
 def _faulty(
-    tmp_path: Path, *faults: Fault, temper: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS
+    tmp_path: Path, *faults: Fault, broken_parts: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS
 ) -> Iterator[tuple[EmbeddedRegistry, RawClient]]:
-    with EmbeddedRegistry(tmp_path, faults=faults, temper=temper) as registry, RawClient(registry) as peer:
+    with EmbeddedRegistry(tmp_path, faults=faults, broken_parts=broken_parts) as registry, RawClient(registry) as peer:
         yield registry, peer
 
 
@@ -107,9 +107,9 @@ def test_a_fault_in_the_middle_leaves_exactly_the_bytes_before_it(tmp_path: Path
         assert [seen.body_bytes for seen in registry.requests if seen.method == "PATCH"] == [1_000_001, 1_097_151]
 
 
-def test_a_fault_in_the_middle_kills_the_session_in_that_temper(tmp_path: Path) -> None:
+def test_a_fault_in_the_middle_kills_the_session_by_that_policy(tmp_path: Path) -> None:
     fault = Fault("PATCH", after_bytes=3, action=Reply(500))
-    with _faulty(tmp_path, fault, temper=BrokenPartPolicy.KILLS_SESSION) as (_, peer):
+    with _faulty(tmp_path, fault, broken_parts=BrokenPartPolicy.KILLS_SESSION) as (_, peer):
         where = peer.start()
         assert _patched(peer, where, b"abcdef") == 500
         assert peer.send("GET", where).status == 404
@@ -185,9 +185,9 @@ def test_a_second_writer_takes_the_session_over_and_the_first_is_told(tmp_path: 
         assert registry.blob(digest_of(b"abcxyz")) == b"abcxyz"
 
 
-@pytest.mark.parametrize("temper", BrokenPartPolicy)
-def test_a_whole_upload_that_breaks_off_leaves_no_session(tmp_path: Path, temper: BrokenPartPolicy) -> None:
-    with _faulty(tmp_path, Fault("POST", after_bytes=2, action=_BUSY), temper=temper) as (registry, peer):
+@pytest.mark.parametrize("broken_parts", BrokenPartPolicy)
+def test_a_whole_upload_that_breaks_off_leaves_no_session(tmp_path: Path, broken_parts: BrokenPartPolicy) -> None:
+    with _faulty(tmp_path, Fault("POST", after_bytes=2, action=_BUSY), broken_parts=broken_parts) as (registry, peer):
         where = f"/v2/{REPOSITORY}/blobs/uploads/?digest={digest_of(b'abc')}"
         assert peer.send("POST", where, b"abc").status == 503
         assert registry.sessions() == []

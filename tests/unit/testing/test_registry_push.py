@@ -142,8 +142,11 @@ def test_a_broken_part_stays_where_broken_parts_are_kept(registry: EmbeddedRegis
     assert peer.commit(where, digest_of(b"abcdefghi")).status == 201
 
 
-def test_a_broken_part_kills_the_session_in_the_other_temper(tmp_path: Path) -> None:
-    with EmbeddedRegistry(tmp_path, temper=BrokenPartPolicy.KILLS_SESSION) as registry, RawClient(registry) as peer:
+def test_a_broken_part_kills_the_session_by_the_other_policy(tmp_path: Path) -> None:
+    with (
+        EmbeddedRegistry(tmp_path, broken_parts=BrokenPartPolicy.KILLS_SESSION) as registry,
+        RawClient(registry) as peer,
+    ):
         where = peer.start()
         assert peer.patch(where, b"ab").status == 202
         assert peer.send("GET", where).status == 204

@@ -184,10 +184,10 @@ def test_without_delete_only_sessions_can_be_deleted(odd: Odd) -> None:
     assert peer.send("DELETE", peer.start()).status == 204
 
 
-def test_a_body_that_breaks_the_limit_kills_the_session_in_that_temper(tmp_path: Path) -> None:
+def test_a_body_that_breaks_the_limit_kills_the_session_by_that_policy(tmp_path: Path) -> None:
     quirks = Quirks(max_part_bytes=10)
     with (
-        EmbeddedRegistry(tmp_path, quirks=quirks, temper=BrokenPartPolicy.KILLS_SESSION) as registry,
+        EmbeddedRegistry(tmp_path, quirks=quirks, broken_parts=BrokenPartPolicy.KILLS_SESSION) as registry,
         RawClient(registry) as peer,
     ):
         where = peer.start()

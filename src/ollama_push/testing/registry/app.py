@@ -175,7 +175,7 @@ def registry_app(
     *,
     auth: Auth | None = None,
     tls: SSLContext | None = None,
-    temper: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS,
+    broken_parts: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS,
     quirks: Quirks | None = None,
     faults: Iterable[Fault] = (),
 ) -> web.Application:
@@ -185,8 +185,8 @@ def registry_app(
         data: Folder for everything the registry keeps; created when missing.
         auth: Who may do what; ``None`` lets everybody do everything.
         tls: What the token endpoint of *auth* serves with, when it has an origin of its own.
-        temper: What a broken part does to its session.
+        broken_parts: What a broken part does to its session.
         quirks: In what the registry differs from distribution 3.
         faults: Which requests fail, and how.
     """
-    return application_of(RegistryState(data, auth, temper, quirks or Quirks(), FaultPlan(faults)), tls)
+    return application_of(RegistryState(data, auth, broken_parts, quirks or Quirks(), FaultPlan(faults)), tls)

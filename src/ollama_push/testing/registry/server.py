@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
@@ -36,7 +35,7 @@ class EmbeddedRegistry:
         listen: Host and port; port 0 takes a free one and keeps it over :meth:`restart`.
         auth: Who may do what; ``None`` lets everybody do everything.
         tls: Serve TLS with this context.
-        temper: What a broken part does to its session.
+        broken_parts: What a broken part does to its session.
         quirks: In what the registry differs from distribution 3.
         faults: Which requests fail, and how.
 
@@ -51,7 +50,7 @@ class EmbeddedRegistry:
         listen: tuple[str, int] = ("127.0.0.1", 0),
         auth: Auth | None = None,
         tls: ssl.SSLContext | None = None,
-        temper: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS,
+        broken_parts: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS,
         quirks: Quirks | None = None,
         faults: Iterable[Fault] = (),
     ) -> None:
@@ -59,7 +58,7 @@ class EmbeddedRegistry:
         self._address, self._port = listen
         self._auth = auth
         self._tls = tls
-        self._temper = temper
+        self._broken_parts = broken_parts
         self._quirks = quirks or Quirks()
         self._faults = FaultPlan(faults)
         self._log = Log()
@@ -143,7 +142,7 @@ class EmbeddedRegistry:
         if self._running is not None:
             return
         # Read from disk again, as a new process would.
-        self._state = RegistryState(self._data, self._auth, self._temper, self._quirks, self._faults, self._log)
+        self._state = RegistryState(self._data, self._auth, self._broken_parts, self._quirks, self._faults, self._log)
         app = application_of(self._state, self._tls)
         self._running = LoopThread(lambda: _serving(app, self._address, self._port, self._tls), "embedded-registry")
         self._port = self._running.value
@@ -166,9 +165,7 @@ class EmbeddedRegistry:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc_info: object) -> None:
         self.close()
 
 
