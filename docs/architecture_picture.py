@@ -6,11 +6,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-__all__ = ["PICTURE", "drawn"]
+__all__ = ["PICTURE", "contracts", "drawn"]
 
 ROOT: Final = Path(__file__).parents[1]
 PICTURE: Final = ROOT / "docs" / "architecture.svg"
@@ -96,12 +96,18 @@ class Row:
         return elements
 
 
+def contracts() -> list[dict[str, Any]]:
+    """Return the import contracts, as ``pyproject.toml`` has them."""
+    settings: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    found: list[dict[str, Any]] = settings["contracts"]
+    return found
+
+
 def drawn() -> str:
     """Return the picture as the contracts in ``pyproject.toml`` have it now."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     layers = {
         container: contract["layers"]
-        for contract in contracts
+        for contract in contracts()
         if contract["type"] == "layers"
         for container in contract["containers"]
     }

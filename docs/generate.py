@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-from docs.architecture_picture import PICTURE, drawn
+from docs.architecture_picture import PICTURE, contracts, drawn
 
 from ollama_push.cli import exit_codes
 from ollama_push.contrib.metrics import METRICS, Kind
@@ -123,6 +123,11 @@ def states_diagram() -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
+def contracts_list() -> str:
+    """Return the names of the import contracts: each is a sentence."""
+    return "\n".join(f"- {contract['name']}." for contract in contracts())
+
+
 BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "metrics": metrics_table,
     "buckets": buckets_table,
@@ -132,6 +137,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "causes": causes_table,
     "promises": promises_table,
     "states": states_diagram,
+    "contracts": contracts_list,
 }
 _MARKED: Final = re.compile(r"(?<=<!-- generated: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
