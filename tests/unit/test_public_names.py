@@ -1,17 +1,83 @@
-"""What the package exports, and what importing it loads."""
+"""What the package exports and documents, each name from one home, and what importing it loads."""
 
 from __future__ import annotations
 
+import ast
+import importlib
+import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 import ollama_push
-from ollama_push import client, transports
-from ollama_push.contrib import metrics, progress
+from ollama_push import client, gateway, transports
+from ollama_push.contrib import logs, metrics, progress, tracing
 
 HEAVY = ("aiohttp", "asyncio", "urllib3")
+ROOT: Final = Path(__file__).parents[2]
+SOURCE: Final = ROOT / "src"
+PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+STILL_TWICE: Final = frozenset(
+    {"CLAUSES", "SUCCESS", "Token", "UNEXPECTED", "Upload", "json_answer", "new_transport", "serve"}
+)
+DOCUMENTED: Final = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "reference.md").read_text("utf-8"), re.MULTILINE)
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def defined_names(node: ast.stmt) -> Iterator[str]:
+    match node:
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            yield name
+        case ast.Assign(targets=targets):
+            yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield name
+
+
+def public_definitions() -> dict[str, list[str]]:
+    """Return, for every name in an ``__all__``, the modules that define it and offer it."""
+    found = defaultdict(list)
+    for file in sorted(SOURCE.rglob("*.py")):
+        if file.name == "__main__.py":
+            continue  # nobody imports it
+        tree = ast.parse(file.read_text("utf-8"))
+        defined = {name for node in tree.body for name in defined_names(node)}
+        offered = (
+            set(getattr(importlib.import_module(module_name(file)), "__all__", ())) if "__all__" in defined else ()
+        )
+        for name in defined.intersection(offered):
+            found[name].append(module_name(file))
+    return found
+
+
+def imported_by_pages() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for code in re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "ollama_push":
+                    yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def documented_objects() -> list[object]:
+    """Return what the reference shows: objects, and everything public of the modules among them."""
+    found: list[object] = []
+    for path in DOCUMENTED:
+        try:
+            module = importlib.import_module(path)
+        except ModuleNotFoundError:
+            parent, _, name = path.rpartition(".")
+            found.append(getattr(importlib.import_module(parent), name))
+        else:
+            found += [module, *(getattr(module, name) for name in module.__all__)]
+    return found
 
 
 def loaded_by(code: str) -> set[str]:
@@ -48,3 +114,23 @@ def test_every_public_name_is_there_once(module: object) -> None:
 
 def test_dir_lists_the_public_names() -> None:
     assert set(ollama_push.__all__) <= set(dir(ollama_push))
+
+
+def test_no_public_name_is_defined_twice() -> None:
+    twice = {name: modules for name, modules in public_definitions().items() if len(modules) > 1}
+    assert {name: modules for name, modules in twice.items() if name not in STILL_TWICE} == {}
+
+
+def test_the_reference_has_every_name_that_a_page_imports() -> None:
+    documented = documented_objects()
+    shown = {(module, name): getattr(importlib.import_module(module), name) for module, name in imported_by_pages()}
+    assert len(shown) > 30
+    assert sorted(place for place, one in shown.items() if not any(one is each for each in documented)) == []
+
+
+@pytest.mark.parametrize("module", [ollama_push, client, transports, gateway, logs, metrics, progress, tracing])
+def test_the_reference_has_every_name_of_the_packages_that_users_import(module: object) -> None:
+    documented = documented_objects()
+    names: list[str] = module.__all__  # type: ignore[attr-defined]  # each of them has one
+    missing = [name for name in names if not any(getattr(module, name) is each for each in documented)]
+    assert set(missing) <= {"__version__"}
