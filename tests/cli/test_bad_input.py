@@ -11,6 +11,8 @@ from tests.support.command import HERE, LAYER, NAME, SUCCESS, command, environme
 
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 SECRET = "hunter2"
 WRONG: list[tuple[str, list[str], int, str]] = [
     ("transport", ["--transport", "nope"], 2, "no such transport; installed are aiohttp, urllib3"),

@@ -11,6 +11,8 @@ import pytest
 
 from ollama_push.testing.server import Hold, Script, ScriptedServer, json_answer, lines_answer
 
+pytestmark = pytest.mark.process
+
 LAYER = b'{"status":"pushing 49a7f1752a33","digest":"sha256:49a7","total":100,"completed":%d}'
 SUCCESS = lines_answer(
     [b'{"status":"retrieving manifest"}', LAYER % 40, LAYER % 40, LAYER % 100, b'{"status":"success"}']

@@ -17,6 +17,8 @@ from ollama_push.cli.demo import NEXT
 from ollama_push.core.names import ModelName
 from ollama_push.testing.models import put_tiny_model
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 
 def surroundings(folder: Path) -> dict[str, str]:
     """A machine of its own, on which everything that is left would be found in ``home`` and ``tmp``."""

@@ -11,6 +11,8 @@ from tests.support.stores import CONFIG, LAYERS, put_blob, put_model
 
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply, TokenAuth
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 ME = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")
 
 

@@ -11,6 +11,8 @@ import ollama_push
 from ollama_push.cli.exit_codes import EXIT_CODES
 from ollama_push.testing.server import Hold, Pause, Reset, Script, ScriptedServer, lines_answer
 
+pytestmark = pytest.mark.process
+
 STARTED = lines_answer([LAYER % 40], end=False)
 QUIET = ("--stall-timeout", "0.3")
 # Half a minute of lines; the stall is found long before.

@@ -19,6 +19,8 @@ from tests.support.command_direct import PASSWORD, Home, at_home
 
 from ollama_push.testing.registry import Auth, BasicAuth, EmbeddedRegistry, TokenAuth
 
+pytestmark = pytest.mark.process
+
 AUTHS: list[Auth] = [
     BasicAuth({"me": PASSWORD}),
     TokenAuth({"me": PASSWORD}, {"me": {"team/my-llama": {"pull", "push"}}}),

@@ -13,6 +13,8 @@ import pytest
 from tests.support.command import command, run
 from tests.support.command_direct import PASSWORD, Home, at_home
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 
 @attrs.define
 class Running:

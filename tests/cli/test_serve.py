@@ -23,6 +23,8 @@ from ollama_push.gateway import GatewaySettings
 from ollama_push.local import ModelStore
 from ollama_push.testing.registry import Fault, Stall
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 PATIENCE = 20.0
 NAME = "myuser/my-llama"
 TOKEN = "correct-horse-battery"

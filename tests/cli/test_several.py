@@ -10,6 +10,8 @@ from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, pu
 
 from ollama_push.testing.server import Await, ScriptedServer, chunk, json_answer, lines_answer
 
+pytestmark = pytest.mark.process
+
 REJECTED = lines_answer([b'{"error":"500: "}'])
 
 

@@ -6,6 +6,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 # The state that a signal leaves when it comes just before a call that waits, made at will: the main thread blocks the
 # signal, another takes it, and nothing interrupts the call.
 UNNOTICED = """

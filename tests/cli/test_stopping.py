@@ -11,6 +11,8 @@ from tests.support.command_direct import Home, at_home
 from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Hold, ScriptedServer, lines_answer
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 PATIENCE = 20.0
 LARGE = 6_000_000
 PART = 1_000_000

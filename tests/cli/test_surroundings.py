@@ -9,6 +9,8 @@ from tests.support.command import HERE, LAYER, NAME, OTHER, SUCCESS, push, run
 
 from ollama_push.testing.server import ScriptedServer, json_answer, lines_answer
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 PLAIN = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 FOREIGN = '"M\N{LATIN SMALL LETTER U WITH DIAERESIS}ller"'.encode()
 

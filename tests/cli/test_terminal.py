@@ -15,6 +15,8 @@ from tests.support.terminals import BAR, HIDE, SHOW, Terminal, terminal
 from ollama_push.testing.registry import Fault, Stall
 from ollama_push.testing.server import Await, Hold, Script, ScriptedServer, chunk, lines_answer
 
+pytestmark = pytest.mark.process
+
 STARTED = lines_answer([LAYER % 40], end=False)
 
 

@@ -13,6 +13,8 @@ from tests.support.terminals import terminal
 
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 FULL = Path("/dev/full")
 PROGRESS = pytest.mark.parametrize("progress", ["bar", "lines", "json", "none"])
 

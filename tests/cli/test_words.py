@@ -21,6 +21,8 @@ from ollama_push.core.errors import (
 from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import ScriptedServer, lines_answer
 
+pytestmark = pytest.mark.process
+
 AT = "https://registry.example.com:443"
 
 

@@ -12,6 +12,8 @@ from tests.support.plain_transports import Plain
 from ollama_push.testing.blocking import Blocking
 from ollama_push.testing.contract import CLAUSES, Clause, MakeTransport
 
+pytestmark = pytest.mark.slow
+
 _PATIENCE: Final = 0.3
 
 # Clause, who breaks it, and what is seen.

@@ -13,6 +13,8 @@ from ollama_push.core import ports
 from ollama_push.testing.contract import CLAUSES, Clause, Rig, run_contract
 from ollama_push.testing.contract.__main__ import run_command
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_promise_of_the_port_has_a_clause() -> None:
     promised = re.findall(r"^(T\d+) ", ports.__doc__ or "", re.MULTILINE)

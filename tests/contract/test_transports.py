@@ -26,7 +26,13 @@ def _httpx_async(read_timeout: float) -> Transport:
 
 
 @pytest.mark.parametrize(
-    "make", [_urllib3, _aiohttp, HttpxTransport, _httpx_async], ids=["urllib3", "aiohttp", "httpx", "httpx-async"]
+    "make",
+    [
+        pytest.param(_urllib3, id="urllib3"),
+        pytest.param(_aiohttp, id="aiohttp"),
+        pytest.param(HttpxTransport, id="httpx", marks=pytest.mark.slow),
+        pytest.param(_httpx_async, id="httpx-async", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("clause", CLAUSES, ids=str)
 def test_transport_keeps(clause: Clause, make: MakeTransport) -> None:

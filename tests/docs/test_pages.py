@@ -59,6 +59,8 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_runs_as_written(example: Example, tmp_path: Path) -> None:
     done = run_example(example.code, tmp_path)
@@ -89,6 +91,7 @@ def test_the_options_page_names_every_option_and_command() -> None:
     assert sorted(name for name in app.commands if f"`ollama-push {name}" not in page) == []
 
 
+@pytest.mark.process
 def test_no_page_lacks_what_the_code_knows() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "docs.generate", "--check"], capture_output=True, text=True, cwd=ROOT, check=False

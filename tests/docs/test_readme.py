@@ -28,6 +28,8 @@ def python_blocks(readme: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / readme).read_text("utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("readme", READMES)
 @pytest.mark.parametrize("number", range(len(PRINTED)))
 def test_example_runs_as_written(readme: str, number: int, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from jsonschema import Draft202012Validator
 from tests.support.stores import put_model
 
 from ollama_push.core.server.reasons import RejectionReason
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
 from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
+
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 SCHEMA: Final = json.loads((Path(__file__).parents[2] / "docs" / "progress.schema.json").read_text("utf-8"))
 KINDS: Final = ("planned", "status", "progress", "retry", "succeeded", "failed")

@@ -22,6 +22,8 @@ from tests.support.stores import CONFIG
 
 from ollama_push.testing.registry import Auth, BasicAuth, EmbeddedRegistry, TokenAuth
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 _NPM_CLIENT: Final = Path(__file__).parent / "clients" / "npm_client.mjs"
 _NPM_PACKAGE: Final = "ollama@0.6"
 _LAYERS: Final = (bytes(range(256)) * 8192, b"a template", b'{"stop":["<end>"]}')

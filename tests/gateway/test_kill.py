@@ -17,7 +17,11 @@ from tests.support.large_models import put_large_model
 
 from ollama_push.testing.registry import EmbeddedRegistry
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
+]
 
 _NAME: Final = "myuser/my-llama"
 _LAYER_BYTES: Final = 48 * MIB

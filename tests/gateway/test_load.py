@@ -19,7 +19,11 @@ from tests.support.stores import CONFIG, put_model
 
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
 
 _PUSHES: Final = 200
 _ABSENT: Final = 20

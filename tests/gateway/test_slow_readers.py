@@ -28,6 +28,8 @@ from ollama_push.local import ModelStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 from ollama_push.testing.registry.store import Store
 
+pytestmark = pytest.mark.slow
+
 HUGE: Final = BIG * 4
 """More than sockets hold."""
 

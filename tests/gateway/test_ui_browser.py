@@ -25,6 +25,8 @@ from ollama_push.gateway.push_history import PushHistory
 from ollama_push.local import ModelStore
 from ollama_push.testing.registry import EmbeddedRegistry
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 
 @needs_chromium
 def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) -> None:

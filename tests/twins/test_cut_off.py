@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.support.server_push import ONCE, Push, facts_of, push, push_awaited
 
 from ollama_push.testing.recordings import Recording
 from ollama_push.testing.server import ScriptedServer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
+
+pytestmark = pytest.mark.slow
 
 RECORDING: Final = Recording.load(Path(__file__).parents[1] / "data" / "recordings" / "success.json")
 LAST_LINE: Final = b'{"status":"success"}\n'

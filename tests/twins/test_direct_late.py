@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.support.blobs import MIB
 from tests.support.direct_push import BIG_DIGEST, PATIENCE, REPOSITORY, TOTAL, Direct, settings, steps, stored
 from tests.support.shared_client import Gate, shared_sync
@@ -17,6 +18,8 @@ from ollama_push.core.registry.effects import ClaimUpload, ForgetResumePoint, Re
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry
+
+pytestmark = pytest.mark.slow
 
 EARLY: Final = ResumePoint("http://registry:5000/early", 1)
 LATE: Final = ResumePoint("http://registry:5000/late", 2)

@@ -17,6 +17,8 @@ from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.credentials import Credential
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply
 
+pytestmark = pytest.mark.slow
+
 LOGIN: Final = ("ann", "s3cret-of-ann")
 WHO_ARE_YOU: Final = Reply(401, {"WWW-Authenticate": 'Basic realm="registry"'})
 

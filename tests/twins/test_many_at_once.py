@@ -9,9 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from ollama_push import AsyncPushClient, PushClient, PushRejected, RetryPolicy, StreamTruncated
 from ollama_push.core.errors import ServerError
 from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
+
+pytestmark = pytest.mark.slow
 
 LAYER: Final = b'{"status":"pushing a","digest":"sha256:a","total":9,"completed":9}'
 SCRIPTS: Final[tuple[Script, ...]] = (

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from bench.uploads import missing_programs
 
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.bench]
+
 ROOT = Path(__file__).parents[2]
 
 OURS = [

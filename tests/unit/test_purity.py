@@ -10,6 +10,8 @@ from typing import Final
 import pytest
 from tests.support.guarded_core import IMPURITIES
 
+pytestmark = pytest.mark.process
+
 _SCRIPT: Final = Path(__file__).parents[1] / "support" / "guarded_core.py"
 
 

@@ -64,6 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         # The transports and the metrics translate theirs: what is left is our own printing.
         if exc.errno not in (errno.ENOSPC, errno.EIO):
             raise
+        write_whole(sys.stdout, "")  # What is still buffered would fail again at exit.
         write_whole(sys.stderr, f"error: the output cannot be written: {exc.strerror}\n")
         return exit_codes.USAGE
     return code if isinstance(code, int) else exit_codes.OK

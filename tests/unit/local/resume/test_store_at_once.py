@@ -15,6 +15,8 @@ import pytest
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 
+pytestmark = pytest.mark.process
+
 _KEY = UploadKey("https://h", "team/my-llama", "sha256:" + "a" * 64)
 _FIRST, _SECOND = ResumePoint("https://h/1", 1), ResumePoint("https://h/2", 2)
 
