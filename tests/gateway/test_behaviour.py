@@ -200,7 +200,7 @@ class Broken:
     [
         RuntimeError("secret-word"),
         Unspeakable(),
-        TimeoutError("a helper"),  # which is not the end of the gateway's own patience
+        TimeoutError("a helper"),  # not one of the gateway's own timeouts
     ],
     ids=["foreign", "ours", "late"],
 )

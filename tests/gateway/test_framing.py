@@ -118,7 +118,7 @@ def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
     async def run() -> None:
         history = PushHistory()
         async with (
-            serving(history, keep_alive=0.1, patience=0.05) as origin,
+            serving(history, keep_alive=0.1, stall_timeout=0.05) as origin,
             ClientSession() as session,
             session.get(f"{origin}/ui/events") as answer,
         ):
@@ -176,7 +176,7 @@ def test_a_page_that_takes_nothing_is_hung_up_on_though_all_has_been_told_to_it(
             begin(history).finish(PushOutcome.FAILED, "no " * 1500)
         loop = asyncio.get_running_loop()
         async with (
-            serving_little_by_little(history, watchers=1, patience=0.2) as origin,
+            serving_little_by_little(history, watchers=1, stall_timeout=0.2) as origin,
             ClientSession() as session,
         ):
             url = f"{origin}/ui/events"

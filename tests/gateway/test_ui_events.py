@@ -128,7 +128,7 @@ def test_a_reader_that_takes_nothing_is_hung_up_on_and_holds_up_nobody() -> None
         history = PushHistory(limit=1000, kept=1000)
         for _ in range(1000):  # megabytes: more than the sockets hold
             begin(history).finish(PushOutcome.FAILED, "no " * 3000)
-        async with serving(history, watchers=2, patience=0.3) as origin, ClientSession() as session:
+        async with serving(history, watchers=2, stall_timeout=0.3) as origin, ClientSession() as session:
             host, _, port = origin.removeprefix("http://").partition(":")
             reader, writer = await asyncio.open_connection(host, int(port), limit=100)
             writer.write(b"GET /ui/events HTTP/1.1\r\nHost: x\r\n\r\n")

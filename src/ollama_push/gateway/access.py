@@ -1,4 +1,4 @@
-"""Who may ask: the Origin and Host checks of a real server, and a token of our own.
+"""Decides which requests are served: the Origin and Host checks of a real server, and the gateway's token.
 
 Source: ollama ``server/routes.go`` (``allowedHostsMiddleware``, ``GenerateRoutes``) and ``envconfig/config.go``
 (``AllowedOrigins``) at fb3076099; gin-contrib/cors.
@@ -23,7 +23,7 @@ from ollama_push.gateway.settings import GatewaySettings
 __all__ = ["ACCESS_LOGGER", "AccessControl"]
 
 ACCESS_LOGGER: Final = logging.getLogger("ollama_push.gateway.access")
-"""For those who look at requests: each of them, and why one was refused."""
+"""Logs each request, and why one was refused."""
 
 _OWN_ORIGINS: Final = (
     *(
@@ -38,7 +38,7 @@ _OWN_ORIGINS: Final = (
     "vscode-webview://*",
     "vscode-file://*",
 )
-# Go's IsPrivate; Python's is_private takes in more.
+# Go's IsPrivate; Python's is_private includes more networks.
 _PRIVATE: Final = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 _OWN_SUFFIXES: Final = (".localhost", ".local", ".internal")
 _PREFLIGHT: Final[Mapping[str, str]] = {
@@ -47,17 +47,17 @@ _PREFLIGHT: Final[Mapping[str, str]] = {
     "Access-Control-Max-Age": "43200",
 }
 _WITHOUT_TOKEN: Final = frozenset({"/", "/healthz"})
-"""Routes that say nothing but that we are there: probes carry no secrets."""
+"""Routes that tell nothing but that the gateway runs: probes carry no secrets."""
 _FOR_BROWSERS: Final = frozenset({"/ui", "/ui/events"})
 
 
 class AccessControl:
-    """Decides about every request before anything else does.
+    """Checks every request before it is handled.
 
     Args:
         settings: As for the gateway.
-        resources: All that the gateway serves, before it is mounted anywhere: later their paths have a prefix. What
-            is added afterwards by others wants the token.
+        resources: All that the gateway serves, before it is mounted anywhere: later their paths have a prefix. A
+            resource that is added afterwards needs the token.
     """
 
     def __init__(self, settings: GatewaySettings, resources: Iterable[web.AbstractResource]) -> None:
@@ -69,7 +69,7 @@ class AccessControl:
         self._hostname = socket.gethostname().lower()
 
     def refusal(self, request: web.Request) -> web.Response | None:
-        """Return the answer to a request that goes no further; ``None`` for one that does."""
+        """Return the response to a request that is refused; ``None`` for one that is to be handled."""
         origin = request.headers.get("Origin", "")
         foreign = bool(origin) and not _is_own(origin, request.headers.get("Host", ""))
         if foreign and not _matches(origin, self._origins):
@@ -85,16 +85,16 @@ class AccessControl:
         resource = request.match_info.route.resource
         if self._settings.token is None or resource in self._without_token:
             return None
-        # A browser asks for it on the status page: any name, the token as the password. It sends that by itself from
-        # then on, also for pages of others; so there, and nowhere else.
+        # On the status page a browser asks for the token: any name, the token as the password. From then on it sends
+        # that by itself, also with requests of other pages: so Basic is accepted for the status page alone.
         scheme = "Basic" if resource in self._for_browsers else "Bearer"
-        if _shows(request.headers.get("Authorization", ""), self._settings.token, basic=scheme == "Basic"):
+        if _has_token(request.headers.get("Authorization", ""), self._settings.token, basic=scheme == "Basic"):
             return None
         challenge = {"WWW-Authenticate": f'{scheme} realm="ollama-push"'}
         return json_response(401, {"error": "unauthorized: this gateway wants its token"}, headers=challenge)
 
     def cors_headers(self, request: web.BaseRequest) -> Mapping[str, str]:
-        """Return what lets the page read the answer, if its origin is allowed."""
+        """Return the headers that let a page of an allowed origin read the response."""
         origin = request.headers.get("Origin", "")
         if not origin or _is_own(origin, request.headers.get("Host", "")) or not _matches(origin, self._origins):
             return {}
@@ -115,7 +115,7 @@ class AccessControl:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Say whether a page comes from the gateway itself."""
+    """Return whether a page comes from the gateway itself."""
     return origin in (f"http://{host}", f"https://{host}")
 
 
@@ -128,7 +128,7 @@ def _matches(origin: str, allowed: Iterable[str]) -> bool:
 
 
 def _without_port(host: str) -> str:
-    """Return the host of a ``Host`` header; as it is when it is none (Go's ``net.SplitHostPort``)."""
+    """Return the host of a ``Host`` header without its port, as Go's ``net.SplitHostPort``; unchanged without one."""
     if host.startswith("["):
         bare, bracket, _port = host[1:].partition("]")
         return bare if bracket else host
@@ -136,14 +136,14 @@ def _without_port(host: str) -> str:
     return name if colon and ":" not in name else host
 
 
-def _shows(authorization: str, token: str, *, basic: bool) -> bool:
+def _has_token(authorization: str, token: str, *, basic: bool) -> bool:
     scheme, _, value = authorization.partition(" ")
-    shown = value.strip()
+    given = value.strip()
     if basic and scheme.lower() == "basic":
         try:
-            shown = base64.b64decode(shown, validate=True).decode().partition(":")[2]
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             return False
     elif scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())

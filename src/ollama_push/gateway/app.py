@@ -27,36 +27,31 @@ PUSH_HISTORY: Final = web.AppKey("ollama_push_history", PushHistory)
 """Key under which an application of :func:`create_app` keeps its history of pushes."""
 
 
-def _credentials(settings: GatewaySettings) -> Credentials:
-    """Return who we are: the login in the environment is not for whatever registry a client names."""
-    default = settings.default_registry
-    return Credentials(environment_for=(*settings.allow, *([default] if default else ())))
-
-
 def create_app(settings: GatewaySettings | None = None) -> web.Application:
     """Return the gateway as an application of its own; run it, or mount it with ``add_subapp``.
 
-    When it shuts down, running pushes end at the end of the parts they are sending, their clients are told so by an
-    error line, and what was sent is kept for the next push.
+    When it shuts down, running pushes are interrupted at the end of the parts they are sending, each response ends with
+    an error line, and what was sent is kept for the next push.
     """
     settings = settings or GatewaySettings()
     app = web.Application()
     history = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
     metrics = Metrics()
-    service = PushHandler(settings, history)
-    app.router.add_post("/api/push", service.handle)
+    pushes = PushHandler(settings, history)
+    app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
     add_tags(app, settings.store)
     if settings.ui:
         add_pages(app, history)
-    guard = AccessControl(settings, app.router.resources())
+    access = AccessControl(settings, app.router.resources())
 
-    async def serving(_app: web.Application) -> AsyncIterator[None]:
+    async def run_client(_app: web.Application) -> AsyncIterator[None]:
         transport = new_egress_transport(settings.rules, settings.ca_file)
         try:
             client = AsyncRegistryClient(
                 store=settings.store,
-                credentials=settings.credentials or _credentials(settings),
+                # A client names the registry: the login in the environment is not for all of them.
+                credentials=settings.credentials or Credentials(environment_for=settings.named_hosts),
                 transport=transport,
                 hooks=(*settings.hooks, *metrics.hooks),
                 retry=settings.retry,
@@ -67,47 +62,47 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 stall_timeout=settings.stall_timeout,
             )
             async with client:
-                service.client = client
+                pushes.client = client
                 yield
         finally:
             await transport.aclose()
 
-    async def sign(request: web.BaseRequest, response: web.StreamResponse) -> None:
-        response.headers.popall("Server", None)  # a real server does not name what it is made of
-        response.headers.update(guard.cors_headers(request))
+    async def set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+        response.headers.popall("Server", None)  # a real server sends none
+        response.headers.update(access.cors_headers(request))
 
-    async def end(_app: web.Application) -> None:
+    async def shut_down(_app: web.Application) -> None:
         history.close()
-        service.shut_down()
+        pushes.shut_down()
 
-    app.middlewares.append(_middleware(guard))
-    app.cleanup_ctx.append(serving)
-    app.on_response_prepare.append(sign)
-    app.on_shutdown.append(end)
+    app.middlewares.append(_middleware(access))
+    app.cleanup_ctx.append(run_client)
+    app.on_response_prepare.append(set_headers)
+    app.on_shutdown.append(shut_down)
     return app
 
 
-def _middleware(guard: AccessControl) -> Middleware:
+def _middleware(access: AccessControl) -> Middleware:
     @web.middleware
-    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refusal = guard.refusal(request)
-        if refusal is not None:
+    async def controlled(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (refusal := access.refusal(request)) is not None:
             return refusal
-        nowhere = request.match_info.http_exception
-        return await handler(request) if nowhere is None else _elsewhere(request, nowhere)
+        if (error := request.match_info.http_exception) is not None:
+            return _not_routed(request, error)
+        return await handler(request)
 
-    return guarded
+    return controlled
 
 
-def _elsewhere(request: web.Request, nowhere: web.HTTPException) -> web.Response:
-    """Answer for a path or a method that is not served, as gin and Go's mux do."""
+def _not_routed(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Return the response to a path or a method that is not served, as gin and Go's mux do."""
     path = request.rel_url.raw_path
     cleaned = posixpath.normpath(f"/{path.lstrip('/')}")
     routes = {resource.canonical for resource in request.match_info.apps[-1].router.resources()}
     if cleaned != path and cleaned in routes:
         query = f"?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else ""
-        # Kept: 301 would turn a POST into a GET.
+        # 307 keeps the method; a 301 would turn a POST into a GET.
         return web.Response(status=307, headers={"Location": f"{cleaned}{query}"})
-    if isinstance(nowhere, web.HTTPMethodNotAllowed):
-        return plain_response(405, "405 method not allowed", {"Allow": ", ".join(sorted(nowhere.allowed_methods))})
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return plain_response(405, "405 method not allowed", {"Allow": ", ".join(sorted(error.allowed_methods))})
     return plain_response(404, "404 page not found")

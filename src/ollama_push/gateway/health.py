@@ -1,4 +1,4 @@
-"""Whether the gateway lives, and how it fares: for people, load balancers and Prometheus."""
+"""Serves the state of the gateway to people, load balancers and Prometheus."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ollama_push.gateway.responses import json_response, plain_response
 __all__ = ["Metrics", "add_health"]
 
 _GREETING: Final = "Ollama is running"
-"""What every client looks for (ollama ``server/routes.go``)."""
+"""The text that clients look for (ollama ``server/routes.go``)."""
 
 
 class Metrics:
-    """Measurements of this gateway's pushes; without the extra ``prometheus`` there are none.
+    """Measures the pushes of one gateway; needs the extra ``prometheus``.
 
     Attributes:
-        hooks: To be told of every push.
+        hooks: For the client; empty without the extra.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Metrics:
         self._content_type = CONTENT_TYPE_LATEST
 
     async def show(self, _request: web.Request) -> web.Response:
-        """Answer ``GET /metrics``."""
+        """Respond to ``GET /metrics``."""
         if self._render is None:
             return plain_response(404, "metrics need: pip install 'ollama-push[prometheus]'\n")
         return web.Response(body=self._render(), headers={"Content-Type": self._content_type})

@@ -1,4 +1,4 @@
-"""Where the gateway listens, and how long it waits for a request to begin: aiohttp waits for ever for the first one."""
+"""Listens with a time limit for the first request: aiohttp (seen in 3.14) has none until it has read one head."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _HEAD_END: Final = b"\r\n\r\n"
 
 
 class HeadTimeoutSite(web.BaseSite):
-    """Listens on one address, and hangs up on connections whose first request has no whole head in time.
+    """Listens on one address, and closes connections whose first request has no complete head in time.
 
     Args:
         runner: Set up.
         host: Address to listen on.
         port: Port; 0 takes a free one.
-        seconds: Time for the first head, from the connection's beginning. Later ones have the runner's
-            ``keepalive_timeout``.
+        seconds: Time for the first head, from the beginning of the connection. For later ones the runner's
+            ``keepalive_timeout`` holds.
     """
 
     __slots__ = ("_host", "_port", "_seconds")
@@ -38,13 +38,18 @@ class HeadTimeoutSite(web.BaseSite):
 
     async def start(self) -> None:
         await super().start()
-        server = cast("web.Server", self._runner.server)  # the base class has looked
+        server = cast("web.Server", self._runner.server)  # BaseSite.start() has checked it
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _FirstHead(server, self._seconds), self._host, self._port)
 
 
 class _FirstHead(asyncio.Protocol):
-    """Hands a connection over to what *make* makes when its first head is there, and sees that this is soon."""
+    """Passes a connection to aiohttp's protocol, and aborts it if the first head takes too long.
+
+    Args:
+        make: Makes aiohttp's protocol.
+        seconds: Time for the head.
+    """
 
     def __init__(self, make: Callable[[], asyncio.Protocol], seconds: float) -> None:
         self._inner = make()
@@ -52,12 +57,12 @@ class _FirstHead(asyncio.Protocol):
         self._tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # what a stream server makes
+        self._transport = cast("asyncio.Transport", transport)  # create_server() makes no other
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._transport.abort)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        # Empty lines before a head are none of it (RFC 9112, 2.2).
+        # Empty lines before a head are ignored (RFC 9112, 2.2).
         seen = self._tail + data if self._tail else data.lstrip(b"\r\n")
         self._tail = seen[1 - len(_HEAD_END) :]
         if _HEAD_END in seen:

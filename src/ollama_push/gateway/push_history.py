@@ -1,4 +1,4 @@
-"""Knows which pushes run and which ran lately: what limits them, and what the status page and metrics show."""
+"""Keeps the pushes that run and those that ended lately: for the limit, the status page and the metrics."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ollama_push.core.redaction import redact
 __all__ = ["PushHistory", "PushRecord", "RunningPush"]
 
 _KEPT: Final = 100
-"""Finished pushes that are remembered: a page of them, and a memory that does not grow."""
+"""Ended pushes that are remembered: as many as fit on one page, and a limit on memory."""
 
 
 @attrs.frozen
 class PushRecord:
-    """One push at one moment. Holds no secrets: it may be shown to anybody who may see the page.
+    """One push at one moment. Holds no secrets: everybody who may see the status page may see it.
 
     Attributes:
         id: Counted from 1 since the gateway began.
@@ -47,52 +47,39 @@ class PushRecord:
     progress: ProgressSnapshot
     error: str = ""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the push had not ended at that moment."""
+        return self.outcome is None
 
+
+@attrs.define(eq=False)
 class RunningPush:
-    """The history's page for one push, written by whoever carries it out. ``finish`` comes last, once.
+    """One push in the history, while it runs and after that. A push that its block leaves unfinished was cancelled.
 
-    Args:
-        number: Its id.
+    Attributes:
+        id: As in its records.
         model: Canonical name.
         target: Origin of the registry.
-        clock: Monotonic seconds.
-        started_unix: Seconds since 1970.
-        changed: Called after every change.
+        outcome: How it ended; ``None`` while it runs.
+        revision: Grows with every change; comparable between the pushes of a history.
     """
 
-    def __init__(
-        self,
-        number: int,
-        model: str,
-        target: str,
-        *,
-        clock: Callable[[], float],
-        started_unix: float,
-        changed: Callable[[RunningPush], None],
-    ) -> None:
-        self.id = number
-        self.revision = 0
-        self.outcome: PushOutcome | None = None
-        self._model = model
-        self._target = target
-        self._clock = clock
-        self._started_at = clock()
-        self._started_unix = started_unix
-        self._changed = changed
-        self._progress = PushProgress(model=model)
-        self._final: PushRecord | None = None
+    id: int
+    model: str
+    target: str
+    _clock: Callable[[], float]
+    _started_unix: float
+    _on_change: Callable[[RunningPush], None]
+    outcome: PushOutcome | None = attrs.field(default=None, init=False)
+    revision: int = attrs.field(default=0, init=False)
+    _started_at: float = attrs.field(init=False)
+    _progress: PushProgress = attrs.field(init=False)
+    _final: PushRecord | None = attrs.field(default=None, init=False)
 
-    def receive_event(self, event: PushEvent) -> None:
-        """Take the next event."""
-        if self._progress.receive_event(event, self._clock()):
-            self._changed(self)
-
-    def finish(self, outcome: PushOutcome, error: str = "") -> None:
-        """Note how it ended. A second call changes nothing."""
-        if self._final is None:
-            self.outcome = outcome
-            self._final = self._record(redact(error))
-            self._changed(self)
+    def __attrs_post_init__(self) -> None:
+        self._started_at = self._clock()
+        self._progress = PushProgress(model=self.model)
 
     def __enter__(self) -> Self:
         return self
@@ -100,16 +87,28 @@ class RunningPush:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.finish(PushOutcome.CANCELLED)
 
-    def record(self) -> PushRecord:
-        """Return how it stands now."""
-        return self._final or self._record("")
+    def receive_event(self, event: PushEvent) -> None:
+        """Take the next event."""
+        if self._progress.receive_event(event, self._clock()):
+            self._on_change(self)
 
-    def _record(self, error: str) -> PushRecord:
+    def finish(self, outcome: PushOutcome, error: str = "") -> None:
+        """Note how it ended. A second call changes nothing."""
+        if self._final is None:
+            self.outcome = outcome
+            self._final = self._new_record(redact(error))
+            self._on_change(self)
+
+    def record(self) -> PushRecord:
+        """Return the state of the push now, or at its end."""
+        return self._final or self._new_record("")
+
+    def _new_record(self, error: str) -> PushRecord:
         now = self._clock()
         return PushRecord(
             self.id,
-            self._model,
-            self._target,
+            self.model,
+            self.target,
             self._started_unix,
             now - self._started_at,
             self.outcome,
@@ -123,7 +122,7 @@ class PushHistory:
 
     Args:
         limit: Pushes that may run at the same time.
-        kept: Finished pushes that are remembered.
+        kept: Ended pushes that are remembered.
         clock: Monotonic seconds.
         now: Seconds since 1970.
 
@@ -144,23 +143,21 @@ class PushHistory:
         self.kept = kept
         self._clock = clock
         self._now = now
-        self._numbers = itertools.count(1)
+        self._ids = itertools.count(1)
         self._revisions = itertools.count(1)
         self._running: dict[int, RunningPush] = {}
-        self._finished: deque[RunningPush] = deque(maxlen=kept)
+        self._ended: deque[RunningPush] = deque(maxlen=kept)
         self._counts = dict.fromkeys(PushOutcome, 0)
-        self._watchers: set[asyncio.Event] = set()
+        self._subscribers: set[asyncio.Event] = set()
         self._closed = False
 
     def begin(self, model: str, target: str) -> RunningPush | None:
-        """Open a page for a push of *model* to *target*; ``None`` when as many run as may."""
+        """Add a push of *model* to *target*; return ``None`` when as many run as may."""
         if len(self._running) >= self.limit:
             return None
-        push = RunningPush(
-            next(self._numbers), model, target, clock=self._clock, started_unix=self._now(), changed=self._note
-        )
+        push = RunningPush(next(self._ids), model, target, self._clock, self._now(), self._note_change)
         self._running[push.id] = push
-        self._note(push)
+        self._note_change(push)
         return push
 
     @property
@@ -174,16 +171,16 @@ class PushHistory:
         return dict(self._counts)
 
     def records(self) -> tuple[PushRecord, ...]:
-        """Return all that is known, the newest push first, those that run before those that are over."""
-        return tuple(push.record() for push in self._pages())
+        """Return all records, the newest push first, pushes that run before those that have ended."""
+        return tuple(push.record() for push in self._pushes())
 
     async def subscribe(
         self, interval: float = 0.25, heartbeat: float = 15.0
     ) -> AsyncGenerator[tuple[PushRecord, ...], None]:
-        """Yield what changed: first everything, then what is new since the yield before.
+        """Yield the records that changed: first all of them, then those that changed since the yield before.
 
-        What happens while nobody asks is folded into the next yield: a slow reader misses nothing and holds up
-        nothing. Ends when the history is closed. Leave it by ``aclosing``.
+        Changes between two yields come as one record: a slow reader misses nothing and holds up nothing. Ends when
+        the history is closed. Use it with ``aclosing``.
 
         Args:
             interval: Seconds between two yields at least.
@@ -191,17 +188,17 @@ class PushHistory:
                 is gone is noticed.
         """
         woken = asyncio.Event()
-        self._watchers.add(woken)
+        self._subscribers.add(woken)
         seen = -1
         try:
             while True:
                 woken.clear()
-                pages = self._pages()
-                newest = max((page.revision for page in pages), default=0)
-                yield tuple(page.record() for page in pages if page.revision > seen)
+                pushes = self._pushes()
+                newest = max((push.revision for push in pushes), default=0)
+                yield tuple(push.record() for push in pushes if push.revision > seen)
                 seen = newest
                 if self._closed:
-                    if all(page.revision <= seen for page in self._pages()):
+                    if all(push.revision <= seen for push in self._pushes()):
                         return
                     continue
                 await asyncio.sleep(interval)
@@ -211,23 +208,23 @@ class PushHistory:
                 except TimeoutError:
                     continue
         finally:
-            self._watchers.discard(woken)
+            self._subscribers.discard(woken)
 
     def close(self) -> None:
-        """End every subscription after what it has not told yet. Idempotent."""
+        """End every subscription after the changes that it has not yielded yet. Idempotent."""
         self._closed = True
         self._wake()
 
-    def _note(self, push: RunningPush) -> None:
+    def _note_change(self, push: RunningPush) -> None:
         push.revision = next(self._revisions)
         if push.outcome is not None and self._running.pop(push.id, None) is not None:
             self._counts[push.outcome] += 1
-            self._finished.appendleft(push)
+            self._ended.appendleft(push)
         self._wake()
 
-    def _pages(self) -> list[RunningPush]:
-        return [*reversed(self._running.values()), *self._finished]
+    def _pushes(self) -> list[RunningPush]:
+        return [*reversed(self._running.values()), *self._ended]
 
     def _wake(self) -> None:
-        for woken in self._watchers:
+        for woken in self._subscribers:
             woken.set()

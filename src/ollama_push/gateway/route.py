@@ -1,4 +1,4 @@
-"""Which registry a name means, and which local model: names as Ollama reads them, and a company's own default."""
+"""Finds the registry and the local model that a name means: as Ollama does, but for the default registry."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG,
 __all__ = ["PushRoute", "as_ollama_shows", "route_for"]
 
 _MISSING = "!MISSING!"
-"""What Ollama shows for a part that a separator promises and that is not there (``types/model/name.go``)."""
+"""Shown by Ollama for an empty part before or after a separator (``types/model/name.go``)."""
 
 
 @attrs.frozen
 class PushRoute:
-    """Where a push goes.
+    """The two ends of a push.
 
     Attributes:
         target: Name in the registry.
@@ -26,9 +26,9 @@ class PushRoute:
 
 
 def route_for(text: str, default_registry: str | None) -> PushRoute:
-    """Return where the model *text* goes.
+    """Return the route of the model *text*.
 
-    A scheme is left out, as a real server does (v0.5.2+): ``insecure`` alone chooses plain HTTP.
+    A scheme is dropped, as by a real server (v0.5.2+): ``insecure`` alone chooses plain HTTP.
 
     Args:
         text: The name as a client wrote it.
@@ -39,7 +39,7 @@ def route_for(text: str, default_registry: str | None) -> PushRoute:
     """
     parts = NameParts.split(text)
     if default_registry is not None and parts.host is None and not is_host_like(parts.namespace or ""):
-        # A company's registry has no owner for "library": a bare name is fine there.
+        # Only in Ollama's registry is "library" the namespace of nobody: here a bare name is fine.
         written = ModelName.parse_local(text)
         target = attrs.evolve(written, host=default_registry)
         return PushRoute(target, (written, target))

@@ -26,17 +26,17 @@ from ollama_push.gateway.settings import GatewaySettings
 __all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "serve"]
 
 DEFAULT_ADDRESS: Final = ("127.0.0.1", DEFAULT_PORT)
-"""Where a real server listens."""
+"""As of a real server."""
 
 _KEEP_ALIVE_SECONDS: Final = 75.0
-"""Longer than what reverse proxies keep an idle connection, so that they close it first; aiohttp's own is an hour."""
+"""Longer than reverse proxies keep an idle connection, so that they close it first; aiohttp's default is an hour."""
 
 _LEEWAY_SECONDS: Final = 2.0
-"""What clients get to take their last line, beyond the pushes' own grace, or to send what nobody wants."""
+"""Time for clients to take their last line after the pushes' own grace, or to send the rest of a refused body."""
 
 
 class AccessLog(AbstractAccessLogger):
-    """One line a request, without anything a client sent but method and path: no query, no header, no body."""
+    """Logs one line a request, with nothing of the client's but method and path: no query, no header, no body."""
 
     @property
     def enabled(self) -> bool:
@@ -55,25 +55,25 @@ class AccessLog(AbstractAccessLogger):
 
 
 class _ServerLog(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp has to say, without its quotations of malformed requests: they may be secrets."""
+    """Logs for aiohttp, without its quotations of malformed requests: they may hold secrets."""
 
     def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
         if isinstance(more.get("exc_info"), HttpProcessingError):
-            # The access log has a line on it, and anybody can send as many as they like.
+            # The access log has a line for each, and anybody can send as many as they like.
             level, more["exc_info"] = logging.DEBUG, None
         super().log(level, msg, *args, **more)
 
 
 def new_runner(app: web.Application, settings: GatewaySettings) -> web.AppRunner:
-    """Return a runner that serves *app*, which ``create_app`` made from the same settings, as it should be."""
+    """Return a runner for *app*, which ``create_app`` made from the same settings."""
     return web.AppRunner(
         app,
         logger=_ServerLog(server_logger),
         access_log=ACCESS_LOGGER,
         access_log_class=AccessLog,
-        # A real server does not know Content-Encoding either; and what is not unpacked is no bomb.
+        # A real server ignores Content-Encoding, too; and a body that is not decompressed cannot grow.
         auto_decompress=False,
-        # For the answer to arrive, what is left of a refused body is taken for a while.
+        # A refused body is read on for a while: a connection that is closed before could lose the response.
         lingering_time=min(settings.body_timeout, _LEEWAY_SECONDS),
         shutdown_timeout=settings.shutdown_grace + _LEEWAY_SECONDS,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
@@ -88,14 +88,14 @@ async def serve(
     started: Callable[[str, int], None] = lambda _host, _port: None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve until *stop* is set, or a SIGINT or SIGTERM comes when there is none; then end as ``create_app`` says.
+    """Serve until *stop* is set, or without it until SIGINT or SIGTERM; then shut down as ``create_app`` says.
 
     Args:
         settings: As for ``create_app``; ``loopback`` holds for loopback addresses only.
         host: Address to listen on.
         port: Port; 0 takes a free one.
         started: Called with the address and port once it listens.
-        stop: Ends it; set in the loop's thread.
+        stop: To be set in the loop's thread.
 
     Raises:
         InvalidSetting: The address cannot be listened on.
@@ -109,35 +109,35 @@ async def serve(
         except OSError as exc:
             problem = f"cannot listen there: {(exc.strerror or str(exc)).lower()}; choose another"
             raise InvalidSetting("listen", f"{host}:{port}", problem) from exc
-        with _signals() if stop is None else nullcontext(stop) as told:
+        with _signals() if stop is None else nullcontext(stop) as stopped:
             started(*runner.addresses[0][:2])
-            await told.wait()
+            await stopped.wait()
     finally:
         await runner.cleanup()
 
 
 @contextmanager
 def _signals() -> Iterator[asyncio.Event]:
-    """Yield an event that SIGINT and SIGTERM set; a second one ends the process as usual.
+    """Yield an event that SIGINT and SIGTERM set; a second signal ends the process as usual.
 
-    Those that are ignored (``&`` in a script) stay so.
+    A signal that is ignored (as in ``command &`` of a script) stays so.
     """
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
-    ours = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
 
-    def tell() -> None:
-        told.set()
-        _remove()
+    def stop() -> None:
+        stopped.set()
+        remove_handlers()
 
-    def _remove() -> None:
-        for number in ours:
+    def remove_handlers() -> None:
+        for number in handled:
             loop.remove_signal_handler(number)
 
     with suppress(NotImplementedError):  # Windows: there Ctrl-C raises KeyboardInterrupt
-        for number in ours:
-            loop.add_signal_handler(number, tell)
+        for number in handled:
+            loop.add_signal_handler(number, stop)
     try:
-        yield told
+        yield stopped
     finally:
         with suppress(NotImplementedError):
-            _remove()
+            remove_handlers()

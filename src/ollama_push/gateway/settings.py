@@ -1,4 +1,4 @@
-"""What a gateway is told: one checked value, from which everything else is built."""
+"""The settings of a gateway: one checked value, from which everything else is built."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any, Final
 
 import attrs
+from attrs.validators import deep_iterable, optional
 
 from ollama_push.core.durations import checked_seconds
 from ollama_push.core.errors import InvalidSetting
@@ -27,7 +28,7 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 def origins_from(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what ``OLLAMA_ORIGINS`` in *environ* allows besides Ollama's own list.
+    """Return the origins that ``OLLAMA_ORIGINS`` in *environ* adds to Ollama's own list.
 
     Source: ollama ``envconfig/config.go`` ``AllowedOrigins`` and ``Var`` at fb3076099.
     """
@@ -36,7 +37,7 @@ def origins_from(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _texts(values: str | Iterable[str]) -> tuple[str, ...]:
-    # One text is an iterable of texts, too: its letters.
+    # A text is an iterable of texts, too: of its letters.
     return (values,) if isinstance(values, str) else tuple(values)
 
 
@@ -45,25 +46,18 @@ def _kept(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     return tuple(hooks)
 
 
-def _hosts(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for host in value:
-        if not isinstance(host, str) or not is_registry_host(host):
-            raise InvalidSetting(attribute.name, host, "expected host or host:port, without a scheme or a path")
+def _host(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not isinstance(value, str) or not is_registry_host(value):
+        raise InvalidSetting(attribute.name, value, "expected host or host:port, without a scheme or a path")
 
 
-def _one_host(instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value is not None:
-        _hosts(instance, attribute, (value,))
+def _origin(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not _ORIGIN.fullmatch(value):
+        raise InvalidSetting(attribute.name, value, "expected scheme://host[:port], with one * at most, or *")
 
 
-def _origins(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for origin in value:
-        if not _ORIGIN.fullmatch(origin):
-            raise InvalidSetting(attribute.name, origin, "expected scheme://host[:port], with one * at most, or *")
-
-
-def _token(_instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value is not None and not _TOKEN.fullmatch(value):
+def _token(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not _TOKEN.fullmatch(value):
         raise InvalidSetting(attribute.name, "<hidden>", "expected visible ASCII characters without spaces")
 
 
@@ -78,16 +72,15 @@ def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: float) -
 
 @attrs.frozen(kw_only=True)
 class GatewaySettings:
-    """A gateway.
+    """What a gateway does, and for whom.
 
     Attributes:
         store: The models to push from.
         plain_http: Speak plain HTTP with every registry; otherwise only where a client says ``insecure``.
-        default_registry: Where names without a host go, ``"host"`` or ``"host:port"``; Ollama's registry when not
-            given.
+        default_registry: Registry of names without a host, ``"host"`` or ``"host:port"``; ``None`` for Ollama's.
         allow: The only registries that may be pushed to, each ``"host"`` (any port) or ``"host:port"``; empty for
-            all. These may be reached wherever they are.
-        token: What clients must show as a bearer token; ``None`` for no such thing. Never shown.
+            all. These may resolve to any address.
+        token: Bearer token that clients must send; ``None`` for none. Never shown.
         origins: Web pages that may use the gateway, besides those on this machine: ``scheme://host[:port]`` with
             one ``*`` at most, or ``*``; see :func:`origins_from`.
         max_pushes: Pushes at the same time.
@@ -95,19 +88,19 @@ class GatewaySettings:
         body_timeout: Seconds that a request's body may take to arrive; with :func:`~ollama_push.gateway.serve`, also
             the head of a connection's first request.
         concurrency: Blobs of one push at the same time.
-        verify: Look afterwards whether the registry holds what was sent.
+        verify: After a push, check that the registry holds what was sent.
         ui: Serve the status page.
         loopback: Whether the gateway can only be reached from this machine. If so, the ``Host`` header is checked
-            as Ollama does, against pages that have their name point here. If not, clients cannot push to
-            addresses of this machine, unless they are allowed by name.
-        credentials: Who we are to registries; ``None`` for docker's configuration, and for the login in the environment
-            where a registry is the default one or on the list of those allowed.
+            as Ollama does, against web pages whose name resolves to this machine (DNS rebinding). If not, clients
+            cannot push to addresses of this machine, unless they are allowed by name.
+        credentials: The gateway's logins; ``None`` for docker's configuration, and for the login in the environment
+            at the default registry and at those of ``allow``.
         resume: Keeps unfinished uploads; ``None`` for this user's store.
         ca_file: PEM file of CAs to trust in addition to the system's.
-        hooks: Told about every push.
+        hooks: Get the observations of every push.
         retry: When a request to a registry is sent again.
         stall_timeout: Seconds that a registry, or a client, may take nothing.
-        shutdown_grace: Seconds that pushes get, when the gateway ends, to finish the part they are sending.
+        shutdown_grace: Seconds that pushes get at a shutdown to finish the parts they are sending.
 
     Raises:
         InvalidSetting: A value cannot be used.
@@ -115,10 +108,10 @@ class GatewaySettings:
 
     store: ModelStore = attrs.field(factory=ModelStore)
     plain_http: bool = False
-    default_registry: str | None = attrs.field(default=None, validator=_one_host)
-    allow: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_hosts)
-    token: str | None = attrs.field(default=None, repr=False, validator=_token)
-    origins: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_origins)
+    default_registry: str | None = attrs.field(default=None, validator=optional(_host))
+    allow: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=deep_iterable(_host))
+    token: str | None = attrs.field(default=None, repr=False, validator=optional(_token))
+    origins: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=deep_iterable(_origin))
     max_pushes: int = attrs.field(default=64, validator=_positive)
     max_body_bytes: int = attrs.field(default=65_536, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_seconds)
@@ -136,12 +129,14 @@ class GatewaySettings:
 
     @property
     def rules(self) -> AddressRules:
-        """What may be reached."""
-        named = (*self.allow, *([self.default_registry] if self.default_registry else ()))
-        return AddressRules(frozenset(host.lower() for host in named), self.loopback)
+        """The addresses that may be reached."""
+        return AddressRules(frozenset(host.lower() for host in self.named_hosts), self.loopback)
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The registries that the operator names: those of ``allow``, and the default one."""
+        return (*self.allow, *([self.default_registry] if self.default_registry else ()))
 
     def allows(self, registry: Endpoint) -> bool:
-        """Say whether *registry* may be pushed to."""
-        name, _, port = registry.host.partition(":")
-        usual = 443 if registry.origin.startswith("https:") else 80
-        return not self.allow or self.rules.allows_by_name(name, port or usual)
+        """Return whether *registry* may be pushed to."""
+        return not self.allow or self.rules.allows_url(registry.origin)

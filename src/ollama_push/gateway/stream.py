@@ -19,16 +19,16 @@ class TimedStream:
     Args:
         request: The client's.
         headers: Of the response.
-        stall_seconds: Time that the client may take nothing; then the connection is closed.
+        stall_timeout: Time that the client may take nothing; then the connection is closed.
 
     Attributes:
         response: What a handler returns.
     """
 
-    def __init__(self, request: web.Request, headers: Mapping[str, str], stall_seconds: float) -> None:
+    def __init__(self, request: web.Request, headers: Mapping[str, str], stall_timeout: float) -> None:
         self.response = web.StreamResponse(headers=headers)
         self._request = request
-        self._stall_seconds = stall_seconds
+        self._stall_timeout = stall_timeout
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,7 +67,7 @@ class TimedStream:
 
     async def _within_time(self, writing: Awaitable[None]) -> None:
         try:
-            async with asyncio.timeout(self._stall_seconds):
+            async with asyncio.timeout(self._stall_timeout):
                 await writing
         except TimeoutError:
             if self._request.transport is not None:

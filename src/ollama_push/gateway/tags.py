@@ -34,7 +34,7 @@ def add_tags(app: web.Application, store: ModelStore) -> None:
 
 
 def _models(store: ModelStore) -> list[dict[str, Any]]:
-    """Return the newest first. Models that are damaged are left out; without a store there are none."""
+    """Return the models, the newest first. Damaged ones are left out; without a store there are none."""
     try:
         names = store.models()
     except InvalidSetting:
@@ -48,7 +48,7 @@ def _model(store: ModelStore, name: ModelName) -> tuple[float, dict[str, Any]] |
     try:
         stored = store.load(name)
         changed = path.stat().st_mtime
-        # The config comes last; where there is none, this is no JSON.
+        # The config is the last blob; in a model without one, that blob is not JSON.
         with stored.files[stored.manifest.blobs[-1].digest].path.open("rb") as file:
             config = _config(file.read(_MAX_CONFIG_BYTES))
     except (OllamaPushError, OSError, IndexError):

@@ -1,1 +1,1 @@
-"""Which addresses the gateway may reach, and the transport that holds to it."""
+"""The addresses that the gateway may reach, and the transport that reaches no others."""

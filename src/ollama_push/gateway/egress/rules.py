@@ -1,7 +1,7 @@
-"""Which addresses a push may reach: what a name, a Location or a token realm must not be used for.
+"""Decides which addresses a push may reach, by a name, a Location or a token realm.
 
-Who can reach the gateway could otherwise reach with it what only this machine can: cloud metadata above all.
-Registries in private networks are what companies have and stay allowed.
+Otherwise clients could reach through the gateway what only its machine can reach: cloud metadata above all.
+Registries in private networks are usual in companies and stay allowed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
+
+from ollama_push.core.hosts import DEFAULT_PORTS
 
 __all__ = ["AddressRules", "literal_address"]
 
 Address = IPv4Address | IPv6Address
 
-# Outside of link-local, but the cloud's all the same: AWS and Google over IPv6, Alibaba, Oracle, Azure.
+# Metadata addresses that are not link-local: AWS and Google over IPv6, Alibaba, Oracle, Azure.
 _METADATA: Final = frozenset(
     map(
         ip_address,
@@ -30,9 +33,9 @@ _TRANSLATED: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the address that *host* is, brackets and zone aside; ``None`` for a name.
+    """Return the address that *host* is, without brackets and zone; ``None`` for a name.
 
-    Also reads what the system takes for an IPv4 address: ``127.1``, ``0x7f000001``, ``2130706433``.
+    Also reads the other forms of IPv4 addresses that the system takes: ``127.1``, ``0x7f000001``, ``2130706433``.
     """
     bare = host.removeprefix("[").removesuffix("]").partition("%")[0]
     with suppress(ValueError):
@@ -44,10 +47,10 @@ def literal_address(host: str) -> Address | None:
 
 @attrs.frozen
 class AddressRules:
-    """What may be reached.
+    """The addresses that may be reached.
 
     Attributes:
-        allowed: Hosts, ``"host"`` or ``"host:port"`` in lower case, that may be reached wherever they are.
+        allowed: Hosts, ``"host"`` or ``"host:port"`` in lower case, that may have any address.
         loopback: Whether this machine itself may be reached: not for clients from elsewhere.
     """
 
@@ -55,12 +58,21 @@ class AddressRules:
     loopback: bool = True
 
     def allows_by_name(self, host: str, port: int | str | None) -> bool:
-        """Say whether *host* is on the list, with this *port* or without one."""
+        """Return whether *host* is on the list, with this *port* or without one."""
         host = host.lower()
         return host in self.allowed or f"{host}:{port}" in self.allowed
 
+    def allows_url(self, url: str) -> bool:
+        """Return whether the host of *url* is on the list, with the port of *url* or without one."""
+        parts = urlsplit(url)
+        try:
+            port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        except ValueError:  # no number: the transport refuses it
+            port = None
+        return self.allows_by_name(parts.hostname or "", port)
+
     def problem(self, address: Address) -> str:
-        """Say in a few words why *address* may not be reached; empty when it may."""
+        """Return in a few words why *address* may not be reached; empty when it may."""
         return next(filter(None, map(self._problem, (address, *_inside(address)))), "")
 
     def _problem(self, address: Address) -> str:
@@ -74,14 +86,14 @@ class AddressRules:
             return "a multicast address"
         if address.is_loopback:
             return "" if self.loopback else "an address of the gateway's own machine"
-        # 240.0.0.0/4 and broadcast; of IPv6 also NAT64, which is looked into instead.
+        # 240.0.0.0/4 and broadcast. In IPv6, is_reserved includes NAT64, whose inner address decides instead.
         if isinstance(address, IPv4Address) and address.is_reserved:
             return "a reserved address"
         return ""
 
 
 def _inside(address: Address) -> list[Address]:
-    """Return the IPv4 addresses that an IPv6 one stands for."""
+    """Return the IPv4 addresses that an IPv6 address embeds."""
     if isinstance(address, IPv4Address):
         return []
     found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]

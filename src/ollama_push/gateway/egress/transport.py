@@ -1,4 +1,4 @@
-"""The transport of the gateway: every URL is looked at before it is opened, and so is what its host resolves to."""
+"""The transport of the gateway: checks every URL before it is opened, and the addresses that its host resolves to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
-from ollama_push.core.hosts import DEFAULT_PORTS
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.gateway.egress.rules import AddressRules, literal_address
 from ollama_push.transports import AiohttpTransport
@@ -31,25 +30,25 @@ def new_egress_transport(rules: AddressRules, ca_file: str | PathLike[str] | Non
 
 
 def forbidden_url(rules: AddressRules, url: str) -> str:
-    """Say why what *url* names may not be reached; empty when it may, or when only DNS can tell."""
-    host = urlsplit(url).hostname or ""
-    if rules.allows_by_name(host, _port_of(url)):
+    """Return why the host of *url* may not be reached; empty when it may, or when only DNS can tell."""
+    if rules.allows_url(url):
         return ""
+    host = urlsplit(url).hostname or ""
     address = literal_address(host)
     problem = "" if address is None else rules.problem(address)
     return f"{host} is {problem}" if problem else ""
 
 
 class AddressForbidden(OSError):
-    """All that a name resolves to may not be reached; an ``OSError``, which is what aiohttp expects of a resolver."""
+    """No address of a name may be reached. An ``OSError``, because aiohttp expects that of a resolver."""
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names, and leaves out what may not be reached. What is checked is what is connected to.
+    """Resolves names, and leaves out addresses that may not be reached. aiohttp connects to no others.
 
     Args:
-        rules: What may be reached.
-        inner: Does the resolving; aiohttp's default one when not given.
+        rules: The addresses that may be reached.
+        inner: Resolves the names; aiohttp's default one when not given.
     """
 
     def __init__(self, rules: AddressRules, inner: AbstractResolver | None = None) -> None:
@@ -77,13 +76,13 @@ class GuardedResolver(AbstractResolver):
 
 
 class EgressTransport:
-    """Opens what the rules allow.
+    """Opens the URLs that the rules allow.
 
     Args:
-        rules: What may be reached.
-        resolver: What *inner* resolves names with; closed with the transport.
-        inner: Does the moving; closed with the transport. Where it goes through a proxy of the environment, the proxy
-            resolves names: what a name means is then the proxy's to allow.
+        rules: The addresses that may be reached.
+        resolver: Resolves names for *inner*; closed with the transport.
+        inner: Sends the requests; closed with the transport. Where it uses a proxy of the environment, the proxy
+            resolves names, and decides which addresses may be reached.
     """
 
     def __init__(self, rules: AddressRules, resolver: GuardedResolver, inner: AsyncTransport) -> None:
@@ -93,7 +92,7 @@ class EgressTransport:
 
     @asynccontextmanager
     async def open(self, request: HttpRequest, /) -> AsyncIterator[AsyncResponse]:
-        """Send *request* and hold its answer; see :mod:`ollama_push.core.ports`.
+        """Send *request* and hold its response; see :mod:`ollama_push.core.ports`.
 
         Raises:
             PushRejected: The URL may not be reached. It is no ``TransportError``: trying again would not help.
@@ -109,21 +108,13 @@ class EgressTransport:
             raise _refused(str(forbidden)) from exc
 
     async def aclose(self) -> None:
-        """Close everything. Idempotent."""
+        """Close the transport and the resolver. Idempotent."""
         await self._inner.aclose()
         await self._resolver.close()
 
 
-def _port_of(url: str) -> int | None:
-    parts = urlsplit(url)
-    try:
-        return parts.port or DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:  # the transport will say so
-        return None
-
-
 def _forbidden_in(exc: BaseException | None) -> AddressForbidden | None:
-    """Find what our resolver said behind what aiohttp and the adapter made of it."""
+    """Return the resolver's error from the chain of errors that aiohttp and its adapter made of it."""
     while exc is not None:
         wrapped = getattr(exc, "os_error", None)
         for each in (exc, wrapped):

@@ -53,7 +53,9 @@ class StatusFeed:
         if now - self._refreshed_at >= self.heartbeat:
             self._refreshed_at = now
             changed = {record.id for record in records}
-            records += tuple(record for record in self._history.records() if _runs(record) and record.id not in changed)
+            records += tuple(
+                record for record in self._history.records() if record.is_running and record.id not in changed
+            )
         items = self._items(records, self._shown)
         if items or kind == "whole":
             self._sent_at = now
@@ -65,7 +67,7 @@ class StatusFeed:
 
     def _missed_some(self, records: tuple[PushRecord, ...]) -> bool:
         """Return whether a push that is shown as running ended so long ago that the history has forgotten it."""
-        if not self._shown or all(_runs(record) for record in records):
+        if not self._shown or all(record.is_running for record in records):
             return False
         return not self._shown.keys() <= {record.id for record in self._history.records()}
 
@@ -74,14 +76,14 @@ class StatusFeed:
         items = list[dict[str, object]]()
         for record in records:
             html = push_html(record)
-            if not _runs(record):
+            if not record.is_running:
                 # It does not change any more.
                 shown.pop(record.id, None)
             elif shown.get(record.id) == html:
                 continue
             else:
                 shown[record.id] = html
-            items.append({"id": record.id, "place": "now" if _runs(record) else "lately", "html": html})
+            items.append({"id": record.id, "place": "now" if record.is_running else "lately", "html": html})
         return items
 
 
@@ -94,10 +96,6 @@ def counts_text(history: PushHistory) -> str:
     """Return how many pushes run, and how many ended in which way."""
     counts = [f"{history.running} running", *(f"{count} {outcome.value}" for outcome, count in history.counts.items())]
     return ", ".join(counts) + " since the start"
-
-
-def _runs(record: PushRecord) -> bool:
-    return record.outcome is None
 
 
 def _message(kind: str, history: PushHistory, items: list[dict[str, object]]) -> bytes:

@@ -47,7 +47,7 @@ def add_pages(
     *,
     watchers: int = _MAX_STREAMS,
     keep_alive: float = _KEEP_ALIVE_SECONDS,
-    patience: float = _STALL_SECONDS,
+    stall_timeout: float = _STALL_SECONDS,
 ) -> None:
     """Serve ``/ui`` and ``/ui/events`` from *app*. When *app* shuts down, *history* is closed, which ends the streams.
 
@@ -56,9 +56,9 @@ def add_pages(
         history: The pushes to show.
         watchers: Streams at the same time; one more gets a 503.
         keep_alive: Seconds of silence after which a comment is sent.
-        patience: Seconds after which a reader that takes nothing is disconnected.
+        stall_timeout: Seconds after which a reader that takes nothing is disconnected.
     """
-    pages = _Pages(history, _Shell.load(), watchers, keep_alive, patience)
+    pages = _Pages(history, _Shell.load(), watchers, keep_alive, stall_timeout)
     app.router.add_get("/ui", pages.show)
     # A HEAD would run the stream, which does not end.
     app.router.add_get("/ui/events", pages.follow, allow_head=False)
@@ -120,7 +120,7 @@ class _Pages:
     shell: _Shell
     watchers: int
     keep_alive: float
-    patience: float
+    stall_timeout: float
     watching: int = 0
 
     async def show(self, _request: web.Request) -> web.Response:
@@ -134,7 +134,7 @@ class _Pages:
         if self.watching >= self.watchers:
             text = f"{self.watchers} pages are watching already; close one\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "5", **_PRIVATE})
-        stream = TimedStream(request, _STREAM_HEADERS, self.patience)
+        stream = TimedStream(request, _STREAM_HEADERS, self.stall_timeout)
         self.watching += 1
         try:
             async with stream:

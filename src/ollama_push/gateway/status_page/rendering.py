@@ -11,6 +11,7 @@ from html import escape
 from typing import Final
 
 from ollama_push.core.progress import LayerSnapshot, ProgressSnapshot
+from ollama_push.core.registry.digests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text
 from ollama_push.gateway.push_history import PushRecord
 
@@ -19,16 +20,13 @@ __all__ = ["push_html", "push_items"]
 _LAYERS_SHOWN: Final = 12
 """Most models have five layers; one stored as tensors has hundreds, which nobody reads."""
 
-_SHORT_DIGEST: Final = slice(7, 19)
-"""The twelve digits that Ollama shows, without ``sha256:``."""
-
 _DAY_SECONDS: Final = 86_400
 """A time left beyond this is only shown as long."""
 
 
 def push_items(records: Iterable[PushRecord], *, running: bool) -> str:
     """Return the list items of the pushes that run, or of those that have ended."""
-    return "".join(push_html(record) for record in records if (record.outcome is None) is running)
+    return "".join(push_html(record) for record in records if record.is_running is running)
 
 
 def push_html(record: PushRecord) -> str:
@@ -101,8 +99,8 @@ def _layers(layers: tuple[LayerSnapshot, ...]) -> str:
 
 
 def _layer(layer: LayerSnapshot) -> str:
-    # The literal "sha256:model", which stands for all tensors together, is short enough to stay a word.
-    digest = escape(layer.digest[_SHORT_DIGEST])
+    # Of "sha256:model", the sum of all tensors, this is the word.
+    digest = escape(short_digest(layer.digest))
     state = "there already" if layer.was_present else f"{_percent(layer.fraction)} of {bytes_text(layer.total_bytes)}"
     return f"<li><code>{digest}</code>{_bar(layer.fraction, f'layer {digest}')}<span>{state}</span></li>"
 
