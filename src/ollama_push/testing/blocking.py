@@ -40,13 +40,14 @@ class Blocking:
         """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
         if self._closed:
             # The transport must refuse the request itself, as without us. Our loop is gone, so it gets another.
-            with closing(Blocking(lambda: self._transport)) as again, again.open(request) as response:
-                yield response
+            with closing(Blocking(lambda: self._transport)) as again, again.open(request) as refused:
+                yield refused
             return
         block = _Block(self._transport, request)
         self._ask(block, _Ask())
         try:
-            yield _Response(block.response, lambda: self._ask(block, _Ask()))
+            response = block.response
+            yield _Response(response.status, response.headers, lambda: self._ask(block, _Ask()))
         except BaseException as exc:
             self._ask(block, _Ask(leaving=True, error=exc))
             if not block.swallowed:
@@ -163,13 +164,13 @@ class _Block:
             ask.reply.set_exception(ConnectionLost(origin_of(self._request.url), "the transport was closed"))
 
 
+@attrs.frozen
 class _Response:
     """A response that arrives on another thread's loop."""
 
-    def __init__(self, response: AsyncResponse, next_chunk: Callable[[], bytes | None]) -> None:
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self._next_chunk = next_chunk
+    status: int
+    headers: Mapping[str, str]
+    _next_chunk: Callable[[], bytes | None]
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body's bytes as they arrive."""

@@ -7,15 +7,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Final
 
 from ollama_push.core.errors import MachineMisuse, TransportTimeout
 from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.contract._clauses import (
-    Clause,
+    ClauseList,
     Rig,
-    clause_into,
     expect,
     expect_cause,
     expect_passage,
@@ -26,8 +24,8 @@ from ollama_push.testing.contract._clauses import (
 
 __all__ = ["BODY_CLAUSES"]
 
-BODY_CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, BODY_CLAUSES)
+BODY_CLAUSES: Final = ClauseList()
+_clause = BODY_CLAUSES.add
 
 _SHORT: Final = 0.15
 _PIECE: Final = 65_536
@@ -52,7 +50,7 @@ class _Body:
 
 
 class _Reader:
-    """A peer that reads one request's body once told to, and counts the bytes."""
+    """A peer that reads one request's body once ``begin`` is set, and counts the bytes."""
 
     def __init__(self, listener: socket.socket, length: int, patience: float) -> None:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"

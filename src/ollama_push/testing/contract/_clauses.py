@@ -20,12 +20,12 @@ from ollama_push.testing.steps import Hold, Step
 __all__ = [
     "CHUNKED",
     "Clause",
+    "ClauseList",
     "ClauseResult",
     "FetchedResponse",
     "MakeTransport",
     "Rig",
     "ask",
-    "clause_into",
     "expect",
     "expect_cause",
     "expect_disconnect",
@@ -149,13 +149,12 @@ def run_clauses(clauses: Iterable[Clause], make: MakeTransport, patience: float)
         yield ClauseResult(clause, failure, time.monotonic() - started)
 
 
-def clause_into(clauses: list[Clause], number: str, case: str, promise: str) -> Callable[[Callable[[Rig], None]], None]:
-    """Return a decorator that makes a proof a clause and adds it to *clauses*."""
+class ClauseList(list[Clause]):
+    """Clauses that are defined by their proofs."""
 
-    def add(proof: Callable[[Rig], None]) -> None:
-        clauses.append(Clause(number, case, promise, proof))
-
-    return add
+    def add(self, number: str, case: str, promise: str) -> Callable[[Callable[[Rig], None]], None]:
+        """Return a decorator that makes a clause of a proof."""
+        return lambda proof: self.append(Clause(number, case, promise, proof))
 
 
 def expect(kept: object, otherwise: str) -> None:

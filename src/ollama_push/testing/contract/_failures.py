@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from functools import partial
 from typing import Final
 
 from ollama_push.core.errors import ConnectFailed, ConnectionLost, TransportError
@@ -12,10 +11,9 @@ from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.answers import chunk, head
 from ollama_push.testing.contract._clauses import (
     CHUNKED,
-    Clause,
+    ClauseList,
     Rig,
     ask,
-    clause_into,
     expect,
     expect_cause,
     fetch,
@@ -27,8 +25,8 @@ from ollama_push.testing.steps import Await, Reset, Step
 
 __all__ = ["FAILURE_CLAUSES"]
 
-FAILURE_CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, FAILURE_CLAUSES)
+FAILURE_CLAUSES: Final = ClauseList()
+_clause = FAILURE_CLAUSES.add
 
 _LINE: Final = b'{"status":"pushing manifest"}\n'
 
@@ -43,7 +41,7 @@ def _raises_on_what_is_no_http(rig: Rig) -> None:
 
 @_clause("T7", "broken framing", "A body that breaks its own framing is a TransportError from the library's error.")
 def _raises_on_broken_framing(rig: Rig) -> None:
-    # Sent in one piece, as a library may then fail before it gives the first chunk; and in two, as it must give it.
+    # If all arrives at once, a library may fail before it yields the first chunk; if not, the chunk must be yielded.
     _received, error = read_until_error(rig, [CHUNKED + chunk(_LINE) + b"no size\r\n"], TransportError)
     expect_cause(error)
     _expect_failure(rig, CHUNKED + chunk(_LINE), b"no size\r\n", TransportError)

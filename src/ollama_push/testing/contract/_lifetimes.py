@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -12,10 +11,9 @@ from ollama_push.core.errors import UsedAfterClose
 from ollama_push.testing.answers import chunk, head
 from ollama_push.testing.contract._clauses import (
     CHUNKED,
-    Clause,
+    ClauseList,
     Rig,
     ask,
-    clause_into,
     expect,
     expect_disconnect,
     expect_passage,
@@ -29,8 +27,8 @@ from ollama_push.testing.steps import NextRequest, Step
 
 __all__ = ["LIFETIME_CLAUSES"]
 
-LIFETIME_CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, LIFETIME_CLAUSES)
+LIFETIME_CLAUSES: Final = ClauseList()
+_clause = LIFETIME_CLAUSES.add
 
 _AT_ONCE: Final = 4
 _IN_A_ROW: Final = 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Final
 
 import attrs
@@ -11,14 +10,14 @@ import attrs
 from ollama_push.core.errors import ConnectionLost
 from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.answers import head
-from ollama_push.testing.contract._clauses import Clause, Rig, ask, clause_into, expect, fetch, plain, raised_by
+from ollama_push.testing.contract._clauses import ClauseList, Rig, ask, expect, fetch, plain, raised_by
 from ollama_push.testing.server import ReceivedRequest, ScriptedServer
 from ollama_push.testing.steps import NextRequest, Step
 
 __all__ = ["REQUEST_CLAUSES"]
 
-REQUEST_CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, REQUEST_CLAUSES, "T1")
+REQUEST_CLAUSES: Final = ClauseList()
+_clause = REQUEST_CLAUSES.add
 
 # More than the kernel buffers on loopback, so that the transport must wait for the peer.
 _LARGE: Final = bytes(range(251)) * 33_500
@@ -51,7 +50,7 @@ def _received(rig: Rig, request: HttpRequest) -> ReceivedRequest:
         return server.requests[0]
 
 
-@_clause("as given", "Method, target, headers and body arrive as given.")
+@_clause("T1", "as given", "Method, target, headers and body arrive as given.")
 def _sends_the_request_as_given(rig: Rig) -> None:
     target = "/v2/team%2Fdemo/blobs/uploads/a~b?_state=x%2By%3D%3D&digest=sha256%3Aab&empty=&plus=a+b"
     headers = {"Content-Type": "application/json", "X-Mixed-Case": 'a, b;c="d"', "Authorization": "Bearer t"}
@@ -65,7 +64,7 @@ def _sends_the_request_as_given(rig: Rig) -> None:
         _expect_length(seen)
 
 
-@_clause("sized body", "A sized body of reused buffers arrives whole, with its length and not in chunks.")
+@_clause("T1", "sized body", "A sized body of reused buffers arrives whole, with its length and not in chunks.")
 def _sends_reused_buffers_with_their_length(rig: Rig) -> None:
     seen = _received(rig, HttpRequest("PUT", "/", body=_ReusedBuffer(_LARGE)))
     _expect_length(seen)
@@ -73,7 +72,7 @@ def _sends_reused_buffers_with_their_length(rig: Rig) -> None:
     expect(seen.body == _LARGE, "the body arrived with other bytes: a buffer was used after the next one was asked for")
 
 
-@_clause("empty body", "An empty body is no body, and not a chunked one.")
+@_clause("T1", "empty body", "An empty body is no body, and not a chunked one.")
 def _sends_no_body_when_it_is_empty(rig: Rig) -> None:
     for body in (b"", _ReusedBuffer(b"")):
         seen = _received(rig, HttpRequest("POST", "/", body=body))
@@ -83,13 +82,13 @@ def _sends_no_body_when_it_is_empty(rig: Rig) -> None:
         expect(length == "0", f"an empty body was announced with {length} bytes")
 
 
-@_clause("no codings", "No content coding is asked for unless the request does.")
+@_clause("T1", "no codings", "No content coding is asked for unless the request does.")
 def _asks_for_no_content_coding(rig: Rig) -> None:
     codings = _received(rig, HttpRequest("GET", "/")).headers.get("accept-encoding", "identity")
     expect(codings == "identity", f"the request arrived with Accept-Encoding: {codings}")
 
 
-@_clause("no memory", "Nothing an answer says is added to later requests, cookies included.")
+@_clause("T1", "no memory", "Nothing an answer says is added to later requests, cookies included.")
 def _adds_nothing_to_later_requests(rig: Rig) -> None:
     response = head(headers={"Set-Cookie": "sid=1; Path=/", "Content-Length": "0"})
     with ScriptedServer([response, NextRequest(), response]) as server, rig.transport() as transport:
@@ -99,7 +98,7 @@ def _adds_nothing_to_later_requests(rig: Rig) -> None:
         expect(first == second, f"the second request arrived with {set(second.items()) ^ set(first.items())}")
 
 
-@_clause("once", "A request is sent once, even when the connection drops before the answer.")
+@_clause("T1", "once", "A request is sent once, even when the connection drops before the answer.")
 def _sends_once(rig: Rig) -> None:
     for method in ("GET", "POST", "PUT"):
         with ScriptedServer(()) as server, rig.transport() as transport:
@@ -107,7 +106,7 @@ def _sends_once(rig: Rig) -> None:
             _expect_arrived(server, 1)
 
 
-@_clause("once, kept connection", "A request is sent once, even when a connection that was kept drops.")
+@_clause("T1", "once, kept connection", "A request is sent once, even when a connection that was kept drops.")
 def _sends_once_on_a_kept_connection(rig: Rig) -> None:
     first: list[Step] = [plain(b""), NextRequest()]
     for method in ("GET", "POST", "PUT"):

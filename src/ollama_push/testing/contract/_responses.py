@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gzip
 import threading
-from functools import partial
 from typing import Final
 
 from ollama_push.testing.answers import chunk, head
-from ollama_push.testing.contract._clauses import CHUNKED, Clause, Rig, ask, clause_into, expect, fetch, plain
+from ollama_push.testing.contract._clauses import CHUNKED, ClauseList, Rig, ask, expect, fetch, plain
 from ollama_push.testing.server import ScriptedServer
 from ollama_push.testing.steps import Await, Step
 
 __all__ = ["RESPONSE_CLAUSES"]
 
-RESPONSE_CLAUSES: Final[list[Clause]] = []
-_clause = partial(clause_into, RESPONSE_CLAUSES)
+RESPONSE_CLAUSES: Final = ClauseList()
+_clause = RESPONSE_CLAUSES.add
 
 _FIRST: Final = b'{"status":"retrieving manifest"}\n'
 _SECOND: Final = b'{"status":"success"}\n'

@@ -16,7 +16,7 @@ from ollama_push.testing.registry.auth import Access, Auth
 from ollama_push.testing.registry.faults import Fault, FaultDue, FaultPlan, Stall
 from ollama_push.testing.registry.grammar import is_repository
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
-from ollama_push.testing.registry.refused import Refused, error_response, unknown_path_response
+from ollama_push.testing.registry.refused import Refused, unknown_path_response
 from ollama_push.testing.registry.request_context import BROKEN_BODY, READ_BYTES, RequestContext
 from ollama_push.testing.registry.state import RegistryState
 
@@ -119,7 +119,7 @@ class _Pipeline:
         try:
             return await self._route(context)
         except Refused as refused:
-            return error_response(refused, plain=self._state.quirks.plain_errors)
+            return refused.response(plain=self._state.quirks.plain_errors)
         except BROKEN_BODY:
             # The connection is gone or out of step, so nobody reads this.
             return web.Response(status=400)
@@ -127,7 +127,7 @@ class _Pipeline:
             if exc.errno != errno.ENOSPC:
                 raise
             full = Refused(507, "UNKNOWN", "no space left on device", closes=True)
-            return error_response(full, plain=self._state.quirks.plain_errors)
+            return full.response(plain=self._state.quirks.plain_errors)
 
     async def _route(self, context: RequestContext) -> web.StreamResponse:
         request, auth = context.request, self._state.auth
@@ -181,12 +181,6 @@ def registry_app(
 ) -> web.Application:
     """Return a registry as an application, for an event loop of the caller's (``aiohttp.web.run_app``).
 
-    Args:
-        data: Folder for everything the registry keeps; created when missing.
-        auth: Who may do what; ``None`` lets everybody do everything.
-        tls: What the token endpoint of *auth* serves with, when it has an origin of its own.
-        broken_parts: What a broken part does to its session.
-        quirks: In what the registry differs from distribution 3.
-        faults: Which requests fail, and how.
+    The arguments are those of :class:`~ollama_push.testing.registry.EmbeddedRegistry`.
     """
     return application_of(RegistryState(data, auth, broken_parts, quirks or Quirks(), FaultPlan(faults)), tls)

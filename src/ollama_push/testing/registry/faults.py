@@ -84,16 +84,11 @@ class Fault:
         return self.after_bytes == AFTER_BODY or isinstance(self.action, LoseAnswer)
 
 
+@attrs.define(eq=False, slots=False)
 class FaultDue(Exception):
-    """As much of the body was read as the fault lets through.
+    """As much of the body was read as the fault lets through; *action* is what happens now."""
 
-    Args:
-        action: What happens now.
-    """
-
-    def __init__(self, action: Action) -> None:
-        super().__init__(action)
-        self.action = action
+    action: Action
 
 
 class FaultPlan:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import attrs
 from aiohttp import web
 
-__all__ = ["Refused", "error_response", "unknown_path_response"]
+__all__ = ["Refused", "unknown_path_response"]
 
 
+@attrs.define(eq=False, slots=False)
 class Refused(Exception):
     """The request is refused.
 
-    Args:
+    Attributes:
         status: HTTP status.
         code: Error code of distribution-spec.
         message: Text for people.
@@ -24,29 +26,22 @@ class Refused(Exception):
         closes: Whether the connection is closed after the response.
     """
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None, *, closes: bool = False
-    ) -> None:
-        super().__init__(status, code, message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = dict(headers or {})
-        self.closes = closes
+    status: int
+    code: str
+    message: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    closes: bool = attrs.field(default=False, kw_only=True)
 
-
-def error_response(refused: Refused, *, plain: bool) -> web.Response:
-    """Return the response that reports *refused*."""
-    if plain:
-        response = web.Response(status=refused.status, text=f"{refused.message}\n", headers=refused.headers)
-    else:
-        body = json.dumps({"errors": [{"code": refused.code, "message": refused.message, "detail": None}]})
-        response = web.Response(
-            status=refused.status, text=body, content_type="application/json", headers=refused.headers
-        )
-    if refused.closes:
-        response.force_close()
-    return response
+    def response(self, *, plain: bool) -> web.Response:
+        """Return the error response, as text if *plain* and as JSON otherwise."""
+        text, content_type = f"{self.message}\n", "text/plain"
+        if not plain:
+            text = json.dumps({"errors": [{"code": self.code, "message": self.message, "detail": None}]})
+            content_type = "application/json"
+        response = web.Response(status=self.status, text=text, content_type=content_type, headers=self.headers)
+        if self.closes:
+            response.force_close()
+        return response
 
 
 def unknown_path_response() -> web.Response:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
+import attrs
 from aiohttp import web
 
 from ollama_push.testing._loop_thread import LoopThread
@@ -17,7 +18,7 @@ from ollama_push.testing.registry.auth import Auth
 from ollama_push.testing.registry.faults import Fault, FaultPlan
 from ollama_push.testing.registry.grammar import is_digest, is_repository, is_tag
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
-from ollama_push.testing.registry.seen import Log, Seen
+from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.sessions import OpenSession
 from ollama_push.testing.registry.state import RegistryState
 
@@ -54,14 +55,9 @@ class EmbeddedRegistry:
         quirks: Quirks | None = None,
         faults: Iterable[Fault] = (),
     ) -> None:
-        self._data = data
         self._address, self._port = listen
-        self._auth = auth
         self._tls = tls
-        self._broken_parts = broken_parts
-        self._quirks = quirks or Quirks()
-        self._faults = FaultPlan(faults)
-        self._log = Log()
+        self._state = RegistryState(data, auth, broken_parts, quirks or Quirks(), FaultPlan(faults))
         self._running: LoopThread[int] | None = None
         self.start()
 
@@ -78,12 +74,12 @@ class EmbeddedRegistry:
     @property
     def requests(self) -> list[Seen]:
         """Every request so far, in order of arrival, over restarts too."""
-        return self._log.snapshot()
+        return self._state.log.snapshot()
 
     @property
     def received_bytes(self) -> int:
         """Bytes of blob bodies read so far, over restarts too."""
-        return self._log.received_bytes
+        return self._state.log.received_bytes
 
     def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait until *holds* is true; ``False`` when it took too long.
@@ -93,11 +89,11 @@ class EmbeddedRegistry:
                 such as ``lambda: registry.received_bytes > 1_000_000``.
             seconds: How long at most.
         """
-        return self._log.wait_until(holds, seconds)
+        return self._state.log.wait_until(holds, seconds)
 
     def add_fault(self, fault: Fault) -> None:
         """Add a rule; it counts from now on."""
-        self._faults.add(fault)
+        self._state.faults.add(fault)
 
     def blob_path(self, digest: str) -> Path:
         """Return where the content of *digest* is, or would be.
@@ -141,8 +137,8 @@ class EmbeddedRegistry:
         """Listen, on the same port as before; does nothing while it listens."""
         if self._running is not None:
             return
-        # Read from disk again, as a new process would.
-        self._state = RegistryState(self._data, self._auth, self._broken_parts, self._quirks, self._faults, self._log)
+        # The same log and faults, but what is on disk is read again, as by a new process.
+        self._state = attrs.evolve(self._state)
         app = application_of(self._state, self._tls)
         self._running = LoopThread(lambda: _serving(app, self._address, self._port, self._tls), "embedded-registry")
         self._port = self._running.value
