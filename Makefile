@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # More than cores: half of what tests do is waiting for sockets and processes.
 WORKERS ?= 4
+# Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find.
+BARE := env -i PATH="$$PATH" HOME="$$HOME"
 
 # Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, a client.
 GO_PROGRAMS := \
@@ -12,10 +14,10 @@ GO_PROGRAMS := \
 	github.com/google/go-containerregistry/cmd/crane@v0.22.1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs changelog verdicts fuzz format lint types contracts coverage clean
+.PHONY: help demo test test-all check bench docs changelog verdicts fuzz format lint types contracts coverage clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,10 +43,13 @@ $(VENV)/.go: Makefile | $(VENV)/.run
 demo: $(VENV)/.run  ## Watch real pushes: through the gateway, sync and async, and straight to a registry
 	$(BIN)/ollama-push demo
 
-test: $(VENV)/.dev $(VENV)/.go  ## Run the test suite
-	$(BIN)/python -m pytest -n $(WORKERS) -q
+test: $(VENV)/.dev  ## Run the quick tests, in under two minutes
+	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q -m 'not slow'
 
-check: format lint types contracts coverage test docs  ## Everything a commit must pass
+test-all: $(VENV)/.dev $(VENV)/.go  ## Run every test
+	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q
+
+check: format lint types contracts docs coverage  ## Everything a commit must pass
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -59,10 +64,19 @@ types: $(VENV)/.dev
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-coverage: $(VENV)/.dev  ## Branch coverage of the core by its own unit tests; must be 100 %
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -p no:randomly tests/unit/core src/ollama_push/core
-	$(BIN)/coverage report --fail-under 100
+# Every test runs once: first those of the core, which must cover it alone, then all others.
+CORE_TESTS := tests/unit/core src/ollama_push/core
+
+coverage: $(VENV)/.dev $(VENV)/.go  ## Run every test; fail below 100 % branch coverage of core, 95 % of the others
+	rm -f .coverage .coverage.*
+	$(BARE) $(BIN)/coverage run --data-file=.coverage.core -m pytest -n $(WORKERS) -q $(CORE_TESTS)
+	$(BIN)/coverage combine --quiet --data-file=.coverage.core
+	$(BIN)/coverage report --data-file=.coverage.core --include='src/ollama_push/core/*' --skip-covered --fail-under=100
+	$(BARE) $(BIN)/coverage run --data-file=.coverage.others -m pytest -n $(WORKERS) -q $(CORE_TESTS:%=--ignore=%)
+	$(BIN)/coverage combine --quiet --data-file=.coverage.others
+	$(BIN)/coverage combine --quiet --keep --data-file=.coverage.all .coverage.core .coverage.others
+	$(BIN)/coverage json --quiet --data-file=.coverage.all -o .coverage.json
+	$(BIN)/python -m tests.coverage_gate .coverage.json
 
 docs: $(VENV)/.dev  ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
