@@ -175,17 +175,8 @@ def test_official_npm_client_pushes(
 def npm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the npm package; with the proxies of this machine, which the registry may be behind."""
     folder = tmp_path_factory.mktemp("npm")
-    command = [
-        "npm",
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--fetch-retries=0",
-        "--prefix",
-        str(folder),
-        _NPM_PACKAGE,
-    ]
+    options = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--prefix", str(folder))
+    command = ["npm", "install", *options, _NPM_PACKAGE]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -28,7 +28,7 @@ _SKOPEO: Final = shutil.which("skopeo")
 pytestmark = needs_debian_registry
 needs_skopeo = pytest.mark.skipif(_SKOPEO is None, reason="skopeo is not installed: apt-get install skopeo")
 needs_crane = pytest.mark.skipif(
-    CRANE is None, reason="crane is not installed: make test does it where Go is on the PATH"
+    CRANE is None, reason="crane is not installed: make test-all does it where Go is on the PATH"
 )
 
 

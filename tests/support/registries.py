@@ -1,7 +1,7 @@
 """Real registries as processes of their own, on a free port of this machine.
 
-``docker-registry`` is Debian's distribution 2.8.2. Distribution 3.0.0 is put into ``.venv/go/bin`` by ``make test``
-where Go is installed: ``github.com/distribution/distribution/v3/cmd/registry@v3.0.0``.
+``docker-registry`` is Debian's distribution 2.8.2. Distribution 3.0.0 is put into ``.venv/go/bin`` by
+``make test-all`` where Go is installed: ``github.com/distribution/distribution/v3/cmd/registry@v3.0.0``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ needs_debian_registry: Final = pytest.mark.skipif(
     DEBIAN_REGISTRY is None, reason="distribution 2.8 is not installed: apt-get install docker-registry"
 )
 needs_distribution_3: Final = pytest.mark.skipif(
-    DISTRIBUTION_3 is None, reason="distribution 3 is not installed: make test does it where Go is on the PATH"
+    DISTRIBUTION_3 is None, reason="distribution 3 is not installed: make test-all does it where Go is on the PATH"
 )
 
 
