@@ -1,39 +1,25 @@
 """The command from outside: a real process, its exit code, what it prints where."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 
 import pytest
+from tests.support.command import LAYER, NAME, REFUSED, command, run
 
 from ollama_push.testing.server import Hold, Script, ScriptedServer, json_answer, lines_answer
 
 pytestmark = pytest.mark.process
 
-LAYER = b'{"status":"pushing 49a7f1752a33","digest":"sha256:49a7","total":100,"completed":%d}'
 SUCCESS = lines_answer(
     [b'{"status":"retrieving manifest"}', LAYER % 40, LAYER % 40, LAYER % 100, b'{"status":"success"}']
 )
-REFUSED = lines_answer([b'{"error":"unauthorized: access denied"}'])
 HERE: Mapping[str, Script] = {
     "/api/version": json_answer(b'{"version":"0.32.15"}'),
     "/api/tags": json_answer(b'{"models":[{"name":"localhost:5000/a/b:latest","size":100}]}'),
     "/api/me": json_answer(b'{"error":"unauthorized","signin_url":"https://ollama.com/connect?x=y"}', 401),
 }
-NAME = "localhost:5000/a/b"
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "ollama_push.cli", *arguments]
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **environment}
-    )
 
 
 def push(script: Script, *arguments: str, answers: Mapping[str, Script] = HERE) -> subprocess.CompletedProcess[str]:
