@@ -26,8 +26,8 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 )
 def test_a_page_that_points_its_own_name_here_is_refused(gateway: Gateway, host: str) -> None:
     for path in ("/api/push", "/api/tags", "/", "/ui", "/nope"):
-        answer = gateway.send("POST" if path == "/api/push" else "GET", path, headers={"Host": host})
-        assert (answer.status, answer.body) == (403, b"")
+        response = gateway.send("POST" if path == "/api/push" else "GET", path, headers={"Host": host})
+        assert (response.status, response.body) == (403, b"")
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_beyond_loopback_the_host_is_not_looked_at_as_ollama_does_it(tmp_path: P
 )
 def test_a_foreign_page_is_refused(gateway: Gateway, origin: str) -> None:
     for method in ("POST", "OPTIONS"):
-        answer = gateway.send(method, "/api/push", DEMO, {"Origin": origin})
-        assert (answer.status, answer.body) == (403, b"")
-        assert "access-control-allow-origin" not in answer.headers
+        response = gateway.send(method, "/api/push", DEMO, {"Origin": origin})
+        assert (response.status, response.body) == (403, b"")
+        assert "access-control-allow-origin" not in response.headers
 
 
 @pytest.mark.parametrize(
     "origin", ["https://localhost:1", "https://127.0.0.1:3000", "http://localhost:5173", "app://obsidian.md"]
 )
 def test_a_page_of_this_machine_may_push(gateway: Gateway, origin: str) -> None:
-    answer = gateway.send("POST", "/api/push", DEMO, {"Origin": origin})
-    assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, origin)
+    response = gateway.send("POST", "/api/push", DEMO, {"Origin": origin})
+    assert (response.status, response.headers["access-control-allow-origin"]) == (200, origin)
     asked = gateway.send("OPTIONS", "/api/push", headers={"Origin": origin})
     assert asked.status == 204
     assert "POST" in asked.headers["access-control-allow-methods"]
@@ -81,8 +81,8 @@ def test_origins_can_be_allowed_by_pattern(tmp_path: Path) -> None:
 
 
 def test_the_gateways_own_page_needs_no_permission(gateway: Gateway) -> None:
-    answer = gateway.send("GET", "/ui", headers={"Host": "box.local:11434", "Origin": "http://box.local:11434"})
-    assert answer.status == 200
+    response = gateway.send("GET", "/ui", headers={"Host": "box.local:11434", "Origin": "http://box.local:11434"})
+    assert response.status == 200
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_without_the_token_nothing_is_told(tmp_path: Path, headers: Mapping[str,
             ("GET", "/ui"),
             ("GET", "/x"),
         ):
-            answer = gateway.send(method, path, DEMO if method == "POST" else b"", headers)
-            assert answer.status == 401
-            assert "s3cret" not in answer.body.decode() + str(answer.headers)
-            assert answer.headers["www-authenticate"].startswith("Basic" if path == "/ui" else "Bearer")
+            response = gateway.send(method, path, DEMO if method == "POST" else b"", headers)
+            assert response.status == 401
+            assert "s3cret" not in response.body.decode() + str(response.headers)
+            assert response.headers["www-authenticate"].startswith("Basic" if path == "/ui" else "Bearer")
 
 
 def test_with_the_token_all_is_as_without_one(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_with_the_token_all_is_as_without_one(tmp_path: Path) -> None:
 )
 def test_a_name_cannot_reach_metadata_and_the_like(gateway: Gateway, host: str) -> None:
     for stream in (True, False):
-        answer = gateway.push({"model": f"{host}/team/demo", "insecure": True, "stream": stream})
-        assert answer.status == 403
-        assert "does not push there" in answer.error
+        response = gateway.push({"model": f"{host}/team/demo", "insecure": True, "stream": stream})
+        assert response.status == 403
+        assert "does not push there" in response.error
     assert gateway.records() == ()
 
 
@@ -157,9 +157,9 @@ def test_a_dns_name_that_leads_to_this_machine_is_found_out_when_it_is_resolved(
         host = f"localhost:{registry.host.partition(':')[2]}"
         store = store_of(tmp_path, f"{host}/team/demo/latest")
         with Gateway(settings_for(store, loopback=False)) as gateway:
-            answer = gateway.push({"model": f"{host}/team/demo", "insecure": True})
-        assert answer.status == 200
-        assert answer.error.startswith("this gateway does not go there: localhost is")
+            response = gateway.push({"model": f"{host}/team/demo", "insecure": True})
+        assert response.status == 200
+        assert response.error.startswith("this gateway does not go there: localhost is")
         assert registry.requests == []
         with Gateway(settings_for(store, loopback=False, allow=(host,))) as gateway:
             assert gateway.push({"model": f"{host}/team/demo", "insecure": True}).lines[-1] == {"status": "success"}
@@ -170,8 +170,8 @@ def test_a_location_cannot_lead_to_metadata(tmp_path: Path) -> None:
     with EmbeddedRegistry(tmp_path / "registry", quirks=quirks) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
         with Gateway(settings_for(store)) as gateway:
-            answer = gateway.push({"model": f"{registry.host}/team/demo", "insecure": True})
-    assert answer.error.startswith("this gateway does not go there: 169.254.169.254 is")
+            response = gateway.push({"model": f"{registry.host}/team/demo", "insecure": True})
+    assert response.error.startswith("this gateway does not go there: 169.254.169.254 is")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_token_realm_cannot_lead_to_metadata(tmp_path: Path, realm: str) -> No
     with EmbeddedRegistry(tmp_path / "registry", faults=[Fault("HEAD", times=None, action=asked)]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
         with Gateway(settings_for(store)) as gateway:
-            answer = gateway.push(
+            response = gateway.push(
                 {
                     "model": f"{registry.host}/team/demo",
                     "insecure": True,
@@ -190,8 +190,8 @@ def test_a_token_realm_cannot_lead_to_metadata(tmp_path: Path, realm: str) -> No
                     "password": "open-sesame",
                 }
             )
-    assert "this gateway does not go there" in answer.error
-    assert "open-sesame" not in answer.body.decode()
+    assert "this gateway does not go there" in response.error
+    assert "open-sesame" not in response.body.decode()
 
 
 def test_only_registries_on_the_list_are_pushed_to(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_only_registries_on_the_list_are_pushed_to(tmp_path: Path) -> None:
         with Gateway(settings_for(store_of(tmp_path, *names), allow=("127.0.0.1",))) as gateway:
             assert gateway.push({"model": f"{registry.host}/team/demo", "insecure": True}).status == 200
             for name in ("other.example.com/team/demo", "team/demo", "127.0.0.1.evil.com/team/demo"):
-                answer = gateway.push({"model": name})
-                assert answer.status == 403
-                assert "does not push to" in answer.error
+                response = gateway.push({"model": name})
+                assert response.status == 403
+                assert "does not push to" in response.error
 
 
 @pytest.mark.parametrize(
@@ -227,19 +227,19 @@ def test_only_registries_on_the_list_are_pushed_to(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_cannot_leave_its_place(gateway: Gateway, tmp_path: Path, name: str) -> None:
-    answer = gateway.push({"model": name})
-    assert answer.status == 200
-    assert answer.error.startswith("unqualified name: ")
-    assert "root:" not in answer.body.decode()
-    assert answer.body.count(b"\n") == 3
-    assert "x-evil" not in answer.headers
+    response = gateway.push({"model": name})
+    assert response.status == 200
+    assert response.error.startswith("unqualified name: ")
+    assert "root:" not in response.body.decode()
+    assert response.body.count(b"\n") == 3
+    assert "x-evil" not in response.headers
 
 
 def test_header_injection_by_request_target_is_no_header(gateway: Gateway) -> None:
-    answer = gateway.send("POST", "/api/push/?a=%0d%0aX-Evil:%201")
-    assert answer.status == 307
-    assert answer.headers["location"] == "/api/push?a=%0d%0aX-Evil:%201"
-    assert "x-evil" not in answer.headers
+    response = gateway.send("POST", "/api/push/?a=%0d%0aX-Evil:%201")
+    assert response.status == 307
+    assert response.headers["location"] == "/api/push?a=%0d%0aX-Evil:%201"
+    assert "x-evil" not in response.headers
 
 
 def test_a_body_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
@@ -248,9 +248,9 @@ def test_a_body_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
             peer.sendall(
                 request_of("POST", "/api/push", headers={"Content-Length": "1001", "Connection": "keep-alive"})
             )
-            answer = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
-        assert answer.status == 413
-        assert "1000 bytes" in answer.error
+            response = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
+        assert response.status == 413
+        assert "1000 bytes" in response.error
         chunked = request_of("POST", "/api/push", headers={"Transfer-Encoding": "chunked"}).replace(
             b"Content-Length: 0\r\n", b""
         )
@@ -264,15 +264,15 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
     with Gateway(settings_for(store_of(tmp_path), body_timeout=0.1)) as gateway, gateway.connect() as peer:
         peer.sendall(request_of("POST", "/api/push", headers={"Content-Length": "50", "Connection": "keep-alive"}))
         peer.sendall(b'{"model":')
-        answer = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
-    assert answer.status == 408
-    assert "0.1 s" in answer.error
+        response = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
+    assert response.status == 408
+    assert "0.1 s" in response.error
 
 
 def test_a_packed_body_is_refused_and_not_unpacked(gateway: Gateway) -> None:
-    answer = gateway.send("POST", "/api/push", b"\x1f\x8b\x08\x00bomb", {"Content-Encoding": "gzip"})
-    assert answer.status == 400
-    assert json.loads(answer.body) == {"error": r"invalid character '\x1f' looking for beginning of value"}
+    response = gateway.send("POST", "/api/push", b"\x1f\x8b\x08\x00bomb", {"Content-Encoding": "gzip"})
+    assert response.status == 400
+    assert json.loads(response.body) == {"error": r"invalid character '\x1f' looking for beginning of value"}
 
 
 def test_no_answer_names_what_the_gateway_is_made_of(gateway: Gateway) -> None:

@@ -59,10 +59,10 @@ def test_more_pushes_than_may_are_told_to_come_again(tmp_path: Path) -> None:
             with start(gateway, order_for(registry)):
                 assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
                 for stream in (True, False):
-                    answer = gateway.push(order_for(registry, stream=stream))
-                    assert answer.status == 503
-                    assert answer.headers["retry-after"].isdigit()
-                    assert "1 pushes are running" in answer.error
+                    response = gateway.push(order_for(registry, stream=stream))
+                    assert response.status == 503
+                    assert response.headers["retry-after"].isdigit()
+                    assert "1 pushes are running" in response.error
             gateway.wait_for(1)
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
 
@@ -95,9 +95,9 @@ def test_shutdown_breaks_off_what_does_not_end_in_time(tmp_path: Path, *, stream
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
             raw = b"".join(iter(lambda: peer.recv(65536), b""))
-        answer = parse(raw)
-        assert answer.status == (200 if stream else 500)
-        assert answer.error.endswith(": context canceled")
+        response = parse(raw)
+        assert response.status == (200 if stream else 500)
+        assert response.error.endswith(": context canceled")
         # The registry kept the broken part, and we its address.
         with Gateway(settings_for(store, resume=FileResumeStore(tmp_path / "uploads"))) as gateway:
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
@@ -119,8 +119,8 @@ def test_secrets_are_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
             told.append(gateway.send("POST", f"/api/push?password={PASSWORD.replace(' ', '%20')}", b"{}"))
             told += [gateway.send("GET", path) for path in ("/ui", "/metrics", "/api/tags", "/healthz")]
             records = gateway.records()
-    assert [bool(answer.error) for answer in told[:3]] == [True, True, False]
-    everything = [*(answer.body.decode() for answer in told), repr(records), caplog.text]
+    assert [bool(response.error) for response in told[:3]] == [True, True, False]
+    everything = [*(response.body.decode() for response in told), repr(records), caplog.text]
     assert "alice" in everything[0]
     assert "POST /api/push 200" in caplog.text
     for text in everything:
@@ -171,9 +171,9 @@ def test_one_connection_serves_one_push_after_the_other(tmp_path: Path) -> None:
 def test_without_a_store_it_is_a_plain_500(tmp_path: Path) -> None:
     with Gateway(settings_for(ModelStore(tmp_path / "nothing"))) as gateway:
         for stream in (True, False):
-            answer = gateway.push({"model": "a/b", "stream": stream})
-            assert (answer.status, answer.headers["content-type"]) == (500, "application/json")
-            assert "there is no such folder" in answer.error
+            response = gateway.push({"model": "a/b", "stream": stream})
+            assert (response.status, response.headers["content-type"]) == (500, "application/json")
+            assert "there is no such folder" in response.error
         assert gateway.send("GET", "/api/tags").lines == [{"models": []}]
 
 
@@ -210,8 +210,8 @@ def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(
     with EmbeddedRegistry(tmp_path / "registry", auth=BasicAuth({"alice": PASSWORD})) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
         with Gateway(settings_for(store, credentials=Broken(failure))) as gateway:
-            answer = gateway.push(order_for(registry, stream=stream))
-            assert (answer.status, answer.error) == (200 if stream else 500, UNEXPECTED)
+            response = gateway.push(order_for(registry, stream=stream))
+            assert (response.status, response.error) == (200 if stream else 500, UNEXPECTED)
             assert gateway.records()[0].outcome is PushOutcome.FAILED
             assert gateway.push(order_for(registry, username="alice", password=PASSWORD)).lines[-1] == {
                 "status": "success"

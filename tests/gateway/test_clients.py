@@ -1,4 +1,4 @@
-"""Whoever has a client for Ollama's push API uses it as it is, and the registry holds the model."""
+"""Clients of Ollama's push API push through the gateway unmodified, and the registry holds the model."""
 
 from __future__ import annotations
 

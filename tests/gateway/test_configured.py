@@ -1,4 +1,4 @@
-"""What a gateway is told reaches whatever it is for: each setting is seen at the registry or by the client."""
+"""The settings of a gateway take effect: each one is seen at the registry or by the client."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ def _pushed(port: int, home: Home) -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("POST", "/api/push", f'{{"model":"{home.name}"}}')
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode().partition(": ")[2].rstrip('"}')
+        response = connection.getresponse()
+        return response.status, response.read().decode().partition(": ")[2].rstrip('"}')
     finally:
         connection.close()
 
 
 def test_what_is_served_on_every_address_is_not_taken_for_loopback(tmp_path: Path) -> None:
-    """Whatever the settings say: others may call it by any name, and do not get at this machine."""
+    """With any settings: clients from elsewhere may use any name for the gateway, and cannot reach this machine."""
 
     async def asked(port: int, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
-        answer = await reader.read()
+        response = await reader.read()
         writer.close()
         await writer.wait_closed()
-        return answer
+        return response
 
     async def story(body: bytes) -> tuple[bytes, bytes]:
         places: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
@@ -87,14 +87,14 @@ def test_what_is_served_on_every_address_is_not_taken_for_loopback(tmp_path: Pat
         _host, port = await places.get()
         elsewhere = {"Host": "models.example.com"}
         try:
-            answers = [
+            responses = [
                 await asked(port, request_of("GET", "/", headers=elsewhere)),
                 await asked(port, request_of("POST", "/api/push", body, elsewhere)),
             ]
         finally:
             stop.set()
             await serving
-        return answers[0], answers[1]
+        return responses[0], responses[1]
 
     with EmbeddedRegistry(tmp_path / "registry") as registry:
         told = asyncio.run(story(f'{{"model":"{registry.host}/team/demo","insecure":true}}'.encode()))
@@ -119,9 +119,9 @@ def test_the_login_of_the_environment_goes_to_registries_of_our_own_choice_alone
         choice = {named: host} if named else {}
         store = store_of(tmp_path, f"{host}/team/demo/latest")
         with Gateway(settings_for(store, credentials=None, **choice)) as gateway:
-            answer = gateway.push({"model": f"{host}/team/demo", "insecure": True})
+            response = gateway.push({"model": f"{host}/team/demo", "insecure": True})
         sent = {request.headers.get("authorization") for request in registry.requests}
-    assert "access denied" in answer.error
+    assert "access denied" in response.error
     assert sent == ({None, f"Basic {b64encode(b'gateway:correct horse').decode()}"} if named else {None})
 
 

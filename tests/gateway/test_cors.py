@@ -27,23 +27,23 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
-def cors_of(answer: BufferedResponse) -> dict[str, str]:
-    """What an answer says to browsers about other origins."""
-    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+def cors_of(response: BufferedResponse) -> dict[str, str]:
+    """What a response says to browsers about other origins."""
+    return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
-def vary_of(answer: BufferedResponse) -> str:
-    return answer.headers.get("vary", "")
+def vary_of(response: BufferedResponse) -> str:
+    return response.headers.get("vary", "")
 
 
 def test_a_star_lets_every_page_in_and_answers_do_not_depend_on_it(tmp_path: Path) -> None:
     with serving(tmp_path, origins=("*",)) as gateway:
         for origin in (PAGE, "null", "http://localhost:3000"):
-            answer = gateway.send("GET", "/api/version", headers={"Origin": origin})
-            assert answer.status == 200
-            assert cors_of(answer) == {"access-control-allow-origin": "*"}
-            # Whoever keeps it may give it to anybody.
-            assert vary_of(answer) == ""
+            response = gateway.send("GET", "/api/version", headers={"Origin": origin})
+            assert response.status == 200
+            assert cors_of(response) == {"access-control-allow-origin": "*"}
+            # A cache may give it to anybody.
+            assert vary_of(response) == ""
             asked = gateway.send("OPTIONS", "/api/push", headers={"Origin": origin})
             assert (asked.status, asked.headers["access-control-allow-origin"]) == (204, "*")
 
@@ -51,16 +51,16 @@ def test_a_star_lets_every_page_in_and_answers_do_not_depend_on_it(tmp_path: Pat
 def test_an_answer_to_a_page_is_kept_for_that_page_alone(tmp_path: Path) -> None:
     with serving(tmp_path, origins=(PAGE, "https://other.example.com")) as gateway:
         for method, path in (("GET", "/api/version"), ("GET", "/nope"), ("OPTIONS", "/api/push")):
-            answer = gateway.send(method, path, headers={"Origin": PAGE})
-            assert answer.headers["access-control-allow-origin"] == PAGE
-            assert vary_of(answer) == "Origin"
+            response = gateway.send(method, path, headers={"Origin": PAGE})
+            assert response.headers["access-control-allow-origin"] == PAGE
+            assert vary_of(response) == "Origin"
         streamed = gateway.send("POST", "/api/push", b'{"model":"a/b"}', {"Origin": PAGE})
         assert (streamed.headers["access-control-allow-origin"], vary_of(streamed)) == (PAGE, "Origin")
 
 
 def test_without_an_origin_nothing_is_said_about_origins(gateway: Gateway) -> None:
-    answer = gateway.send("GET", "/api/version")
-    assert (cors_of(answer), vary_of(answer)) == ({}, "")
+    response = gateway.send("GET", "/api/version")
+    assert (cors_of(response), vary_of(response)) == ({}, "")
 
 
 def test_what_a_page_may_send_is_said_when_it_asks_beforehand(gateway: Gateway) -> None:
@@ -92,26 +92,26 @@ def test_on_loopback_every_options_is_answered_and_off_it_none_of_our_own(
     gateway: Gateway, tmp_path: Path, origin: str | None, path: str
 ) -> None:
     headers = {"Host": "box.local:11434", **({"Origin": origin} if origin else {})}
-    answer = gateway.send("OPTIONS", path, headers=headers)
-    assert (answer.status, answer.body, cors_of(answer)) == (204, b"", {})
+    response = gateway.send("OPTIONS", path, headers=headers)
+    assert (response.status, response.body, cors_of(response)) == (204, b"", {})
     with serving(tmp_path, loopback=False) as elsewhere:
-        answer = elsewhere.send("OPTIONS", path, headers=headers)
-        assert (answer.status, cors_of(answer)) == (404 if path == "/nope" else 405, {})
+        response = elsewhere.send("OPTIONS", path, headers=headers)
+        assert (response.status, cors_of(response)) == (404 if path == "/nope" else 405, {})
 
 
 def test_a_page_of_the_gateways_own_is_told_nothing_though_its_origin_is_listed(gateway: Gateway) -> None:
     for origin, said in (("http://localhost:11434", set()), ("http://localhost:1", {"http://localhost:1"})):
-        answer = gateway.send("GET", "/api/version", headers={"Host": "localhost:11434", "Origin": origin})
-        assert answer.status == 200
-        assert set(cors_of(answer).values()) == said
+        response = gateway.send("GET", "/api/version", headers={"Host": "localhost:11434", "Origin": origin})
+        assert response.status == 200
+        assert set(cors_of(response).values()) == said
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_gateways_own_page_is_no_foreign_one_behind_tls_either(tmp_path: Path, scheme: str) -> None:
     with serving(tmp_path, loopback=False) as gateway:
         own = {"Host": "models.example.com", "Origin": f"{scheme}://models.example.com"}
-        answer = gateway.send("GET", "/api/version", headers=own)
-        assert (answer.status, cors_of(answer), vary_of(answer)) == (200, {}, "")
+        response = gateway.send("GET", "/api/version", headers=own)
+        assert (response.status, cors_of(response), vary_of(response)) == (200, {}, "")
         for other in ("models.example.com", f"{scheme}://models.example.com:8443", "ftp://models.example.com"):
             assert gateway.send("GET", "/api/version", headers={**own, "Origin": other}).status == 403
 
@@ -141,11 +141,11 @@ def test_a_star_stands_for_what_is_between_its_ends(
 ) -> None:
     with serving(tmp_path, origins=(pattern,)) as gateway:
         for origin in allowed:
-            answer = gateway.send("GET", "/api/version", headers={"Origin": origin})
-            assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, origin)
+            response = gateway.send("GET", "/api/version", headers={"Origin": origin})
+            assert (response.status, response.headers["access-control-allow-origin"]) == (200, origin)
         for origin in refused:
-            answer = gateway.send("GET", "/api/version", headers={"Origin": origin})
-            assert (answer.status, cors_of(answer)) == (403, {})
+            response = gateway.send("GET", "/api/version", headers={"Origin": origin})
+            assert (response.status, cors_of(response)) == (403, {})
 
 
 KNOWN: Final = [

@@ -1,4 +1,4 @@
-"""A gateway that is told to end while a push is at an awkward place, and what is said of it then."""
+"""A gateway that shuts down while a push is at an awkward place, and the error that its client gets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INTERRUPTED: Final = "push again to go on): context canceled"
 
 
 class Ending(Gateway):
-    """Says when a request is being served, and when its end has begun: everything under way has been told.
+    """A gateway that signals when it serves a request, and when its shutdown has reached everything under way.
 
     Attributes:
         asked: Set when a request has come.
@@ -68,7 +68,7 @@ class Ending(Gateway):
         assert self.has_begun_to_end.wait(PATIENCE)
 
 
-def answer_in(peer: socket.socket) -> BufferedResponse:
+def response_in(peer: socket.socket) -> BufferedResponse:
     return parse(b"".join(iter(lambda: peer.recv(65536), b"")))
 
 
@@ -83,9 +83,9 @@ def test_an_order_that_is_looked_at_only_after_the_end_has_begun_is_not_taken(tm
                 gateway.begin_to_end()
             finally:
                 gateway.may_serve.set()
-            answer = answer_in(peer)
-    assert (answer.status, answer.error) == (503, "the gateway is shutting down")
-    assert answer.headers["retry-after"].isdigit()
+            response = response_in(peer)
+    assert (response.status, response.error) == (503, "the gateway is shutting down")
+    assert response.headers["retry-after"].isdigit()
 
 
 def test_an_order_that_is_not_whole_when_the_end_begins_is_answered_all_the_same(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_an_order_that_is_not_whole_when_the_end_begins_is_answered_all_the_same
         peer.sendall(request_of("POST", "/api/push", b'{"model":"a/b"}')[:-1])
         assert gateway.asked.wait(PATIENCE)
         gateway.tell_to_stop()
-        answer = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
-    assert (answer.status, answer.error) == (503, "the gateway is shutting down")
+        response = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
+    assert (response.status, response.error) == (503, "the gateway is shutting down")
 
 
 def test_a_push_that_waits_before_it_asks_again_ends_at_once(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_push_that_waits_before_it_asks_again_ends_at_once(tmp_path: Path) -> 
         with Gateway(asked) as gateway, start(gateway, order_for(registry)) as peer:
             assert waits.wait(PATIENCE)
             gateway.tell_to_stop()
-            assert answer_in(peer).error.endswith(INTERRUPTED)
+            assert response_in(peer).error.endswith(INTERRUPTED)
         assert len(registry.requests) == 1
 
 
@@ -144,7 +144,7 @@ def held(registry: EmbeddedRegistry, tmp_path: Path, nth: int) -> Iterator[Calla
             gateway.begin_to_end()
         finally:
             store.let_go.set()
-        yield lambda: answer_in(peer).error
+        yield lambda: response_in(peer).error
 
 
 def test_a_push_whose_model_was_being_looked_for_when_the_end_began_does_not_begin(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_push_that_began_while_the_others_were_told_to_end_ends_too(tmp_path: 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_what_does_not_end_in_time_is_said_to_be_broken_off(tmp_path: Path, *, stream: bool) -> None:
+def test_a_push_that_does_not_end_in_time_is_cancelled(tmp_path: Path, *, stream: bool) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(LONG)]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(BIG,))
         with (
@@ -171,11 +171,11 @@ def test_what_does_not_end_in_time_is_said_to_be_broken_off(tmp_path: Path, *, s
         ):
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
-            assert answer_in(peer).error == BROKEN_OFF
+            assert response_in(peer).error == BROKEN_OFF
 
 
 @pytest.mark.parametrize("nowhere", ["http://169.254.169.254", ""], ids=["forbidden", "refused"])
-def test_a_push_that_ended_at_a_host_out_of_reach_is_begun_anew_by_the_next(tmp_path: Path, nowhere: str) -> None:
+def test_a_push_that_ended_at_a_host_out_of_reach_is_started_again_by_the_next(tmp_path: Path, nowhere: str) -> None:
     resume = FileResumeStore(tmp_path / "uploads")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen

@@ -1,4 +1,4 @@
-"""Where an answer ends: with its connection where a body was refused, and by force where a client takes nothing."""
+"""The end of a response: the connection closes after a refused body, and is aborted when a client takes nothing."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def rest_of(peer: socket.socket) -> bytes:
     return raw
 
 
-def one_answer(peer: socket.socket) -> bytes:
-    """The bytes of one answer with a length, and not one more."""
+def one_response(peer: socket.socket) -> bytes:
+    """The bytes of one response with a length, and not one more."""
     raw = b""
     while b"\r\n\r\n" not in raw:
         raw += peer.recv(1)
@@ -74,8 +74,8 @@ def test_after_a_refused_body_the_connection_takes_no_more_requests(
         if "Transfer-Encoding" in framing:
             head = head.replace(b"Content-Length: 0\r\n", b"")
         peer.sendall(head + sent)
-        answer = parse(one_answer(peer))
-        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        response = parse(one_response(peer))
+        assert (response.status, response.headers["connection"]) == (status, "close")
         # Now that the body ends after all, there could be a next one.
         with suppress(ConnectionError):
             peer.sendall(later + request_of("GET", "/", headers={"Connection": "keep-alive"}))
@@ -87,11 +87,11 @@ def test_a_client_that_is_still_sending_gets_the_whole_answer(tmp_path: Path) ->
         Gateway(settings_for(store_of(tmp_path), max_body_bytes=LARGEST)) as gateway,
         gateway.connect() as peer,
     ):
-        # All of it before the first look at the answer, which is there long before.
+        # All of it before the first look at the response, which is there long before.
         peer.sendall(request_of("POST", "/api/push", BIG))
-        answer = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
-    assert answer.status == 413
-    assert answer.lines == [{"error": f"the request's body is larger than {LARGEST} bytes"}]
+        response = parse(b"".join(iter(lambda: peer.recv(65536), b"")))
+    assert response.status == 413
+    assert response.lines == [{"error": f"the request's body is larger than {LARGEST} bytes"}]
 
 
 def test_a_client_that_does_not_send_what_it_announced_is_not_waited_for_long(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_a_client_that_does_not_send_what_it_announced_is_not_waited_for_long(tm
         assert parse(rest_of(peer)).status == 413
 
 
-async def message_of(answer: ClientResponse) -> bytes:
+async def message_of(response: ClientResponse) -> bytes:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        return await answer.content.readuntil(b"\n\n")
+        return await response.content.readuntil(b"\n\n")
 
 
 async def is_free(session: ClientSession, url: str) -> bool:
-    async with session.get(url) as answer:
-        return answer.status == 200
+    async with session.get(url) as response:
+        return response.status == 200
 
 
 def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
@@ -120,13 +120,13 @@ def test_a_page_stays_however_long_there_is_nothing_to_tell_it() -> None:
         async with (
             serving(history, keep_alive=0.1, stall_timeout=0.05) as origin,
             ClientSession() as session,
-            session.get(f"{origin}/ui/events") as answer,
+            session.get(f"{origin}/ui/events") as response,
         ):
             for _ in range(2):
-                assert (await message_of(answer)).startswith((b"retry: ", b"event: whole"))
-            assert await message_of(answer) == KEEP_ALIVE
+                assert (await message_of(response)).startswith((b"retry: ", b"event: whole"))
+            assert await message_of(response) == KEEP_ALIVE
             begin(history)
-            assert (await message_of(answer)).startswith(b"event: changed")
+            assert (await message_of(response)).startswith(b"event: changed")
 
     asyncio.run(run())
 
@@ -137,11 +137,11 @@ def test_a_page_that_is_gone_is_noticed_though_nothing_is_to_be_told() -> None:
         push = a_push_under_way(history)
         async with serving(history, watchers=1, keep_alive=600.0) as origin, ClientSession() as session:
             url = f"{origin}/ui/events"
-            async with session.get(url) as answer:
+            async with session.get(url) as response:
                 for _ in range(2):
-                    await message_of(answer)
+                    await message_of(response)
                 assert not await is_free(session, url)
-                answer.close()
+                response.close()
             async with asyncio.timeout(PATIENCE_SECONDS):
                 number, status = 0, push.record().progress.status
                 while not await is_free(session, url):
@@ -167,7 +167,7 @@ async def serving_little_by_little(history: PushHistory, **settings: Any) -> Asy
         yield origin
 
 
-def test_a_page_that_takes_nothing_is_hung_up_on_though_all_has_been_told_to_it() -> None:
+def test_a_page_that_takes_nothing_is_disconnected_although_everything_was_written() -> None:
     """It is little enough that nobody waits while it is written; the sockets do not hold it all the same."""
 
     async def run() -> None:
@@ -193,7 +193,7 @@ def test_a_page_that_takes_nothing_is_hung_up_on_though_all_has_been_told_to_it(
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     while not await is_free(session, url):
                         pass
-                    # Of what the system had taken, something may still come, and no end as an answer has it.
+                    # Of what the system had taken, something may still come, and no end as a response has it.
                     while data := await loop.sock_recv(peer, 65536):
                         raw += data
                 assert not raw.endswith(b"0\r\n\r\n")

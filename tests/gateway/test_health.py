@@ -1,4 +1,4 @@
-"""What the gateway tells of itself and of its pushes: to probes, to clients, to whoever measures it."""
+"""The state of the gateway and its pushes, as probes, clients and Prometheus see it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
 
 
 def health(gateway: Gateway) -> dict[str, Any]:
-    answer = gateway.send("GET", "/healthz")
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
-    (line,) = answer.lines
+    response = gateway.send("GET", "/healthz")
+    assert (response.status, response.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    (line,) = response.lines
     return line
 
 
@@ -66,13 +66,13 @@ async def main():
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         origin = "http://{}:{}".format(*runner.addresses[0][:2])
         async with ClientSession() as session:
-            answers = []
+            responses = []
             for path in ("/metrics", "/healthz"):
-                async with session.get(origin + path) as answer:
-                    answers.append((answer.status, answer.content_type, await answer.text()))
-            async with session.post(origin + "/api/push", json={"model": "a/b/c/d"}) as answer:
-                answers.append((answer.status, answer.content_type, (await answer.text()).splitlines()[-1]))
-        print(json.dumps(answers))
+                async with session.get(origin + path) as response:
+                    responses.append((response.status, response.content_type, await response.text()))
+            async with session.post(origin + "/api/push", json={"model": "a/b/c/d"}) as response:
+                responses.append((response.status, response.content_type, (await response.text()).splitlines()[-1]))
+        print(json.dumps(responses))
     finally:
         await runner.cleanup()
 
@@ -98,10 +98,10 @@ def test_without_the_library_for_metrics_it_says_how_to_get_it_and_pushes_all_th
 
 def test_with_the_library_there_are_metrics(tmp_path: Path) -> None:
     with Gateway(settings_for(store_of(tmp_path))) as gateway:
-        answer = gateway.send("GET", "/metrics")
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    assert b"# TYPE ollama_push_pushes_total counter" in answer.body
+        response = gateway.send("GET", "/metrics")
+    assert response.status == 200
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    assert b"# TYPE ollama_push_pushes_total counter" in response.body
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_what_is_shown_of_a_push_is_how_its_registry_is_spoken_with(
     with EmbeddedRegistry(tmp_path / "registry") as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
         with Gateway(settings_for(store, **settings)) as gateway:
-            answer = gateway.push(order_for(registry, insecure=insecure))
+            response = gateway.push(order_for(registry, insecure=insecure))
             (record,) = gateway.records()
     assert record.target == f"{scheme}://{registry.host}"
-    assert ("success" in answer.lines[-1].values()) is (scheme == "http")
+    assert ("success" in response.lines[-1].values()) is (scheme == "http")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +138,6 @@ def test_only_what_was_tried_again_is_said_to_be_tried_in_vain(tmp_path: Path, a
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(b"weights",))
         retry = RetryPolicy(attempts=attempts, base=0.0)
         with Gateway(settings_for(store, retry=retry, concurrency=1)) as gateway:
-            answer = gateway.push(order_for(registry))
-    assert answer.error.startswith(error)
+            response = gateway.push(order_for(registry))
+    assert response.error.startswith(error)
     assert len([seen for seen in registry.requests if seen.status == 500]) == attempts

@@ -32,7 +32,7 @@ _PARAMS: Final = b'{"temperature":0.5}'
 _CUT_BYTES: Final = 64 * 1024
 _LEAKED_BYTES: Final = 10_000
 _LEAKED_BLOCKS: Final = 5
-"""What each push may seem to leave behind in the better of two rounds: a busy machine may add more to one of them."""
+"""Growth per push allowed in the better of two rounds: a busy machine may add more to one of them."""
 _LONGER_THAN_ANY_TEST_SECONDS: Final = 600.0
 _NAMES: Final = tuple(f"myuser/model{number}" for number in range(_PUSHES))
 
@@ -55,13 +55,13 @@ def _size(name: str) -> int:
 
 
 async def _ask(port: int, names: Sequence[str]) -> list[list[dict[str, Any]]]:
-    """Push all *names* at once; return the lines of each answer."""
+    """Push all *names* at once; return the lines of each response."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def push(name: str) -> list[dict[str, Any]]:
-            async with session.post(f"http://127.0.0.1:{port}/api/push", json={"model": name}) as answer:
-                assert answer.status == 200
-                return [json.loads(line) async for line in answer.content]
+            async with session.post(f"http://127.0.0.1:{port}/api/push", json={"model": name}) as response:
+                assert response.status == 200
+                return [json.loads(line) async for line in response.content]
 
         return await asyncio.gather(*map(push, names))
 
@@ -84,9 +84,9 @@ def test_200_pushes_at_once_each_end_as_they_should_and_are_measured_right(store
         EmbeddedRegistry(tmp_path / "registry") as registry,
         GatewayProcess(store, tmp_path / "uploads", registry.host, max_pushes=_PUSHES) as gateway,
     ):
-        answers = dict(zip(names, asyncio.run(_ask(gateway.port, names)), strict=True))
-        assert [name for name in present if answers[name][-1] == {"status": "success"}] == list(present)
-        assert [name for name in absent if f"{name}/latest: no such file" in answers[name][-1]["error"]] == absent
+        responses = dict(zip(names, asyncio.run(_ask(gateway.port, names)), strict=True))
+        assert [name for name in present if responses[name][-1] == {"status": "success"}] == list(present)
+        assert [name for name in absent if f"{name}/latest: no such file" in responses[name][-1]["error"]] == absent
         assert _held(registry, store) == list(present)
         assert registry.sessions() == []
 
@@ -132,8 +132,8 @@ def test_of_200_pushes_whose_client_is_killed_nothing_is_left_but_what_resume_ke
 
             registry.close()
             with EmbeddedRegistry(tmp_path / "registry", listen=(host, int(port))) as healed:
-                answers = asyncio.run(_ask(gateway.port, _NAMES))
-                assert [lines[-1] for lines in answers] == [{"status": "success"}] * _PUSHES
+                responses = asyncio.run(_ask(gateway.port, _NAMES))
+                assert [lines[-1] for lines in responses] == [{"status": "success"}] * _PUSHES
                 assert _held(healed, store) == list(_NAMES)
                 assert healed.sessions() == []
                 total = sum(map(_size, _NAMES))

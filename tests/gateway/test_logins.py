@@ -48,8 +48,8 @@ def test_in_the_clear_off_this_machine_goes_only_a_login_that_its_owner_sends(
         monkeypatch.delenv("NO_PROXY", raising=False)
         store = store_of(tmp_path, f"{HOST}/team/demo/latest")
         with Gateway(settings_for(store, credentials=Credentials(OURS, environ={}), **settings)) as gateway:
-            answer = gateway.push({"model": f"{HOST}/team/demo", "insecure": True, **order})
-    assert "access denied" in answer.error
+            response = gateway.push({"model": f"{HOST}/team/demo", "insecure": True, **order})
+    assert "access denied" in response.error
     assert {request.headers["host"] for request in proxy.requests} == {HOST}
     sent = {request.headers.get("authorization") for request in proxy.requests}
     assert sent == ({None} if shown is None else {None, basic(shown)})
@@ -69,7 +69,7 @@ def test_a_user_name_that_nobody_can_have_is_no_push(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, stream: bool
 ) -> None:
     with Gateway(settings_for(store_of(tmp_path, f"{HOST}/team/demo/latest"))) as gateway:
-        answer = gateway.push({"model": f"{HOST}/team/demo", "username": "me:hunter2", "stream": stream})
+        response = gateway.push({"model": f"{HOST}/team/demo", "username": "me:hunter2", "stream": stream})
         assert gateway.records() == ()
-    assert (answer.status, "no colon" in answer.error) == (400, True)
-    assert "hunter2" not in answer.body.decode() + caplog.text
+    assert (response.status, "no colon" in response.error) == (400, True)
+    assert "hunter2" not in response.body.decode() + caplog.text

@@ -56,7 +56,7 @@ def locked(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
 
 
 def status(gateway: Gateway, method: str, target: str, headers: dict[str, str] | None = None) -> int:
-    """The status alone: one of the answers has no end."""
+    """The status alone: one of the responses has no end."""
     with gateway.connect() as peer:
         peer.sendall(request_of(method, target, headers=headers))
         raw = b""
@@ -138,8 +138,8 @@ def test_what_others_add_wants_the_token_too(tmp_path: Path) -> None:
         app.router.add_get(path, _theirs)
     with Gateway(settings_for(store_of(tmp_path)), lambda _settings: app) as gateway:
         for path in ("/more/", "/more/healthz", "/more/ui"):
-            answer = gateway.send("GET", path)
-            assert (answer.status, answer.headers["www-authenticate"].split()[0]) == (401, "Bearer")
+            response = gateway.send("GET", path)
+            assert (response.status, response.headers["www-authenticate"].split()[0]) == (401, "Bearer")
             assert gateway.send("GET", path, headers=SHOWN).status == 200
 
 

@@ -1,4 +1,4 @@
-"""Our answer against a real server's, for every recording whose situation can be made."""
+"""The gateway's response against a real server's, for every recording whose situation can be made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.stores import CONFIG, descriptor, put_blob, put_manifest
 from ollama_push.core.server.reasons import reason_for
 from ollama_push.testing.recordings import Recording
 
-# A real server gives up where we go on, or has no words for what is wrong.
+# A real server fails where the gateway goes on, or has no words for what is wrong.
 _OTHER_REASONS = {"error_basic_challenge", "error_foreign_realm"}
 
 FOLDER = Path(__file__).parent.parent / "data" / "recordings"
@@ -27,7 +27,7 @@ REJECTED = sorted(path.stem for path in FOLDER.glob("reject_*.json"))
 
 @attrs.frozen
 class Told:
-    """What a client is told, without what differs between any two pushes: digests, sizes, repeats.
+    """A response, without what differs between any two pushes: digests, sizes, repeats.
 
     ``counters`` says of each layer where it ended, and of the first one, which takes a while, where it began: whether
     a tick comes while the small ones are on their way is chance.
@@ -41,16 +41,16 @@ class Told:
     error: str
 
     @classmethod
-    def of(cls, answer: BufferedResponse, host: str, root: str) -> Told:
-        headers = {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
+    def of(cls, response: BufferedResponse, host: str, root: str) -> Told:
+        headers = {name: value for name, value in response.headers.items() if name not in ("date", "content-length")}
         lines: list[str] = []
         seen: list[str] = []
-        for line in answer.lines:
+        for line in response.lines:
             kind = _kind_of(line, seen)
             if not lines or lines[-1] != kind:
                 lines.append(kind)
-        error = DIGEST.sub("DIGEST", answer.error.replace(host, "HOST").replace(root, "ROOT"))
-        return cls(answer.status, answer.reason, headers, tuple(lines), _counters_of(answer), error)
+        error = DIGEST.sub("DIGEST", response.error.replace(host, "HOST").replace(root, "ROOT"))
+        return cls(response.status, response.reason, headers, tuple(lines), _counters_of(response), error)
 
     def part(self, name: str) -> str:
         """What ``Difference.ours`` is held against."""
@@ -75,18 +75,18 @@ def _kind_of(line: dict[str, Any], seen: list[str]) -> str:
     return f"pushing layer {seen.index(digest) + 1}"
 
 
-def _told_of(answer: BufferedResponse) -> dict[str, list[dict[str, Any]]]:
+def _told_of(response: BufferedResponse) -> dict[str, list[dict[str, Any]]]:
     """The lines of each layer, by digest."""
     told: dict[str, list[dict[str, Any]]] = {}
-    for line in answer.lines:
+    for line in response.lines:
         if "digest" in line:
             told.setdefault(line["digest"], []).append(line)
     return told
 
 
-def _counters_of(answer: BufferedResponse) -> tuple[str, ...]:
+def _counters_of(response: BufferedResponse) -> tuple[str, ...]:
     counters = list[str]()
-    for number, (digest, lines) in enumerate(_told_of(answer).items(), 1):
+    for number, (digest, lines) in enumerate(_told_of(response).items(), 1):
         assert len({line["total"] for line in lines}) == 1
         assert all(0 < line["completed"] <= line["total"] for line in lines if "completed" in line)
         first, last = lines[0], lines[-1]
@@ -112,12 +112,12 @@ def test_our_answer_is_the_recorded_one_but_for_what_the_table_says(situation: R
             if key in order:
                 order[key] = order[key].replace("localhost:5001", host)
         root = _store(tmp_path, host, tensors=situation.tensors)
-        # One blob at a time: which of them fails first is told.
+        # One blob at a time: the error names the blob that fails first.
         with Gateway(settings_for(root, concurrency=1)) as gateway:
-            answer = gateway.push({**order, **situation.more})
-            ours = Told.of(answer, host, str(root.root))
+            response = gateway.push({**order, **situation.more})
+            ours = Told.of(response, host, str(root.root))
             assert gateway.tasks() == []
-    totals = [lines[0]["total"] for lines in _told_of(answer).values()]
+    totals = [lines[0]["total"] for lines in _told_of(response).values()]
     sizes = [len(data) for data in (*(TENSORS if situation.tensors else LAYERS), CONFIG)]
     assert totals in ([sum(sizes)] if situation.tensors else sizes, sizes[:1], [])
     real = Told.of(parse(recording.raw), "localhost:5001", "/usr/share/ollama/.ollama/models")
@@ -151,8 +151,8 @@ def test_the_table_of_differences_holds_no_more_than_there_is(tmp_path: Path) ->
         assert each.ours != real.part(each.part)
 
 
-def _undated(answer: BufferedResponse) -> BufferedResponse:
-    return attrs.evolve(answer, headers={name: value for name, value in answer.headers.items() if name != "date"})
+def _undated(response: BufferedResponse) -> BufferedResponse:
+    return attrs.evolve(response, headers={name: value for name, value in response.headers.items() if name != "date"})
 
 
 def _store(tmp_path: Path, host: str, *, tensors: bool) -> Any:

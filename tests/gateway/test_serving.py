@@ -1,4 +1,4 @@
-"""The gateway as a server: how it starts, how it is told to stop, what it leaves in its log."""
+"""The gateway as a server: how it starts, how it stops, and what is in its log."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PATIENCE = 10.0
 async def asked(host: str, port: int) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(b"GET /?secret=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    answer = await reader.read()
+    response = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return answer
+    return response
 
 
 @asynccontextmanager
@@ -60,14 +60,14 @@ def test_it_serves_until_it_is_told_to_stop(
         serving = asyncio.create_task(
             serve(settings, port=0, started=lambda *place: places.put_nowait(place), stop=stop)
         )
-        answer = await asked(*await places.get())
+        response = await asked(*await places.get())
         if stop is not None:
             stop.set()
         elif not isinstance(how, str):
             os.kill(os.getpid(), how)
         async with asyncio.timeout(PATIENCE):
             await serving
-        return answer
+        return response
 
     assert b"Ollama is running" in asyncio.run(story())
     (line,) = [record.getMessage() for record in caplog.records if record.name.endswith(".access")]
@@ -151,8 +151,8 @@ def test_models_are_listed_as_a_real_server_does(tmp_path: Path) -> None:
         os.utime(store.root / "manifests" / name, (1_700_000_000 - age, 1_700_000_000 - age))
     put_manifest(store.root, "registry.ollama.ai/me/damaged/latest", b"{")
     with Gateway(settings_for(store)) as gateway:
-        answer = gateway.send("GET", "/api/tags")
-    models: list[dict[str, Any]] = answer.lines[0]["models"]
+        response = gateway.send("GET", "/api/tags")
+    models: list[dict[str, Any]] = response.lines[0]["models"]
     assert [model["name"] for model in models] == ["localhost:5000/a/third:latest", "me/second:v2", "first:latest"]
     third = models[0]
     assert list(third) == ["name", "model", "modified_at", "size", "digest", "details"]
@@ -184,7 +184,7 @@ def test_without_the_page_there_is_none(tmp_path: Path) -> None:
     "sent",
     [b"", b"POST /api/push HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"\r\n\r\n", b"\r\n\r\nGET / HTTP/1.1\r\nHost"],
 )
-def test_a_connection_without_a_whole_head_is_hung_up_on(tmp_path: Path, sent: bytes) -> None:
+def test_a_connection_without_a_whole_head_is_closed(tmp_path: Path, sent: bytes) -> None:
     async def story() -> bytes:
         async with served(settings_for(store_of(tmp_path), body_timeout=0.2)) as (host, port):
             reader, writer = await asyncio.open_connection(host, port)
@@ -206,14 +206,14 @@ def test_a_head_may_come_in_pieces_and_its_connection_stays(tmp_path: Path) -> N
             for piece in (b"GET / HTTP/1.1\r\nHost: localhost\r", b"\n\r", b"\n"):
                 writer.write(piece)
                 await asked(host, port)  # each piece has arrived when a later connection was answered
-            answers = [await reader.readuntil(b"Ollama is running")]
+            responses = [await reader.readuntil(b"Ollama is running")]
             loop = asyncio.get_running_loop()
             over = loop.time() + 0.6
             while loop.time() < over:
                 await asked(host, port)
             writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            answers.append(await reader.readuntil(b"Ollama is running"))
+            responses.append(await reader.readuntil(b"Ollama is running"))
             writer.close()
-            return answers
+            return responses
 
     assert len(asyncio.run(story())) == 2

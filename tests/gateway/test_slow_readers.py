@@ -1,4 +1,4 @@
-"""Clients that take nothing, take it late or hang up: their pushes go on or end, and nothing piles up or is left."""
+"""Clients that take nothing, take it late or are gone: their pushes go on or end, and nothing piles up or is left."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def later() -> Fault:
 
 
 def whole(peer: socket.socket) -> bool:
-    """Read all there is; say whether the answer ended as an answer does."""
+    """Read to the end; return whether the response was complete."""
     raw = b""
     try:
         while data := peer.recv(65536):
@@ -110,7 +110,7 @@ def reluctant(gateway: Gateway) -> Iterator[socket.socket]:
 
 
 def store_of_many(tmp_path: Path, registry: EmbeddedRegistry, *layers: bytes) -> ModelStore:
-    """A model of many small layers that *registry*, in its usual folder, has: they are told of at once."""
+    """A model of many small layers that *registry*, in its usual folder, has: their lines come at once."""
     held = Store(tmp_path / "registry")
     for data in layers:
         if data is not BIG:
@@ -127,7 +127,7 @@ def test_a_reader_that_takes_nothing_holds_up_nothing_and_finds_the_whole_story_
             start(gateway, order_for(registry), peer)
             (record,) = gateway.wait_for(1)
             assert record.outcome is PushOutcome.SUCCEEDED
-            # The push is over, and whoever tells of it is not: it waits, with little in its hands.
+            # The push is over, and the task that writes its lines is not: it waits, with little in its buffer.
             assert not end.left.is_set()
             assert 0 < end.held_bytes() <= HELD_BYTES < LINE_BYTES * len(MANY)
             lines = list(lines_of(peer))
@@ -225,7 +225,7 @@ def test_a_client_that_hangs_up_takes_its_upload_with_it(tmp_path: Path, *, stre
             (record,) = gateway.wait_for(1)
             assert record.outcome is PushOutcome.CANCELLED
             assert gateway.tasks() == []
-            # It goes on reading now: whoever had not hung up would get the rest across.
+            # It goes on reading now: over an open connection the rest would arrive.
             registry.restart()
             assert [seen.body_bytes < len(HUGE) for seen in registry.requests if seen.method == "PATCH"] == [True]
             # The slot and the blob are free for the next.

@@ -26,8 +26,8 @@ from ollama_push.local import ModelStore
 
 
 async def page(history: PushHistory) -> tuple[str, ClientResponse]:
-    async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui") as answer:
-        return await answer.text(), answer
+    async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui") as response:
+        return await response.text(), response
 
 
 class Words(HTMLParser):
@@ -123,8 +123,8 @@ def test_no_secret_reaches_the_page() -> None:
 
 
 def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> None:
-    html, answer = asyncio.run(page(PushHistory()))
-    directives = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    html, response = asyncio.run(page(PushHistory()))
+    directives = dict(part.strip().split(" ", 1) for part in response.headers["Content-Security-Policy"].split(";"))
     assert directives.pop("default-src") == "'none'"
     for tag in ("script", "style"):
         [text] = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
@@ -137,8 +137,8 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> 
         "form-action": "'none'",
         "frame-ancestors": "'none'",
     }
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_page_loads_nothing_from_anywhere() -> None:
@@ -171,8 +171,8 @@ def test_a_gateway_with_a_token_has_browsers_ask_for_it(tmp_path: Path) -> None:
                 async with session.get(
                     f"{origin}{path}",
                     headers={"Authorization": shown},
-                ) as answer:
-                    assert answer.status == 200
+                ) as response:
+                    assert response.status == 200
 
     asyncio.run(run())
 

@@ -56,7 +56,7 @@ def test_a_browser_shows_changes_without_loading_the_page_again(tmp_path: Path) 
 
 
 @needs_chromium
-def test_a_browser_finds_a_gateway_that_was_started_anew(tmp_path: Path) -> None:
+def test_a_browser_finds_a_gateway_that_was_started_again(tmp_path: Path) -> None:
     async def run() -> None:
         before, after = PushHistory(), PushHistory()
         a_push_under_way(before)
@@ -129,8 +129,8 @@ def test_a_browser_sees_a_push_through_the_gateway(tmp_path: Path, monkeypatch: 
             await tab.until("document.getElementById('link').textContent === 'live'")
             for model, status in (("my-llama", 200), ("not-there", 500)):
                 order = {"model": model, "stream": False}
-                async with session.post(f"{origin}/api/push", json=order) as answer:
-                    assert answer.status == status
+                async with session.post(f"{origin}/api/push", json=order) as response:
+                    assert response.status == status
             await tab.until("document.querySelectorAll('#lately li.push').length === 2")
             failed, succeeded = await tab.value("[...document.querySelectorAll('#lately li')].map((i) => i.innerText)")
             assert "library/my-llama:latest" in succeeded

@@ -21,35 +21,39 @@ from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.status_page.feed import KEEP_ALIVE, StatusFeed
 
 
-async def next_event(answer: ClientResponse) -> tuple[str, Any]:
+async def next_event(response: ClientResponse) -> tuple[str, Any]:
     """Return the next event's name and data, without the comments before it."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            block = (await answer.content.readuntil(b"\n\n")).decode()
+            block = (await response.content.readuntil(b"\n\n")).decode()
             fields = dict(line.split(": ", 1) for line in block.strip().split("\n") if not line.startswith(":"))
             if "data" in fields:
                 return fields["event"], json.loads(fields["data"])
 
 
 async def status_of(session: ClientSession, url: str) -> int:
-    async with session.get(url) as answer:
-        return answer.status
+    async with session.get(url) as response:
+        return response.status
 
 
 def test_events_begin_with_everything_and_go_on_with_what_changed() -> None:
     async def run() -> None:
         history = PushHistory()
         first = a_push_under_way(history)
-        async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
-            assert answer.content_type == "text/event-stream"
-            kind, told = await next_event(answer)
+        async with (
+            serving(history) as origin,
+            ClientSession() as session,
+            session.get(f"{origin}/ui/events") as response,
+        ):
+            assert response.content_type == "text/event-stream"
+            kind, told = await next_event(response)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("whole", [(1, "now")])
             begin(history)
-            kind, told = await next_event(answer)
+            kind, told = await next_event(response)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(2, "now")])
             assert told["title"].startswith("(2)")
             first.finish(PushOutcome.FAILED, "no space left")
-            kind, told = await next_event(answer)
+            kind, told = await next_event(response)
             assert (kind, [(push["id"], push["place"]) for push in told["pushes"]]) == ("changed", [(1, "lately")])
             assert "no space left" in told["pushes"][0]["html"]
             assert told["counts"] == "1 running, 0 succeeded, 1 failed, 0 cancelled since the start"
@@ -68,11 +72,15 @@ def test_a_flood_of_changes_is_told_four_times_a_second_at_most() -> None:
                 push.receive_event(LayerProgress(BLOB, 1_000_000, number))
                 await asyncio.sleep(0)
 
-        async with serving(history) as origin, ClientSession() as session, session.get(f"{origin}/ui/events") as answer:
+        async with (
+            serving(history) as origin,
+            ClientSession() as session,
+            session.get(f"{origin}/ui/events") as response,
+        ):
             since = loop.time()
             flooding = asyncio.create_task(flood())
             for _ in range(5):
-                await next_event(answer)
+                await next_event(response)
             assert loop.time() - since >= 4 * 0.25 - 0.05  # the clock's and the loop's grain
             flooding.cancel()
 
@@ -84,12 +92,12 @@ def test_a_silent_stream_says_that_it_is_there() -> None:
         async with (
             serving(PushHistory(), keep_alive=0.05) as origin,
             ClientSession() as session,
-            session.get(f"{origin}/ui/events") as answer,
+            session.get(f"{origin}/ui/events") as response,
             asyncio.timeout(PATIENCE_SECONDS),
         ):
-            await next_event(answer)
-            assert await answer.content.readuntil(b"\n\n") == KEEP_ALIVE
-            assert await answer.content.readuntil(b"\n\n") == KEEP_ALIVE
+            await next_event(response)
+            assert await response.content.readuntil(b"\n\n") == KEEP_ALIVE
+            assert await response.content.readuntil(b"\n\n") == KEEP_ALIVE
 
     asyncio.run(run())
 
@@ -98,10 +106,10 @@ def test_shutting_down_ends_the_streams_at_once() -> None:
     async def run() -> None:
         async with ClientSession() as session:
             async with serving(PushHistory()) as origin:
-                answer = await session.get(f"{origin}/ui/events")
-                await next_event(answer)
+                response = await session.get(f"{origin}/ui/events")
+                await next_event(response)
                 since = asyncio.get_running_loop().time()
-            assert await answer.content.read() == b""
+            assert await response.content.read() == b""
             assert asyncio.get_running_loop().time() - since < 1.0  # then the runner would have cut it
 
     asyncio.run(run())
@@ -118,12 +126,12 @@ def test_one_watcher_too_many_is_told_so_and_a_place_that_gets_free_is_given_awa
                 first.close()
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while await status_of(session, f"{origin}/ui/events") != 200:
-                    pass  # that the reader is gone is noticed when there is something to say
+                    pass  # that the reader is gone is noticed with the next message
 
     asyncio.run(run())
 
 
-def test_a_reader_that_takes_nothing_is_hung_up_on_and_holds_up_nobody() -> None:
+def test_a_reader_that_takes_nothing_is_disconnected_and_holds_up_nobody() -> None:
     async def run() -> None:
         history = PushHistory(limit=1000, kept=1000)
         for _ in range(1000):  # megabytes: more than the sockets hold
@@ -159,7 +167,7 @@ def told(message: bytes | None) -> tuple[str, list[int]]:
     return kind, [push["id"] for push in json.loads(data.removeprefix("data: "))["pushes"]]
 
 
-def test_a_push_that_stands_still_is_shown_slower_although_nobody_says_so() -> None:
+def test_a_push_without_events_is_shown_slower() -> None:
     seconds = [100.0]
     history = PushHistory(clock=lambda: seconds[0])
     a_push_under_way(history)
@@ -172,7 +180,7 @@ def test_a_push_that_stands_still_is_shown_slower_although_nobody_says_so() -> N
     assert told(feed.next_message((moving.record(),))) == ("event: changed", [2, 1])
 
 
-def test_a_reader_that_missed_more_than_the_book_remembers_gets_everything_anew() -> None:
+def test_a_reader_that_missed_more_than_the_history_remembers_gets_everything_again() -> None:
     history = PushHistory(kept=1)
     feed = StatusFeed(history, lambda: 0.0, 15.0)
     forgotten, remembered = begin(history), begin(history)

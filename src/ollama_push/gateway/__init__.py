@@ -1,4 +1,4 @@
-"""``POST /api/push`` as a server: every client of Ollama's API pushes through us, straight to the registry.
+"""``POST /api/push`` as a server: clients of Ollama's API push through the gateway, straight to the registry.
 
 Loads aiohttp when a name is first asked for.
 """

@@ -1,7 +1,7 @@
 """JSON as a real server reads and writes it: only the first value of a body counts, and HTML's marks are escaped.
 
 Source: Go ``encoding/json`` (``decode.go``, ``encode.go``) as of 1.26, and the recordings of Ollama 0.32.15. Where a
-recording has Go's words for malformed JSON, these are ours; everything else has one general text.
+recording has Go's words for malformed JSON, they are used here; everything else has one general text.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ async def _write_progress(stream: TimedStream, task: PushTask) -> None:
         stream.require_reader()
         for line in task.next_lines(tick=tick):
             await stream.write(line)
-    # Before a failure, the counters once more.
+    # A failure comes after the latest counters.
     for line in task.next_lines(tick=bool(task.error)):
         await stream.write(line)
     if task.error:

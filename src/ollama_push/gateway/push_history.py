@@ -93,7 +93,7 @@ class RunningPush:
             self._on_change(self)
 
     def finish(self, outcome: PushOutcome, error: str = "") -> None:
-        """Note how it ended. A second call changes nothing."""
+        """Note the outcome. A second call changes nothing."""
         if self._final is None:
             self.outcome = outcome
             self._final = self._new_record(redact(error))

@@ -50,7 +50,7 @@ class PushRequestBody:
         """Read a body.
 
         Raises:
-            RequestRefused: With 400, where a real server answers so, or when the user name cannot be one.
+            RequestRefused: With 400, as by a real server, or when the user name is not valid.
         """
         try:
             fields = _fields_of(decode_first(data))
@@ -81,7 +81,7 @@ def _fields_of(value: Any) -> dict[str, Any]:
         if kind == wanted:
             fields[field] = replace_surrogates(given) if isinstance(given, str) else given
         elif kind == "null":
-            # Go leaves a value as it is, and resets a pointer: "stream" is the only one.
+            # Go ignores a null but for a pointer, which it resets; "stream" is the only pointer.
             if field == "stream":
                 fields.pop(field, None)
         elif wanted is not None and not problem:

@@ -1,4 +1,4 @@
-"""Carries out one push of the gateway, and tells how it stands while it runs."""
+"""Carries out one push of the gateway, and has the lines about its progress."""
 
 from __future__ import annotations
 

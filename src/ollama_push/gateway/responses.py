@@ -24,7 +24,7 @@ class RequestRefused(Exception):
 
     Args:
         status: HTTP status.
-        text: The error that the client is told.
+        text: The error in the response.
     """
 
     def __init__(self, status: HTTPStatus, text: str) -> None:

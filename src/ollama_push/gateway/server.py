@@ -1,4 +1,4 @@
-"""Runs a gateway until it is told to stop: what ``ollama-push serve`` does."""
+"""Runs a gateway until a signal or an event stops it, as ``ollama-push serve`` does."""
 
 from __future__ import annotations
 

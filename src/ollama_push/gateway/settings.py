@@ -41,7 +41,7 @@ def _texts(values: str | Iterable[str]) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(values)
 
 
-# Not "tuple": type checkers cannot tell what it makes of which argument.
+# Not "tuple" itself: from a class as a converter, type checkers infer no type of the argument.
 def _kept(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     return tuple(hooks)
 

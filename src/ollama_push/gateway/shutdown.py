@@ -14,7 +14,7 @@ class CancelledByShutdown(Exception):
 
 
 class Shutdown:
-    """Tells whether a gateway ends, and cancels what does not end by itself. Belongs to one event loop.
+    """Knows whether the gateway shuts down, and cancels work that does not end in time. Belongs to one event loop.
 
     Args:
         grace_seconds: Time that an interrupted push gets to reach its next safe point.
@@ -66,7 +66,6 @@ class Shutdown:
                 finally:
                     del self._seconds_of[timeout]
         except TimeoutError:
-            # A timeout of the block itself is no verdict of ours.
             if not timeout.expired():
-                raise
+                raise  # a timeout of the block itself
             raise CancelledByShutdown from None

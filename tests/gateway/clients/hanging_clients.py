@@ -16,5 +16,5 @@ def ask(port: int, order: dict[str, object]) -> socket.socket:
 
 if __name__ == "__main__":
     peers = [ask(int(sys.argv[1]), order) for order in json.loads(sys.argv[2])]
-    # Nobody reads: these clients live until they are killed, or whoever started them is gone.
+    # Nobody reads: these clients live until they are killed, or their parent process is gone.
     sys.stdin.read()

@@ -1,6 +1,6 @@
 """Runs a gateway in a process of its own, which may be killed: ``python run_gateway.py SETTINGS-AS-JSON``.
 
-Says its port, and ends when its standard input does. Besides what every gateway answers it has ``/left``: which tasks
+Says its port, and ends when its standard input does. Besides what every gateway serves it has ``/left``: which tasks
 and threads there are, and how much memory is in use.
 """
 

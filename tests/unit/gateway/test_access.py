@@ -70,14 +70,14 @@ class Gateways:
         self._folder = folder
 
     def allowed(self, host: str, asked: str, *, insecure: bool) -> bool:
-        """Say whether a push to *asked* gets as far as the store where *host* is allowed."""
+        """Return whether a push to *asked* gets as far as the store where *host* is allowed."""
         given = {self._setting: (host,) if self._setting == "allow" else host}
         with Gateway(settings_for(store_of(self._folder), **given)) as gateway:
-            answer = gateway.push({"model": f"{asked}/team/demo", "insecure": insecure})
-        assert answer.status in (200, 403)
-        if answer.status == 200:
-            assert "no such file or directory" in answer.error
-        return answer.status == 200
+            response = gateway.push({"model": f"{asked}/team/demo", "insecure": insecure})
+        assert response.status in (200, 403)
+        if response.status == 200:
+            assert "no such file or directory" in response.error
+        return response.status == 200
 
 
 @pytest.fixture(params=["allow", "default_registry"])

@@ -1,4 +1,4 @@
-"""The place where a gateway listens: what is served there, and that nothing is left of whoever comes and goes."""
+"""The listener of a gateway: what it serves, and that nothing is left of a closed connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Listening:
     async def wait_for(self, connections: int) -> None:
         """Wait until there are so many."""
         async with asyncio.timeout(PATIENCE):
-            while len(self.server.connections) != connections:  # noqa: ASYNC110 - a server does not say when
+            while len(self.server.connections) != connections:  # noqa: ASYNC110 - a server has no event for it
                 await asyncio.sleep(0)
 
 
@@ -67,9 +67,9 @@ def test_a_request_may_come_byte_by_byte_and_behind_empty_lines(before: bytes) -
             for byte in before + HEAD + b"hello":
                 writer.write(bytes([byte]))
                 await writer.drain()
-            answer = await reader.read()
+            response = await reader.read()
             writer.close()
-            return answer
+            return response
 
     assert asyncio.run(story()).endswith(b"\r\n\r\nhello")
 
@@ -98,9 +98,9 @@ def test_a_client_that_says_no_more_in_mid_head_is_not_waited_for() -> None:
             writer.write(HEAD[:20])
             writer.write_eof()
             async with asyncio.timeout(PATIENCE):
-                answer = await reader.read()
+                response = await reader.read()
             writer.close()
-            return answer
+            return response
 
     assert asyncio.run(story()) == b""
 

@@ -97,7 +97,7 @@ def test_a_watcher_gets_everything_first_and_then_what_changed() -> None:
     watching(history, story)
 
 
-def test_a_watcher_of_a_silent_book_gets_a_heartbeat() -> None:
+def test_a_watcher_of_a_silent_history_gets_a_heartbeat() -> None:
     history = PushHistory()
     begun(history)
 
@@ -108,7 +108,7 @@ def test_a_watcher_of_a_silent_book_gets_a_heartbeat() -> None:
     watching(history, story, heartbeat=0.001)
 
 
-def test_a_book_that_is_closed_already_is_shown_once() -> None:
+def test_a_history_that_is_closed_already_is_shown_once() -> None:
     history = PushHistory()
     begun(history)
     history.close()

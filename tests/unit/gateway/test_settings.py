@@ -1,4 +1,4 @@
-"""What a gateway can be told, and where names go."""
+"""The settings of a gateway, and the routes of names."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Reader:
         self.feed = StatusFeed(self.history, self.clock, self.keep_alive)
 
     def told(self, *news: PushRecord, at: float | None = None) -> tuple[str, list[tuple[int, str]]] | bytes | None:
-        """What is sent *at* so many seconds from the beginning: kind and pushes, or what there is instead."""
+        """Return what is sent *at* so many seconds from the beginning: kind and pushes, or a comment, or nothing."""
         message = self.message(*news, at=at)
         if message is None or message == KEEP_ALIVE:
             return message
@@ -74,7 +74,7 @@ def test_the_first_message_tells_what_the_news_leave_out() -> None:
     assert reader.told(under_way.record(), news.record()) is None
 
 
-def test_a_push_without_news_is_shown_anew_once_a_heartbeat() -> None:
+def test_a_push_without_news_is_shown_again_once_a_heartbeat() -> None:
     reader = Reader()
     assert reader.feed.heartbeat == 2.0
     a_push_under_way(reader.history)
@@ -96,7 +96,7 @@ def test_heartbeats_are_no_rarer_than_signs_of_life() -> None:
     assert [reader.told(at=second) for second in (0.4, 0.5, 0.9, 1.0)] == [None, KEEP_ALIVE, None, KEEP_ALIVE]
 
 
-def test_what_is_over_is_not_shown_anew() -> None:
+def test_an_ended_push_is_not_shown_again() -> None:
     reader = Reader()
     push = a_push_under_way(reader.history)
     reader.told()
@@ -118,14 +118,14 @@ def test_no_push_is_in_a_message_twice() -> None:
     assert other.outcome is None
 
 
-def test_a_silent_book_gives_one_sign_of_life_a_period() -> None:
+def test_a_silent_history_gives_one_comment_a_period() -> None:
     reader = Reader()
     assert reader.told() == ("whole", [])
     assert [reader.told(at=second) for second in (14.9, 15.0, 15.1, 29.9)] == [None, KEEP_ALIVE, None, None]
     assert reader.told(at=30.0) == KEEP_ALIVE
 
 
-def test_whoever_was_told_something_needs_no_sign_of_life() -> None:
+def test_a_reader_that_just_got_a_message_gets_no_comment() -> None:
     reader = Reader()
     reader.told()
     push = begin(reader.history)

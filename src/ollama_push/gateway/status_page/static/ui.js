@@ -33,19 +33,19 @@
 
   function parsed(html) {
     const holder = document.createElement("template");
-    holder.innerHTML = html;  // every word in it was escaped by the server, and the policy allows no other script
+    holder.innerHTML = html;  // the server escaped all text in it, and the policy allows no other script
     localise(holder.content);
     return holder.content.firstElementChild;
   }
 
   function show(news, whole) {
-    const said = [];
-    // The newest comes first: from the last on, each is put on top.
+    const announced = [];
+    // The newest comes first: each is put on top, beginning with the last.
     for (const push of news.pushes.reverse()) {
       const list = lists[push.place];
       const fresh = parsed(push.html);
       const old = find(fresh.id);
-      if (old === null || old.className !== fresh.className) said.push(fresh.dataset.news);
+      if (old === null || old.className !== fresh.className) announced.push(fresh.dataset.news);
       if (old !== null) morph(old, fresh);
       const item = old ?? fresh;
       if (whole || item.parentNode !== list) list.prepend(item);
@@ -53,8 +53,8 @@
     if (whole) {
       const known = new Set(news.pushes.map((push) => `push-${push.id}`));
       for (const item of document.querySelectorAll(".push")) if (!known.has(item.id)) item.remove();
-    } else if (said.length) {
-      find("news").textContent = said.join("; ");
+    } else if (announced.length) {
+      find("news").textContent = announced.join("; ");
     }
     while (lists.lately.children.length > kept) lists.lately.lastElementChild.remove();
     find("counts").textContent = news.counts;
@@ -69,7 +69,7 @@
     source.addEventListener("changed", (event) => show(JSON.parse(event.data), false));
     source.addEventListener("error", () => {
       link.textContent = "not connected, trying again";
-      // A browser gives up when it was answered with an error, such as that too many are watching.
+      // After an error status, such as 503 for too many readers, a browser does not reconnect by itself.
       if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000);
     });
   }
