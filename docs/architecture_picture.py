@@ -85,14 +85,14 @@ class Row:
 
     def draw(self, x: float, y: float, width: float, depth: int) -> list[str]:
         """Return the elements of all boxes, stretched so that they fill *width*."""
-        more = (width - self.width) / len(self.boxes)
+        more = (width - self.width) / sum(box.width for box in self.boxes)
         elements: list[str] = []
         for number, box in enumerate(self.boxes):
             if number and self.strangers:
                 bar, end = f"{x - self.gap / 2:.0f}", f"{y + self.height:.0f}"
                 elements.append(f'<line x1="{bar}" y1="{y:.0f}" x2="{bar}" y2="{end}" stroke-dasharray="3 3"/>')
-            elements += box.draw(x, y, box.width + more, self.height, depth)
-            x += box.width + more + self.gap
+            elements += box.draw(x, y, box.width * (1 + more), self.height, depth)
+            x += box.width * (1 + more) + self.gap
         return elements
 
 

@@ -26,7 +26,7 @@ PATH: Final = re.compile(
 MADE_UP: Final = re.compile(r"NAME|KIND|/\+|X\.Y\.Z")
 NO_MODULES: Final = {"ollama_push.hooks", *(metric.name for metric in METRICS)}
 """A logger, and names in OpenTelemetry."""
-TARGETS: Final = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+TARGETS: Final = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
 def quoted(page: Path) -> list[str]:
@@ -85,7 +85,7 @@ def test_there_are_modules_and_paths_to_check() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_target_exists(page: Path) -> None:
-    asked = re.findall(r"(?:^|`)make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE)
+    asked = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
     assert sorted(set(asked) - set(TARGETS)) == []
 
 
