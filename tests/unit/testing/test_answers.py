@@ -1,4 +1,4 @@
-"""Answers as bytes: what a client on the other side reads from them."""
+"""Responses as bytes, and what a client reads from them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _RECORDING = Recording("ollama", "told", b"", ((0.5, b"abc"), (0.5, b"def"), (2.
 
 
 @pytest.mark.parametrize("path", sorted(_FOLDER.glob("*.json")), ids=lambda path: path.stem)
-def test_a_recording_of_a_real_server_is_a_request_and_its_answer(path: Path) -> None:
+def test_a_recording_of_a_real_server_is_a_request_and_its_response(path: Path) -> None:
     recording = Recording.load(path)
     assert recording.server.startswith("ollama 0.")
     assert recording.scenario == path.stem
@@ -54,5 +54,5 @@ def test_its_own_pace_has_the_recorded_pauses() -> None:
     ("sizes", "pieces"),
     [((3,), (b"abc", b"def", b"g")), ((1, 4), (b"a", b"bcde", b"fg")), ((100,), (b"abcdefg",))],
 )
-def test_the_bytes_can_be_cut_anew(sizes: tuple[int, ...], pieces: tuple[bytes, ...]) -> None:
+def test_the_bytes_can_be_cut_into_other_pieces(sizes: tuple[int, ...], pieces: tuple[bytes, ...]) -> None:
     assert _RECORDING.cut(*sizes) == pieces

@@ -67,8 +67,8 @@ def test_other_methods_and_paths_pass_and_are_not_counted(tmp_path: Path) -> Non
 
 def test_a_reply_is_answered_as_written(tmp_path: Path) -> None:
     with _faulty(tmp_path, Fault("GET", action=_BUSY)) as (_, peer):
-        answer = peer.send("GET", "/v2/")
-        assert (answer.status, answer.headers["Retry-After"], answer.data) == (503, "7", b"busy")
+        response = peer.send("GET", "/v2/")
+        assert (response.status, response.headers["Retry-After"], response.data) == (503, "7", b"busy")
 
 
 def test_of_two_faults_the_first_acts_and_both_count(tmp_path: Path) -> None:

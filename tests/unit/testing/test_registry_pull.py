@@ -45,8 +45,8 @@ def peer(registry: EmbeddedRegistry) -> Iterator[RawClient]:
 )
 def test_a_blob_is_given_in_ranges(peer: RawClient, wanted: str, status: int, given: bytes) -> None:
     digest = peer.push(b"abcdefghij")
-    answer = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Range": wanted})
-    assert (answer.status, answer.data if status == 206 else b"") == (status, given)
+    response = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Range": wanted})
+    assert (response.status, response.data if status == 206 else b"") == (status, given)
 
 
 def test_the_status_of_a_range_is_recorded_as_answered(registry: EmbeddedRegistry, peer: RawClient) -> None:
@@ -73,8 +73,8 @@ def test_the_root_says_that_a_registry_is_here(peer: RawClient) -> None:
 
 @pytest.mark.parametrize("name", ["MyUser/my-llama", "_x/y", "a//b", "a/-b", "a" * 256])
 def test_a_name_outside_the_grammar_is_a_page_not_found(peer: RawClient, name: str) -> None:
-    answer = peer.send("POST", f"/v2/{name}/blobs/uploads/")
-    assert (answer.status, answer.data) == (404, b"404 page not found\n")
+    response = peer.send("POST", f"/v2/{name}/blobs/uploads/")
+    assert (response.status, response.data) == (404, b"404 page not found\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/", "/v2/x", "/v2/a/b/blobs/x/y"])
@@ -113,9 +113,9 @@ def test_tags_come_in_pages_with_links(peer: RawClient) -> None:
     pages = []
     link = f"{where}?n=3"
     while link:
-        answer = peer.send("GET", link)
-        pages.append(answer.json()["tags"])
-        link = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        response = peer.send("GET", link)
+        pages.append(response.json()["tags"])
+        link = response.headers.get("Link", "").partition(">")[0].removeprefix("<")
     assert pages == [["B", "a", "c"], ["d"]]
     assert peer.send("GET", f"{where}?last=a").json()["tags"] == ["c", "d"]
     assert peer.send("GET", f"{where}?n=0").json()["tags"] == []
@@ -149,8 +149,8 @@ def test_referrers_are_listed_with_their_type_and_filtered(peer: RawClient) -> N
 
 
 def test_nothing_referring_is_an_empty_index(peer: RawClient) -> None:
-    answer = peer.send("GET", f"/v2/{REPOSITORY}/referrers/{digest_of(b'x')}")
-    assert answer.json() == {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
+    response = peer.send("GET", f"/v2/{REPOSITORY}/referrers/{digest_of(b'x')}")
+    assert response.json() == {"schemaVersion": 2, "mediaType": _INDEX, "manifests": []}
 
 
 def test_a_deleted_tag_leaves_the_manifest_and_a_deleted_manifest_takes_its_tags(peer: RawClient) -> None:

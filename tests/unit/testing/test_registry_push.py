@@ -53,24 +53,24 @@ def test_the_status_of_an_empty_session_looks_like_that_of_one_byte(peer: RawCli
     where = peer.start()
     if held:
         peer.patch(where, held)
-    answer = peer.send("GET", where)
-    assert (answer.status, answer.headers["Range"]) == (204, shown)
-    assert answer.headers["Docker-Upload-UUID"] in answer.headers["Location"]
+    response = peer.send("GET", where)
+    assert (response.status, response.headers["Range"]) == (204, shown)
+    assert response.headers["Docker-Upload-UUID"] in response.headers["Location"]
 
 
 @pytest.mark.parametrize("content_range", ["4-5", "0-1", "2-3", "bytes 3-4", "x"])
 def test_a_part_that_does_not_start_at_the_end_is_refused_without_headers(peer: RawClient, content_range: str) -> None:
     where = peer.start()
     peer.patch(where, b"abc", 0)
-    answer = peer.send("PATCH", where, b"de", {"Content-Range": content_range})
-    assert (answer.status, codes(answer)) == (416, ["BLOB_UPLOAD_INVALID"])
-    assert not {"Range", "Location"} & set(answer.headers)
+    response = peer.send("PATCH", where, b"de", {"Content-Range": content_range})
+    assert (response.status, codes(response)) == (416, ["BLOB_UPLOAD_INVALID"])
+    assert not {"Range", "Location"} & set(response.headers)
     assert peer.send("GET", where).headers["Range"] == "0-2"
 
 
 def test_a_range_that_is_not_as_long_as_the_body_is_refused(peer: RawClient) -> None:
-    answer = peer.send("PATCH", peer.start(), b"abc", {"Content-Range": "0-9"})
-    assert (answer.status, codes(answer)) == (400, ["SIZE_INVALID"])
+    response = peer.send("PATCH", peer.start(), b"abc", {"Content-Range": "0-9"})
+    assert (response.status, codes(response)) == (400, ["SIZE_INVALID"])
 
 
 def test_a_wrong_digest_leaves_the_session_open(registry: EmbeddedRegistry, peer: RawClient) -> None:
@@ -123,8 +123,8 @@ def test_a_cancelled_session_is_gone_with_its_bytes(
     where = peer.start()
     peer.patch(where, b"abc")
     assert peer.send("DELETE", where).status == 204
-    answer = peer.patch(where, b"d")
-    assert (answer.status, codes(answer)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
+    response = peer.patch(where, b"d")
+    assert (response.status, codes(response)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
     assert list((tmp_path / "data" / "uploads").iterdir()) == []
 
 
@@ -151,8 +151,8 @@ def test_a_broken_part_kills_the_session_by_the_other_policy(tmp_path: Path) -> 
         assert peer.patch(where, b"ab").status == 202
         assert peer.send("GET", where).status == 204
         send_and_leave(registry, where, 100, b"cdefg")
-        answer = peer.send("GET", where)
-        assert (answer.status, codes(answer)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
+        response = peer.send("GET", where)
+        assert (response.status, codes(response)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
         assert registry.sessions() == []
 
 
@@ -240,8 +240,8 @@ def test_a_manifest_that_does_not_fit_is_refused(
     peer: RawClient, raw: bytes, reference: str, media_type: str | None, code: str
 ) -> None:
     arguments = {} if media_type is None else {"media_type": media_type}
-    answer = peer.put_manifest(raw, reference, **arguments)
-    assert (answer.status, codes(answer)) == (400, [code])
+    response = peer.put_manifest(raw, reference, **arguments)
+    assert (response.status, codes(response)) == (400, [code])
 
 
 def test_an_empty_config_and_layers_with_urls_need_no_blob(peer: RawClient) -> None:

@@ -51,23 +51,23 @@ def test_a_registry_without_status_answers_400(odd: Odd) -> None:
 
 def test_a_202_can_lack_its_range(odd: Odd) -> None:
     _, peer = odd(no_range_in_202=True)
-    answer = peer.patch(peer.start(), b"abc")
-    assert (answer.status, "Range" in answer.headers) == (202, False)
+    response = peer.patch(peer.start(), b"abc")
+    assert (response.status, "Range" in response.headers) == (202, False)
 
 
 def test_a_416_can_have_its_headers(odd: Odd) -> None:
     _, peer = odd(range_416_without_headers=False)
     where = peer.start()
     peer.patch(where, b"abc")
-    answer = peer.patch(where, b"x", 9)
-    assert (answer.status, answer.headers["Range"]) == (416, "0-2")
-    assert peer.patch(answer.headers["Location"], b"d", 3).status == 202
+    response = peer.patch(where, b"x", 9)
+    assert (response.status, response.headers["Range"]) == (416, "0-2")
+    assert peer.patch(response.headers["Location"], b"d", 3).status == 202
 
 
 def test_monolithic_only_takes_a_put_and_no_patch(odd: Odd) -> None:
     _, peer = odd(monolithic_only=True)
-    answer = peer.patch(peer.start(), b"abc")
-    assert (answer.status, codes(answer)) == (405, ["UNSUPPORTED"])
+    response = peer.patch(peer.start(), b"abc")
+    assert (response.status, codes(response)) == (405, ["UNSUPPORTED"])
     peer.push(b"abc")
 
 
@@ -97,8 +97,8 @@ def test_a_broken_part_is_not_held_against_the_minimum(odd: Odd) -> None:
 def test_a_body_above_the_maximum_is_413_and_the_connection_closed(odd: Odd, body: bytes | Iterator[bytes]) -> None:
     _, peer = odd(max_part_bytes=10)
     where = peer.start()
-    answer = peer.send("PATCH", where, body)
-    assert (answer.status, answer.headers["Connection"]) == (413, "close")
+    response = peer.send("PATCH", where, body)
+    assert (response.status, response.headers["Connection"]) == (413, "close")
 
 
 def test_a_body_of_the_maximum_passes(odd: Odd) -> None:
@@ -127,9 +127,9 @@ def test_the_part_that_completes_a_listed_blob_answers_201(odd: Odd) -> None:
 def test_a_redirected_blob_needs_the_signature_of_its_url(odd: Odd) -> None:
     registry, peer = odd(redirect_blobs=True)
     digest = peer.push(b"abc")
-    answer = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}")
-    assert answer.status == 307
-    location = answer.headers["Location"]
+    response = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}")
+    assert response.status == 307
+    location = response.headers["Location"]
     assert peer.send("GET", location).data == b"abc"
     assert peer.send("GET", location[:-1]).status == 403
     assert peer.send("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}").status == 200
@@ -139,8 +139,8 @@ def test_a_redirected_blob_needs_the_signature_of_its_url(odd: Odd) -> None:
 def test_a_lie_shows_a_blob_that_is_not_there(odd: Odd) -> None:
     absent = digest_of(b"absent")
     _, peer = odd(lies_about_blobs={absent: 6})
-    answer = peer.send("HEAD", f"/v2/{REPOSITORY}/blobs/{absent}")
-    assert (answer.status, answer.headers["Content-Length"]) == (200, "6")
+    response = peer.send("HEAD", f"/v2/{REPOSITORY}/blobs/{absent}")
+    assert (response.status, response.headers["Content-Length"]) == (200, "6")
     assert peer.send("GET", f"/v2/{REPOSITORY}/blobs/{absent}").status == 404
     assert peer.put_manifest(manifest_of(b"absent")).status == 201
 
@@ -158,21 +158,21 @@ def test_a_wrong_manifest_differs_in_bytes_and_digest(odd: Odd) -> None:
     peer.push(b"{}")
     raw = manifest_of(b"{}")
     assert peer.put_manifest(raw).headers["Docker-Content-Digest"] == digest_of(raw)
-    answer = peer.send("GET", f"/v2/{REPOSITORY}/manifests/v1")
-    assert answer.data != raw
-    assert answer.headers["Docker-Content-Digest"] == digest_of(answer.data)
+    response = peer.send("GET", f"/v2/{REPOSITORY}/manifests/v1")
+    assert response.data != raw
+    assert response.headers["Docker-Content-Digest"] == digest_of(response.data)
 
 
 def test_names_can_be_refused_in_json(odd: Odd) -> None:
     _, peer = odd(plain_404=False)
-    answer = peer.send("POST", "/v2/Upper/case/blobs/uploads/")
-    assert (answer.status, codes(answer)) == (404, ["NAME_INVALID"])
+    response = peer.send("POST", "/v2/Upper/case/blobs/uploads/")
+    assert (response.status, codes(response)) == (404, ["NAME_INVALID"])
 
 
 def test_every_error_can_be_text(odd: Odd) -> None:
     _, peer = odd(plain_errors=True)
-    answer = peer.send("GET", f"/v2/{REPOSITORY}/manifests/v1")
-    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
+    response = peer.send("GET", f"/v2/{REPOSITORY}/manifests/v1")
+    assert (response.status, response.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
 
 
 def test_without_delete_only_sessions_can_be_deleted(odd: Odd) -> None:

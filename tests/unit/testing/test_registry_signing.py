@@ -72,8 +72,8 @@ def test_who_signs_with_a_known_key_gets_a_token(tmp_path: Path) -> None:
 def test_a_signature_that_does_not_fit_gets_none(tmp_path: Path, changes: dict[str, str], why: str) -> None:
     key = Key()
     with guarded(tmp_path, SignedAuth([key.public])) as (_, peer):
-        answer = key.ask(peer, challenged(post(peer, {})), **changes)
-        assert (answer.status, answer.json()) == (401, {"error": why})
+        response = key.ask(peer, challenged(post(peer, {})), **changes)
+        assert (response.status, response.json()) == (401, {"error": why})
 
 
 def test_a_nonce_is_good_once_and_a_stranger_never(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_a_key_may_what_its_permissions_say(tmp_path: Path) -> None:
 def test_what_calls_itself_a_key_and_is_none_is_refused(tmp_path: Path) -> None:
     with guarded(tmp_path, SignedAuth(["bm8ga2V5"])) as (_, peer):
         challenge = challenged(post(peer, {}))
-        answer = peer.send("GET", challenge.realm, headers={"Authorization": "bm8ga2V5:AAAA"})
-        assert answer.json() == {"error": "wrong signature"}
+        response = peer.send("GET", challenge.realm, headers={"Authorization": "bm8ga2V5:AAAA"})
+        assert response.json() == {"error": "wrong signature"}
 
 
 def test_a_mount_needs_the_right_to_read_its_source(tmp_path: Path) -> None:

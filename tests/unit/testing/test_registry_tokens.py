@@ -134,8 +134,8 @@ def test_an_identity_token_is_traded_for_an_access_token(tmp_path: Path) -> None
     with guarded(tmp_path, auth) as (_, peer):
         challenge = challenged(post(peer, {}))
         form = {"grant_type": "refresh_token", "refresh_token": "identity-of-ann", "service": challenge.service}
-        answer = _oauth(peer, challenge, {**form, "scope": challenge.scope, "client_id": "x"})
-        assert post(peer, bearer(answer.json()["access_token"])).status == 202
+        response = _oauth(peer, challenge, {**form, "scope": challenge.scope, "client_id": "x"})
+        assert post(peer, bearer(response.json()["access_token"])).status == 202
         assert auth.token_requests == [TokenRequest("POST", "ann", (SCOPE,), challenge.service, "refresh_token", 200)]
         assert _oauth(peer, challenge, {**form, "refresh_token": "made-up"}).status == 401
 
