@@ -26,7 +26,7 @@ from ollama_push.core.registry.effects import (
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.resume import ResumeStore, UploadKey
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.local import BlobBody, BodyHalted, StoredModel
+from ollama_push.local import BlobBody, BodyCancelled, StoredModel
 
 __all__ = ["QUICK_EFFECTS", "FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]
 
@@ -155,7 +155,7 @@ class FlowContext(Generic[T]):
             raise TypeError("this flow sends no blobs")
         moved = run.counter(span, lambda event: tell(EmitEvent(event)))
         file = self._model.files[span.digest]
-        return BlobBody(file, span.offset, span.size, moved=moved, halted=lambda: self.stop.cancelled)
+        return BlobBody(file, span.offset, span.size, moved=moved, cancelled=lambda: self.stop.cancelled)
 
     @staticmethod
     def failed_request(exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
@@ -167,7 +167,7 @@ class FlowContext(Generic[T]):
         """
         if body is not None and body.failure is not None:
             raise body.failure from exc
-        if isinstance(exc, BodyHalted):
+        if isinstance(exc, BodyCancelled):
             raise PushInterrupted from exc
         return failed_request(exc, transport)
 

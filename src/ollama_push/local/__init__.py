@@ -1,7 +1,7 @@
-"""This machine's disk: Ollama's model store, who we are to registries, uploads that are not finished.
+"""The files of this machine: Ollama's model store, credentials for registries, resume points of unfinished uploads.
 
-Importing it is cheap: each name loads its module when it is first asked for, and locks, subprocesses and
-cryptography are loaded by what uses them.
+The import is cheap: a name loads its module when it is first used, and ``filelock``, ``subprocess`` and
+``cryptography`` are loaded by the functions that need them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ollama_push._exports import lazy
 
 if TYPE_CHECKING:
-    from ollama_push.local.bodies import BlobBody, BodyHalted
+    from ollama_push.local.bodies import BlobBody, BodyCancelled
     from ollama_push.local.credentials import Credentials
     from ollama_push.local.files import BlobFile
     from ollama_push.local.keys import OllamaKey
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlobBody",
     "BlobFile",
-    "BodyHalted",
+    "BodyCancelled",
     "Credentials",
     "FileResumeStore",
     "ModelStore",
@@ -35,12 +35,12 @@ __getattr__ = lazy(
     {
         "BlobBody": "bodies",
         "BlobFile": "files",
-        "BodyHalted": "bodies",
+        "BodyCancelled": "bodies",
         "Credentials": "credentials",
+        "FileResumeStore": "resume.store",
         "ModelStore": "store",
         "NoResume": "resume.store",
         "OllamaKey": "keys",
         "StoredModel": "store",
-        "FileResumeStore": "resume.store",
     },
 )

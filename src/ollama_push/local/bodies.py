@@ -1,7 +1,4 @@
-"""Sends a part of a blob without holding it: one small buffer, refilled, and a file that must not change.
-
-256 KiB are the cheapest reads for both transports: larger ones cost more CPU time a byte, not less.
-"""
+"""Sends a part of a blob from a small buffer, and fails if the file changes meanwhile."""
 
 from __future__ import annotations
 
@@ -11,43 +8,44 @@ from io import FileIO
 from typing import Final
 
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
-from ollama_push.local.files import BlobFile, identity_of, open_regular
+from ollama_push.local.files import BlobFile, identity_of, open_regular, problem_text
 
-__all__ = ["BlobBody", "BodyHalted"]
+__all__ = ["BlobBody", "BodyCancelled"]
 
 _BUFFER_BYTES: Final = 256 * 1024
+"""Measured as the cheapest reads for both transports; larger ones cost more CPU time per byte."""
 
 
-class BodyHalted(Exception):
-    """The body was told to stop before it was whole."""
+class BodyCancelled(Exception):
+    """The body was cancelled before it was whole."""
 
 
 class BlobBody:
-    """A span of a blob as a request's body (``core.ports.SizedBody``).
+    """A span of a blob as the body of a request (``core.ports.SizedBody``).
 
-    Either exactly ``len()`` bytes are given or an exception is raised, and it is raised before the last buffer
-    is handed over: a request whose file changed never becomes whole.
+    An iteration yields exactly ``len()`` bytes or raises, and it raises before it yields the last buffer: a request
+    whose file changed is never complete.
 
     Args:
         file: The blob.
         offset: First byte.
         size: How many bytes.
-        moved: Called with the length of each buffer when the consumer is done with it.
-        halted: Asked before each buffer; once it says yes, :class:`BodyHalted` is raised.
+        moved: Called with the length of each buffer after the consumer has used it.
+        cancelled: Asked before each buffer; if it returns true, :class:`BodyCancelled` is raised.
 
     Attributes:
-        failure: What ended the last iteration early, since libraries wrap or swallow what a body raises;
-            ``None`` while nothing did, and after :class:`BodyHalted`.
+        failure: The error of the last iteration, because HTTP libraries wrap or swallow what a body raises;
+            ``None`` without an error, and after :class:`BodyCancelled`.
     """
 
     def __init__(
-        self, file: BlobFile, offset: int, size: int, *, moved: Callable[[int], None], halted: Callable[[], bool]
+        self, file: BlobFile, offset: int, size: int, *, moved: Callable[[int], None], cancelled: Callable[[], bool]
     ) -> None:
         self._file = file
         self._offset = offset
         self._size = size
         self._moved = moved
-        self._halted = halted
+        self._cancelled = cancelled
         self.failure: OllamaPushError | None = None
 
     def __len__(self) -> int:
@@ -62,8 +60,8 @@ class BlobBody:
         with self._opened() as source:
             left = self._size
             while left:
-                if self._halted():
-                    raise BodyHalted
+                if self._cancelled():
+                    raise BodyCancelled
                 count = self._fill(source, buffer[: min(left, len(buffer))])
                 yield buffer[:count]
                 self._moved(count)
@@ -99,8 +97,9 @@ class BlobBody:
             raise ValueError("it has changed since the push began")
 
     def _failed(self, exc: OSError | ValueError) -> OllamaPushError:
-        words = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         self.failure = PushRejected(
-            f"the blob file {self._file.path} cannot be sent: {words}", RejectionReason.STORE_DAMAGED, by_peer=False
+            f"the blob file {self._file.path} cannot be sent: {problem_text(exc)}",
+            RejectionReason.STORE_DAMAGED,
+            by_peer=False,
         )
         return self.failure

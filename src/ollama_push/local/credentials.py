@@ -1,6 +1,6 @@
-"""Who we are to a registry, and the order in which this machine is asked for it.
+"""Finds the credential for a registry on this machine, and keeps and removes logins.
 
-The environment of logins is read here and nowhere else.
+The environment variables of logins are read here only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.registry.credentials import Credential, Login
 from ollama_push.local.docker_config import DockerConfig
+from ollama_push.local.files import problem_text
 from ollama_push.local.helper_programs import HelperProgram
 from ollama_push.local.homes import home_in
 from ollama_push.local.keys import OllamaKey, ollama_key_path
@@ -28,17 +29,17 @@ _LOCK_SECONDS: Final = 10.0
 class Credentials:
     """Finds credentials (``core.registry.credentials.CredentialSource``), and keeps logins.
 
-    The first that exists: *explicit*; ``OLLAMA_USERNAME`` and ``OLLAMA_PASSWORD``; docker's configuration
+    The first one that exists is used: *explicit*; ``OLLAMA_USERNAME`` and ``OLLAMA_PASSWORD``; docker's configuration
     (``$DOCKER_CONFIG/config.json``, else ``~/.docker/config.json``), then podman's (``$REGISTRY_AUTH_FILE``,
     ``$XDG_RUNTIME_DIR/containers/auth.json``, ``~/.config/containers/auth.json``), in each ``credHelpers``,
     ``auths``, ``credsStore``; for Ollama's own registry, Ollama's key.
 
     Args:
         explicit: Used for every registry.
-        environ: The environment, also of the credential helpers; this process's when not given.
-        config_file: The one file to read and write instead of those above.
+        environ: The environment, also for credential helpers; default: of this process.
+        config_file: The only file to read and write, instead of those above.
         environment_for: The only registries, each ``"host"`` (any port) or ``"host:port"``, that the login in the
-            environment is for; all when not given. Whoever lets others choose the registry must say.
+            environment is for; default: all. A program whose clients choose the registry must set it.
     """
 
     def __init__(
@@ -55,10 +56,10 @@ class Credentials:
         self._environment_for = environment_for
 
     def find(self, host: str, /) -> Credential | None:
-        """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` to stay anonymous.
+        """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` for an anonymous push.
 
         Raises:
-            InvalidSetting: There is one, but it cannot be read.
+            InvalidSetting: There is a credential, but it cannot be read.
         """
         found = self._explicit or (self._from_environment() if self._environment_is_for(host) else None)
         if found is not None:
@@ -71,49 +72,45 @@ class Credentials:
         return None if key is None else OllamaKey.load(key)
 
     def login(self, host: str, login: Login) -> Path | str:
-        """Keep *login* for *host*, where docker would: with the helper that is configured, else in the file.
+        """Keep *login* for *host* where docker would: with the configured helper, else in the file.
 
         Returns:
-            The file's path, or the helper program's name.
+            The path of the file, or the name of the helper program.
 
         Raises:
-            InvalidSetting: It cannot be kept; the file is as it was.
+            InvalidSetting: The login cannot be kept; the file is unchanged.
         """
         key = key_for(host)
         if ":" in login.username or not login.username:
             # RFC 7617, 2: the first colon ends the user name.
             raise InvalidSetting("username", login.username, "it must not be empty or hold a colon")
-        with self._changing() as config:
-            name = config.helper(host) or config.store
-            if name is None:
+        with self._locked_config() as config:
+            helper = self._helper(config, host)
+            if helper is None:
                 config.with_login(host, login).write()
                 return config.path
-            helper = HelperProgram(name, self._environ)
             helper.store(key, login)
             config.with_login(host, None).write()
             return helper.program
 
     def logout(self, host: str) -> bool:
-        """Forget what :meth:`login` kept for *host*; say whether there was anything.
+        """Remove the login that :meth:`login` kept for *host*; say whether there was one.
 
         Raises:
-            InvalidSetting: It cannot be forgotten.
+            InvalidSetting: It cannot be removed.
         """
         key = key_for(host)
-        path = self._docker_file()
-        if not path.exists():
+        if not self._docker_file().exists():
             return False
-        with self._changing() as config:
-            name = config.helper(host) or config.store
-            helper = None if name is None else HelperProgram(name, self._environ)
+        with self._locked_config() as config:
+            helper = self._helper(config, host)
             kept = helper is not None and helper.get(key) is not None
             if helper is not None and kept:
                 helper.erase(key)
-            held = config.holds(host)
             rest = config.without_login(host)
             if rest is not config:
                 rest.write()
-            return kept or held
+            return kept or config.holds(host)
 
     def _environment_is_for(self, host: str) -> bool:
         return self._environment_for is None or not {host, host.partition(":")[0]}.isdisjoint(self._environment_for)
@@ -121,17 +118,20 @@ class Credentials:
     def _from_environment(self) -> Login | None:
         username, password = (self._environ.get(name, "") for name in ("OLLAMA_USERNAME", "OLLAMA_PASSWORD"))
         if bool(username) is not bool(password):
-            there, missing = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")[:: 1 if username else -1]
-            raise InvalidSetting(there, "<hidden>", f"{missing} is not set; a login needs both")
+            given, missing = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")[:: 1 if username else -1]
+            raise InvalidSetting(given, "<hidden>", f"{missing} is not set; a login needs both")
         return Login(username, password) if username else None
 
     def _in_file(self, config: DockerConfig, host: str) -> Credential | None:
-        helper = config.helper(host)
-        found = None if helper is None else HelperProgram(helper, self._environ).get(key_for(host))
-        found = found or config.login(host)
-        if found is None and config.store is not None:
-            found = HelperProgram(config.store, self._environ).get(key_for(host))
-        return found
+        def ask(helper: str | None) -> Credential | None:
+            return None if helper is None else HelperProgram(helper, self._environ).get(key_for(host))
+
+        return ask(config.helper(host)) or config.login(host) or ask(config.store)
+
+    def _helper(self, config: DockerConfig, host: str) -> HelperProgram | None:
+        """Return the helper that keeps logins for *host*; ``None`` where the file keeps them."""
+        name = config.helper(host) or config.store
+        return None if name is None else HelperProgram(name, self._environ)
 
     @property
     def _home(self) -> Path | None:
@@ -148,10 +148,12 @@ class Credentials:
         return self._home / ".docker" / "config.json"
 
     def _files(self) -> Iterator[Path]:
-        if self._config_file is not None or self._environ.get("DOCKER_CONFIG") or self._home is not None:
-            yield self._docker_file()
+        """Yield the files that may hold logins, in the order of the search."""
         if self._config_file is not None:
+            yield self._config_file
             return
+        if self._environ.get("DOCKER_CONFIG") or self._home is not None:
+            yield self._docker_file()
         if named := self._environ.get("REGISTRY_AUTH_FILE"):
             yield Path(named)
         if runtime := self._environ.get("XDG_RUNTIME_DIR"):
@@ -162,9 +164,9 @@ class Credentials:
             yield self._home / ".config" / "containers" / "auth.json"
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[DockerConfig]:
-        """Read docker's file and keep other writers of ours away until the block is left."""
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - only who changes logins needs it
+    def _locked_config(self) -> Iterator[DockerConfig]:
+        """Read docker's file, locked against other processes of this package until the block is left."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - only login and logout need it
 
         path = self._docker_file()
         DockerConfig(path).make_directory()
@@ -175,7 +177,7 @@ class Credentials:
         except Timeout:
             raise InvalidSetting("docker config", str(path), "another program is changing it") from None
         except OSError as exc:
-            raise InvalidSetting("docker config", str(path), f"it cannot be changed: {exc.strerror or exc}") from exc
+            raise InvalidSetting("docker config", str(path), f"it cannot be changed: {problem_text(exc)}") from exc
         try:
             yield DockerConfig.read(path)
         finally:

@@ -17,7 +17,7 @@ import attrs
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.local.files import read_regular
+from ollama_push.local.files import problem_text, read_regular
 from ollama_push.local.private_files import make_private_directory, write_private
 from ollama_push.local.registry_keys import key_for, keys_for
 
@@ -31,8 +31,8 @@ class DockerConfig:
     """One configuration file, as it was read.
 
     Attributes:
-        path: The file; need not exist.
-        content: All of it, in the file's order; what is not about logins is kept as it is.
+        path: The file; it need not exist.
+        content: All of it, in the file's order; entries that are not about logins are kept.
     """
 
     path: Path
@@ -40,44 +40,43 @@ class DockerConfig:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read *path*; without content when there is no such file.
+        """Read *path*; a file that does not exist has no content.
 
         Raises:
-            InvalidSetting: It cannot be read, or is no JSON object.
+            InvalidSetting: The file cannot be read, or is not a JSON object.
         """
         try:
             raw = read_regular(path.resolve(), _MAX_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return cls(path)
         except (OSError, RuntimeError, ValueError) as exc:
-            words = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            raise _problem(path, f"the file cannot be read: {words}") from exc
+            raise _problem(path, f"the file cannot be read: {problem_text(exc)}") from exc
         try:
-            # docker takes an empty file for one without content.
+            # docker reads an empty file as one without content.
             content = decode_json(raw) if raw.strip() else {}
         except ValueError:
-            # Not chained: the decoder's error quotes the file.
+            # Not chained: the error of the decoder quotes the file.
             raise _problem(path, "the file is no JSON") from None
         if not isinstance(content, dict):
             raise _problem(path, "the file is no JSON object")
         return cls(path, content)
 
     def helper(self, host: str) -> str | None:
-        """Return the name of the helper that is configured for *host* alone."""
+        """Return the name of the helper that is configured for *host* only."""
         helpers = self._section("credHelpers")
         return next((name for key in keys_for(host, helpers) if isinstance(name := helpers[key], str) and name), None)
 
     @property
     def store(self) -> str | None:
-        """The name of the helper for all registries without one of their own."""
+        """The name of the helper for all registries without their own helper."""
         name = self.content.get("credsStore")
         return name if isinstance(name, str) and name else None
 
     def login(self, host: str) -> Credential | None:
-        """Return what the file itself holds for *host*.
+        """Return the credential for *host* in the file itself.
 
         Raises:
-            InvalidSetting: It is not readable as docker wrote it.
+            InvalidSetting: The entry is not in docker's format.
         """
         entries = self._section("auths")
         for key in keys_for(host, entries):
@@ -90,50 +89,49 @@ class DockerConfig:
         return None
 
     def holds(self, host: str) -> bool:
-        """Say whether the file itself holds anything for *host*, readable or not."""
+        """Say whether the file itself has an entry for *host*, in docker's format or not."""
         entries = self._section("auths")
         return any(entries[key] for key in keys_for(host, entries))
 
     def with_login(self, host: str, login: Login | None) -> DockerConfig:
-        """Return the content with one entry for *host*: *login*, or none of its own when a helper keeps it.
+        """Return the content with one entry for *host*: *login*, or an empty one when a helper keeps the login.
 
-        The empty entry is what docker writes too: its ``logout`` looks for it.
+        docker writes the empty entry too, and its ``logout`` looks for it.
         """
-        said = "" if login is None else f"{login.username}:{login.password}"
-        entry = {"auth": base64.b64encode(said.encode()).decode("ascii")} if said else {}
+        entry = {}
+        if login is not None:
+            entry["auth"] = base64.b64encode(f"{login.username}:{login.password}".encode()).decode("ascii")
         entries = dict(self._section("auths"))
-        same = keys_for(host, entries)
-        for key in same[1:]:
+        kept, *others = keys_for(host, entries) or [key_for(host)]
+        for key in others:
             del entries[key]
-        entries[same[0] if same else key_for(host)] = entry
-        return attrs.evolve(self, content={**self.content, "auths": entries})
+        return self._with_entries({**entries, kept: entry})
 
     def without_login(self, host: str) -> DockerConfig:
-        """Return the content without any entry for *host*; itself when there is none."""
+        """Return the content without any entry for *host*; itself if there is none."""
         entries = self._section("auths")
-        same = keys_for(host, entries)
-        if not same:
+        removed = keys_for(host, entries)
+        if not removed:
             return self
-        rest = {key: entry for key, entry in entries.items() if key not in same}
-        return attrs.evolve(self, content={**self.content, "auths": rest})
+        return self._with_entries({key: entry for key, entry in entries.items() if key not in removed})
 
     def write(self) -> None:
         """Replace the file, mode 0600; a link stays a link.
 
         Raises:
-            InvalidSetting: It cannot be written; the old content is still there.
+            InvalidSetting: The file cannot be written; the old content is still there.
         """
         data = json.dumps(self.content, ensure_ascii=False, indent="\t").encode("utf-8", "surrogatepass")
         try:
             write_private(self.path, data, durable=True)
         except OSError as exc:
-            raise _problem(self.path, f"the file cannot be written: {exc.strerror or exc}") from exc
+            raise _problem(self.path, f"the file cannot be written: {problem_text(exc)}") from exc
 
     def make_directory(self) -> None:
-        """Make the file's directory, for its owner alone, where it is missing.
+        """Make the directory of the file, for its owner only, if it is missing.
 
         Raises:
-            InvalidSetting: It cannot be made.
+            InvalidSetting: The directory cannot be made.
         """
         directory = self.path.parent
         if directory.is_dir():
@@ -141,7 +139,10 @@ class DockerConfig:
         try:
             make_private_directory(directory)
         except OSError as exc:
-            raise _problem(self.path, f"the directory cannot be made: {exc.strerror or exc}") from exc
+            raise _problem(self.path, f"the directory cannot be made: {problem_text(exc)}") from exc
+
+    def _with_entries(self, entries: dict[str, Any]) -> DockerConfig:
+        return attrs.evolve(self, content={**self.content, "auths": entries})
 
     def _section(self, name: str) -> Mapping[str, Any]:
         section = self.content.get(name)
@@ -155,27 +156,28 @@ class DockerConfig:
 def _credential(entry: Any) -> Credential | None:
     if not isinstance(entry, dict):
         return None
-    said = {key: value for key, value in entry.items() if isinstance(value, str) and value}
-    if "identitytoken" in said:
-        return IdentityToken(said["identitytoken"])
-    if "registrytoken" in said:
-        return AccessToken(said["registrytoken"])
-    if "auth" in said:
-        return _decoded(said["auth"])
-    if "username" in said and "password" in said:
-        return Login(said["username"], said["password"])
-    return None
+    match {key: value for key, value in entry.items() if isinstance(value, str) and value}:
+        case {"identitytoken": token}:
+            return IdentityToken(token)
+        case {"registrytoken": token}:
+            return AccessToken(token)
+        case {"auth": auth}:
+            return _decoded(auth)
+        case {"username": username, "password": password}:
+            return Login(username, password)
+        case _:
+            return None
 
 
 def _decoded(auth: str) -> Login:
     try:
         text = base64.b64decode(auth.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise ValueError("its auth is no base64 of user:password") from None
+        text = ""
     username, colon, password = text.partition(":")
     if not colon or not username:
         raise ValueError("its auth is no base64 of user:password")
-    # docker pads with NULs what it wrote in old versions
+    # docker removes NULs too (docker/cli, ``decodeAuth``).
     return Login(username, password.strip("\0"))
 
 

@@ -1,7 +1,7 @@
-"""Opens files that others put there: regular files only, inside given places only, never waiting.
+"""Opens files that other programs wrote: regular files only, inside given directories only, without blocking.
 
-A store may be on a disk that others write to: a name in it can be a link out of it, a pipe without a writer,
-a device that acts when it is opened.
+A model store may be on a disk that others can write to. A name in it can be a link to a file elsewhere, a pipe without
+a writer, or a device that does something when it is opened.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 
 import attrs
 
-__all__ = ["BlobFile", "Identity", "identity_of", "open_regular", "place_of", "read_regular"]
+__all__ = ["BlobFile", "Identity", "identity_of", "open_regular", "place_of", "problem_text", "read_regular"]
 
 Identity = tuple[int, int, int, int]
-"""Device, inode, size in bytes, time of the last change in nanoseconds: other numbers mean another content."""
+"""Device, inode, size in bytes, time of the last change in nanoseconds: if they differ, the content may differ."""
 
-# Not every system has them all: Windows has neither O_NONBLOCK nor O_NOFOLLOW.
-_QUIETLY: Final = (
+# Windows has neither O_NONBLOCK nor O_NOFOLLOW, other systems have no O_BINARY.
+_OPEN_FLAGS: Final = (
     os.O_RDONLY
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_NOFOLLOW", 0)
@@ -31,12 +31,12 @@ _QUIETLY: Final = (
 
 @attrs.frozen
 class BlobFile:
-    """Where a blob's bytes are.
+    """The file of a blob.
 
     Attributes:
-        path: The real path: no link is left in it.
+        path: The real path, with all links resolved.
         size: Bytes.
-        identity: What the file was when it was looked at.
+        identity: What the file was when the model was loaded.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class BlobFile:
 
 
 def identity_of(state: os.stat_result) -> Identity:
-    """Return what tells this content of a file from another."""
+    """Return the identity of a file's content."""
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
@@ -53,12 +53,12 @@ def place_of(path: Path, places: Sequence[Path]) -> Path:
     """Return the real path of *path*, which must be inside one of the real paths *places*.
 
     Raises:
-        OSError: There is nothing, or no way to it.
-        ValueError: It is elsewhere.
+        OSError: There is no such file, or it cannot be reached.
+        ValueError: It is outside of *places*.
     """
     try:
         real = path.resolve(strict=True)
-    except RuntimeError as exc:  # a loop of links, up to Python 3.12
+    except RuntimeError as exc:  # a loop of links; Python 3.13 raises OSError itself
         raise OSError(str(exc)) from exc
     if not any(real.is_relative_to(place) for place in places):
         raise ValueError("it leads out of the store")
@@ -72,15 +72,21 @@ def open_regular(path: Path) -> int:
         OSError: It cannot be opened.
         ValueError: It is no regular file.
     """
-    # Looked at before it is opened, because opening a device can act; and after, because it may be another by then.
+    # Checked before opening, because to open a device can have effects, and after it, because the file may have been
+    # replaced in between.
     _check_regular(path.lstat())
-    descriptor = os.open(path, _QUIETLY)
+    descriptor = os.open(path, _OPEN_FLAGS)
     try:
         _check_regular(os.fstat(descriptor))
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def problem_text(exc: Exception) -> str:
+    """Return the system's message for *exc*, or its own text where there is none."""
+    return exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
 
 
 def read_regular(path: Path, limit: int) -> bytes:

@@ -1,7 +1,8 @@
 """Runs docker's credential helpers: programs that keep logins in a keychain.
 
-Source: docker/docker-credential-helpers, ``client/client.go``, ``credentials/error.go``. What a helper prints may
-hold the secret itself, so none of it gets into an error.
+The output of a helper may hold the secret, so no error shows it.
+
+Source: docker/docker-credential-helpers, ``client/client.go``, ``credentials/error.go``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ollama_push.core.registry.credentials import Credential, IdentityToken, Log
 __all__ = ["HelperProgram"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
-_NOT_THERE: Final = (b"credentials not found in native keychain", b"no credentials server URL")
-_TOKEN_USER: Final = "<token>"  # noqa: S105 - the user name that says that the secret is a token
+_NOT_FOUND: Final = (b"credentials not found in native keychain", b"no credentials server URL")
+_TOKEN_USER: Final = "<token>"  # noqa: S105 - the user name that marks the secret as an identity token
 _TIMEOUT_SECONDS: Final = 30.0
 
 
@@ -32,7 +33,7 @@ class HelperProgram:
     Attributes:
         name: What follows ``docker-credential-``.
         environ: Its environment.
-        timeout_seconds: How long it may take; it may be waiting for a person.
+        timeout_seconds: How long it may run; it may ask the user to unlock the keychain.
     """
 
     name: str
@@ -45,7 +46,7 @@ class HelperProgram:
         return f"docker-credential-{self.name}"
 
     def get(self, server: str) -> Credential | None:
-        """Return what the helper keeps for *server*; ``None`` when it keeps nothing.
+        """Return the credential that the helper keeps for *server*; ``None`` if it keeps none.
 
         Raises:
             InvalidSetting: There is no such program, or it failed.
@@ -65,24 +66,24 @@ class HelperProgram:
         return IdentityToken(secret) if username == _TOKEN_USER else Login(username, secret)
 
     def store(self, server: str, login: Login) -> None:
-        """Give the helper *login* to keep for *server*.
+        """Have the helper keep *login* for *server*.
 
         Raises:
             InvalidSetting: There is no such program, or it failed.
         """
-        said = {"ServerURL": server, "Username": login.username, "Secret": login.password}
-        if self._run("store", json.dumps(said).encode()) is None:
+        entry = {"ServerURL": server, "Username": login.username, "Secret": login.password}
+        if self._run("store", json.dumps(entry).encode()) is None:
             raise self._problem("it does not store logins")
 
     def erase(self, server: str) -> None:
-        """Let the helper forget what it keeps for *server*.
+        """Have the helper forget the credential for *server*.
 
         Raises:
             InvalidSetting: There is no such program, or it failed.
         """
         self._run("erase", server.encode())
 
-    def _run(self, verb: str, said: bytes) -> bytes | None:
+    def _run(self, verb: str, request: bytes) -> bytes | None:
         import shutil  # noqa: PLC0415 - few pushes run a helper
         import subprocess  # noqa: PLC0415 - likewise
 
@@ -94,20 +95,20 @@ class HelperProgram:
         try:
             done = subprocess.run(  # noqa: S603 - the name is checked, and the user configured it
                 [path, verb],
-                input=said,
+                input=request,
                 capture_output=True,
                 check=False,
                 env=dict(self.environ),
                 timeout=self.timeout_seconds,
             )
         except subprocess.TimeoutExpired:
-            # Not chained: it holds what was printed so far.
+            # Not chained: the exception holds the output so far.
             raise self._problem(f"{self.program} {verb} did not answer within {self.timeout_seconds:g} s") from None
         except OSError as exc:
             raise self._problem(f"{self.program} cannot be run: {exc.strerror}") from exc
         if done.returncode == 0:
             return done.stdout
-        if any(words in done.stdout for words in _NOT_THERE):
+        if any(message in done.stdout for message in _NOT_FOUND):
             return None
         raise self._problem(f"{self.program} {verb} failed with exit code {done.returncode}; run it to see why")
 

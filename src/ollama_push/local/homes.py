@@ -1,4 +1,4 @@
-"""Finds the user's home directory in a given environment, as Go's ``os.UserHomeDir`` and docker do."""
+"""Finds the home directory that an environment names, as Go's ``os.UserHomeDir`` and docker do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["home_in"]
 
 
 def home_in(environ: Mapping[str, str]) -> Path | None:
-    """Return the home directory; ``None`` where there is none, as for an unknown uid in a container."""
+    """Return the home directory; ``None`` if there is none, such as for an unknown user ID in a container."""
     named = environ.get("HOME") or environ.get("USERPROFILE")
     if named:
         return Path(named)

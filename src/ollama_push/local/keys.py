@@ -1,4 +1,4 @@
-"""Ollama's own identity: the ed25519 key that it creates on its first start.
+"""Ollama's key: the ed25519 key pair that Ollama creates on its first start.
 
 Source: ollama ``auth/auth.go``, ``cmd/cmd.go`` (``initializeKeypair``) at fb3076099.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.local.files import read_regular
+from ollama_push.local.files import problem_text, read_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,7 +19,7 @@ __all__ = ["OllamaKey", "ollama_key_path"]
 
 _MAX_BYTES: Final = 64 * 1024
 _SERVICE_KEY: Final = Path("/usr/share/ollama/.ollama/id_ed25519")
-"""Key of the user that the Linux package runs the server as."""
+"""The key of the user ``ollama``, as whom the Linux package runs the server."""
 
 
 class OllamaKey:
@@ -43,8 +43,7 @@ class OllamaKey:
         try:
             raw = read_regular(Path(path).resolve(), _MAX_BYTES)
         except (OSError, RuntimeError, ValueError) as exc:
-            words = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            raise _problem(path, f"the key cannot be read: {words}") from exc
+            raise _problem(path, f"the key cannot be read: {problem_text(exc)}") from exc
         try:
             from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - an extra
             from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
@@ -54,7 +53,7 @@ class OllamaKey:
         try:
             key = serialization.load_ssh_private_key(raw, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            # Not chained: nothing of a private key belongs in a traceback.
+            # Not chained: a traceback must show nothing of a private key.
             raise _problem(path, "this is no OpenSSH private key without a passphrase") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise _problem(path, "this is no ed25519 key")
@@ -75,7 +74,7 @@ class OllamaKey:
 
 
 def ollama_key_path(home: Path | None) -> Path | None:
-    """Return where this user's key is, or the Linux service's where it may be read; ``None`` without one."""
+    """Return the path of this user's key, or of the Linux service's if it may be read; ``None`` without a key."""
     own = [] if home is None else [home / ".ollama" / "id_ed25519"]
     return next((path for path in (*own, _SERVICE_KEY) if os.access(path, os.R_OK)), None)
 

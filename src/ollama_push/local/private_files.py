@@ -1,4 +1,4 @@
-"""Writes files that hold secrets: whole or not at all, and for their owner's eyes only."""
+"""Writes files that hold secrets: atomically, and readable by their owner only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OWNER_ONLY: Final = 0o700
 
 
 def make_private_directory(path: Path) -> None:
-    """Make *path* a directory that only its owner may enter; one that is there is left as it is.
+    """Make the directory *path*, for its owner only; an existing one is left as it is.
 
     Raises:
         OSError: It cannot be made.
@@ -23,20 +23,20 @@ def make_private_directory(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes, *, durable: bool) -> None:
-    """Replace the content of *path*, or of what it is a link to, with *data*; mode 0600.
+    """Replace the content of *path*, or of the file it is a link to, with *data*; mode 0600.
 
-    Whoever reads *path* meanwhile sees the old content or the new one, never a part.
+    A concurrent reader sees the old content or the new content, never a part.
 
     Args:
         path: Its directory exists.
         data: The new content.
-        durable: Whether it must survive a loss of power at once; costs a flush to disk.
+        durable: Whether to flush to disk, so that it survives a loss of power.
 
     Raises:
         OSError: It cannot be written; the old content is still there.
     """
     real = Path(os.path.realpath(path))
-    # mkstemp opens with mode 0600, and in the same directory a rename replaces at one stroke.
+    # mkstemp creates the file with mode 0600; a rename within one directory is atomic (POSIX, rename()).
     descriptor, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:64]}.", suffix=".tmp")
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path

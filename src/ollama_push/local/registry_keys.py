@@ -1,4 +1,4 @@
-"""How docker and podman spell a registry in their files, and when two spellings mean one."""
+"""The keys under which docker and podman keep the login for a registry, and which keys mean the same registry."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from ollama_push.core.errors import InvalidSetting
 __all__ = ["key_for", "keys_for"]
 
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
-"""What docker calls its own registry in files and to helpers (docker/cli ``registry.IndexServer``)."""
+"""The key of Docker Hub in files and for helpers (docker/cli ``registry.IndexServer``)."""
 _DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 
 def key_for(host: str) -> str:
-    """Return what *host* is called in files and to credential helpers.
+    """Return the key of *host* in files and for credential helpers.
 
     >>> key_for("https://registry.example.com/v2/"), key_for("docker.io")
     ('registry.example.com', 'https://index.docker.io/v1/')
 
     Raises:
-        InvalidSetting: It is no ``host`` or ``host:port``, a scheme and ``/v1/`` or ``/v2/`` allowed.
+        InvalidSetting: It is not ``host`` or ``host:port``, with or without a scheme and ``/v1/`` or ``/v2/``.
     """
     name = _host_in(host.strip())
     if name is None or not _HOST.fullmatch(name):
-        # Not shown in full: somebody may have written user:password@host.
+        # Hidden, because it may be user:password@host.
         shown = "<hidden>" if "@" in host else host
         raise InvalidSetting("registry", shown, "this is no registry; expected host or host:port")
     return _DOCKER_HUB if name in _DOCKER_HUB_HOSTS else name
 
 
 def keys_for(host: str, keys: Iterable[str]) -> list[str]:
-    """Return those of *keys* that mean *host*, the usual spelling first.
+    """Return those of *keys* that mean *host*, the key of :func:`key_for` first.
 
-    Keys that name a namespace, as podman's may (``host/namespace``), mean no host.
+    A key with a namespace (``host/namespace``), which podman allows, does not mean a host.
 
     Source: docker/cli ``cli/config/credentials/file_store.go`` (``ConvertToHostname``); containers-auth.json(5).
     """
@@ -57,7 +57,7 @@ def _host_in(key: str) -> str | None:
     elif scheme.lower() not in {"http", "https"}:
         return None
     name, _, path = rest.partition("/")
-    # A key with a scheme is a URL, whose path says nothing; without one, the path is a namespace.
+    # The path of a key with a scheme is ignored, as docker does; without a scheme, the path is a namespace.
     if not mark and path.strip("/") not in {"", "v1", "v2"}:
         return None
     return name.lower()

@@ -1,4 +1,4 @@
-"""Ollama's model store, read only: which models are there, and whether one can be pushed as it is.
+"""Reads Ollama's model store: which models it has, and whether all blobs of a model are there.
 
 Source: ollama ``envconfig/config.go`` (``Models``), ``manifest/paths.go``, ``manifest/manifest.go``,
 ``server/routes.go`` (``getExistingName``) at fb3076099.
@@ -19,29 +19,28 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.registry.digests import hex_of
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.store_layout import BLOBS, MANIFESTS, blob_path, manifest_path
-from ollama_push.local.files import BlobFile, identity_of, open_regular, place_of, read_regular
+from ollama_push.local.files import BlobFile, identity_of, open_regular, place_of, problem_text, read_regular
 from ollama_push.local.homes import home_in
 from ollama_push.local.suggestions import not_found
 
 __all__ = ["ModelStore", "StoredModel"]
 
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
-"""Largest manifest read: the limit that distribution sets on what it takes (``maxManifestBodySize``)."""
-_READ_BYTES: Final = 1024 * 1024
+"""The largest manifest that is read: distribution accepts no larger one (``maxManifestBodySize``)."""
 _NAME_LEVELS: Final = 4
 _AGAIN: Final = "pull or create the model again"
 _SERVICE_ROOT: Final = Path("/usr/share/ollama/.ollama/models")
-"""Store of the user that the Linux package runs the server as."""
+"""The store of the user ``ollama``, as whom the Linux package runs the server."""
 
 
 @attrs.frozen
 class StoredModel:
-    """A model that is whole: every blob was there with the right size when it was loaded.
+    """A complete model: each blob was there with the right size when it was loaded.
 
     Attributes:
-        name: As spelled on disk.
+        name: As it is spelled on disk.
         manifest: As stored.
-        files: Digest to file, one for each blob of the manifest.
+        files: The file of each blob of the manifest, by digest.
     """
 
     name: ModelName
@@ -49,26 +48,22 @@ class StoredModel:
     files: Mapping[str, BlobFile]
 
     def rehash(self, digest: str) -> bool:
-        """Read the blob *digest* and say whether it hashes to its name; ``False`` when it cannot be read."""
-        buffer = memoryview(bytearray(_READ_BYTES))
-        hasher = hashlib.sha256()
+        """Read the blob *digest* and say whether its content has that digest; ``False`` if it cannot be read."""
         try:
             with open(open_regular(self.files[digest].path), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-                while count := file.readinto(buffer):
-                    hasher.update(buffer[:count])
+                return hashlib.file_digest(file, "sha256").hexdigest() == hex_of(digest)
         except (OSError, ValueError):
             return False
-        return hasher.hexdigest() == hex_of(digest)
 
 
 class ModelStore:
-    """The store of one Ollama.
+    """A model store of Ollama.
 
-    Nothing is looked at before a model is asked for. Nothing outside the store is opened: ``root`` and its two
-    folders may be links (models are moved to larger disks that way), but what is below must stay in there.
+    Nothing is read before a method is called, and nothing outside of the store is opened: ``root`` and its two
+    folders may be links, as users move models to larger disks that way, but no link below may lead out of them.
 
     Args:
-        root: The folder that holds ``manifests`` and ``blobs``. When not given: ``OLLAMA_MODELS``, then
+        root: The folder with ``manifests`` and ``blobs``. Default: ``OLLAMA_MODELS``, then
             ``~/.ollama/models``, then the Linux package's ``/usr/share/ollama/.ollama/models``.
     """
 
@@ -80,11 +75,11 @@ class ModelStore:
 
     @property
     def root(self) -> Path:
-        """The folder, as given or found."""
+        """The folder, as given or as found."""
         return self._root
 
     def models(self) -> list[ModelName]:
-        """Return the names of all models, sorted; entries that are no models are left out.
+        """Return the names of all models, sorted; files that are no manifests are left out.
 
         Raises:
             InvalidSetting: ``root`` is no model store.
@@ -94,10 +89,10 @@ class ModelStore:
         return sorted((name for name in found if name is not None), key=lambda name: name.shortest)
 
     def load(self, name: ModelName) -> StoredModel:
-        """Read a model's manifest and look at every blob of it.
+        """Read the manifest of a model and check the size of each blob.
 
         Args:
-            name: Taken as spelled if there is one, else in any case, as Ollama does.
+            name: An exact match is preferred, else upper and lower case are the same, as in Ollama.
 
         Raises:
             InvalidSetting: ``root`` is no model store.
@@ -110,9 +105,9 @@ class ModelStore:
         try:
             manifest = Manifest.parse(read_regular(place_of(path, places), _MAX_MANIFEST_BYTES))
         except (OSError, ValueError) as exc:
-            # Another Ollama's permissions are not cured by pulling.
+            # To pull the model again does not change the permissions of a file.
             advice = "" if isinstance(exc, OSError) else f"; {_AGAIN}"
-            raise _damaged(f"the manifest {path} of {spelled} cannot be read: {_words(exc)}{advice}") from exc
+            raise _damaged(f"the manifest {path} of {spelled} cannot be read: {problem_text(exc)}{advice}") from exc
         return StoredModel(spelled, manifest, {blob.digest: self._file(blob, places) for blob in manifest.blobs})
 
     def _places(self) -> tuple[Path, ...]:
@@ -126,7 +121,7 @@ class ModelStore:
             if (self._root / "models" / MANIFESTS).is_dir():
                 problem = f"{problem}, such as {self._root / 'models'}"
         except (OSError, RuntimeError) as exc:
-            problem = f"the model store cannot be read: {_words(exc)}"
+            problem = f"the model store cannot be read: {problem_text(exc)}"
         if self._is_guess:
             problem = f"{problem}; OLLAMA_MODELS says where it is when it is elsewhere"
         raise InvalidSetting(self._setting, str(self._root), problem)
@@ -135,18 +130,18 @@ class ModelStore:
         return self._root / manifest_path(name)
 
     def _spelled(self, name: ModelName) -> ModelName:
-        # Asked of the disk, not of models(): an entry that is there but is no file deserves its own words.
+        # Not from models(), which leaves out an entry that is no file: load() has an error for it.
         if os.path.lexists(self._manifest_path(name)):
             return name
         models = self.models()
-        same = next((model for model in models if model == name), None)
-        if same is None:
+        spelled = next((model for model in models if model == name), None)
+        if spelled is None:
             raise PushRejected(not_found(name, models, self._root), RejectionReason.MODEL_NOT_FOUND, by_peer=False)
-        return same
+        return spelled
 
     def _file(self, blob: Descriptor, places: tuple[Path, ...]) -> BlobFile:
         path = self._root / blob_path(blob.digest)
-        # Until v0.1.30 Ollama wrote the colon itself; a server renames the files when it starts.
+        # Ollama up to v0.1.30 named files with a colon; a newer server renames them when it starts.
         older = path.with_name(blob.digest)
         if not os.path.lexists(path) and os.path.lexists(older):
             path = older
@@ -160,7 +155,7 @@ class ModelStore:
         except FileNotFoundError as exc:
             raise _damaged(f"blob {blob.digest} is missing: there is no {path}; {_AGAIN}") from exc
         except (OSError, ValueError) as exc:
-            raise _damaged(f"blob {blob.digest} cannot be read from {path}: {_words(exc)}") from exc
+            raise _damaged(f"blob {blob.digest} cannot be read from {path}: {problem_text(exc)}") from exc
         if state.st_size != blob.size:
             sizes = f"{state.st_size} bytes in {path}, but {blob.size} in the manifest"
             raise _damaged(f"blob {blob.digest} has {sizes}; {_AGAIN}")
@@ -168,7 +163,7 @@ class ModelStore:
 
 
 def _named_root() -> Path | None:
-    # Quotes and blanks go, as in ollama's envconfig.Var.
+    # Without quotes and blanks, as in ollama's ``envconfig.Var``.
     named = os.environ.get("OLLAMA_MODELS", "").strip().strip("\"'")
     return Path(named) if named else None
 
@@ -178,18 +173,18 @@ def _usual_root() -> Path:
     if home is None:
         return _SERVICE_ROOT
     usual = home / ".ollama" / "models"
-    return _SERVICE_ROOT if not _is_there(usual) and _is_there(_SERVICE_ROOT) else usual
+    return _SERVICE_ROOT if not _exists(usual) and _exists(_SERVICE_ROOT) else usual
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # another user's home may not even be looked into
+    except OSError:  # no permission for another user's home
         return False
 
 
 def _manifests_below(folder: Path, places: tuple[Path, ...], level: int = 1) -> Iterator[str]:
-    """Yield ``host/namespace/model/tag`` for each file at that depth."""
+    """Yield ``host/namespace/model/tag`` for each file at the depth of tags."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -207,7 +202,3 @@ def _manifests_below(folder: Path, places: tuple[Path, ...], level: int = 1) -> 
 
 def _damaged(text: str) -> PushRejected:
     return PushRejected(text, RejectionReason.STORE_DAMAGED, by_peer=False)
-
-
-def _words(exc: Exception) -> str:
-    return exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)

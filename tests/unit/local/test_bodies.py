@@ -13,7 +13,7 @@ import pytest
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.ports import SizedBody
-from ollama_push.local import BlobBody, BlobFile, BodyHalted
+from ollama_push.local import BlobBody, BlobFile, BodyCancelled
 from ollama_push.local.files import identity_of
 
 _DATA: Final = bytes(range(256)) * 4096  # 1 MiB
@@ -30,13 +30,13 @@ class _Watched:
 
     def __init__(self, file: BlobFile, offset: int = 0, size: int | None = None) -> None:
         self.moved: list[int] = []
-        self.halted = False
+        self.cancelled = False
         self.body = BlobBody(
             file,
             offset,
             file.size - offset if size is None else size,
             moved=self.moved.append,
-            halted=lambda: self.halted,
+            cancelled=lambda: self.cancelled,
         )
 
 
@@ -95,12 +95,12 @@ def test_a_buffer_counts_as_moved_when_the_next_is_asked_for(blob: BlobFile) -> 
     assert watched.moved == [_BUFFER] * 4
 
 
-def test_a_halted_body_ends_without_a_failure(blob: BlobFile) -> None:
+def test_a_cancelled_body_ends_without_a_failure(blob: BlobFile) -> None:
     watched = _Watched(blob)
     buffers = iter(watched.body)
     next(buffers)
-    watched.halted = True
-    with pytest.raises(BodyHalted):
+    watched.cancelled = True
+    with pytest.raises(BodyCancelled):
         next(buffers)
     assert watched.body.failure is None
     assert watched.moved == [_BUFFER]
@@ -113,10 +113,10 @@ def test_the_file_is_closed_however_the_reading_ends(blob: BlobFile) -> None:
     next(left)
     assert _open_descriptors() == before + 1
     left.close()  # type: ignore[attr-defined]  # the iterator is a generator, as transports know
-    halted = _Watched(blob)
-    halted.halted = True
-    with pytest.raises(BodyHalted):
-        next(iter(halted.body))
+    cancelled = _Watched(blob)
+    cancelled.cancelled = True
+    with pytest.raises(BodyCancelled):
+        next(iter(cancelled.body))
     os.truncate(blob.path, 10)
     changed = _Watched(blob)
     _damage(changed.body, iter(changed.body))
@@ -181,7 +181,7 @@ def test_a_read_error_of_the_disk_is_put_into_words() -> None:
         pytest.skip("needs /proc")
     with path.open("rb") as held:  # keeps the inode from being made anew
         state = os.fstat(held.fileno())
-        body = BlobBody(BlobFile(path, 10, identity_of(state)), 0, 10, moved=lambda _: None, halted=lambda: False)
+        body = BlobBody(BlobFile(path, 10, identity_of(state)), 0, 10, moved=lambda _: None, cancelled=lambda: False)
         message = _damage(body, iter(body))
     assert message == "the blob file /proc/self/mem cannot be sent: Input/output error"
 
@@ -211,7 +211,7 @@ from ollama_push.local.files import identity_of
 path = Path({str(path)!r})
 state = path.stat()
 body = BlobBody(
-    BlobFile(path, state.st_size, identity_of(state)), 0, state.st_size, moved=lambda n: None, halted=lambda: False
+    BlobFile(path, state.st_size, identity_of(state)), 0, state.st_size, moved=lambda n: None, cancelled=lambda: False
 )
 next(iter(body))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,1 +1,1 @@
-"""Resume points on disk: the store, and the files it is made of."""
+"""Resume points on disk: the store, and the format of its files."""

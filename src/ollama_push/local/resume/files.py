@@ -1,6 +1,6 @@
-"""The files that unfinished uploads are kept in: their content, and which of them are no longer wanted.
+"""The files of resume points: their format, and which of them are stale.
 
-A file's location may hold the registry's signature, so all of them are for their owner alone.
+The location in a file may be a signed URL, so the files are readable by their owner only.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from ollama_push.local.files import read_regular
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["read_upload", "remove_stale", "upload_bytes"]
+__all__ = ["encode_resume_point", "read_resume_point", "remove_stale"]
 
 _VERSION: Final = 1
 _MAX_BYTES: Final = 64 * 1024
 _MAX_SEEN: Final = 10_000
-"""Files looked at in one sweep; what is left is for the next one."""
-_OURS: Final = re.compile(r"([0-9a-f]{64})\.(json|lock)")
+"""The most files that one sweep looks at; the next sweep gets the rest."""
+_OWN_FILE: Final = re.compile(r"([0-9a-f]{64})\.(json|lock)")
 _TEMPORARY: Final = re.compile(r"\.[0-9a-f]{64}\..*\.tmp")
 
 
-def upload_bytes(key: UploadKey, upload: ResumePoint) -> bytes:
-    """Return the content of a file."""
+def encode_resume_point(key: UploadKey, upload: ResumePoint) -> bytes:
+    """Return the content of the file of *key*."""
     return encode_json({"version": _VERSION, **attrs.asdict(key), "location": upload.location, "offset": upload.offset})
 
 
-def read_upload(path: Path, key: UploadKey) -> ResumePoint:
-    """Return what *path* says of the upload *key*.
+def read_resume_point(path: Path, key: UploadKey) -> ResumePoint:
+    """Return the resume point in the file *path* of the upload *key*.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is another's, or another version's.
+        OSError: The file cannot be read.
+        ValueError: It is for another upload, or has another version.
     """
     value = decode_json(read_regular(path, _MAX_BYTES))
     expected = {"version": _VERSION, **attrs.asdict(key)}
@@ -51,26 +51,26 @@ def read_upload(path: Path, key: UploadKey) -> ResumePoint:
         raise ValueError("it is about another upload")
     location, offset = value.get("location"), value.get("offset")
     if not isinstance(location, str) or type(offset) is not int or offset < 0:
-        raise ValueError("it is no upload")
+        raise ValueError("it is no resume point")
     return ResumePoint(location, offset)
 
 
 def remove_stale(directory: Path, oldest: float, max_kept: int, try_lock: Callable[[str], BaseFileLock | None]) -> None:
-    """Remove uploads that are too old or too many, and what dead processes left; who holds the directory's lock may.
+    """Remove files that are too old or too many, and those of dead processes; needs the lock of the directory.
 
     Args:
-        directory: Where they are; other files in it stay.
-        oldest: Unix time in seconds of the last change that still counts.
-        max_kept: How many uploads may stay.
-        try_lock: Takes the lock of one, by name; those in use give none and stay.
+        directory: The directory of the store; files of others stay.
+        oldest: Unix time in seconds; files that were changed before it are too old.
+        max_kept: The most resume points that stay.
+        try_lock: Takes the lock of the named upload, or returns ``None`` if it is in use: then its files stay.
     """
     uploads: dict[str, float] = {}
     locks: set[str] = set()
     with os.scandir(directory) as entries:
         for entry in islice(entries, _MAX_SEEN):
-            with contextlib.suppress(OSError):  # it may be gone by now
+            with contextlib.suppress(OSError):  # removed in the meantime
                 changed = entry.stat(follow_symlinks=False).st_mtime
-                found = _OURS.fullmatch(entry.name)
+                found = _OWN_FILE.fullmatch(entry.name)
                 if found is None:
                     if changed < oldest and _TEMPORARY.fullmatch(entry.name):
                         Path(entry.path).unlink(missing_ok=True)
@@ -80,7 +80,7 @@ def remove_stale(directory: Path, oldest: float, max_kept: int, try_lock: Callab
                     locks.add(found[1])
     too_many = heapq.nsmallest(len(uploads) - max_kept, uploads, key=uploads.__getitem__)
     unwanted = {*too_many, *(name for name, changed in uploads.items() if changed < oldest)}
-    # Where not everything was seen, a lock alone may have its upload among the rest.
+    # If the sweep did not see all files, a lock without its upload may only be one whose upload was not seen.
     orphans = locks - uploads.keys() if len(locks) + len(uploads) < _MAX_SEEN // 2 else set()
     for name in unwanted | orphans:
         _remove(directory, name, try_lock)

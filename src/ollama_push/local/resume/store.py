@@ -1,7 +1,7 @@
-"""Keeps unfinished uploads on disk, so that the next run goes on where one was stopped, even by ``kill -9``.
+"""Keeps resume points on disk, so that the next run resumes an upload even after ``kill -9``.
 
-One file an upload, and a lock of its own that the system takes back when its process dies. Locks are taken and
-lock files removed under the directory's lock only: nobody can lock a file that is just being removed.
+Each upload has a file and a lock, which the system releases when the process dies. Locks are taken and lock files
+removed only under the lock of the directory, so that no process locks a file that another one removes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.local.files import problem_text
 from ollama_push.local.private_files import make_private_directory, write_private
-from ollama_push.local.resume.files import read_upload, remove_stale, upload_bytes
+from ollama_push.local.resume.files import encode_resume_point, read_resume_point, remove_stale
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -30,23 +31,23 @@ _WEEK_SECONDS: Final = 7 * 24 * 3600.0
 _BATCH: Final = 32
 _MAX_KEPT: Final = 1000
 _LOCK_SECONDS: Final = 5.0
-"""Longest wait for another process to finish with the directory; it needs milliseconds."""
+"""The longest wait for the lock of the directory; another process holds it for milliseconds."""
 _POLL_SECONDS: Final = 0.005
 
-# What a disk, and filelock on an odd file system, can raise: then nothing is kept.
+# A disk raises OSError, and filelock RuntimeError where the file system has no locks: then nothing is kept.
 _UNUSABLE: Final = (OSError, RuntimeError)
 
 
 @attrs.define
 class _Claim:
-    """What this instance knows of a key; without a lock, somebody else has it."""
+    """A key that this instance claimed; without a lock, another process has it."""
 
     lock: BaseFileLock | None
     count: int = 1
 
 
 class NoResume:
-    """Keeps nothing (``core.registry.resume.ResumeStore``): every upload starts at the beginning."""
+    """Keeps nothing (``core.registry.resume.ResumeStore``): each upload starts at its first byte."""
 
     def claim(self, _key: UploadKey, /) -> ResumePoint | None:
         return None
@@ -62,17 +63,17 @@ class NoResume:
 
 
 class FileResumeStore:
-    """Keeps unfinished uploads (``core.registry.resume.ResumeStore``) in a directory for its owner alone.
+    """Keeps resume points (``core.registry.resume.ResumeStore``) in a directory for its owner only.
 
-    Safe with several threads and processes. An instance is one claimant: a key that it has claimed already is
-    not given out again, and the claim ends with the last ``release``. A directory that cannot be used keeps
-    nothing and raises nothing.
+    Safe with several threads and processes. An instance is one claimant: a second ``claim`` of a key returns
+    nothing, and the claim ends with the last ``release``. If the directory cannot be used, nothing is kept and
+    nothing is raised.
 
     Args:
-        directory: Made when missing; ``uploads`` in the user's state directory when not given.
+        directory: Made if missing; default: ``uploads`` in the user's state directory.
         clock: Unix time in seconds.
-        max_age_seconds: What was not saved for so long is dropped.
-        max_kept: At most so many are kept; the oldest are dropped.
+        max_age_seconds: The longest time since the last ``save`` after which a resume point is used.
+        max_kept: The most resume points that are kept; the oldest are removed.
     """
 
     def __init__(
@@ -88,15 +89,15 @@ class FileResumeStore:
         self._max_age_seconds = max_age_seconds
         self._max_kept = max_kept
         self._claims: dict[str, _Claim] = {}
-        self._guard = threading.Lock()
+        self._mutex = threading.Lock()
         self._swept = False
-        # Looking through the directory at every new upload would take quadratic time.
+        # One sweep for each new upload would take quadratic time.
         self._batch = max(1, min(_BATCH, max_kept // _BATCH))
         self._until_sweep = 0
 
     @property
     def directory(self) -> Path:
-        """Where the uploads are kept."""
+        """The directory of the resume points."""
         if self._given is None:
             from platformdirs import user_state_path  # noqa: PLC0415 - only a push needs it
 
@@ -104,17 +105,17 @@ class FileResumeStore:
         return self._given
 
     def problem(self) -> str | None:
-        """Say why nothing can be kept in ``directory``; ``None`` when it can. Makes the directory when missing."""
+        """Return why nothing can be kept in ``directory``, which is made if missing; ``None`` if it can be used."""
         try:
             make_private_directory(self.directory)
-            with self._alone(), tempfile.TemporaryFile(dir=self.directory):
+            with self._directory_lock(), tempfile.TemporaryFile(dir=self.directory):
                 return None
         except _UNUSABLE as exc:
-            return getattr(exc, "strerror", None) or str(exc)
+            return problem_text(exc)
 
     def claim(self, key: UploadKey, /) -> ResumePoint | None:
         name = _name_of(key)
-        with self._guard:
+        with self._mutex:
             held = self._claims.get(name)
             if held is not None:
                 held.count += 1
@@ -122,28 +123,28 @@ class FileResumeStore:
             claim = self._claims[name] = _Claim(None)
             try:
                 claim.lock = self._lock(name)
-                return None if claim.lock is None else self._known(name, key)
+                return None if claim.lock is None else self._read(name, key)
             except _UNUSABLE:
                 return None
 
     def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
         name = _name_of(key)
-        with self._guard, contextlib.suppress(*_UNUSABLE):
-            if self._is_ours(name):
+        with self._mutex, contextlib.suppress(*_UNUSABLE):
+            if self._is_locked(name):
                 path = self._path(name)
                 if not path.exists():
                     self._make_room()
-                write_private(path, upload_bytes(key, upload), durable=False)
+                write_private(path, encode_resume_point(key, upload), durable=False)
 
     def forget(self, key: UploadKey, /) -> None:
         name = _name_of(key)
-        with self._guard, contextlib.suppress(*_UNUSABLE):
-            if self._is_ours(name):
+        with self._mutex, contextlib.suppress(*_UNUSABLE):
+            if self._is_locked(name):
                 self._path(name).unlink(missing_ok=True)
 
     def release(self, key: UploadKey, /) -> None:
         name = _name_of(key)
-        with self._guard:
+        with self._mutex:
             held = self._claims.get(name)
             if held is None:
                 return
@@ -157,14 +158,14 @@ class FileResumeStore:
     def _make_room(self) -> None:
         if not self._until_sweep:
             self._until_sweep = self._batch
-            with self._alone():
-                remove_stale(self.directory, self._oldest(), self._max_kept - self._batch, self._try_to_lock_others)
+            with self._directory_lock():
+                remove_stale(self.directory, self._oldest(), self._max_kept - self._batch, self._try_lock_other)
         self._until_sweep -= 1
 
-    def _try_to_lock_others(self, name: str) -> BaseFileLock | None:
+    def _try_lock_other(self, name: str) -> BaseFileLock | None:
         return None if name in self._claims else self._try_lock(name)
 
-    def _is_ours(self, name: str) -> bool:
+    def _is_locked(self, name: str) -> bool:
         held = self._claims.get(name)
         return held is not None and held.lock is not None
 
@@ -176,34 +177,34 @@ class FileResumeStore:
 
     def _lock(self, name: str) -> BaseFileLock | None:
         make_private_directory(self.directory)
-        with self._alone():
+        with self._directory_lock():
             lock = self._try_lock(name)
             if not self._swept:
                 self._swept = True
-                remove_stale(self.directory, self._oldest(), self._max_kept, self._try_to_lock_others)
+                remove_stale(self.directory, self._oldest(), self._max_kept, self._try_lock_other)
             return lock
 
-    def _known(self, name: str, key: UploadKey) -> ResumePoint | None:
+    def _read(self, name: str, key: UploadKey) -> ResumePoint | None:
         path = self._path(name)
         try:
             if path.lstat().st_mtime >= self._oldest():
-                return read_upload(path, key)
+                return read_resume_point(path, key)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):  # not ours, or torn by a loss of power
+        except (OSError, ValueError):  # of another version, or damaged by a loss of power
             pass
         path.unlink(missing_ok=True)
         return None
 
     def _unlock(self, name: str, lock: BaseFileLock) -> None:
-        with contextlib.suppress(*_UNUSABLE), self._alone():
+        with contextlib.suppress(*_UNUSABLE), self._directory_lock():
             if not self._path(name).exists():
                 Path(lock.lock_file).unlink(missing_ok=True)
         with contextlib.suppress(*_UNUSABLE):
             lock.release()
 
     def _try_lock(self, name: str) -> BaseFileLock | None:
-        """Take the lock of one upload, without waiting; ``None`` when somebody has it."""
+        """Take the lock of one upload without waiting; ``None`` if it is taken."""
         lock = self._new_lock(name, 0)
         try:
             lock.acquire()
@@ -212,14 +213,14 @@ class FileResumeStore:
         return lock
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _directory_lock(self) -> Iterator[None]:
         with self._new_lock("directory", _LOCK_SECONDS).acquire(poll_interval=_POLL_SECONDS):
             yield
 
     def _new_lock(self, name: str, timeout: float) -> BaseFileLock:
         from filelock import FileLock  # noqa: PLC0415 - only a push needs it
 
-        # Not per thread: whoever ends an upload need not be who began it.
+        # Not per thread: another thread than the one that claimed an upload may release it.
         return FileLock(self.directory / f"{name}.lock", timeout, mode=0o600, thread_local=False)
 
 

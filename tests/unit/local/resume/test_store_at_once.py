@@ -125,7 +125,7 @@ while held < 50:
     sessions = FileResumeStore(Path({str(directory)!r}))
     sessions.claim(key)
     sessions.save(key, ResumePoint("https://h/1", 1))
-    if sessions._is_ours(next(iter(sessions._claims))):
+    if sessions._is_locked(next(iter(sessions._claims))):
         mark.touch(exist_ok=False)
         held += 1
         mark.unlink()
