@@ -58,8 +58,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/codespell src tests/*/*.py docs examples bench README.md CHANGELOG.md
 
+# pyright asks the python of the PATH where packages are; node comes with it as a wheel, and nothing is downloaded.
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=src $(BIN)/pyright --verifytypes ollama_push --ignoreexternal
 
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 
@@ -94,7 +95,7 @@ __all__ = [
 ]
 
 # "import ollama_push" loads neither urllib3 nor aiohttp nor asyncio.
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "AiohttpTransport": "transports",

@@ -52,7 +52,7 @@ class Interrupter:
         # A handler may put into a SimpleQueue wherever the signal came; it may not take locks or write to a stream,
         # because the interrupted code may be in the middle of that (CPython docs, ``queue.SimpleQueue.put``).
         self._signals: SimpleQueue[int | None] = SimpleQueue()
-        self.interrupted = False
+        self.interrupted: bool = False
 
     def interrupt_late_push(self, seen: Observation, /) -> None:
         """Interrupt a push that began after the signal; this is a hook."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncPushClient", "AsyncRegistryClient", "PushClient", "RegistryClient"]
 
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "AsyncPushClient": "_async",

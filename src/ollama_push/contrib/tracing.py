@@ -26,8 +26,8 @@ from ollama_push.core.version import __version__
 
 try:
     from opentelemetry import propagate, trace
-except ImportError as exc:
-    raise ImportError("TracingHook needs: pip install 'ollama-push[otel]'") from exc
+except ImportError as _exc:
+    raise ImportError("TracingHook needs: pip install 'ollama-push[otel]'") from _exc
 
 __all__ = ["TracingHook"]
 
@@ -50,7 +50,7 @@ class TracingHook:
         tracer_provider: Whose tracer to use; the global one when not given.
     """
 
-    min_interval = 60.0  # progress is for metrics; spans are told of turns only
+    min_interval: float = 60.0  # progress is for metrics; spans are told of turns only
 
     def __init__(self, tracer_provider: trace.TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("ollama_push", __version__, tracer_provider)

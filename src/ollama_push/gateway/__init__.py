@@ -5,7 +5,8 @@ Loads aiohttp when a name is first asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 
@@ -25,7 +26,7 @@ __all__ = [
     "serve",
 ]
 
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "GatewaySettings": "settings",

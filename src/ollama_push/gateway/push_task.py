@@ -75,7 +75,7 @@ class PushTask:
         describe: Callable[[OllamaPushError], str],
         shutdown: Shutdown,
     ) -> None:
-        self.error = "context canceled"
+        self.error: str = "context canceled"
         self._client = client
         self._target = target
         self._model = model

@@ -24,7 +24,7 @@ class Shutdown:
     """
 
     def __init__(self, grace_seconds: float) -> None:
-        self.has_begun = False
+        self.has_begun: bool = False
         self._grace_seconds = grace_seconds
         self._seconds_of: dict[asyncio.Timeout, float] = {}
 

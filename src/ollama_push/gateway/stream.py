@@ -26,7 +26,7 @@ class TimedStream:
     """
 
     def __init__(self, request: web.Request, headers: Mapping[str, str], stall_timeout: float) -> None:
-        self.response = web.StreamResponse(headers=headers)
+        self.response: web.StreamResponse = web.StreamResponse(headers=headers)
         self._request = request
         self._stall_timeout = stall_timeout
 

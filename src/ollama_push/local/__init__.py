@@ -6,7 +6,8 @@ The import is cheap: a name loads its module when it is first used, and ``filelo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 
@@ -30,7 +31,7 @@ __all__ = [
     "StoredModel",
 ]
 
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {
         "BlobBody": "bodies",

@@ -46,8 +46,8 @@ class _Script:
         self._answers = answers or (ScriptedAnswer(),)
         self._lock = threading.Lock()
         self.requests: list[HttpRequest] = []
-        self.hangups = 0
-        self.closed = False
+        self.hangups: int = 0
+        self.closed: bool = False
 
     def _next_answer(self, request: HttpRequest) -> ScriptedAnswer:
         if self.closed:

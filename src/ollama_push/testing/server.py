@@ -88,7 +88,7 @@ class ScriptedServer:
         self._threads: list[threading.Thread] = []
         self._accepted = 0
         self.requests: list[ReceivedRequest] = []
-        self.peer_closed = threading.Event()
+        self.peer_closed: threading.Event = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self._acceptor = threading.Thread(target=self._accept, name="scripted-server", daemon=True)
         self._acceptor.start()

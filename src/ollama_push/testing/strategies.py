@@ -13,8 +13,8 @@ from ollama_push.core.events import SUCCESS_STATUS, LayerProgress, PushEvent, Pu
 
 try:
     from hypothesis import strategies as st
-except ImportError as exc:
-    raise ImportError("ollama_push.testing.strategies needs hypothesis: pip install 'ollama-push[testing]'") from exc
+except ImportError as _exc:
+    raise ImportError("ollama_push.testing.strategies needs hypothesis: pip install 'ollama-push[testing]'") from _exc
 
 __all__ = [
     "PushAnswer",

@@ -6,7 +6,8 @@ people's transports too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AiohttpTransport", "Urllib3Transport", "connect_failed"]
 
-__getattr__ = lazy(
+__getattr__: Callable[[str], Any] = lazy(
     __name__,
     {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3", "connect_failed": "_failures"},
 )

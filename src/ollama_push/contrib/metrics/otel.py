@@ -10,8 +10,8 @@ from ollama_push.core.version import __version__
 
 try:
     from opentelemetry import metrics
-except ImportError as exc:
-    raise ImportError("OtelSink needs: pip install 'ollama-push[otel]'") from exc
+except ImportError as _exc:
+    raise ImportError("OtelSink needs: pip install 'ollama-push[otel]'") from _exc
 
 __all__ = ["OtelSink"]
 

@@ -9,8 +9,8 @@ from ollama_push.contrib.metrics.catalogue import METRICS, PUSHES, Kind, Metric
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-except ImportError as exc:
-    raise ImportError("PrometheusSink needs: pip install 'ollama-push[prometheus]'") from exc
+except ImportError as _exc:
+    raise ImportError("PrometheusSink needs: pip install 'ollama-push[prometheus]'") from _exc
 
 __all__ = ["PrometheusSink", "prometheus_name"]
 

@@ -18,8 +18,8 @@ try:
     from rich.progress import TaskID
 
     from ollama_push.contrib.progress.rich_layout import FittingProgress
-except ImportError as exc:
-    raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from exc
+except ImportError as _exc:
+    raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from _exc
 
 __all__ = ["RichProgress"]
 

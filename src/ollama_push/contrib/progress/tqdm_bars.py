@@ -12,8 +12,8 @@ from ollama_push.core.units import bytes_text, seconds_text
 
 try:
     from tqdm.auto import tqdm
-except ImportError as exc:
-    raise ImportError("TqdmProgress needs: pip install 'ollama-push[tqdm]'") from exc
+except ImportError as _exc:
+    raise ImportError("TqdmProgress needs: pip install 'ollama-push[tqdm]'") from _exc
 
 __all__ = ["TqdmProgress"]
 

@@ -34,7 +34,7 @@ class LineBuffer:
         self._size = 0  # bytes in _tail
         self._fresh: list[bytes] = []  # received, not looked at yet
         self._ended = False
-        self.idle = True  # nothing at all is held
+        self.idle: bool = True  # nothing at all is held
 
     def receive_data(self, data: bytes) -> None:
         """Store *data*; nothing is decided here, so nothing can fail on it."""

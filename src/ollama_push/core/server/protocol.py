@@ -112,7 +112,7 @@ class PushProtocol:
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self.last_event: PushEvent | None = None
-        self.idle = False  # next_event would say NEED_DATA; set by next_events only
+        self.idle: bool = False  # next_event would say NEED_DATA; set by next_events only
 
     @property
     def state(self) -> PushState:

@@ -31,7 +31,7 @@ class StatusFeed:
     """
 
     def __init__(self, history: PushHistory, clock: Callable[[], float], keep_alive: float) -> None:
-        self.heartbeat = min(_STANDSTILL_SECONDS, keep_alive)
+        self.heartbeat: float = min(_STANDSTILL_SECONDS, keep_alive)
         self._history = history
         self._clock = clock
         self._keep_alive = keep_alive

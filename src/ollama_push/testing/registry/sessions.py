@@ -48,7 +48,7 @@ class Session:
     def __init__(self, path: Path, repository: str) -> None:
         self.path = path
         self.repository = repository
-        self.size = path.stat().st_size
+        self.size: int = path.stat().st_size
         self.had_short_part = False
         self._hasher = hashlib.sha256()
         self._is_hashed = self.size == 0

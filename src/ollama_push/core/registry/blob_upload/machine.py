@@ -72,8 +72,8 @@ class BlobUpload:
         self._claimed = False
         self._stored = False
         self._committing = False
-        self.resumed_bytes = 0
-        self.borrowed = False
+        self.resumed_bytes: int = 0
+        self.borrowed: bool = False
 
     @property
     def kept_bytes(self) -> int:
