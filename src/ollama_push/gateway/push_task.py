@@ -32,16 +32,15 @@ def find_model(store: ModelStore, route: PushRoute) -> StoredModel:
         InvalidSetting: There is no store.
         PushRejected: There is no such model, or it is damaged.
     """
-    missing: PushRejected | None = None
+    missing = list[PushRejected]()
     for name in route.sources:
         try:
             return store.load(name)
         except PushRejected as exc:
             if exc.reason is not RejectionReason.MODEL_NOT_FOUND:
                 raise
-            missing = missing or exc
-    assert missing is not None  # noqa: S101 - a route has a source
-    raise missing
+            missing.append(exc)
+    raise missing[0]
 
 
 class PushTask:
