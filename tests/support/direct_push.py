@@ -1,4 +1,4 @@
-"""One push straight to a registry by a client of either colour, and what the registry saw of it."""
+"""One push straight to a registry by the sync or the async client, and the requests that the registry saw."""
 
 from __future__ import annotations
 

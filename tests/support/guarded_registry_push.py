@@ -1,4 +1,4 @@
-"""A whole push straight to a registry put through its paces; ``guarded_core`` runs this where everything impure raises.
+"""A whole push straight to a registry; ``guarded_core`` runs this where everything impure raises.
 
 It stands alone: under the guard nothing of the tests can be imported.
 """

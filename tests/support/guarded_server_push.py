@@ -1,4 +1,4 @@
-"""The whole core put through its paces; ``guarded_core`` runs this where everything impure raises."""
+"""A whole push through a server; ``guarded_core`` runs this where everything impure raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays a driver's part without any I/O: flows run in turn, time is a number, the peer is a function.
+"""Runs flows without input and output: one after the other, with time as a number and the peer as a function.
 
 Everything a flow asks for is written down, so tests can look at what was asked and in which order.
 """

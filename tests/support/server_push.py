@@ -1,4 +1,4 @@
-"""One push through a client of either colour, and what it told, in a form in which two pushes compare."""
+"""One push through a server by the sync or the async client, in a form in which two pushes compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One client that several pushes share, of either colour, and gates that hold its requests where a test wants."""
+"""One client that several pushes share, sync or async, and gates that hold its requests where a test wants."""
 
 from __future__ import annotations
 
