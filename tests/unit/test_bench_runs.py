@@ -59,3 +59,15 @@ def test_every_upload_is_measured() -> None:
         *(f"RegistryClient, concurrency {count}" for count in (1, 4)),
         *("AsyncRegistryClient, direct", "PushClient, through the gateway"),
     ]
+
+
+def test_the_crossings_of_each_way_are_counted() -> None:
+    command = [sys.executable, "-m", "bench.crossings", "--list"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    rows = re.findall(
+        r"^(\w+) +(\d+) modules, +\d+ pairs of modules, +\d+ functions across, +(\d+) crossings$", printed, re.MULTILINE
+    )
+    assert [way for way, _modules, _crossings in rows] == ["server", "direct", "gateway"]
+    assert all(0 < int(modules) < int(crossings) for _way, modules, crossings in rows)
+    assert "ollama_push.testing" not in printed
