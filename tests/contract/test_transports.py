@@ -11,6 +11,8 @@ from ollama_push.core.ports import HttpRequest, Transport
 from ollama_push.testing.blocking import Blocking
 from ollama_push.testing.contract import CLAUSES, Clause, MakeTransport
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
+from ollama_push.transports._aiohttp import _client_timeout
+from ollama_push.transports._limits import RequestLimits
 
 
 def _urllib3(read_timeout: float) -> Transport:
@@ -42,6 +44,7 @@ def test_transport_keeps(clause: Clause, make: MakeTransport) -> None:
 @pytest.mark.parametrize("silence", [0.5, math.inf])
 def test_aiohttp_has_no_total_timeout(silence: float) -> None:
     # Its own default ends everything after 300 s, which no clause has the time to see.
-    timeout = AiohttpTransport(read_timeout=900.0)._timeout(HttpRequest("GET", "http://h/", read_timeout=silence))
+    request = HttpRequest("GET", "http://h/", read_timeout=silence)
+    timeout = _client_timeout(RequestLimits.of(request, connect=10.0, read=900.0))
     assert timeout.total is None
     assert timeout.sock_read == (None if silence == math.inf else silence)

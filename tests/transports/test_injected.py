@@ -14,6 +14,8 @@ from ollama_push.core.errors import InvalidSetting, MachineMisuse, UsedAfterClos
 from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.server import ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
+from ollama_push.transports._aiohttp import _client_timeout
+from ollama_push.transports._limits import RequestLimits
 
 
 def test_an_injected_pool_is_used_and_left_open() -> None:
@@ -134,7 +136,8 @@ def test_another_event_loop_is_refused_in_words() -> None:
 def test_aiohttp_has_no_total_timeout_which_would_end_long_pushes() -> None:
     async def run() -> None:
         transport = AiohttpTransport(connect_timeout=3.0, read_timeout=7.0)
-        limits = transport._timeout(HttpRequest("GET", "http://h"))
+        request = HttpRequest("GET", "http://h")
+        limits = _client_timeout(RequestLimits.of(request, transport._connect_timeout, transport._read_timeout))
         assert (limits.total, limits.connect, limits.sock_connect, limits.sock_read) == (None, 3.0, 3.0, 7.0)
 
     asyncio.run(run())

@@ -1,7 +1,7 @@
-"""Takes the chunked coding off a body, many chunks at a time.
+"""Removes the chunked transfer coding of a body, many chunks at a time.
 
-http.client does it chunk by chunk, in reads of 8 KiB: on a stream of short lines that costs more than
-everything else we do with them.
+http.client does it one chunk at a time, in reads of 8 KiB: on a stream of short lines that takes longer than
+all other work on them.
 
 Source: RFC 9112, 7.1.
 """
@@ -14,26 +14,26 @@ from typing import Final
 __all__ = ["ChunkedBody"]
 
 _CRLF: Final = b"\r\n"
-# Behind the line end of the chunk before; an extension may follow and is ignored.
+# Follows the line end of the previous chunk; a chunk extension is ignored.
 _SIZE: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
 _MAX_HELD_BYTES: Final = 65536
-"""Longest size line, and longest trailer section, that is waited for (http.client: 65,536 a line)."""
+"""Longest size line, and longest trailer section, that is accepted (http.client: 65,536 bytes a line)."""
 
 
 class ChunkedBody:
-    """Bytes of the coding in, bytes of the body out, as they come and however they are cut.
+    """Decodes a chunked body from data that may be cut anywhere.
 
     Attributes:
         last: Whether the last chunk was seen; only trailers can follow.
         ended: Whether the body is complete, trailers included.
-        surplus: What came after it.
-        problem: How the coding is broken; what was good before it has been returned.
+        surplus: The bytes after it.
+        problem: Why the coding is invalid; the body up to there has been returned.
     """
 
     __slots__ = ("_held", "_left", "ended", "last", "problem", "surplus")
 
     def __init__(self) -> None:
-        # Every size line follows the line end of the chunk before: the first one too, this way.
+        # With this, every size line follows a line end, the first one too.
         self._held = _CRLF
         self._left = 0  # bytes of the current chunk still to come
         self.last = self.ended = False
@@ -41,7 +41,7 @@ class ChunkedBody:
         self.problem: ValueError | None = None
 
     def decode(self, data: bytes) -> bytes:
-        """Return the body's bytes in *data*, which follows the data of the call before."""
+        """Return the body's bytes in *data*, which continues the data of the previous call."""
         data = self._held + data
         pieces: list[bytes] = []
         start = 0
@@ -57,7 +57,7 @@ class ChunkedBody:
                 return b"".join(pieces)
             start, self._left = cut + 2, int(size[1], 16)
             if not self._left:
-                # The line end stays with the trailers, which are over where two line ends meet.
+                # The line end stays with the trailers: they end where two line ends meet.
                 start, self.last = cut, True
         if self.last:
             _trailers, line_ends, self.surplus = data[start:].partition(_CRLF + _CRLF)

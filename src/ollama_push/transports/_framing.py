@@ -1,38 +1,32 @@
-"""What both adapters make of a request before their library sees it."""
+"""How a request's body is announced, cut and checked before a library sends it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Final
 
 from ollama_push.core.errors import MachineMisuse
 from ollama_push.core.ports import HttpRequest, RequestBody
 
-__all__ = ["body_length", "pieces", "timer"]
+__all__ = ["body_length", "pieces"]
 
 _PIECE_BYTES: Final = 1 << 20
-"""Most that is sent under one write timeout: it limits a silence, and not how long a large buffer takes."""
+"""Most that is sent under one write timeout, which limits a silence and not the time that a large buffer takes."""
 
 
 def body_length(request: HttpRequest) -> dict[str, str]:
-    """Return the header that tells the length of a body which a library would otherwise send chunked."""
+    """Return the header with the body's length; without it, libraries send a body of several buffers chunked."""
     return {"Content-Length": str(len(request.body))} if len(request.body) else {}
 
 
-def timer(seconds: float) -> float | None:
-    """Return *seconds* as timers take them: ``None`` for no limit."""
-    return None if seconds == math.inf else seconds
-
-
 def pieces(body: RequestBody) -> Iterator[bytes | memoryview]:
-    """Yield what to send of *body*, one after the other: exactly ``len()`` bytes, or too few and an error.
+    """Yield the buffers of *body* to send: exactly ``len()`` bytes, or fewer and an error.
 
-    Each is valid until the next is asked for. The last one comes only when the body has ended: a body
-    that raises at its very end has not been sent whole.
+    Each is valid until the next is asked for. The last one is yielded only when the body has ended: a body
+    that raises at its very end is not sent completely.
 
     Raises:
-        MachineMisuse: The body has fewer or more bytes than it says.
+        MachineMisuse: The body has fewer or more bytes than its length says.
     """
     missing = length = len(body)
     last: bytes | None = None
@@ -43,7 +37,7 @@ def pieces(body: RequestBody) -> Iterator[bytes | memoryview]:
                 continue
             raise MachineMisuse(f"a body gave more than the {length} bytes it announced")
         if not missing:
-            # A copy: asking whether the body has ended is asking for the next buffer.
+            # A copy: to learn whether the body has ended is to ask for the next buffer, which may overwrite this one.
             last = bytes(buffer)
             continue
         yield from _cut(buffer)

@@ -1,22 +1,43 @@
-"""Which proxy stands between us and a URL; the only place that reads the proxy variables."""
+"""Which proxy a request goes through; the only place that reads the proxy variables of the environment."""
 
 from __future__ import annotations
 
 import base64
-from urllib.parse import unquote, urlsplit, urlunsplit
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass  # noqa: TID251 - the platform's own rules, no request is made
+
+import attrs
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.redaction import origin_of
 
-__all__ = ["proxy_and_login", "proxy_for"]
+__all__ = ["Proxy", "proxy_for"]
 
 
-def proxy_for(url: str) -> str | None:
-    """Return the proxy URL for *url* from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
+@attrs.frozen
+class Proxy:
+    """A proxy.
 
-    Loopback never goes through a proxy: a global one that intercepts it is a well-known trap.
+    Attributes:
+        url: Its URL without user and password, as libraries quote it in their errors.
+        login: The value of ``Proxy-Authorization``, if it wants one.
+    """
+
+    url: str
+    login: str | None = attrs.field(repr=False)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers for the proxy itself."""
+        return {} if self.login is None else {"Proxy-Authorization": self.login}
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """Return the proxy for *url* from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
+
+    Loopback never goes through a proxy: a proxy for everything would look for the server on its own machine.
 
     Raises:
         ConnectFailed: The variable holds no URL of a proxy; none of it is quoted, as it may hold a password.
@@ -27,37 +48,31 @@ def proxy_for(url: str) -> str | None:
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    # As it stands there: a port out of range is the connection's to report.
+    # The port as it is written, which parts.port would refuse when out of range: that error is the connection's.
     _, colon, port = parts.netloc.rpartition("@")[2].removeprefix(f"[{host}]").partition(":")
     if proxy is None or proxy_bypass(f"{host}{colon}{port}"):
         return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if not _is_usable(proxy):
-        detail = "its URL cannot be used; what is special in its password must be written as in %2F"
+    found = _parsed(proxy if "://" in proxy else f"http://{proxy}")
+    if found is None:
+        detail = "its URL cannot be used; special characters in its password must be written as in %2F"
         raise ConnectFailed(origin_of(url), ConnectCause.PROXY, detail)
-    return proxy
+    return found
 
 
-def proxy_and_login(url: str) -> tuple[str | None, dict[str, str]]:
-    """Return the proxy for *url* without userinfo, and the header that shows who we are to it.
+def _parsed(url: str) -> Proxy | None:
+    """Return the proxy at *url*; ``None`` when that is not a host and a port.
 
-    Apart, because libraries quote a proxy's URL in their errors.
+    With a slash in its password, it would name another host.
     """
-    proxy = proxy_for(url)
-    if proxy is None:
-        return None, {}
-    parts = urlsplit(proxy)
-    userinfo, at, place = parts.netloc.rpartition("@")
-    if not at:
-        return proxy, {}
-    login = base64.b64encode(unquote(userinfo if ":" in userinfo else f"{userinfo}:").encode()).decode()
-    return urlunsplit(parts._replace(netloc=place)), {"Proxy-Authorization": f"Basic {login}"}
-
-
-def _is_usable(proxy: str) -> bool:
-    """Say whether *proxy* names a host and a port; with a slash in its password, it would name another host."""
     try:
-        parts = urlsplit(proxy)
-        return bool(parts.hostname) and parts.port != 0 and "@" not in f"{parts.path}{parts.query}{parts.fragment}"
+        parts = urlsplit(url)
+        usable = parts.hostname and parts.port != 0 and "@" not in f"{parts.path}{parts.query}{parts.fragment}"
     except ValueError:
-        return False
+        return None
+    if not usable:
+        return None
+    userinfo, at, address = parts.netloc.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    # RFC 7617, 2: user and password are joined by a colon, which is there even when the password is empty.
+    login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return Proxy(f"{parts.scheme}://{address}", f"Basic {login}" if at else None)

@@ -13,12 +13,18 @@ ClientCertificate = str | PathLike[str] | tuple[str | PathLike[str], str | PathL
 """A PEM file with certificate and key, or the two files."""
 
 
-def build_tls_context(ca_file: str | PathLike[str] | None, client_cert: ClientCertificate | None) -> ssl.SSLContext:
+def build_tls_context(
+    ca_file: str | PathLike[str] | None, client_cert: ClientCertificate | None
+) -> ssl.SSLContext | None:
     """Return a verifying context that trusts the system's CAs and those in *ca_file* (PEM).
+
+    With neither file it is ``None``: libraries have a default, and to load the system's CAs takes tens of milliseconds.
 
     Raises:
         InvalidSetting: A file cannot be read or holds no usable PEM.
     """
+    if ca_file is None and client_cert is None:
+        return None
     context = ssl.create_default_context()
     if ca_file is not None:
         try:

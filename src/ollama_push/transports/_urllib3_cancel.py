@@ -1,4 +1,8 @@
-"""Lets a thread break off a request that another one waits in; urllib3 has no way to do that."""
+"""Cancels a request that another thread waits in; urllib3 has no way to do that.
+
+A thread that waits for a peer wakes up when the socket it waits on is shut down. So a request that is under way
+holds the socket it uses, which the connections of :mod:`ollama_push.transports._urllib3_internals` tell it.
+"""
 
 from __future__ import annotations
 
@@ -6,109 +10,112 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 from ollama_push.core.ports import HttpRequest
 
-__all__ = ["ActiveRequests", "CancellableRequest", "RequestCancelled"]
+__all__ = ["ActiveRequests", "CancellableRequest", "RequestCancelled", "note_socket"]
 
 
 class RequestCancelled(ConnectionError):
-    """The request was broken off before it had a connection."""
+    """The request was cancelled before it had a connection."""
 
 
 class CancellableRequest:
-    """What one request goes over, from its begin to its end.
+    """A request under way.
 
-    It holds a descriptor of its own for the request's socket: that one stays the same while TLS puts another
-    object around the socket, and no other thread can close it and have its number taken by a stranger's.
+    It holds a descriptor of its own for the request's socket: that one stays the same when TLS wraps the socket in
+    another object, and no other thread can close it, after which its number could belong to another socket.
 
     Attributes:
         request: What is sent.
-        broken: Whether it was broken off.
+        cancelled: Whether it was cancelled.
     """
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
-        self.broken = False
+        self.cancelled = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def goes_over(self, sock: socket.socket) -> None:
-        """Note that the request is sent over *sock* from now on, which need not be connected yet.
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Inside the block, this thread's connections are used for this request."""
+        token = _sent_here.set(self)
+        try:
+            yield
+        finally:
+            _sent_here.reset(token)
+
+    def uses(self, sock: socket.socket) -> None:
+        """Note that the request uses *sock* from now on, which need not be connected yet.
 
         Raises:
-            RequestCancelled: It was broken off already.
+            RequestCancelled: The request was cancelled already.
         """
         with self._lock:
-            self._let_go()
-            if self.broken:
+            self._close_descriptor()
+            if self.cancelled:
                 raise RequestCancelled
-            # Sockets of TLS have no dup(), and those of TLS within TLS no family, which shutdown() does not ask for.
+            # socket.fromfd(), as a TLS socket has no dup(), and one of TLS within TLS has no family either:
+            # shutdown() does not depend on the family.
             self._socket = socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
 
-    def break_off(self) -> None:
-        """Wake the thread that waits for the peer; does nothing once the request is over."""
+    def cancel(self) -> None:
+        """Wake the thread that waits for the peer; does nothing once the request has ended."""
         with self._lock:
-            self.broken = True
+            self.cancelled = True
             if self._socket is not None:
-                # Below TLS, whose own shutdown() would let the other thread go on in the clear. A socket that
-                # is not connected refuses, on some systems also one that is just connecting.
+                # This shuts down the TCP connection: shutdown() of a TLS socket would drop the TLS layer, and the
+                # other thread would go on in plain text. A socket that is not connected raises ENOTCONN, on some
+                # systems also one that is connecting.
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Note that the request is over; its socket may get another one. Idempotent."""
+        """Note that the request has ended; another may use its socket. Idempotent."""
         with self._lock:
-            self._let_go()
+            self._close_descriptor()
 
-    def _let_go(self) -> None:
+    def _close_descriptor(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
 
-class _Here(threading.local):
-    line: CancellableRequest | None = None
+_sent_here: ContextVar[CancellableRequest | None] = ContextVar("_sent_here", default=None)
+"""The request that this thread sends."""
+
+
+def note_socket(sock: socket.socket) -> None:
+    """Tell the request that this thread sends that it uses *sock*; see :meth:`CancellableRequest.uses`."""
+    if (request := _sent_here.get()) is not None:
+        request.uses(sock)
 
 
 class ActiveRequests:
-    """The requests that are under way; a connection asks it which one it is used for."""
+    """The requests of a transport that are under way."""
 
     def __init__(self) -> None:
-        self._here = _Here()
         self._lock = threading.Lock()
-        self._open: set[CancellableRequest] = set()
+        self._active: set[CancellableRequest] = set()
 
     @contextmanager
-    def opened(self, request: HttpRequest) -> Iterator[CancellableRequest]:
-        """Yield the line of *request*, which is over after the block."""
-        line = CancellableRequest(request)
+    def entered(self, request: HttpRequest) -> Iterator[CancellableRequest]:
+        """Hold *request* as active for the block, which gets what can cancel it."""
+        active = CancellableRequest(request)
         with self._lock:
-            self._open.add(line)
+            self._active.add(active)
         try:
-            yield line
+            yield active
         finally:
-            line.end()
+            active.end()
             with self._lock:
-                self._open.discard(line)
+                self._active.discard(active)
 
-    @contextmanager
-    def used(self, line: CancellableRequest) -> Iterator[None]:
-        """Whatever connection this thread uses inside the block, it uses for *line*."""
-        before, self._here.line = self._here.line, line
-        try:
-            yield
-        finally:
-            self._here.line = before
-
-    def go_over(self, sock: socket.socket) -> None:
-        """Note that what this thread sends now goes over *sock*; see :meth:`Line.goes_over`."""
-        if self._here.line is not None:
-            self._here.line.goes_over(sock)
-
-    def break_off(self, request: HttpRequest) -> None:
-        """Break off *request*: this very object, not one that is equal to it."""
+    def cancel(self, request: HttpRequest) -> None:
+        """Cancel *request*: this very object, not one that is equal to it."""
         with self._lock:
-            lines = [line for line in self._open if line.request is request]
-        for line in lines:
-            line.break_off()
+            matching = [active for active in self._active if active.request is request]
+        for active in matching:
+            active.cancel()

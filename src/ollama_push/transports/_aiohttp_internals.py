@@ -1,0 +1,138 @@
+"""All uses of undocumented parts of aiohttp; no other module touches those.
+
+Tested with aiohttp 3.13.0 to 3.14.5. Each part says what it works around. What aiohttp documents is used by
+:mod:`ollama_push.transports._aiohttp`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NoReturn
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+
+from ollama_push.core.ports import RequestBody
+from ollama_push.transports._framing import pieces
+
+__all__ = ["ConnectionWatch", "UploadPayload", "take_buffered", "without_retries"]
+
+
+def without_retries(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+    """Return *session*, which now sends each request once.
+
+    Works around: aiohttp sends idempotent requests again when a kept connection was lost, and has no public switch
+    for that. When to retry is not a transport's decision.
+    """
+    session._retry_connection = False  # noqa: SLF001 - see above
+    return session
+
+
+def take_buffered(content: aiohttp.StreamReader) -> bytes:
+    """Return the bytes of a body that has failed which arrived before it did.
+
+    Works around: the public ``read_nowait()`` raises the failure before it returns what is buffered.
+    """
+    return bytes(content._read_nowait(-1))  # noqa: SLF001 - see above
+
+
+class ConnectionWatch:
+    """Watches how the connection of a response ends.
+
+    Works around two cases in which aiohttp does not report that: a connection that closes in a body whose framing is
+    invalid, after which reads wait without a timeout, and a reset, which aiohttp takes for the end of a body that
+    ends with its connection.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
+        # Without a connection the body has arrived completely.
+        self._protocol = None if response.connection is None else response.connection.protocol
+        self._closed = None if self._protocol is None else self._protocol.closed
+        if self._closed is not None:
+            self._closed.add_done_callback(self._end_body)
+
+    def error(self) -> OSError | None:
+        """Return what broke the connection; ``None`` when the peer closed it in order."""
+        exc = None if self._protocol is None else self._protocol.exception()
+        return exc if isinstance(exc, OSError) else None
+
+    def stop(self) -> None:
+        """Forget the connection, which may be kept for other requests."""
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._end_body)
+
+    def _end_body(self, closed: asyncio.Future[None]) -> None:
+        if not closed.cancelled():
+            closed.exception()  # else asyncio logs an exception that was never retrieved
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+
+class UploadPayload(aiohttp.Payload):
+    """A request's body while it is sent.
+
+    Works around: aiohttp sends bodies without a write timeout, hands buffers over that asyncio may still hold when
+    they are used again, and stops its read timeout at an interim response (100 Continue).
+
+    Args:
+        body: The body.
+        silence: Seconds that the peer may take nothing; ``None`` for no limit.
+        head: Limits the wait for the head of the response; it starts again when the body has been sent.
+
+    Attributes:
+        head: As given.
+        error: What the body itself raised.
+        stalled: Whether the peer took nothing for too long.
+    """
+
+    def __init__(self, body: RequestBody, silence: float | None, head: asyncio.Timeout) -> None:
+        super().__init__(body)
+        self._silence = silence
+        self.head = head
+        self.error: Exception | None = None
+        self.stalled = False
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> NoReturn:  # noqa: ARG002 - aiohttp's signature
+        """Refuse: aiohttp wants a text for logs and digests, and a body may be many GiB of binary data."""
+        raise TypeError("an upload is no text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send the body; called by aiohttp."""
+        transport = writer.transport
+        if transport is None:
+            raise aiohttp.ClientConnectionResetError("the connection is gone")
+        # asyncio then buffers nothing: when drain() returns, a buffer has been sent and may be used again. A writer
+        # waits above this mark, over TLS also at it (CPython's sslproto.py, _control_app_writing).
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
+        try:
+            for buffer in self._buffers():
+                await self._send(buffer, writer)
+        except BaseException:
+            # close() would wait until the peer takes what is buffered.
+            transport.abort()
+            raise
+        transport.set_write_buffer_limits()
+        if self._silence is not None:
+            with suppress(RuntimeError):  # the head has arrived already
+                self.head.reschedule(asyncio.get_running_loop().time() + 2 * self._silence)
+
+    async def _send(self, buffer: bytes | memoryview, writer: AbstractStreamWriter) -> None:
+        try:
+            async with asyncio.timeout(self._silence):
+                await writer.write(buffer)
+                await writer.drain()
+        except TimeoutError:
+            self.stalled = True
+            raise
+        # Other tasks run even if the peer is fast, and an early response is read before writing fails.
+        await asyncio.sleep(0)
+
+    def _buffers(self) -> Iterator[bytes | memoryview]:
+        try:
+            yield from pieces(self._value)
+        except Exception as exc:
+            self.error = exc
+            raise

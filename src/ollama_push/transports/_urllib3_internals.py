@@ -1,0 +1,211 @@
+"""All uses of undocumented parts of urllib3 and http.client; no other module touches those.
+
+Tested with urllib3 2.2.0 to 2.8.0 on CPython 3.11. Each part says what it works around. What urllib3 documents is
+used by :mod:`ollama_push.transports._urllib3`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import urllib3
+from urllib3 import exceptions as u3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from ollama_push.core.ports import RequestBody
+from ollama_push.transports._framing import pieces
+from ollama_push.transports._urllib3_cancel import RequestCancelled, note_socket
+
+__all__ = ["BodyFailed", "UploadBody", "chunked_reader", "plain_reader", "release", "use_own_connections"]
+
+PoolManager = TypeVar("PoolManager", bound=urllib3.PoolManager)
+
+# What a socket raises when its peer has closed the connection; TLS has exceptions of its own.
+_PEER_CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class BodyFailed(Exception):
+    """Carries an error of the body itself through urllib3, which takes an ``OSError`` for the network's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class UploadBody:
+    """A request's body while it is sent.
+
+    It sets the socket's timeout when its turn comes. Works around: until then urllib3's connect timeout is set,
+    which is not the time that a peer may take no bytes, and urllib3 sets the read timeout only after the body.
+
+    Args:
+        body: The body.
+        silence: Seconds that the peer may take nothing; ``None`` for no limit.
+
+    Attributes:
+        connection: Where it is sent; known while urllib3 sends the request.
+        started: Whether the head was sent and the body's turn has come.
+        complete: Whether all of it was handed to the operating system.
+        stalled: Whether the peer took nothing for too long.
+    """
+
+    def __init__(self, body: RequestBody, silence: float | None) -> None:
+        self._body = body
+        self._silence = silence
+        self.connection: HTTPConnection | None = None
+        self.started = False
+        self.complete = not len(body)
+        self.stalled = False
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        self.started = True
+        if self.connection is not None and self.connection.sock is not None:
+            self.connection.sock.settimeout(self._silence)
+        try:
+            yield from pieces(self._body)
+        except Exception as exc:
+            raise BodyFailed(exc) from exc
+        self.complete = True
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """Skips every interim response (RFC 9110, 15.2).
+
+    Works around: http.client skips 100 Continue alone, and takes 102 and 103 for the final response.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
+        interim = 100 < status < 200 and status != http.client.SWITCHING_PROTOCOLS  # noqa: PLR2004 - the class 1xx
+        return version, http.client.CONTINUE if interim else status, reason
+
+
+class _Connection(HTTPConnection):
+    """Tells an :class:`UploadBody` what becomes of it, and the request under way which socket it uses."""
+
+    response_class = _FinalResponse
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        """Send the request; keeps apart a peer that takes nothing, and one that responds before it has all.
+
+        Works around: urllib3 looks for an early response after EPIPE alone, not after a reset or an end of TLS.
+        """
+        if self.sock is not None:
+            note_socket(self.sock)
+        if not isinstance(body, UploadBody):
+            super().request(method, url, body, *args, **options)
+            return
+        body.connection = self
+        try:
+            super().request(method, url, body, *args, **options)  # type: ignore[arg-type]  # the hints name bytes only
+        except TimeoutError:
+            body.stalled = body.started
+            raise
+        except _PEER_CLOSED:
+            # The peer may have responded before: urllib3 now reads, and raises what it finds instead.
+            if not body.started:
+                raise
+        finally:
+            body.connection = None
+
+    def _new_conn(self) -> socket.socket:
+        """Connect as urllib3's method of this name does, with a socket that is noted before it is connected.
+
+        Works around: urllib3 shows its socket only once it is connected, so connecting could not be cancelled.
+        """
+        try:
+            return self._connected()
+        except UnicodeError as exc:
+            raise u3.LocationParseError(f"{self.host!r}, label empty or too long") from exc
+        except socket.gaierror as exc:
+            raise u3.NameResolutionError(self.host, self, exc) from exc
+        except TimeoutError as exc:
+            raise u3.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from exc
+        except OSError as exc:
+            raise u3.NewConnectionError(self, f"connecting failed: {exc}") from exc
+
+    def _connected(self) -> socket.socket:
+        failure = OSError("the host has no address")
+        # _dns_host keeps the final dot of a fully qualified name, which ``host`` lacks.
+        for *kind, _name, address in socket.getaddrinfo(self._dns_host, self.port, 0, socket.SOCK_STREAM):
+            try:
+                return self._connected_to(address, *kind)
+            except RequestCancelled:
+                raise
+            except OSError as exc:
+                failure = exc
+        raise failure
+
+    def _connected_to(self, address: Any, *kind: Any) -> socket.socket:
+        sock = socket.socket(*kind)
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            sock.settimeout(self.timeout)
+            note_socket(sock)
+            sock.connect(address)
+            # Again: the request may have been cancelled just before it began to connect.
+            note_socket(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def use_own_connections(manager: PoolManager) -> PoolManager:
+    """Return *manager*, whose connections are now those of this module."""
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return manager
+
+
+def plain_reader(response: urllib3.BaseHTTPResponse) -> Callable[[int], bytes]:
+    """Return ``read1`` of the body: it gives what has arrived, at most so many bytes.
+
+    Works around: ``stream()`` of urllib3 waits for a whole buffer where the body ends with the connection, and its
+    ``read1()``, which adds decoding, takes three times as long as the one of http.client below it.
+    """
+    read1: Callable[[int], bytes] = _below(response).read1
+    return read1
+
+
+def chunked_reader(response: urllib3.BaseHTTPResponse) -> Callable[[int], bytes] | None:
+    """Return ``read1`` of the connection below a chunked body, and ``None`` when the body is not chunked.
+
+    Works around: http.client takes off the chunked coding in reads of one chunk each.
+    """
+    below = _below(response)
+    if not getattr(below, "chunked", False) or getattr(below, "fp", None) is None:
+        return None
+    read1: Callable[[int], bytes] = below.fp.read1
+    return read1
+
+
+def release(response: urllib3.BaseHTTPResponse) -> None:
+    """Give the connection of a response that was read to its end back to the pool.
+
+    Works around: http.client does not know that the response has ended when it was read by :func:`chunked_reader`,
+    or by length, and would refuse the next request.
+    """
+    _below(response).close()
+    response.release_conn()
+
+
+def _below(response: urllib3.BaseHTTPResponse) -> Any:
+    """Return http.client's response, which urllib3's wraps; another kind of response is its own."""
+    return getattr(response, "_fp", response)
