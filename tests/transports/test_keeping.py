@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import hashlib
 import random
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -13,6 +16,7 @@ from tests.transports.conftest import Certificates, MakeTransport
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.ports import HttpRequest, RequestBody
 from ollama_push.testing.server import NextRequest, ScriptedServer, Step, head, json_answer
+from ollama_push.transports import AiohttpTransport
 
 EMPTY = {"Content-Length": "0"}
 
@@ -110,3 +114,21 @@ def test_a_host_label_that_is_too_long_is_an_unknown_host(make: MakeTransport) -
         pass
     assert (caught.value.cause, caught.value.address) == (ConnectCause.UNKNOWN_HOST, address)
     assert caught.value.__cause__ is not None
+
+
+def test_a_kept_connection_holds_no_response_that_has_ended() -> None:
+    async def run(url: str) -> int:
+        ended = []
+        async with AiohttpTransport() as transport:
+            for _ in range(3):
+                async with transport.open(HttpRequest("GET", url)) as response:
+                    assert [data async for data in response.chunks()] == [b"x"]
+                ended.append(weakref.ref(response))
+                del response
+            gc.collect()
+            return sum(reference() is not None for reference in ended)
+
+    ok = head(200, {"Content-Length": "1"}) + b"x"
+    with ScriptedServer([ok, NextRequest()] * 3) as server:
+        assert asyncio.run(run(server.url)) == 0
+        assert server.accepted == 1
