@@ -6,10 +6,10 @@ import asyncio
 import gc
 import hashlib
 import random
-import weakref
 from collections.abc import Iterator
 from contextlib import closing
 
+import aiohttp
 import pytest
 from tests.transports.conftest import Certificates, MakeTransport
 
@@ -116,19 +116,23 @@ def test_a_host_label_that_is_too_long_is_an_unknown_host(make: MakeTransport) -
     assert caught.value.__cause__ is not None
 
 
-def test_a_kept_connection_holds_no_response_that_has_ended() -> None:
-    async def run(url: str) -> int:
-        ended = []
-        async with AiohttpTransport() as transport:
-            for _ in range(3):
-                async with transport.open(HttpRequest("GET", url)) as response:
-                    assert [data async for data in response.chunks()] == [b"x"]
-                ended.append(weakref.ref(response))
-                del response
-            gc.collect()
-            return sum(reference() is not None for reference in ended)
+def test_a_kept_connection_does_not_collect_the_bodies_of_ended_responses() -> None:
+    large = bytes(1 << 20)  # not all of it arrives with the head
 
-    ok = head(200, {"Content-Length": "1"}) + b"x"
-    with ScriptedServer([ok, NextRequest()] * 3) as server:
-        assert asyncio.run(run(server.url)) == 0
+    def bodies() -> int:
+        gc.collect()
+        return sum(type(held) is aiohttp.StreamReader for held in gc.get_objects())
+
+    async def run(url: str) -> int:
+        async with AiohttpTransport() as transport:
+            before = bodies()
+            for _ in range(4):
+                async with transport.open(HttpRequest("GET", url)) as response:
+                    assert b"".join([data async for data in response.chunks()]) == large
+                del response
+            return bodies() - before
+
+    ok = head(200, {"Content-Length": str(len(large))}) + large
+    with ScriptedServer([ok, NextRequest()] * 4) as server:
+        assert asyncio.run(run(server.url)) <= 1  # aiohttp itself holds the last one
         assert server.accepted == 1
