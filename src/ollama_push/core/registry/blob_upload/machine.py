@@ -1,7 +1,7 @@
-"""One blob's upload: opened or resumed, sent in parts, committed, and picked up again whatever breaks.
+"""One blob's upload: opened or resumed, sent in parts, committed, and continued after every kind of failure.
 
-The registry's word counts, never our own counter: its ``Range`` sets the next offset. Nobody's version header
-is believed either; a session is asked for its status, and what does not answer is begun anew.
+The registry's ``Range`` sets the next offset, never our own counter. Version headers are not trusted: a session
+is asked for its status, and one without a usable status is replaced by a new one.
 Source: distribution-spec v1.1.1, "Pushing blobs" and "Mounting a blob from another repository".
 """
 
@@ -17,7 +17,7 @@ from ollama_push.core.registry.blob_upload.responses import (
     AFTER_COMMIT,
     AFTER_PART,
     ANY_DEFINITE,
-    Next,
+    NextStep,
     RestartUpload,
     bytes_arrived,
     refuses_parts,
@@ -48,14 +48,14 @@ class BlobUpload:
     """Brings one blob into the repository.
 
     Args:
-        exchange: The push's conversation.
+        exchange: The requests of this push.
         blob: What to upload; the registry does not have it.
         sizes: How much goes into one request.
-        mount_from: Repository of the same registry that may have it; empty when there is none.
+        mount_from: Repository of the same registry that may have the blob; empty when there is none.
 
     Attributes:
         resumed_bytes: How much of it an earlier push had left in the registry.
-        borrowed: Whether another repository's blob was mounted, or another push uploaded it meanwhile.
+        mounted_or_shared: Whether it came from another repository, or from another push meanwhile.
     """
 
     def __init__(self, exchange: Exchange, blob: Descriptor, sizes: PartSizes, mount_from: str = "") -> None:
@@ -67,26 +67,26 @@ class BlobUpload:
         self._opening = exchange.endpoint.uploads(**mount)
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
         self._session: ResumePoint | None = None
-        self._patience = exchange.retry_budget()
+        self._budget = exchange.retry_budget()
         self._farthest = 0
         self._claimed = False
         self._stored = False
         self._committing = False
         self.resumed_bytes: int = 0
-        self.borrowed: bool = False
+        self.mounted_or_shared: bool = False
 
     @property
-    def kept_bytes(self) -> int:
-        """Bytes the registry holds of it now."""
+    def held_bytes(self) -> int:
+        """Bytes of the blob that the registry holds now."""
         if self._stored:
             return self._blob.size
         return self._session.offset if self._session else 0
 
     def begin(self) -> Flow[None]:
-        """Take up what an earlier push left, or open a session: from then on we know that we may write.
+        """Resume what an earlier push left, or open a session: either shows that we may write.
 
         Raises:
-            OllamaPushError: We may not, or the registry cannot be asked.
+            OllamaPushError: We may not, or the registry does not respond.
         """
         if self._claimed:
             return
@@ -94,22 +94,22 @@ class BlobUpload:
         others, saved = yield from claim(self._key)
         self._claimed = True
         if others and (yield from probe(self._exchange, self._blob)):
-            self._stored = self.borrowed = True
+            self._stored = self.mounted_or_shared = True
             return
         if saved is not None and self._exchange.endpoint.located({"location": saved.location}, saved.location):
-            yield from self._take_up(saved)
+            yield from self._resume(saved)
         if self._session is None:
             response = yield from self._exchange.ask("opening an upload", "POST", self._opening, ANY_DEFINITE)
-            yield from self._opened(response)
+            yield from self._receive_session(response)
         else:
             self.resumed_bytes = self._session.offset
 
-    def _take_up(self, saved: ResumePoint) -> Flow[None]:
+    def _resume(self, saved: ResumePoint) -> Flow[None]:
         self._session = saved
         try:
             yield from self._ask_status(first=True)
         except (PushRejected, ServerError, TransportError):
-            # The registry itself has just answered: where it kept its sessions then is out of reach now.
+            # The registry itself has just responded; only the place where it kept this session does not.
             if self._exchange.endpoint.owns(saved.location):
                 raise
             yield from self._drop_session()
@@ -118,55 +118,55 @@ class BlobUpload:
         """Upload the blob; returns when the registry has it.
 
         Raises:
-            PushInterrupted: The push was asked to stop; the session is kept.
+            PushInterrupted: The push was interrupted; the session is kept.
             OllamaPushError: It cannot be uploaded.
         """
         try:
             yield from self.begin()
-            yield EmitEvent(layer_progress(self._blob, self.kept_bytes))
+            yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             while not self._stored:
-                yield from self._go_on()
+                yield from self._send_and_recover()
             yield ForgetResumePoint(self._key)
             yield EmitEvent(layer_progress(self._blob, self._blob.size))
         except OllamaPushError:
-            yield EmitEvent(layer_progress(self._blob, self.kept_bytes))
+            yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             if self._claimed:
                 yield ReleaseUpload(self._key)
             raise
         yield ReleaseUpload(self._key)
 
-    def _go_on(self) -> Flow[None]:
-        """Get on until the blob is stored or something breaks, a new session included, and recover from that."""
+    def _send_and_recover(self) -> Flow[None]:
+        """Send until the blob is stored or a request fails, and recover from the failure."""
         try:
             if self._session is None:
-                yield from self._opened((yield from self._exchange.once("POST", self._opening)))
-            yield from self._send()
+                yield from self._receive_session((yield from self._exchange.once("POST", self._opening)))
+            yield from self._send_rest()
         except (TransportError, ServerError) as error:
-            wait = self._patience.after(error)
-            yield EmitEvent(layer_progress(self._blob, self.kept_bytes))
+            wait = self._budget.after(error)
+            yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             yield from self._exchange.wait(wait, error)
             if self._committing and (yield from probe(self._exchange, self._blob)):
                 self._stored = True
             else:
                 yield from self._ask_status()
-        except RestartUpload as end:
+        except RestartUpload as restart:
             yield from self._drop_session()
-            if end.is_setback:
-                yield from self._exchange.wait(self._patience.after_setback(end.reason), end.reason)
+            if restart.is_setback:
+                yield from self._exchange.wait(self._budget.after_setback(restart.reason), restart.reason)
 
-    def _opened(self, response: BufferedResponse) -> Flow[None]:
+    def _receive_session(self, response: BufferedResponse) -> Flow[None]:
         self._committing = False
         if response.status == 201 and self._mount_from:  # noqa: PLR2004 - "Created": mounted
-            self._stored = self.borrowed = True
+            self._stored = self.mounted_or_shared = True
             return
         if response.status not in (201, 202):
             raise refusal(response, "opening an upload")
         if self._exchange.endpoint.located(response.headers, self._opening) is None:
             raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
         self._sizes.require_at_least(smallest_part(response))
-        yield from self._keep(0, response, self._opening)
+        yield from self._save_session(0, response, self._opening)
 
-    def _send(self) -> Flow[None]:
+    def _send_rest(self) -> Flow[None]:
         while not self._stored and self._session is not None:
             left = self._blob.size - self._session.offset
             if left:
@@ -186,10 +186,10 @@ class BlobUpload:
         response = yield from self._exchange.once("PATCH", session.location, headers, span=span)
         after = AFTER_PART.get(response.status)
         if refuses_parts(response):
-            after = Next.SEND_WHOLE
-        if after is Next.GO_ON:
+            after = NextStep.SEND_WHOLE
+        if after is NextStep.CONTINUE:
             self._sizes.took(size, self._exchange.clock() - began)
-        yield from self._follow(after, response, "sending a part", session, span)
+        yield from self._handle_response(after, response, "sending a part", session, span)
 
     def _send_whole(self, session: ResumePoint) -> Flow[None]:
         span = BlobSpan(self._blob.digest, 0, self._blob.size)
@@ -197,51 +197,53 @@ class BlobUpload:
         self._committing = True
         # An empty body is no body: nothing is read from the store for it.
         response = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        yield from self._follow(AFTER_COMMIT.get(response.status), response, "sending the blob", session, span)
+        yield from self._handle_response(AFTER_COMMIT.get(response.status), response, "sending the blob", session, span)
 
     def _commit(self, session: ResumePoint) -> Flow[None]:
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
         response = yield from self._exchange.once("PUT", url, _OCTETS)
         span = BlobSpan(self._blob.digest, self._blob.size, 0)
-        yield from self._follow(AFTER_COMMIT.get(response.status), response, "committing the blob", session, span)
+        yield from self._handle_response(
+            AFTER_COMMIT.get(response.status), response, "committing the blob", session, span
+        )
 
-    def _follow(
-        self, after: Next | None, response: BufferedResponse, doing: str, session: ResumePoint, span: BlobSpan
+    def _handle_response(
+        self, after: NextStep | None, response: BufferedResponse, doing: str, session: ResumePoint, span: BlobSpan
     ) -> Flow[None]:
-        """Do what *response* to *span* calls for."""
-        if after is Next.GO_ON:
+        """Take *response* to *span* and do what *after* says."""
+        if after is NextStep.CONTINUE:
             yield from self._advance(response, session, span)
-        elif after is Next.STORED:
-            yield from self._believe(response.status, session, span)
+        elif after is NextStep.STORED:
+            yield from self._handle_created(response.status, session, span)
         else:
             no = refusal(response, f"{doing} of {self._blob.digest}")
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
-                yield from self._blame(no)
-            yield from self._get_around(after, no, span)
+                yield from self._raise_wrong_digest(no)
+            yield from self._recover(after, no, span)
 
-    def _get_around(self, after: Next | None, no: OllamaPushError, span: BlobSpan) -> Flow[None]:
-        """Try what may help against the registry's *no*, or raise it."""
+    def _recover(self, after: NextStep | None, no: OllamaPushError, span: BlobSpan) -> Flow[None]:
+        """Try another way after the refusal *no*, or raise it."""
         match after:
-            case Next.ASK_STATUS:
-                yield from self._exchange.wait(self._patience.after_setback(no), no)
+            case NextStep.ASK_STATUS:
+                yield from self._exchange.wait(self._budget.after_setback(no), no)
                 yield from self._ask_status(refused=span.offset)
-            case Next.LOOK_WHETHER_STORED:
+            case NextStep.PROBE:
                 self._stored = yield from probe(self._exchange, self._blob)
                 if not self._stored:
                     raise RestartUpload(no)
-            case Next.BEGIN_ANEW:
+            case NextStep.RESTART:
                 raise RestartUpload(no)
-            case Next.SEND_WHOLE:
+            case NextStep.SEND_WHOLE:
                 self._sizes.refuse_parts()
                 raise RestartUpload(no, is_setback=False)
-            case Next.SEND_LESS if self._sizes.too_large(span.size):
+            case NextStep.SEND_LESS if self._sizes.too_large(span.size):
                 yield from self._ask_status()
             case _:
                 raise no
 
     def _advance(self, response: BufferedResponse, session: ResumePoint, span: BlobSpan) -> Flow[None]:
-        """Take the registry's word for how far the session is."""
+        """Take the offset of the session from the registry's *response*."""
         sent_to = span.offset + span.size
         offset = bytes_arrived(response)
         if offset is None or offset == 1:
@@ -249,54 +251,54 @@ class BlobUpload:
             offset = sent_to
         if not span.offset < offset <= sent_to:
             raise RestartUpload(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
-        yield from self._keep(offset, response, session.location)
+        yield from self._save_session(offset, response, session.location)
         if offset < sent_to:
             yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
-    def _believe(self, status: int, session: ResumePoint, span: BlobSpan) -> Flow[None]:
-        """Take "Created" for the end where it can be; in mid-upload look whether it is true."""
+    def _handle_created(self, status: int, session: ResumePoint, span: BlobSpan) -> Flow[None]:
+        """Take "Created" as the end after the last byte; before it, ask whether the blob is really stored."""
         self._stored = span.offset + span.size == self._blob.size or (yield from probe(self._exchange, self._blob))
         if not self._stored:
-            # Its headers would speak of the blob, not of the session.
+            # The headers of a "Created" describe the blob, not the session: they are left out.
             yield from self._advance(BufferedResponse(status, {}, b""), session, span)
 
-    def _blame(self, no: PushRejected) -> Flow[None]:
-        """Raise the error that says whose fault a wrong digest is; return when sending it again may help."""
+    def _raise_wrong_digest(self, no: PushRejected) -> Flow[None]:
+        """Raise the error of a wrong digest: the local file is damaged, or else sending it again may help."""
         if not (yield from rehash(self._blob.digest)):
             raise damaged_blob(self._blob.digest) from no
         raise RestartUpload(no)
 
     def _ask_status(self, *, first: bool = False, refused: int | None = None) -> Flow[None]:
-        """Ask how far the session is; without an answer to rely on, drop it.
+        """Ask for the offset of the session; drop the session when the response cannot be used.
 
         Args:
-            first: Whether this is about what an earlier push left.
+            first: Whether an earlier push left the session.
             refused: Offset that the registry has just refused.
         """
         session = self._session
         if session is None:
             return
-        # 400 is crane's registry, which has no status; 404 a dead session: both begin anew.
+        # 400: crane's registry, which has no status. 404: a dead session. Both start from the beginning.
         response = yield from self._exchange.ask("asking how far an upload is", "GET", session.location, ANY_DEFINITE)
         offset = bytes_arrived(response) if response.status in (200, 202, 204) else None
         if offset == 1 and session.offset != 1:
             offset = 0
-        # An empty session, and one that does not move past what it refuses, are no better than new ones.
+        # An empty session, or one that stays at the refused offset, is no better than a new one.
         if offset is None or offset > self._blob.size or offset == refused or (first and not offset):
             yield from self._drop_session()
             return
-        yield from self._keep(offset, response, session.location)
+        yield from self._save_session(offset, response, session.location)
         yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)
 
     def _note_progress(self, offset: int) -> None:
         if offset > self._farthest:
             self._farthest = offset
-            self._patience.progressed()
+            self._budget.progressed()
 
-    def _keep(self, offset: int, response: BufferedResponse, before: str) -> Flow[None]:
-        """Take note of the session as *response* describes it; where it names no URL, the one *before* stays."""
+    def _save_session(self, offset: int, response: BufferedResponse, before: str) -> Flow[None]:
+        """Save the session as *response* describes it; where it names no URL, the one *before* stays."""
         self._session = ResumePoint(self._exchange.endpoint.located(response.headers, before) or before, offset)
         yield SaveResumePoint(self._key, self._session)
 

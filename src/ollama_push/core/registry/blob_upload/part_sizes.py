@@ -1,7 +1,7 @@
 """How much of a blob goes into one request.
 
-A session survives only between parts on distribution 2.8, so a part is what an interrupted push has to wait
-for: it is cut to what moves in a few seconds. Fewer, larger parts are faster, since registries flush each to disk.
+On distribution 2.8 a session survives only between parts, so an interrupted push waits for the end of its part:
+parts are cut to what moves in a few seconds. Fewer, larger parts are faster: registries flush each to disk.
 
 Source: distribution-spec v1.1.1, "Pushing a blob in chunks" (``OCI-Chunk-Min-Length``).
 """
@@ -19,7 +19,7 @@ FIRST_PART_BYTES: Final = 32 * _MIB
 """Size of a part while the speed is unknown."""
 
 SMALLEST_PART_BYTES: Final = 256 * 1024
-"""Below this, a registry that still calls a part too large is taken at its word."""
+"""A registry that calls a part of this size too large is not tried with smaller ones."""
 
 WHOLE_UP_TO_BYTES: Final = _MIB
 """A blob up to this size is sent in one request: there is nothing to resume."""
@@ -39,7 +39,7 @@ _WHOLE_ONLY: Final = (
 
 
 class PartSizes:
-    """Decides part sizes for one push; learns from what the registry takes, and how fast.
+    """Decides part sizes for one push; adapts to what the registry accepts, and how fast.
 
     Args:
         host: The registry, for limits that are known beforehand.
@@ -55,16 +55,16 @@ class PartSizes:
         self._whole_only = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
 
     def fits_whole(self, size: int) -> bool:
-        """Say whether a blob of *size* bytes goes into one request, which also ends its upload."""
+        """Return whether a blob of *size* bytes goes into one request, which also ends its upload."""
         limit = self._limit if self._fixed is None else min(self._limit, self._fixed)
         return self._whole_only or size <= min(WHOLE_UP_TO_BYTES, limit)
 
     def refuse_parts(self) -> None:
-        """Take note that the registry takes blobs only whole."""
+        """Note that the registry accepts blobs only whole."""
         self._whole_only = True
 
     def require_at_least(self, size: int) -> None:
-        """Take note that the registry wants parts of at least *size* bytes, the last one excepted."""
+        """Note that the registry wants parts of at least *size* bytes, the last one excepted."""
         self._minimum = max(self._minimum, size)
 
     def next_size(self, left: int) -> int:
@@ -73,13 +73,13 @@ class PartSizes:
         return min(left, max(min(wanted, self._limit), self._minimum))
 
     def took(self, size: int, seconds: float) -> None:
-        """Take note of how long a part took."""
+        """Note how long a part took."""
         if size >= SMALLEST_PART_BYTES:
             speed = size / max(seconds, 0.001)
             self._next = round(min(max(speed * _SECONDS_A_PART, FIRST_PART_BYTES / 8), _LARGEST_PART_BYTES))
 
     def too_large(self, size: int) -> bool:
-        """Take note that the registry did not take *size* bytes at once; say whether less can be tried."""
+        """Note that the registry did not accept *size* bytes at once; return whether less can be tried."""
         if self._whole_only or size <= max(SMALLEST_PART_BYTES, self._minimum):
             return False
         self._limit = max(min(self._limit, size // 2), SMALLEST_PART_BYTES)

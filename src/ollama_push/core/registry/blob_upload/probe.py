@@ -1,4 +1,4 @@
-"""Whether the registry has a blob, and how a layer's progress is worded."""
+"""Whether the registry has a blob, and the event of a layer's progress."""
 
 from __future__ import annotations
 

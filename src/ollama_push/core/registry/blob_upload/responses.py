@@ -1,4 +1,4 @@
-"""What a registry's answers to an upload mean: tables, and the reading of ``Range``.
+"""What a registry's responses to an upload mean: tables, and the reading of ``Range``.
 
 Source: distribution-spec v1.1.1, "Pushing blobs"; deviations observed on distribution 2.8.2 and 3.0.0, crane's
 registry, ghcr.io, ECR and others are noted where they matter.
@@ -22,7 +22,7 @@ __all__ = [
     "AFTER_PART",
     "ANY_DEFINITE",
     "PRESENT",
-    "Next",
+    "NextStep",
     "RestartUpload",
     "bytes_arrived",
     "refuses_parts",
@@ -36,52 +36,52 @@ PRESENT: Final = frozenset({200, 204, 206, 301, 302, 303, 307, 308})
 """Statuses of a ``HEAD`` on a blob that is there; a redirect leads to where it is stored."""
 
 ABSENT: Final = frozenset({404, 405, 501})
-"""Statuses of a blob that is not; or of a registry that has no ``HEAD``: then the upload itself will tell."""
+"""Statuses of a blob that is not there, or of a registry without ``HEAD``: then the upload itself will tell."""
 
 ANY_DEFINITE: Final[Collection[int]] = frozenset(range(200, 600)) - TRANSIENT_STATUSES
-"""Every status that asking again would not change."""
+"""Every status that a retry would not change."""
 
 
-class Next(enum.Enum):
-    """What to do after an answer to a body."""
+class NextStep(enum.Enum):
+    """What to do after the response to a body."""
 
-    GO_ON = enum.auto()
+    CONTINUE = enum.auto()
     STORED = enum.auto()
     ASK_STATUS = enum.auto()
-    BEGIN_ANEW = enum.auto()
+    RESTART = enum.auto()
     SEND_LESS = enum.auto()
     SEND_WHOLE = enum.auto()
-    LOOK_WHETHER_STORED = enum.auto()
+    PROBE = enum.auto()
 
 
-AFTER_PART: Final[Mapping[int, Next]] = {
-    202: Next.GO_ON,
-    204: Next.GO_ON,
-    # ECR answers the last part so: apple/containerization#790
-    201: Next.STORED,
-    # Also a part that landed although its acknowledgement was lost.
-    416: Next.ASK_STATUS,
-    400: Next.ASK_STATUS,
-    409: Next.ASK_STATUS,
+AFTER_PART: Final[Mapping[int, NextStep]] = {
+    202: NextStep.CONTINUE,
+    204: NextStep.CONTINUE,
+    # ECR, to the last part: apple/containerization#790
+    201: NextStep.STORED,
+    # Also for a part that arrived although its acknowledgement was lost.
+    416: NextStep.ASK_STATUS,
+    400: NextStep.ASK_STATUS,
+    409: NextStep.ASK_STATUS,
     # A broken part killed the session (distribution 2.8), or it expired.
-    404: Next.BEGIN_ANEW,
-    410: Next.BEGIN_ANEW,
-    413: Next.SEND_LESS,
+    404: NextStep.RESTART,
+    410: NextStep.RESTART,
+    413: NextStep.SEND_LESS,
     # No chunked uploads: Google Artifact Registry
-    405: Next.SEND_WHOLE,
-    501: Next.SEND_WHOLE,
+    405: NextStep.SEND_WHOLE,
+    501: NextStep.SEND_WHOLE,
 }
-AFTER_COMMIT: Final[Mapping[int, Next]] = {
-    200: Next.STORED,
-    201: Next.STORED,
-    202: Next.STORED,
-    204: Next.STORED,
-    404: Next.LOOK_WHETHER_STORED,
-    410: Next.LOOK_WHETHER_STORED,
-    400: Next.ASK_STATUS,
-    409: Next.ASK_STATUS,
-    416: Next.ASK_STATUS,
-    413: Next.SEND_LESS,
+AFTER_COMMIT: Final[Mapping[int, NextStep]] = {
+    200: NextStep.STORED,
+    201: NextStep.STORED,
+    202: NextStep.STORED,
+    204: NextStep.STORED,
+    404: NextStep.PROBE,
+    410: NextStep.PROBE,
+    400: NextStep.ASK_STATUS,
+    409: NextStep.ASK_STATUS,
+    416: NextStep.ASK_STATUS,
+    413: NextStep.SEND_LESS,
 }
 
 
@@ -100,7 +100,12 @@ def bytes_arrived(response: BufferedResponse) -> int | None:
 
 
 class RestartUpload(Exception):
-    """The session cannot be used any more, for the reason given; a setback, unless something was learned."""
+    """The session cannot be used any more.
+
+    Attributes:
+        reason: Why.
+        is_setback: Whether this counts as a failure; not when the next session will be used in another way.
+    """
 
     def __init__(self, reason: OllamaPushError, *, is_setback: bool = True) -> None:
         super().__init__(reason)

@@ -78,7 +78,7 @@ def push_flow(
             yield EmitEvent(StatusChanged("verifying"))
             yield from verify_flow(exchange, name, manifest, concurrency=concurrency)
     except PushInterrupted as stop:
-        kept = had + sum(upload.kept_bytes for upload in uploads)
+        kept = had + sum(upload.held_bytes for upload in uploads)
         raise PushInterrupted(kept, manifest.total_bytes) from stop
-    borrowed = sum(upload.kept_bytes for upload in uploads if upload.borrowed)
-    return Delivery(had + borrowed, sum(upload.resumed_bytes for upload in uploads), verify)
+    shared = sum(upload.held_bytes for upload in uploads if upload.mounted_or_shared)
+    return Delivery(had + shared, sum(upload.resumed_bytes for upload in uploads), verify)

@@ -36,7 +36,7 @@ def test_a_large_blob_goes_in_parts_and_is_committed() -> None:
     assert upload.player.memory.kept == {}
     assert upload.player.of(ForgetResumePoint) == [ForgetResumePoint(KEY)]
     assert upload.player.effects[-1] == ReleaseUpload(KEY)
-    assert (upload.upload.kept_bytes, upload.upload.resumed_bytes, upload.upload.borrowed) == (SIZE, 0, False)
+    assert (upload.upload.held_bytes, upload.upload.resumed_bytes, upload.upload.mounted_or_shared) == (SIZE, 0, False)
 
 
 @pytest.mark.parametrize("data", [SMALL, b"", DATA[:MIB]], ids=["small", "empty", "limit"])
@@ -82,7 +82,7 @@ def test_a_stop_comes_between_parts_and_the_session_is_kept() -> None:
     upload = Upload(peer)
     assert isinstance(upload.fail(), PushInterrupted)
     assert upload.methods == ["POST", f"PATCH 0+{MIB}"]
-    assert upload.upload.kept_bytes == MIB
+    assert upload.upload.held_bytes == MIB
     again = Upload(registry, memory=upload.player.memory)
     assert again.run() == ["GET", f"PATCH {MIB}+{MIB}", f"PATCH {2 * MIB}+{SIZE - 2 * MIB}", "PUT"]
     assert again.upload.resumed_bytes == MIB
@@ -128,8 +128,8 @@ def test_a_blob_of_another_repository_is_mounted() -> None:
     upload = Upload(registry, mount_from="me/base")
     assert upload.run() == ["POST"]
     assert upload.player.requests[0].url.endswith(f"?mount={DIGEST}&from=me/base")
-    assert upload.upload.borrowed
-    assert upload.upload.kept_bytes == SIZE
+    assert upload.upload.mounted_or_shared
+    assert upload.upload.held_bytes == SIZE
     assert upload.progress[-1] == SIZE
 
 
@@ -137,7 +137,7 @@ def test_a_blob_that_cannot_be_mounted_is_sent() -> None:
     registry = MemoryRegistry()
     upload = Upload(registry, mount_from="me/base")
     assert upload.run()[0:2] == ["POST", f"PATCH 0+{MIB}"]
-    assert not upload.upload.borrowed
+    assert not upload.upload.mounted_or_shared
 
 
 @pytest.mark.parametrize("headers", [{}, {"location": ""}, {"location": "ftp://h/u"}])
@@ -162,7 +162,7 @@ def test_a_blob_that_another_push_brought_meanwhile_is_not_sent() -> None:
     upload = Upload(registry)
     upload.player.had_by_others.add(KEY)
     assert upload.run() == ["HEAD"]
-    assert upload.upload.borrowed
+    assert upload.upload.mounted_or_shared
     assert upload.progress[-1] == SIZE
     assert upload.player.memory.claimed == set()
 
@@ -171,7 +171,7 @@ def test_a_blob_that_another_push_did_not_bring_is_sent() -> None:
     upload = Upload(MemoryRegistry())
     upload.player.had_by_others.add(KEY)
     assert upload.run()[:2] == ["HEAD", "POST"]
-    assert not upload.upload.borrowed
+    assert not upload.upload.mounted_or_shared
 
 
 @pytest.mark.parametrize("location", ["http://[", "https://reg.test:99999/u"])
