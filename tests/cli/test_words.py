@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 from tests.support.command import HERE, NAME, push, run
 from tests.support.command_direct import PASSWORD, at_home
 from tests.support.stores import LAYERS, put_blob
 
 from ollama_push.cli.messages import USUAL, MessageFormatter
+from ollama_push.cli.reports import receipt_text
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -18,12 +20,29 @@ from ollama_push.core.errors import (
     PushInterrupted,
     PushRejected,
 )
+from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import ScriptedServer, lines_answer
 
 pytestmark = pytest.mark.process
 
+NOT_STREAMED = PushReceipt("a/b:latest", (), None, 1, 0.5)
+LAYER = LayerReceipt("sha256:ab", 2000)
+DIRECT = PushReceipt("a/b:latest", (LAYER,), 2000, 1, 0.5, "sha256:m", 0, 0, 0, verified=False)
 AT = "https://registry.example.com:443"
+
+
+@pytest.mark.parametrize(
+    ("receipt", "text"),
+    [
+        (NOT_STREAMED, "pushed a/b:latest, in 0.5 s"),
+        (attrs.evolve(NOT_STREAMED, attempts=3, retries=2), "pushed a/b:latest, in 0.5 s, after 3 attempts"),
+        (DIRECT, "pushed a/b:latest, 1 layer, 2.0 kB, in 0.5 s, sha256:m"),
+    ],
+    ids=["no size", "attempts", "direct"],
+)
+def test_a_receipt_says_what_is_known(receipt: PushReceipt, text: str) -> None:
+    assert receipt_text(receipt) == text
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,19 @@ def test_a_direct_push_is_described(tmp_path: Path) -> None:
     assert found[-1]["manifest_digest"].startswith("sha256:")
     assert (found[-1]["sent_bytes"], found[-1]["skipped_bytes"]) == (found[-1]["total_bytes"], 0)
     assert (found[-1]["resumed_bytes"], found[-1]["verified"]) == (0, True)
+    assert (found[-1]["attempts"], found[-1]["retries"]) == (1, 1)
 
 
 def test_retry_is_described() -> None:
     found = run(new_server(BUSY, SUCCESS), NAME)
     assert events(found) == ["retry", "status", "progress", "progress", "succeeded"]
     assert (found[0]["attempt"], found[0]["error"], found[-1]["attempts"]) == (1, "ServerError", 2)
+    assert found[-1]["retries"] == 1
+
+
+def test_a_success_without_a_reported_layer_is_described() -> None:
+    [success] = run(new_server(lines_answer([b'{"status":"success"}'])), NAME)
+    assert (success["layers"], success["total_bytes"]) == ([], None)
 
 
 def test_failure_of_every_shape_is_described() -> None:

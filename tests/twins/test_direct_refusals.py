@@ -209,7 +209,8 @@ def test_a_registry_that_lies_is_found_out(name: str, colour: Colour, tmp_path: 
     assert isinstance(told.error, VerificationFailed)
     assert digest in told.error.digest
     assert exit_code(told.error) == 10
-    assert told.error.bytes_moved == TOTAL
+    # What the registry claims to have is not sent.
+    assert told.error.bytes_moved == TOTAL - (len(SMALL) if quirks.lies_about_blobs else 0)
     assert told.receipt is None
 
 

@@ -23,8 +23,8 @@ def printable(text: str) -> str:
 def receipt_text(receipt: PushReceipt) -> str:
     """Return a success in one line."""
     parts = [f"pushed {receipt.model}"]
-    if receipt.layers:
-        layers = len(receipt.layers)
+    layers = len(receipt.layers)
+    if receipt.total_bytes is not None:
         parts.append(f"{layers} layer{'s' if layers > 1 else ''}, {bytes_text(receipt.total_bytes)}")
     if receipt.skipped_bytes:
         parts.append(f"{bytes_text(receipt.skipped_bytes)} were there")

@@ -114,13 +114,14 @@ class LogHook:
             case PushOutcome.CANCELLED:
                 self._log(logging.WARNING, seen, "push cancelled after %.1f s", seen.elapsed, **facts)
             case PushOutcome.SUCCEEDED:
-                total = seen.receipt.total_bytes if seen.receipt is not None else 0
+                total = seen.receipt.total_bytes if seen.receipt is not None else None
                 facts |= _delivery(seen.receipt)
-                text = "pushed %s, %d bytes in %.1f s"
+                text = "pushed %s in %.1f s" if total is None else "pushed %s, %d bytes in %.1f s"
                 if seen.receipt is not None and seen.receipt.sent_bytes is not None:
                     text += f": {seen.receipt.sent_bytes} sent, {seen.receipt.skipped_bytes} there already"
                     text += f", {seen.receipt.resumed_bytes} resumed" if seen.receipt.resumed_bytes else ""
-                self._log(logging.INFO, seen, text, seen.push.model, total, seen.elapsed, total_bytes=total, **facts)
+                size = () if total is None else (total,)
+                self._log(logging.INFO, seen, text, seen.push.model, *size, seen.elapsed, total_bytes=total, **facts)
 
     def _log(self, level: int, seen: Observation, text: str, *args: object, **facts: Any) -> None:
         if not self.logger.isEnabledFor(level):

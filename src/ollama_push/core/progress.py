@@ -1,4 +1,4 @@
-"""Events to numbers a person can read: how far, how fast, how long still.
+"""Events to numbers a person can read: how far, how fast, how much time is left.
 
 Pure: the time is an argument. Everything that shows progress reads these numbers and computes none.
 """
@@ -12,7 +12,7 @@ import attrs
 
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded
 
-__all__ = ["LayerSnapshot", "ProgressSnapshot", "PushProgress"]
+__all__ = ["LayerCounter", "LayerSnapshot", "ProgressSnapshot", "PushProgress"]
 
 _MEMORY_SECONDS: Final = 8.0
 """Time constant of the speed's moving average: a stall shows within seconds, a hiccup does not."""
@@ -51,13 +51,13 @@ class ProgressSnapshot:
     """The whole push at one moment.
 
     Attributes:
-        model: Whose push this is; empty when nobody said.
+        model: Whose push this is; empty when not given.
         status: The last status text; empty before the first event.
-        total_bytes: Size of the whole push; ``None`` when nobody said it.
+        total_bytes: Size of the whole push; ``None`` while unknown.
         completed_bytes: Bytes done over all layers; never goes back within a push.
         fraction: ``completed_bytes`` of ``total_bytes``, 0.0 to 1.0, never goes back and reaches 1.0
             only with success; ``None`` when the total is unknown.
-        bytes_per_second: Smoothed speed, and the whole push's once it has succeeded; ``None`` until it can be told.
+        bytes_per_second: Smoothed speed, and the whole push's once it has succeeded; ``None`` while unknown.
         eta_seconds: Time left at that speed; ``None`` when it is unknown.
         layers: Every layer seen so far, in order.
         succeeded: Whether the push has succeeded.
@@ -74,11 +74,40 @@ class ProgressSnapshot:
     succeeded: bool
 
 
-@attrs.define
-class _Layer:
-    last: LayerProgress
-    was_present: bool
-    peak: int = 0
+class LayerCounter:
+    """What one layer's events add up to in one push, over all of its attempts.
+
+    Args:
+        first: The layer's first event.
+        planned: Whether a :class:`PushPlanned` came before: then *first* tells what an earlier push had left,
+            otherwise what this push has moved so far.
+
+    Attributes:
+        total: The layer's size in bytes.
+        completed: Bytes done as last reported in the running attempt; ``None`` when it did not report yet.
+        was_present: Whether the peer had the whole layer at first sight.
+        peak: Most bytes that were ever done, at most the layer's size: what is shown never falls.
+    """
+
+    __slots__ = ("_before", "completed", "peak", "total", "was_present")
+
+    def __init__(self, first: LayerProgress, *, planned: bool) -> None:
+        self.total: int = first.total
+        self.completed: int | None = first.completed
+        self.was_present: bool = first.total > 0 and first.completed == first.total
+        self.peak: int = min(first.completed, first.total)
+        self._before = self.peak if planned else 0
+
+    def receive_event(self, event: LayerProgress) -> None:
+        """Take the layer's next event."""
+        self.total, self.completed = event.total, event.completed
+        done = min(event.completed, event.total)
+        self.peak = max(self.peak, done)
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that moved in this push: without those that were present, and once when they were sent again."""
+        return 0 if self.was_present else self.peak - self._before
 
 
 class PushProgress:
@@ -96,7 +125,7 @@ class PushProgress:
         self._expected = expected_bytes
         self._planned = False
         self._model = model
-        self._layers: dict[str, _Layer] = {}
+        self._layers: dict[str, LayerCounter] = {}
         self._status = ""
         self._succeeded = False
         self._peak = 0  # high-water mark of completed bytes: what is shown never falls
@@ -109,7 +138,7 @@ class PushProgress:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes that really moved: without layers the registry had, rollbacks counted once."""
+        """Bytes that moved in this push; see :attr:`LayerCounter.moved_bytes`."""
         return self._moved
 
     def receive_event(self, event: PushEvent, now: float) -> bool:
@@ -137,7 +166,7 @@ class PushProgress:
         """Forget which layers are under way: a new attempt reports them again. Numbers shown stay."""
         self._last = None
         for layer in self._layers.values():
-            layer.last = attrs.evolve(layer.last, completed=0)
+            layer.completed = None
 
     def snapshot(self, now: float) -> ProgressSnapshot:
         """Return the numbers at *now* seconds; calling it changes nothing but the speed's sample."""
@@ -156,7 +185,7 @@ class PushProgress:
         elif total is not None and speed is not None and speed >= _MIN_SPEED:
             eta = max(0, total - self._peak) / speed
         layers = tuple(
-            LayerSnapshot(digest, layer.last.total, layer.last.completed, layer.was_present)
+            LayerSnapshot(digest, layer.total, layer.completed or 0, layer.was_present)
             for digest, layer in self._layers.items()
         )
         return ProgressSnapshot(
@@ -166,19 +195,14 @@ class PushProgress:
     def _receive_layer(self, event: LayerProgress) -> None:
         layer = self._layers.get(event.digest)
         if layer is None:
-            present = event.total > 0 and event.completed == event.total
-            layer = self._layers[event.digest] = _Layer(event, present)
-            if self._planned:
-                # Its first report is what an earlier push had left: progress, but not speed.
-                layer.peak = min(event.completed, event.total)
-                self._peak += layer.peak
-        layer.last = event
-        done = min(event.completed, event.total)
-        if done > layer.peak:
-            if not layer.was_present:
-                self._moved += done - layer.peak
-            self._peak += done - layer.peak
-            layer.peak = done
+            layer = self._layers[event.digest] = LayerCounter(event, planned=self._planned)
+            self._peak += layer.peak
+            self._moved += layer.moved_bytes
+            return
+        peak, moved = layer.peak, layer.moved_bytes
+        layer.receive_event(event)
+        self._peak += layer.peak - peak
+        self._moved += layer.moved_bytes - moved
 
     def _succeed(self, seconds: float) -> None:
         self._succeeded = True
@@ -186,7 +210,7 @@ class PushProgress:
             self._speed = self._moved / seconds
 
     def _total(self) -> int | None:
-        seen = sum(layer.last.total for layer in self._layers.values())
+        seen = sum(layer.total for layer in self._layers.values())
         if self._expected is not None:
             return max(self._expected, seen)
         # The aggregate of a tensor model is the whole; a single layer never is known to be.

@@ -27,7 +27,8 @@ from tests.support.push_run import Driven, tick
 from ollama_push import PushClient
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
-from ollama_push.core.observations import PushFinished, PushOutcome
+from ollama_push.core.observations import PushContext, PushFinished, PushOutcome
+from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.answers import chunk, head, lines_answer
 from ollama_push.testing.recordings import Recording
@@ -178,6 +179,14 @@ def test_a_direct_push_is_told_with_its_size_and_what_it_moved() -> None:
     assert (facts["push_sent_bytes"], facts["push_skipped_bytes"], facts["push_resumed_bytes"]) == (50, 40, 10)
     assert facts["push_verified"] is True
     assert facts["push_manifest_digest"].startswith("sha256:")
+
+
+def test_a_push_of_unknown_size_is_told_without_a_size() -> None:
+    log = Log(logging.INFO)
+    receipt = PushReceipt("a/b:latest", (), None, 1, 0.5)
+    log.hook(PushFinished(PushContext("a/b:latest", "http://h:1"), 0.5, PushOutcome.SUCCEEDED, receipt))
+    assert log.lines == [("INFO", "pushed a/b:latest in 0.5 s")]
+    assert _fields(log.records[0])["push_total_bytes"] is None
 
 
 def test_a_push_that_was_stopped_on_request_says_what_is_kept() -> None:

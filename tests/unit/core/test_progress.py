@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_push.core.events import LayerProgress, PushPlanned, PushSucceeded, StatusChanged
-from ollama_push.core.progress import LayerSnapshot, PushProgress
+from ollama_push.core.progress import LayerCounter, LayerSnapshot, PushProgress
 
 
 def _layer(completed: int, total: int = 1000, digest: str = "sha256:a") -> LayerProgress:
@@ -42,6 +42,29 @@ def test_layers_are_listed_in_the_order_of_their_first_report() -> None:
         LayerSnapshot("sha256:b", 1000, 5, was_present=False),
         LayerSnapshot("sha256:a", 7, 7, was_present=True),
     )
+
+
+@pytest.mark.parametrize(
+    ("completed", "planned", "moved", "was_present"),
+    [
+        ((0, 600, 400, 500), False, 600, False),
+        ((300, 600), False, 600, False),
+        ((300, 600), True, 300, False),
+        ((1000, 200, 1000), False, 0, True),
+        ((0, 1200), True, 1000, False),
+    ],
+    ids=["rolled back", "begun", "resumed", "present", "beyond its size"],
+)
+def test_a_layer_counts_what_moved_once(
+    completed: tuple[int, ...],
+    planned: bool,  # noqa: FBT001 - a parameter of the test
+    moved: int,
+    was_present: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    counter = LayerCounter(_layer(completed[0]), planned=planned)
+    for later in completed[1:]:
+        counter.receive_event(_layer(later))
+    assert (counter.moved_bytes, counter.was_present, counter.completed) == (moved, was_present, completed[-1])
 
 
 def test_the_total_is_unknown_until_somebody_says_it() -> None:

@@ -35,6 +35,11 @@ def test_a_push_through_a_server_does_not_know_what_the_registry_holds() -> None
     assert unknown == (None,) * 5
 
 
+def test_what_was_not_reported_is_unknown_and_not_zero() -> None:
+    receipt = PushReceipt("a/b:latest", (), None, 1, 0.5)
+    assert (receipt.layers, receipt.total_bytes, receipt.retries) == ((), None, 0)
+
+
 def test_a_push_straight_to_a_registry_knows_what_it_moved() -> None:
     receipt = attrs.evolve(_receipt(), manifest_digest="sha256:m", sent_bytes=0, skipped_bytes=5, verified=False)
     assert receipt != _receipt()

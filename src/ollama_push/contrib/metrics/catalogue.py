@@ -99,7 +99,9 @@ THROUGHPUT: Final = Metric(
     (),
     _BYTES_PER_SECOND,
 )
-ATTEMPTS: Final = Metric("ollama_push.attempts", Kind.COUNTER, "{attempt}", "Requests sent, first ones and retries.")
+ATTEMPTS: Final = Metric(
+    "ollama_push.attempts", Kind.COUNTER, "{attempt}", "Attempts at a whole push, first ones and retries."
+)
 RETRIES: Final = Metric(
     "ollama_push.retries",
     Kind.COUNTER,

@@ -34,8 +34,10 @@ class OllamaPushError(Exception):
 
     Attributes:
         last_event: The last event seen before the failure, if any.
-        attempts: How many times the push was tried; 0 when nothing was sent.
-        bytes_moved: Bytes the peer had reported as done in the last attempt.
+        attempts: How many times was tried what failed: the push through a server, or one request to a registry;
+            0 when nothing was sent.
+        bytes_moved: Bytes that moved in this push, as ``PushProgress.moved_bytes`` counts them: layers that were
+            complete at first sight do not count, and bytes that were sent again count once.
     """
 
     last_event: PushEvent | None = attrs.field(default=None, init=False, repr=False)

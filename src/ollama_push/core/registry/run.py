@@ -22,6 +22,7 @@ from ollama_push.core.observations import (
     RequestRetried,
     RolledBack,
 )
+from ollama_push.core.progress import LayerCounter
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
 from ollama_push.core.registry.effects import Notice, ReportRetry
@@ -51,7 +52,8 @@ class RegistryRun:
         self._clock = clock
         self._started_at = clock()
         self._begun = self._finished = False
-        self._completed: dict[str, int] = {}
+        self._layers: dict[str, LayerCounter] = {}
+        self._retries = 0
         self._last: PushEvent | None = None
         self._blobs = {blob.digest: _Counter(blob) for blob in manifest.blobs}
         self.receipt: PushReceipt | None = None
@@ -90,15 +92,13 @@ class RegistryRun:
         """Tell hooks of *event*, in the order in which callers get it."""
         self._last = event
         if isinstance(event, LayerProgress):
-            known = self._completed.get(event.digest, 0)
-            self._completed[event.digest] = event.completed
-            if event.completed < known:
-                self._hooks.tell(RolledBack(self._context, self._elapsed(), event.digest, known - event.completed))
+            self._receive_layer(event)
         self._hooks.tell_event(event, self._elapsed())
 
     def receive(self, notice: Notice) -> PushEvent | None:
         """Tell hooks of *notice*; return the event in it, which the caller gets."""
         if isinstance(notice, ReportRetry):
+            self._retries += 1
             self._hooks.tell(RequestRetried(self._context, self._elapsed(), notice.error, notice.retry_in))
             return None
         self.receive_event(notice.event)
@@ -117,6 +117,7 @@ class RegistryRun:
             skipped_bytes=delivery.skipped_bytes,
             resumed_bytes=delivery.resumed_bytes,
             verified=delivery.verified,
+            retries=self._retries,
         )
         event = PushSucceeded()
         self.receive_event(event)
@@ -131,7 +132,7 @@ class RegistryRun:
             return
         exc.last_event = self._last
         exc.attempts = max(exc.attempts, 1)
-        exc.bytes_moved = sum(self._completed.values())
+        exc.bytes_moved = sum(layer.moved_bytes for layer in self._layers.values())
         self._hooks.tell(AttemptFailed(self._context, self._elapsed(), 1, exc, None))
         interrupted = isinstance(exc, PushInterrupted)
         self._finish(PushOutcome.CANCELLED if interrupted else PushOutcome.FAILED, exc)
@@ -145,6 +146,16 @@ class RegistryRun:
     def close(self) -> None:
         """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
         self._finish(PushOutcome.CANCELLED)
+
+    def _receive_layer(self, event: LayerProgress) -> None:
+        layer = self._layers.get(event.digest)
+        if layer is None:
+            self._layers[event.digest] = LayerCounter(event, planned=True)
+            return
+        known = layer.completed or 0
+        layer.receive_event(event)
+        if event.completed < known:
+            self._hooks.tell(RolledBack(self._context, self._elapsed(), event.digest, known - event.completed))
 
     def _finish(self, outcome: PushOutcome, error: OllamaPushError | None = None) -> None:
         if self._begun and not self._finished:

@@ -30,6 +30,7 @@ from ollama_push.core.observations import (
     RolledBack,
 )
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.progress import LayerCounter
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.protocol import PushProtocol
@@ -87,7 +88,7 @@ class PushRun:
         self._attempt = 0
         self._reached = False
         self._machine = PushProtocol(stream=stream)
-        self._layers: dict[str, LayerProgress] = {}
+        self._layers: dict[str, LayerCounter] = {}
         self._last: PushEvent | None = None
         self._moved_at = self._started_at
         self._finished = False
@@ -106,7 +107,8 @@ class PushRun:
             self._tell(PushStarted(self._context, 0.0))
         self._attempt += 1
         self._machine = PushProtocol(stream=self._stream)
-        self._layers = {}
+        for layer in self._layers.values():
+            layer.completed = None
         started = AttemptStarted(self._context, self._elapsed(), self._attempt)
         self._tell(started)
         self._moved_at = self._clock()
@@ -138,7 +140,7 @@ class PushRun:
         error = self._as_verdict(exc)
         error.last_event = self._last
         error.attempts = self._attempt
-        error.bytes_moved = sum(layer.completed for layer in self._layers.values())
+        error.bytes_moved = sum(layer.moved_bytes for layer in self._layers.values())
         wait = self._retry.wait_after(error, self._attempt, reached=self._reached, random=self._random())
         self._tell(AttemptFailed(self._context, self._elapsed(), self._attempt, error, wait))
         if wait is not None:
@@ -188,20 +190,34 @@ class PushRun:
     def _note(self, event: PushEvent, now: float) -> None:
         """Remember an event that is not a repeat of the one before."""
         if isinstance(event, LayerProgress):
-            known = self._layers.get(event.digest)
-            self._layers[event.digest] = event
-            if known is None or known.completed != event.completed or known.total != event.total:
-                self._moved_at = now
-                if known is not None and event.completed < known.completed:
-                    fallen = known.completed - event.completed
-                    self._tell(RolledBack(self._context, now - self._started_at, event.digest, fallen))
+            self._note_layer(event, now)
         elif isinstance(event, PushSucceeded):
-            layers = tuple(LayerReceipt(layer.digest, layer.total) for layer in self._layers.values())
-            total = sum(layer.total_bytes for layer in layers)
-            self.receipt = PushReceipt(self._context.model, layers, total, self._attempt, now - self._started_at)
+            layers = tuple(
+                LayerReceipt(digest, layer.total)
+                for digest, layer in self._layers.items()
+                if layer.completed is not None
+            )
+            total = sum(layer.total_bytes for layer in layers) if layers else None
+            self.receipt = PushReceipt(
+                self._context.model, layers, total, self._attempt, now - self._started_at, retries=self._attempt - 1
+            )
         else:
             self._moved_at = now
         self._last = event
+
+    def _note_layer(self, event: LayerProgress, now: float) -> None:
+        layer = self._layers.get(event.digest)
+        if layer is None:
+            self._layers[event.digest] = LayerCounter(event, planned=False)
+            self._moved_at = now
+            return
+        completed, total = layer.completed, layer.total
+        layer.receive_event(event)
+        if completed != event.completed or total != event.total:
+            self._moved_at = now
+            if completed is not None and event.completed < completed:
+                rolled_back = completed - event.completed
+                self._tell(RolledBack(self._context, now - self._started_at, event.digest, rolled_back))
 
     def _as_verdict(self, exc: Exception) -> OllamaPushError:
         """Return what *exc* means for the push, chained."""

@@ -21,9 +21,10 @@ from ollama_push.core.observations import (
     RequestRetried,
     RolledBack,
 )
+from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import ReportRetry
+from ollama_push.core.registry.effects import EmitEvent, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
@@ -123,6 +124,26 @@ def test_success_leaves_a_receipt() -> None:
     ]
 
 
+def test_a_receipt_counts_one_attempt_and_every_request_that_was_sent_again() -> None:
+    told = Told()
+    told.run.begin()
+    for _ in range(2):
+        assert told.run.receive(ReportRetry(ConnectionLost("https://reg.test"), 1.0)) is None
+    told.run.succeed(Delivery(0, 0, verified=True))
+    assert (told.run.result().attempts, told.run.result().retries) == (1, 2)
+
+
+def test_an_error_and_the_progress_count_the_same_bytes() -> None:
+    told, progress, error = Told(), PushProgress(), ConnectionLost("https://reg.test")
+    told.run.begin()
+    events: list[PushEvent] = [PushPlanned(105), *(layer_progress(A, completed) for completed in (10, 60, 40, 70))]
+    for event in events:
+        assert told.run.receive(EmitEvent(event)) is event
+        progress.receive_event(event, 0.0)
+    told.run.fail(error)
+    assert error.bytes_moved == progress.moved_bytes == 60
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [(ConnectionLost("https://reg.test"), PushOutcome.FAILED), (PushInterrupted(), PushOutcome.CANCELLED)],
@@ -131,10 +152,10 @@ def test_success_leaves_a_receipt() -> None:
 def test_an_error_knows_how_far_the_push_was(error: OllamaPushError, outcome: PushOutcome) -> None:
     told = Told()
     told.run.begin()
-    for event in (PushPlanned(105), layer_progress(B, 5), layer_progress(A, 30)):
+    for event in (PushPlanned(105), layer_progress(B, 5), layer_progress(A, 10), layer_progress(A, 30)):
         told.run.receive_event(event)
     told.run.fail(error)
-    assert (error.last_event, error.attempts, error.bytes_moved) == (layer_progress(A, 30), 1, 35)
+    assert (error.last_event, error.attempts, error.bytes_moved) == (layer_progress(A, 30), 1, 20)
     assert told.seen[-2:] == [
         AttemptFailed(CONTEXT, 0.0, 1, error, None),
         PushFinished(CONTEXT, 0.0, outcome, None, error),

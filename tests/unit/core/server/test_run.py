@@ -22,6 +22,7 @@ from ollama_push.core.errors import (
     UnexpectedContent,
 )
 from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
+from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.retry import RetryPolicy
 
@@ -47,7 +48,8 @@ def test_a_push_that_is_not_streamed_leaves_a_receipt_without_layers() -> None:
     driven.begin(200, {"content-type": "application/json"})
     assert driven.feed(b'{"status":"success"}') == []
     assert driven.end() == [PushSucceeded()]
-    assert driven.run.result().layers == ()
+    receipt = driven.run.result()
+    assert (receipt.layers, receipt.total_bytes) == ((), None)
 
 
 def test_there_is_no_receipt_before_the_end() -> None:
@@ -96,7 +98,7 @@ def test_a_second_attempt_starts_a_new_answer() -> None:
     driven.begin()
     driven.feed(tick(100) + _OK)
     receipt = driven.run.result()
-    assert (receipt.attempts, receipt.elapsed_seconds, receipt.total_bytes) == (2, 1.0, 100)
+    assert (receipt.attempts, receipt.retries, receipt.elapsed_seconds, receipt.total_bytes) == (2, 1, 1.0, 100)
     assert driven.run.begin_attempt() is driven.request
 
 
@@ -139,7 +141,7 @@ def test_an_error_carries_what_was_known() -> None:
     error = driven.verdict(caught.value)
     assert error is caught.value
     assert error.last_event == LayerProgress("sha256:a", 100, 40, "p")
-    assert (error.attempts, error.bytes_moved) == (1, 45)
+    assert (error.attempts, error.bytes_moved) == (1, 60)
 
 
 def test_an_error_before_any_answer_knows_of_nothing() -> None:
@@ -149,15 +151,59 @@ def test_an_error_before_any_answer_knows_of_nothing() -> None:
     assert (error.last_event, error.attempts, error.bytes_moved) == (None, 1, 0)
 
 
-def test_bytes_of_an_earlier_attempt_do_not_count() -> None:
+def test_bytes_of_an_earlier_attempt_count_once() -> None:
     driven = Driven(retry=RetryPolicy(attempts=2))
     driven.begin()
     driven.feed(tick(60))
     driven.run.attempt_failed(_LOST)
-    driven.run.begin_attempt()
+    driven.begin()
+    driven.feed(tick(70) + tick(5, 5, "sha256:b"))
     error = driven.verdict(ConnectionLost("http://h:1"))
-    assert error.bytes_moved == 0
-    assert error.last_event == LayerProgress("sha256:a", 100, 60, "p")
+    assert error.bytes_moved == 70
+    assert error.last_event == LayerProgress("sha256:b", 5, 5, "p")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        tick(100),
+        tick(60) + tick(40) + tick(70),
+        tick(60) + tick(5, 5, "sha256:b") + tick(7, 0) + tick(120),
+        tick(0, 0) + tick(3) + tick(100),
+    ],
+    ids=["present", "rolled back", "of odd sizes", "empty at first"],
+)
+def test_an_error_and_the_progress_count_the_same_bytes(lines: bytes) -> None:
+    driven, progress = Driven(), PushProgress()
+    for first in (True, False):
+        driven.begin()
+        for event in driven.feed(lines):
+            progress.receive_event(event, 0.0)
+        if first:
+            driven.run.attempt_failed(_LOST)
+            progress.restart()
+    lost = ConnectionLost("http://h:1")
+    driven.run.attempt_failed(lost)
+    assert lost.bytes_moved == progress.moved_bytes
+
+
+_UNREACHABLE = b'{"error":"dial tcp 10.0.0.1:443: connect: connection refused"}\n'
+
+
+def test_a_registry_lost_after_bytes_moved_is_tried_again() -> None:
+    driven = Driven()
+    driven.begin()
+    with pytest.raises(PushRejected) as caught:
+        driven.feed(tick(0) + tick(1) + _UNREACHABLE)
+    assert driven.run.attempt_failed(caught.value) == 1.0
+
+
+def test_layers_that_were_present_do_not_make_a_wrong_address_an_outage() -> None:
+    driven = Driven()
+    driven.begin()
+    with pytest.raises(PushRejected) as caught:
+        driven.feed(tick(100) + tick(0, 50, "sha256:b") + _UNREACHABLE)
+    assert driven.verdict(caught.value).bytes_moved == 0
 
 
 @pytest.mark.parametrize("raised", [KeyError("x"), ValueError("Bearer hush12345"), OSError(5, "io")], ids=repr)

@@ -189,7 +189,7 @@ class BlobUpload:
             after = NextStep.SEND_WHOLE
         if after is NextStep.CONTINUE:
             self._sizes.took(size, self._exchange.clock() - began)
-        yield from self._handle_response(after, response, "sending a part", session, span)
+        yield from self._handle(after, response, "sending a part", session, span)
 
     def _send_whole(self, session: ResumePoint) -> Flow[None]:
         span = BlobSpan(self._blob.digest, 0, self._blob.size)
@@ -197,18 +197,16 @@ class BlobUpload:
         self._committing = True
         # An empty body is no body: nothing is read from the store for it.
         response = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        yield from self._handle_response(AFTER_COMMIT.get(response.status), response, "sending the blob", session, span)
+        yield from self._handle(AFTER_COMMIT.get(response.status), response, "sending the blob", session, span)
 
     def _commit(self, session: ResumePoint) -> Flow[None]:
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
         response = yield from self._exchange.once("PUT", url, _OCTETS)
         span = BlobSpan(self._blob.digest, self._blob.size, 0)
-        yield from self._handle_response(
-            AFTER_COMMIT.get(response.status), response, "committing the blob", session, span
-        )
+        yield from self._handle(AFTER_COMMIT.get(response.status), response, "committing the blob", session, span)
 
-    def _handle_response(
+    def _handle(
         self, after: NextStep | None, response: BufferedResponse, doing: str, session: ResumePoint, span: BlobSpan
     ) -> Flow[None]:
         """Take *response* to *span* and do what *after* says."""
