@@ -56,7 +56,7 @@ format: $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
-	$(BIN)/codespell src tests/*/*.py docs examples bench README.md CHANGELOG.md
+	$(BIN)/codespell src tests/*/*.py docs examples bench README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md changelog.d
 
 # pyright asks the python of the PATH where packages are; node comes with it as a wheel, and nothing is downloaded.
 types: $(VENV)/.dev
