@@ -132,26 +132,26 @@ def test_a_body_that_nobody_takes_is_cancelled(certificates: Certificates, schem
     ],
     ids=["length", "chunked", "close"],
 )
-def test_an_answer_that_does_not_end_is_cancelled(
+def test_a_response_that_does_not_end_is_cancelled(
     certificates: Certificates, scheme: str, fields: bytes, start: bytes
 ) -> None:
-    def begins_to_answer(stage: Stage) -> None:
+    def begins_to_respond(stage: Stage) -> None:
         stage.peer.head()
         stage.peer.send(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + start)
 
-    with staged(begins_to_answer, certificates, scheme) as (stage, transport):
+    with staged(begins_to_respond, certificates, scheme) as (stage, transport):
         waiting = Waiting(transport, HttpRequest("GET", stage.url))
         stage.wait_until_reached()
         waiting.cancel_and_join()
 
 
 def test_a_request_on_a_kept_connection_is_cancelled(certificates: Certificates, scheme: str) -> None:
-    def answers_once(stage: Stage) -> None:
+    def responds_once(stage: Stage) -> None:
         stage.peer.head()
         stage.peer.response(200)
         stage.peer.head()
 
-    with staged(answers_once, certificates, scheme) as (stage, transport):
+    with staged(responds_once, certificates, scheme) as (stage, transport):
         assert Waiting(transport, HttpRequest("GET", stage.url)).ended() is None
         waiting = Waiting(transport, HttpRequest("GET", stage.url))
         stage.wait_until_reached()
@@ -199,7 +199,7 @@ def test_connecting_is_cancelled() -> None:
 
 
 def kept(body: bytes) -> list[Step]:
-    """Return an answer whose connection can be used again."""
+    """Return a response whose connection can be used again."""
     return [head(200, {"Content-Length": str(len(body))}) + body, NextRequest()]
 
 
@@ -228,7 +228,7 @@ def test_cancelling_a_request_that_has_ended_or_never_began_does_nothing() -> No
         assert server.accepted == 1
 
 
-def answers_when_told_to(stage: Stage) -> None:
+def responds_when_told_to(stage: Stage) -> None:
     stage.peer.head()
     stage.reached.set()
     stage.peer.release.wait(PATIENCE)
@@ -237,7 +237,7 @@ def answers_when_told_to(stage: Stage) -> None:
 
 def test_only_the_very_request_is_cancelled() -> None:
     reached = threading.Event()
-    with serving(lambda peer: answers_when_told_to(Stage(peer, reached))) as peer, Urllib3Transport() as transport:
+    with serving(lambda peer: responds_when_told_to(Stage(peer, reached))) as peer, Urllib3Transport() as transport:
         waiting = Waiting(transport, HttpRequest("GET", peer.url))
         assert reached.wait(PATIENCE)
         transport.cancel(HttpRequest("GET", peer.url))
@@ -246,8 +246,8 @@ def test_only_the_very_request_is_cancelled() -> None:
         assert waiting.received == b"late"
 
 
-def test_through_an_injected_pool_a_request_ends_when_its_answer_comes(certificates: Certificates) -> None:
-    with staged(answers_when_told_to, certificates, "http") as (stage, _transport):
+def test_through_an_injected_pool_a_request_ends_when_its_response_comes(certificates: Certificates) -> None:
+    with staged(responds_when_told_to, certificates, "http") as (stage, _transport):
         waiting = Waiting(Urllib3Transport(urllib3.PoolManager()), HttpRequest("GET", stage.url))
         stage.wait_until_reached()
         waiting.cancel()

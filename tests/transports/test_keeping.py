@@ -41,7 +41,7 @@ class Reused:
 
 @pytest.mark.parametrize("read", [True, False], ids=["read", "left"])
 def test_one_connection_serves_a_whole_push(make: MakeTransport, read: bool) -> None:  # noqa: FBT001 - parametrized
-    answers = [
+    responses = [
         head(404, {"Content-Length": "157"}),  # to HEAD
         head(202, EMPTY),
         head(202, EMPTY),
@@ -49,7 +49,7 @@ def test_one_connection_serves_a_whole_push(make: MakeTransport, read: bool) -> 
         head(204),
         head(200, {"Content-Length": "157"}),  # to HEAD
     ]
-    script: list[Step] = [step for answer in answers for step in (answer, NextRequest())]
+    script: list[Step] = [step for response in responses for step in (response, NextRequest())]
     requests: list[tuple[str, RequestBody]] = [
         ("HEAD", b""),
         ("POST", b""),
@@ -73,7 +73,7 @@ def test_one_connection_serves_a_whole_push(make: MakeTransport, read: bool) -> 
 def test_no_body_has_a_length_where_one_could_be(
     make: MakeTransport, method: str, length: str | None, body: bytes | Reused
 ) -> None:
-    # Registries and proxies answer 411 to the first three without.
+    # Registries and proxies respond with 411 to the first three without.
     with ScriptedServer([head(202, EMPTY)]) as server, closing(make()) as transport:
         with transport.open(HttpRequest(method, server.url, body=body)):
             pass
@@ -94,9 +94,9 @@ def test_a_reused_buffer_arrives_as_it_was_over_tls(make: MakeTransport, certifi
 
 def test_a_header_of_60_kb_is_taken(make: MakeTransport) -> None:
     state = "x" * 60_000
-    answer = json_answer(b"x", 202, {"Location": f"/v2/demo/blobs/uploads/1?_state={state}"})
+    script = json_answer(b"x", 202, {"Location": f"/v2/demo/blobs/uploads/1?_state={state}"})
     with (
-        ScriptedServer(answer) as server,
+        ScriptedServer(script) as server,
         closing(make()) as transport,
         transport.open(HttpRequest("POST", server.url)) as response,
     ):

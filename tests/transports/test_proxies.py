@@ -142,7 +142,7 @@ def test_the_password_of_a_proxy_that_fails_is_nowhere_in_the_error(
     with ScriptedServer(script) as proxy:
         monkeypatch.setenv("all_proxy", f"http://me:{PASSWORD}@127.0.0.1:{proxy.port}")
         if url is TARGET and script and script[0] != b"nonsense\r\n\r\n":
-            fetch(make, url)  # without a tunnel, it is an answer like any other
+            fetch(make, url)  # without a tunnel, it is a response like any other
         else:
             with pytest.raises(TransportError) as caught:
                 fetch(make, url)

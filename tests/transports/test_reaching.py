@@ -65,16 +65,16 @@ def test_https_to_an_http_port_says_use_http(make: MakeTransport) -> None:
 
 
 def tls_failure_against_plain_text(make: MakeTransport) -> ConnectFailed:
-    """Connect with TLS to a socket that answers the first bytes in plain HTTP, as Go's server does."""
+    """Connect with TLS to a socket that responds to the first bytes in plain HTTP, as Go's server does."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def answer() -> None:
+        def respond() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=respond)
         thread.start()
         try:
             return failure(make, f"https://127.0.0.1:{listener.getsockname()[1]}/")
@@ -127,7 +127,7 @@ def test_a_port_out_of_range_is_an_unknown_host(make: MakeTransport, port: int) 
     assert (error.cause, error.address) == (ConnectCause.UNKNOWN_HOST, f"http://127.0.0.1:{port}")
 
 
-def test_a_peer_that_leaves_without_an_answer_is_told_in_words() -> None:
+def test_a_peer_that_leaves_without_a_response_is_told_in_words() -> None:
     with ScriptedServer([Hangup()]) as server, pytest.raises(ConnectionLost) as caught:
         fetch(Urllib3Transport, server.url)
     assert caught.value.detail == "remote end closed connection without response"

@@ -1,4 +1,4 @@
-"""Large bodies: a peer that is slow, takes nothing, answers early or breaks off, in both adapters."""
+"""Large bodies: a peer that is slow, takes nothing, responds early or leaves, in both adapters."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ def test_the_wait_for_the_head_is_limited_again_once_the_body_is_sent(make: Make
 
 
 @pytest.mark.parametrize("interim", [b"100 Continue\r\n", b"102 Processing\r\n", b"103 Early Hints\r\nLink: </a>\r\n"])
-def test_an_interim_answer_is_no_answer(make: MakeTransport, interim: bytes) -> None:
+def test_an_interim_response_is_no_response(make: MakeTransport, interim: bytes) -> None:
     def gives_hints(peer: Peer) -> None:
         peer.head()
         peer.send(b"HTTP/1.1 " + interim + b"\r\n")
-        # Longer than the silence allowed: what came early must not start the clock for the answer.
+        # Longer than the silence allowed: what came early must not start the clock for the response.
         for _ in range(4):
             peer.release.wait(SHORT / 2)
             peer.body(LARGE // 4)
@@ -113,37 +113,37 @@ def test_an_interim_answer_is_no_answer(make: MakeTransport, interim: bytes) -> 
         assert put(make, peer, Zeros(LARGE), SHORT) == (201, b"final")
 
 
-def answers_early(peer: Peer) -> None:
+def responds_early(peer: Peer) -> None:
     peer.head()
     peer.body(MIB)
     peer.response(413, "Connection: close", body=b"too large")
 
 
-def answers_early_and_drains(peer: Peer) -> None:
-    answers_early(peer)
+def responds_early_and_drains(peer: Peer) -> None:
+    responds_early(peer)
     peer.shut()
     peer.body(8 * MIB)
 
 
-def answers_early_and_reads_on(peer: Peer) -> None:
-    answers_early(peer)
+def responds_early_and_reads_on(peer: Peer) -> None:
+    responds_early(peer)
     peer.body(LARGE - MIB)
 
 
-@pytest.mark.parametrize("behave", [answers_early_and_drains, answers_early_and_reads_on])
-def test_an_early_answer_reaches_the_caller(make: MakeTransport, behave: Callable[[Peer], None]) -> None:
+@pytest.mark.parametrize("behave", [responds_early_and_drains, responds_early_and_reads_on])
+def test_an_early_response_reaches_the_caller(make: MakeTransport, behave: Callable[[Peer], None]) -> None:
     with serving(behave) as peer:
         assert put(make, peer, Zeros(LARGE), PATIENCE) == (413, b"too large")
 
 
-def leaves_without_an_answer(peer: Peer) -> None:
+def leaves_without_a_response(peer: Peer) -> None:
     peer.head()
     peer.body(MIB)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("behave", [answers_early, leaves_without_an_answer])
-def test_a_peer_that_just_leaves_is_its_answer_or_a_lost_connection(
+@pytest.mark.parametrize("behave", [responds_early, leaves_without_a_response])
+def test_a_peer_that_just_leaves_is_its_response_or_a_lost_connection(
     make: MakeTransport, certificates: Certificates, scheme: str, behave: Callable[[Peer], None]
 ) -> None:
     tls = certificates.server_context() if scheme == "https" else None
@@ -153,7 +153,7 @@ def test_a_peer_that_just_leaves_is_its_answer_or_a_lost_connection(
             outcome = put(make, peer, Zeros(LARGE), PATIENCE, ca_file=certificates.ca_file)
         except ConnectionLost as error:
             outcome = error.__cause__ is not None
-    assert outcome in ([True, (413, b"too large")] if behave is answers_early else [True])
+    assert outcome in ([True, (413, b"too large")] if behave is responds_early else [True])
 
 
 class Broken:

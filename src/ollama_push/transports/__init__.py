@@ -1,7 +1,7 @@
 """Adapters that move bytes with a real HTTP library; each is loaded on first use.
 
-``connect_failed`` reads from any library's exception why a peer was not reached; it serves other
-people's transports too.
+``connect_failed`` reads from the exception of any library why a peer was not reached; a transport of yours
+can use it, too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads from a library's exception why a peer was not reached. For adapters, also other people's."""
+"""Reads from the exception of a library why a peer was not reached. For the adapters here and for those of users."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN,
 
 
 def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
-    """Return the error for a request to *url* that *exc* kept from reaching its peer.
+    """Return the error for a request to *url* that did not reach its peer because of *exc*.
 
     The cause is read from the chain of causes, contexts and exception arguments of *exc*, so it does
-    not matter how a library wraps what the operating system said.
+    not matter how a library wraps the error of the operating system.
     """
     chain = list(_chain(exc))
-    # The innermost tells most: libraries wrap, and some wrappers inherit from what they wrap.
+    # Innermost first: libraries wrap exceptions, and some wrappers inherit from the class of what they wrap.
     for link in reversed(chain):
         cause = _cause_of(link)
         if cause is not None:
@@ -31,7 +31,7 @@ def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield *exc* and all it was made from, each once, outermost first."""
+    """Yield *exc* and all exceptions it was made from, each once, outermost first."""
     seen: set[int] = set()
     queue: list[object] = [exc]
     while queue:
@@ -65,7 +65,7 @@ def _cause_of(exc: BaseException) -> ConnectCause | None:
 
 def _tls_cause(exc: ssl.SSLError) -> ConnectCause:
     words = f"{exc.reason} {exc}".upper()
-    # OpenSSL's names for an answer that is no TLS record; they differ by version.
+    # OpenSSL's names for a response that is no TLS record; they differ by version.
     if any(
         mark in words for mark in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
     ):

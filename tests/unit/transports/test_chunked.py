@@ -98,9 +98,9 @@ class _Socket:
 
 
 def _read_by_http_client(wire: bytes) -> bytes:
-    answer = http.client.HTTPResponse(_Socket(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + wire))  # type: ignore[arg-type]  # all it asks of a socket is makefile()
-    answer.begin()
-    return answer.read()
+    response = http.client.HTTPResponse(_Socket(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + wire))  # type: ignore[arg-type]  # all it asks of a socket is makefile()
+    response.begin()
+    return response.read()
 
 
 @given(st.lists(st.binary(min_size=1)), st.sampled_from([b"%x", b"%X", b"0%x", b"%x;a=b"]))
