@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import urllib3
 from urllib3 import exceptions as u3
@@ -147,13 +147,10 @@ class Urllib3Transport:
         return pool
 
     def _new_pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": _POOLED_CONNECTIONS, "ssl_context": self._tls}
         if proxy is None:
-            return use_own_connections(urllib3.PoolManager(maxsize=_POOLED_CONNECTIONS, ssl_context=self._tls))
-        return use_own_connections(
-            urllib3.ProxyManager(
-                proxy.url, maxsize=_POOLED_CONNECTIONS, proxy_headers=proxy.headers, ssl_context=self._tls
-            )
-        )
+            return use_own_connections(urllib3.PoolManager(**options))
+        return use_own_connections(urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options))
 
 
 class _Response:
