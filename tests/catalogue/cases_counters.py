@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import START, SUCCESS, Case, tick, told
+from tests.support.refusals import refused
 from tests.support.server_push import Expected
 
-from ollama_push.core.errors import MalformedLine, PushRejected, StreamTruncated
+from ollama_push.core.errors import MalformedLine, StreamTruncated
 
 __all__ = ["CASES"]
 
@@ -67,7 +68,7 @@ CASES: Final = (
     Case(
         "an error after a hundred per cent",
         told(START, tick(100), b'{"error":"400: MANIFEST_BLOB_UNKNOWN"}'),
-        Expected(2, PushRejected("400: MANIFEST_BLOB_UNKNOWN")),
+        Expected(2, refused("400: MANIFEST_BLOB_UNKNOWN")),
     ),
     Case("a hundred per cent and then the end", told(START, tick(100)), Expected(2, StreamTruncated("pushing aa"))),
 )

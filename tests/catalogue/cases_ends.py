@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import CHUNKED, CLOSED, READ, START, SUCCESS, Case, Wait, lines, tick, told
+from tests.support.refusals import refused
 from tests.support.server_push import ADDRESS, Expected
 
-from ollama_push.core.errors import ConnectionLost, PushRejected
+from ollama_push.core.errors import ConnectionLost
 from ollama_push.testing.server import Reset, chunk
 from ollama_push.testing.steps import Hold, Step
 
@@ -17,7 +18,7 @@ _RECEIPT: Final = Expected(2)
 _LOST: Final = Expected(1, ConnectionLost(ADDRESS))
 _LOST_UNSEEN: Final = Expected(0, ConnectionLost(ADDRESS))
 _NO: Final = b'{"error":"no"}'
-_REFUSED: Final = Expected(1, PushRejected("no"))
+_REFUSED: Final = Expected(1, refused("no"))
 _WHOLE_READ: Final = "aiohttp's parser gives up a whole read, good bytes included, for what stands at its end"
 
 _FIRST: Final = chunk(lines(START))

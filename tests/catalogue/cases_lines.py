@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import CHUNKED, CLOSED, START, SUCCESS, Case, lines, told
+from tests.support.refusals import refused
 from tests.support.server_push import Expected
 
-from ollama_push.core.errors import LineTooLong, MalformedLine, PushRejected, StreamTruncated
+from ollama_push.core.errors import LineTooLong, MalformedLine, StreamTruncated
 from ollama_push.core.server.ndjson import MAX_LINE_BYTES
 from ollama_push.testing.server import chunk
 
@@ -25,44 +26,44 @@ CASES: Final = (
     Case(
         "error line after HTTP 200",
         told(START, b'{"error":"unauthorized: access denied"}'),
-        Expected(1, PushRejected("unauthorized: access denied")),
+        Expected(1, refused("unauthorized: access denied")),
     ),
     Case(
         "error as the very first line",
         told(b'{"error":"file does not exist"}'),
-        Expected(0, PushRejected("file does not exist")),
+        Expected(0, refused("file does not exist")),
     ),
     Case(
         "error is an object",
         told(START, b'{"error":{"code":5,"message":"no"}}'),
-        Expected(1, PushRejected('{"code": 5, "message": "no"}')),
+        Expected(1, refused('{"code": 5, "message": "no"}')),
     ),
-    Case("error is an empty text", told(START, b'{"error":""}'), Expected(1, PushRejected(""))),
-    Case("error is a number", told(START, b'{"error":7}'), Expected(1, PushRejected("7"))),
-    Case("error is false", told(START, b'{"error":false}'), Expected(1, PushRejected("false"))),
-    Case("error is a list", told(START, b'{"error":["a","b"]}'), Expected(1, PushRejected('["a", "b"]'))),
+    Case("error is an empty text", told(START, b'{"error":""}'), Expected(1, refused(""))),
+    Case("error is a number", told(START, b'{"error":7}'), Expected(1, refused("7"))),
+    Case("error is false", told(START, b'{"error":false}'), Expected(1, refused("false"))),
+    Case("error is a list", told(START, b'{"error":["a","b"]}'), Expected(1, refused('["a", "b"]'))),
     Case("error is null beside a status", told(b'{"error":null,"status":"a"}', SUCCESS), _RECEIPT),
     Case(
         "error and success in one line",
         told(START, b'{"error":"no","status":"success"}'),
-        Expected(1, PushRejected("no")),
+        Expected(1, refused("no")),
     ),
     Case(
         "error that quotes a presigned URL",
         told(START, b'{"error":"Put \\"https://s3.test/b?X-Amz-Signature=abc\\": EOF"}'),
-        Expected(1, PushRejected('Put "https://s3.test/b?<hidden>": EOF')),
+        Expected(1, refused('Put "https://s3.test/b?<hidden>": EOF')),
     ),
     Case(
         "error of a megabyte",
         told(START, b'{"error":"%s"}' % (b"x" * 1_000_000)),
-        Expected(1, PushRejected("x" * 1_000_000)),
+        Expected(1, refused("x" * 1_000_000)),
     ),
     # --- nothing where a line should be
     Case("blank lines between lines", told(b"", START, b"", b" \t", SUCCESS), _RECEIPT),
     Case("byte order mark before the first line", told(b"\xef\xbb\xbf" + START, SUCCESS), _RECEIPT),
     Case("CRLF line ends", told(START + b"\r", SUCCESS + b"\r"), _RECEIPT),
     Case("no newline after success", [CLOSED, lines(START), SUCCESS], _RECEIPT),
-    Case("no newline after an error", [CLOSED, lines(START), b'{"error":"no"}'], Expected(1, PushRejected("no"))),
+    Case("no newline after an error", [CLOSED, lines(START), b'{"error":"no"}'], Expected(1, refused("no"))),
     # --- no object
     Case("a list", told(START, b"[1]", SUCCESS), _malformed("[1]", "expected an object, not list")),
     Case("a string", told(START, b'"success"', SUCCESS), _malformed('"success"', "expected an object, not str")),

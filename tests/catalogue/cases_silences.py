@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.catalogue.case import CHUNKED, CLOSED, START, STREAMED, SUCCESS, UNSTREAMED, Case, Wait, lines, tick, told
+from tests.support.refusals import refused
 from tests.support.server_push import ADDRESS, Expected
 
-from ollama_push.core.errors import PushRejected, PushStalled, TransportTimeout
+from ollama_push.core.errors import PushStalled, TransportTimeout
 from ollama_push.testing.server import chunk, head
 from ollama_push.testing.steps import Hold, Pause, Step
 
@@ -63,7 +64,7 @@ CASES: Final = (
     Case(
         "an error after a pause",
         [CHUNKED + _FIRST, Pause(0.1), chunk(lines(b'{"error":"no"}'))],
-        Expected(1, PushRejected("no")),
+        Expected(1, refused("no")),
     ),
     Case(
         "silent for longer than a stall when not asked to stream",

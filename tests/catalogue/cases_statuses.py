@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tests.catalogue.case import STREAMED, SUCCESS, UNSTREAMED, Case, lines
+from tests.support.refusals import refused, server_error
 from tests.support.server_push import Expected
 
-from ollama_push.core.errors import PushRejected, ServerError, StreamTruncated, UnexpectedContent
+from ollama_push.core.errors import StreamTruncated, UnexpectedContent
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.testing.server import head, json_answer
 from ollama_push.testing.steps import Hold, Step
@@ -16,7 +17,6 @@ __all__ = ["CASES"]
 
 _SIGN_IN: Final = "https://ollama.com/connect?name=pc&key=c3NoLWVkMjU1MTk"
 _PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"
-_NOT_HERE: Final = "Ollama refuses this Host or Origin header; use a loopback name, or OLLAMA_ORIGINS on the server"
 
 
 def _page(status: int, body: bytes = _PAGE, headers: dict[str, str] | None = None) -> list[Step]:
@@ -30,9 +30,10 @@ def _plain(status: int, body: bytes = b"", headers: dict[str, str] | None = None
 
 
 def _moved(status: int, to: str) -> Case:
-    text = f"it redirects to {to}; a push is not redirected, give the final address"
     return Case(
-        f"HTTP {status} to another place", _plain(status, b"", {"Location": to}), Expected(0, ServerError(status, text))
+        f"HTTP {status} to another place",
+        _plain(status, b"", {"Location": to}),
+        Expected(0, server_error(status, location=to)),
     )
 
 
@@ -45,106 +46,106 @@ CASES: Final = (
     Case(
         "HTTP 400 with JSON",
         json_answer(b'{"error":"model is required"}', 400),
-        Expected(0, ServerError(400, "model is required")),
+        Expected(0, server_error(400, "model is required")),
     ),
     Case(
         "HTTP 404 with JSON",
         json_answer(b'{"error":"no such model"}', 404),
-        Expected(0, ServerError(404, "no such model")),
+        Expected(0, server_error(404, "no such model")),
     ),
     Case(
         "HTTP 500 with JSON",
         json_answer(b'{"error":"unauthorized: access denied"}', 500),
-        Expected(0, ServerError(500, "unauthorized: access denied")),
+        Expected(0, server_error(500, "unauthorized: access denied")),
     ),
     Case(
         "HTTP 401 with a sign-in URL",
         json_answer(b'{"error":"unauthorized","signin_url":"%s"}' % _SIGN_IN.encode(), 401),
-        Expected(0, ServerError(401, "unauthorized", _SIGN_IN)),
+        Expected(0, server_error(401, "unauthorized", _SIGN_IN)),
     ),
     Case(
         "HTTP 401 with a sign-in URL that is none",
         json_answer(b'{"error":"unauthorized","signin_url":5}', 401),
-        Expected(0, ServerError(401, "unauthorized")),
+        Expected(0, server_error(401, "unauthorized")),
     ),
     Case(
         "HTTP 400 whose error is an object",
         json_answer(b'{"error":{"code":"X"}}', 400),
-        Expected(0, ServerError(400, '{"code":"X"}')),
+        Expected(0, server_error(400, '{"code":"X"}')),
     ),
     Case(
         "HTTP 403 with a registry's errors",
         json_answer(b'{"errors":[{"code":"DENIED"}]}', 403),
-        Expected(0, ServerError(403, '[{"code":"DENIED"}]')),
+        Expected(0, server_error(403, '[{"code":"DENIED"}]')),
     ),
     Case(
         "HTTP 429 with a message",
         json_answer(b'{"message":"slow down"}', 429),
-        Expected(0, ServerError(429, "slow down")),
+        Expected(0, server_error(429, "slow down")),
     ),
-    Case("HTTP 400 with a list", json_answer(b"[]", 400), Expected(0, ServerError(400, "[]"))),
+    Case("HTTP 400 with a list", json_answer(b"[]", 400), Expected(0, server_error(400, "[]"))),
     Case(
         "HTTP 500 with a body beyond the limit",
         json_answer(b'{"error":"%s"}' % (b"x" * MAX_ERROR_BODY_BYTES), 500),
-        Expected(0, ServerError(500, '{"error":"' + "x" * 487 + "...")),
+        Expected(0, server_error(500, '{"error":"' + "x" * 487 + "...")),
     ),
     # --- errors in other words
-    Case("HTTP 403 without a word", _plain(403), Expected(0, ServerError(403, _NOT_HERE))),
+    Case("HTTP 403 without a word", _plain(403), Expected(0, server_error(403))),
     Case(
         "HTTP 404 in plain text",
         _plain(404, b"404 page not found"),
-        Expected(0, ServerError(404, "404 page not found")),
+        Expected(0, server_error(404, "404 page not found")),
     ),
     Case(
         "HTTP 405 in plain text",
         _plain(405, b"405 method not allowed"),
-        Expected(0, ServerError(405, "405 method not allowed")),
+        Expected(0, server_error(405, "405 method not allowed")),
     ),
     Case(
         "HTTP 413 with a page",
         _page(413, b"<h1>413 Request Entity Too Large</h1>"),
-        Expected(0, ServerError(413, "413 Request Entity Too Large")),
+        Expected(0, server_error(413, "413 Request Entity Too Large")),
     ),
-    Case("HTTP 502 with a page", _page(502), Expected(0, ServerError(502, "502 Bad Gateway: nginx"))),
-    Case("HTTP 504 with nothing", _plain(504), Expected(0, ServerError(504))),
+    Case("HTTP 502 with a page", _page(502), Expected(0, server_error(502, "502 Bad Gateway: nginx"))),
+    Case("HTTP 504 with nothing", _plain(504), Expected(0, server_error(504))),
     Case(
         "HTTP 400 to a TLS server",
         _plain(400, b"Client sent an HTTP request to an HTTPS server.\n"),
-        Expected(0, ServerError(400, "Client sent an HTTP request to an HTTPS server.")),
+        Expected(0, server_error(400, "Client sent an HTTP request to an HTTPS server.")),
     ),
     Case(
         "HTTP 500 that shows a token",
         _plain(500, b"Authorization: Bearer abcdefghijkl"),
-        Expected(0, ServerError(500, "Authorization: Bearer <hidden>")),
+        Expected(0, server_error(500, "Authorization: Bearer <hidden>")),
     ),
-    Case("HTTP 599", _plain(599, b"what"), Expected(0, ServerError(599, "what"))),
+    Case("HTTP 599", _plain(599, b"what"), Expected(0, server_error(599, "what"))),
     # --- waiting
     Case(
         "HTTP 429 with Retry-After",
         _plain(429, b"", {"Retry-After": "7"}),
-        Expected(0, ServerError(429, retry_after=7.0)),
+        Expected(0, server_error(429, retry_after=7.0)),
     ),
     Case(
         "HTTP 503 with Retry-After",
         json_answer(b'{"error":"busy"}', 503, {"Retry-After": "0"}),
-        Expected(0, ServerError(503, "busy", retry_after=0.0)),
+        Expected(0, server_error(503, "busy", retry_after=0.0)),
     ),
     Case(
         "HTTP 503 with a date to come back",
         _plain(503, b"", {"Date": "Tue, 24 Nov 2026 13:00:00 GMT", "Retry-After": "Tue, 24 Nov 2026 13:02:00 GMT"}),
-        Expected(0, ServerError(503, retry_after=120.0)),
+        Expected(0, server_error(503, retry_after=120.0)),
     ),
     Case(
         "HTTP 503 with a Retry-After that is none",
         _plain(503, b"", {"Retry-After": "soon"}),
-        Expected(0, ServerError(503)),
+        Expected(0, server_error(503)),
     ),
     # --- elsewhere
     _moved(301, "http://elsewhere.test/api/push"),
     _moved(302, "/login"),
     _moved(307, "/api/push"),
     _moved(308, "https://elsewhere.test/api/push"),
-    Case("HTTP 304", _plain(304), Expected(0, ServerError(304))),
+    Case("HTTP 304", _plain(304), Expected(0, server_error(304))),
     # --- statuses of success that are not a push's
     Case(
         "HTTP 201 with a stream",
@@ -181,7 +182,7 @@ CASES: Final = (
     Case(
         "HTTP 200 with a single error",
         json_answer(b'{"error":"file does not exist"}'),
-        Expected(0, PushRejected("file does not exist")),
+        Expected(0, refused("file does not exist")),
     ),
     Case(
         "HTTP 200 with a single other status",
@@ -199,11 +200,11 @@ CASES: Final = (
         ways=UNSTREAMED,
     ),
     # --- error statuses whose body never ends well
-    Case("HTTP 401 whose body is cut", _cut(401), Expected(0, ServerError(401, '{"error":"unauth'))),
+    Case("HTTP 401 whose body is cut", _cut(401), Expected(0, server_error(401, '{"error":"unauth'))),
     Case(
         "HTTP 401 whose body stands still",
         _cut(401, Hold()),
-        Expected(0, ServerError(401, '{"error":"unauth')),
+        Expected(0, server_error(401, '{"error":"unauth')),
         ways=STREAMED,
         stall_timeout=0.3,
     ),

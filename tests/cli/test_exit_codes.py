@@ -19,7 +19,7 @@ QUIET = ("--stall-timeout", "0.3")
 IDLE = [*STARTED, *(step for _ in range(600) for step in (Pause(0.05), lines_answer([LAYER % 40], end=False)[1]))]
 
 ENDINGS: list[tuple[str, Script, tuple[str, ...], int, str]] = [
-    ("lost", [*STARTED, Reset()], (), 4, "broke before the answer was complete"),
+    ("lost", [*STARTED, Reset()], (), 4, "broke before the response was complete"),
     ("silent", [*STARTED, Hold()], QUIET, 9, "was silent for 0.3 s (read)"),
     ("stalled", IDLE, QUIET, 9, "no bytes moved"),
 ]

@@ -46,7 +46,7 @@ def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
         assert process.returncode == stopped["exit_code"] == 130
         assert (stopped["event"], stopped["error"]) == ("failed", "PushInterrupted")
         assert stopped["message"].startswith("stopped on request; the registry has ")
-        assert stopped["message"].endswith(", push again to go on")
+        assert stopped["message"].endswith(", push again to resume")
         assert said == "interrupting after the part under way; press Ctrl-C again to cancel at once\n"
 
         sent_before = home.registry.received_bytes

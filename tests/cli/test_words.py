@@ -20,6 +20,7 @@ from ollama_push.core.errors import (
     PushInterrupted,
     PushRejected,
 )
+from ollama_push.core.facts import Advice, ModelMissing
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import ScriptedServer, lines_answer
@@ -50,9 +51,15 @@ def test_a_receipt_says_what_is_known(receipt: PushReceipt, text: str) -> None:
     [
         (InvalidSetting("ca_file", "x", "no"), "--ca='x': no"),
         (InvalidSetting("--listen", "x", "no"), "--listen='x': no"),
-        (InvalidSetting("OLLAMA_HOST", "x", "no; pass headers= (--header)"), "OLLAMA_HOST='x': no; pass --header"),
-        (PushRejected("say source='a:b' (--from a:b)", by_peer=False), "say --from a:b"),
-        (InvalidModelName("n", "ask with plain_http=True (--plain-http)"), "'n': ask with --plain-http"),
+        (InvalidSetting("OLLAMA_HOST", "x", "no", Advice.PASS_HEADERS), "OLLAMA_HOST='x': no; pass --header"),
+        (
+            PushRejected(facts=ModelMissing("x/y", "/m", twin="a:b")),
+            "there is no model 'x/y' in the store /m; to push 'a:b' under this name, say --from a:b",
+        ),
+        (
+            InvalidModelName("n", "no", Advice.ASK_PLAIN_HTTP),
+            "'n': no; plain HTTP must be asked for with --plain-http",
+        ),
         (
             ConnectFailed(AT, ConnectCause.NOT_TLS, "", Peer.REGISTRY),
             f"the registry at {AT} does not speak TLS; plain HTTP must be asked for with --plain-http",
@@ -64,21 +71,21 @@ def test_a_receipt_says_what_is_known(receipt: PushReceipt, text: str) -> None:
     ],
 )
 def test_a_setting_is_called_by_its_option(error: OllamaPushError, said: str) -> None:
-    assert USUAL.of(error) == said
+    assert USUAL.format(error) == said
 
 
 def test_what_a_peer_says_is_not_taken_for_a_setting() -> None:
-    assert USUAL.of(PushRejected("scope=push (denied)")) == "the push was refused: scope=push (denied)"
+    assert USUAL.format(PushRejected("scope=push (--denied)")) == "the push was refused: scope=push (--denied)"
 
 
 def test_what_is_left_after_a_stop_depends_on_whether_uploads_are_kept() -> None:
     stop = PushInterrupted(1_000_000, 2_000_000)
-    assert USUAL.of(stop) == "stopped on request; the registry has 1.0 MB of 2.0 MB, push again to go on"
+    assert USUAL.format(stop) == "interrupted; the registry has 1.0 MB of 2.0 MB, push again to resume"
     forgetful = MessageFormatter(resumes=False)
-    for said in (forgetful.of(stop), forgetful.hung_up):
+    for said in (forgetful.format(stop), forgetful.cancelled):
         assert "blobs that were complete stay in the registry" in said
         assert "all others from the start" in said
-    assert "keeps what arrived, or nothing" in USUAL.hung_up
+    assert "keeps what arrived, or nothing" in USUAL.cancelled
 
 
 @pytest.mark.parametrize("verb", ["push", "check"])
@@ -87,7 +94,7 @@ def test_the_hint_to_log_in_says_plain_http_where_that_was_said(tmp_path: Path, 
         done = home.direct(verb)
         assert f"run `ollama-push login {home.registry.host} --plain-http`" in done.stdout + done.stderr
     assert done.returncode == 6
-    assert USUAL.of(PushRejected("run `ollama-push login h`")) == "the push was refused: run `ollama-push login h`"
+    assert USUAL.format(PushRejected("run `ollama-push login h`")) == "the push was refused: run `ollama-push login h`"
 
 
 def test_nobody_refused_what_is_not_there_or_damaged(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from tests.support.stores import put_model
 
-from ollama_push.core.server.reasons import RejectionReason
+from ollama_push.core.facts import RejectionReason
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
 from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
 

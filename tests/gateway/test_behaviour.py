@@ -15,9 +15,11 @@ from tests.support.gateway import PATIENCE, Gateway, lines_of, parse, request_of
 from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.facts import RejectionReason
+from ollama_push.core.messages import Messages
 from ollama_push.core.observations import PushOutcome
-from ollama_push.core.server.reasons import RejectionReason, reason_for
-from ollama_push.gateway.messages import UNEXPECTED
+from ollama_push.core.server.reasons import reason_for
+from ollama_push.gateway.messages import INTERNAL_ERROR
 from ollama_push.local import FileResumeStore, ModelStore
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Reply
 
@@ -76,7 +78,7 @@ def test_shutdown_lets_parts_end_says_so_and_the_next_push_goes_on(tmp_path: Pat
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
             last = list(lines_of(peer))[-1]
-        assert last["error"].endswith("push again to go on): context canceled")
+        assert last["error"].endswith("push again to resume): context canceled")
         assert reason_for(last["error"]) is RejectionReason.CANCELLED
         before = registry.received_bytes
         assert len(BIG) <= before < 2 * len(BIG)
@@ -180,7 +182,7 @@ def test_without_a_store_it_is_a_plain_500(tmp_path: Path) -> None:
 class Unspeakable(OllamaPushError):
     """Cannot be put into words."""
 
-    def __str__(self) -> str:
+    def render(self, messages: Messages) -> str:
         raise ValueError("there are none")
 
 
@@ -211,7 +213,7 @@ def test_a_failure_nobody_foresaw_ends_one_push_and_is_logged(
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
         with Gateway(settings_for(store, credentials=Broken(failure))) as gateway:
             response = gateway.push(order_for(registry, stream=stream))
-            assert (response.status, response.error) == (200 if stream else 500, UNEXPECTED)
+            assert (response.status, response.error) == (200 if stream else 500, INTERNAL_ERROR)
             assert gateway.records()[0].outcome is PushOutcome.FAILED
             assert gateway.push(order_for(registry, username="alice", password=PASSWORD)).lines[-1] == {
                 "status": "success"

@@ -21,14 +21,14 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.observations import Observation, RequestRetried
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.messages import BROKEN_OFF
+from ollama_push.gateway.messages import CANCELLED_BY_SHUTDOWN
 from ollama_push.local import FileResumeStore, ModelStore, StoredModel
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Reply
 
 LONG: Final = 60.0
 """Longer than any test waits."""
 NOBODY: Final = "127.0.0.1:1"
-INTERRUPTED: Final = "push again to go on): context canceled"
+INTERRUPTED: Final = "push again to resume): context canceled"
 
 
 class Ending(Gateway):
@@ -150,7 +150,7 @@ def held(registry: EmbeddedRegistry, tmp_path: Path, nth: int) -> Iterator[Calla
 def test_a_push_whose_model_was_being_looked_for_when_the_end_began_does_not_begin(tmp_path: Path) -> None:
     with EmbeddedRegistry(tmp_path / "registry") as registry:
         with held(registry, tmp_path, 1) as error:
-            assert error() == BROKEN_OFF
+            assert error() == CANCELLED_BY_SHUTDOWN
         assert registry.requests == []
 
 
@@ -171,7 +171,7 @@ def test_a_push_that_does_not_end_in_time_is_cancelled(tmp_path: Path, *, stream
         ):
             assert registry.wait_until(lambda: registry.received_bytes >= MIB, PATIENCE)
             gateway.tell_to_stop()
-            assert response_in(peer).error == BROKEN_OFF
+            assert response_in(peer).error == CANCELLED_BY_SHUTDOWN
 
 
 @pytest.mark.parametrize("nowhere", ["http://169.254.169.254", ""], ids=["forbidden", "refused"])

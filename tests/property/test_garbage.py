@@ -10,13 +10,13 @@ from tests.support.strategies import bodies, damaged_bodies, json_values
 
 from ollama_push.core.errors import OllamaPushError, ProtocolError, PushRejected, ServerError
 from ollama_push.core.events import PushSucceeded
+from ollama_push.core.facts import RejectionReason
 from ollama_push.core.peer_text import readable_excerpt
 from ollama_push.core.redaction import redact
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.server.check import Readiness, check_flow
 from ollama_push.core.server.error_body import server_error
 from ollama_push.core.server.protocol import PushState
-from ollama_push.core.server.reasons import RejectionReason
 
 _HEADER_NAMES = ["content-type", "content-encoding", "retry-after", "date", "location", "content-length"]
 headers = st.dictionaries(

@@ -175,7 +175,7 @@ DIFFERENCES: Final = (
     Difference(
         "error_commit_400",
         "error",
-        "400: DIGEST_INVALID: provided digest did not match uploaded content (committing the blob of DIGEST)",
+        "400: DIGEST_INVALID: provided digest did not match uploaded content (committing the blob DIGEST)",
         _WORDS,
     ),
     Difference(
@@ -207,7 +207,8 @@ DIFFERENCES: Final = (
     Difference(
         "error_https_to_http",
         "error",
-        "tls: first record does not look like a TLS handshake (HOST does not speak TLS; plain HTTP must be asked for"
+        "tls: first record does not look like a TLS handshake (the registry at https://HOST does not"
+        " speak TLS; plain HTTP must be asked for"
         ' with "insecure": true)',
         _SAYS_WHAT_TO_DO,
     ),
@@ -250,7 +251,7 @@ DIFFERENCES: Final = (
     Difference(
         "error_tensors_commit_500",
         "error",
-        "max retries exceeded: http status 500 Internal Server Error: sending the blob of DIGEST: no space left",
+        "max retries exceeded: http status 500 Internal Server Error: sending the blob DIGEST: no space left",
         "says it once, and what was sent",
     ),
     Difference(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ollama_push.core import units
+from ollama_push.core import facts, units
 from ollama_push.core.errors import ConnectionLost, OllamaPushError
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.names import ModelName
@@ -98,5 +98,5 @@ _fail(503, _DATES, b"{}")
 _fail(200, {}, b'{"error":"unauthorized https://u:p@h/?token=x"}\n')
 assert len(_check().problems) == 2
 assert ModelName.parse("h.x/a/b").oci_problem() is None
-assert reasons.reason_for("x") is reasons.RejectionReason.UNKNOWN
+assert reasons.reason_for("x") is facts.RejectionReason.UNKNOWN
 assert units.bytes_text(1) + units.seconds_text(1) == "1 B1.0 s"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tests.support.refusals import server_error
+
 from ollama_push.core.errors import PushRejected, ServerError
-from ollama_push.core.server.reasons import RejectionReason
+from ollama_push.core.facts import RejectionReason
 
 __all__ = ["VERDICTS"]
 
@@ -28,8 +30,6 @@ _BLOB_UNKNOWN: Final = (
     '400: {"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry",'
     '"detail":{"digest":"sha256:00"}}]}'
 )
-_MOVED: Final = "it redirects to /api/push; a push is not redirected, give the final address"
-_FORBIDDEN: Final = "Ollama refuses this Host or Origin header; use a loopback name, or OLLAMA_ORIGINS on the server"
 
 
 def _refused(message: str, reason: RejectionReason) -> PushRejected:
@@ -52,9 +52,9 @@ VERDICTS: Final[Mapping[str, PushRejected | ServerError | tuple[tuple[str, int],
         f'Head "https://{_BLOB_URL}": tls: first record does not look like a TLS handshake', _R.REGISTRY_NOT_TLS
     ),
     "error_manifest_400": _refused(_BLOB_UNKNOWN, _R.BLOB_UNKNOWN),
-    "error_manifest_400_not_streamed": ServerError(500, _BLOB_UNKNOWN),
+    "error_manifest_400_not_streamed": server_error(500, _BLOB_UNKNOWN),
     "error_model_missing": _refused(_MISSING, _R.MODEL_NOT_FOUND),
-    "error_model_missing_not_streamed": ServerError(500, _MISSING),
+    "error_model_missing_not_streamed": server_error(500, _MISSING),
     "error_part_500_for_ever": _refused(
         "max retries exceeded: http status 502 Bad Gateway: <html><body>502 Bad Gateway</body></html>",
         _R.REGISTRY_FAILED,
@@ -74,17 +74,17 @@ VERDICTS: Final[Mapping[str, PushRejected | ServerError | tuple[tuple[str, int],
     "error_token_denied": _refused(
         '401: {"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}', _R.UNAUTHORIZED
     ),
-    "reject_array": ServerError(400, "json: cannot unmarshal array into Go value of type api.PushRequest"),
-    "reject_double_slash": ServerError(307, _MOVED),
-    "reject_empty_body": ServerError(400, "missing request body"),
-    "reject_get": ServerError(405, "405 method not allowed"),
-    "reject_gzip": ServerError(400, r"invalid character '\x1f' looking for beginning of value"),
-    "reject_host_header": ServerError(403, _FORBIDDEN),
-    "reject_no_model": ServerError(400, "model is required"),
-    "reject_origin": ServerError(403, _FORBIDDEN),
-    "reject_trailing_slash": ServerError(307, _MOVED),
-    "reject_truncated": ServerError(400, "unexpected EOF"),
-    "reject_wrong_type": ServerError(
+    "reject_array": server_error(400, "json: cannot unmarshal array into Go value of type api.PushRequest"),
+    "reject_double_slash": server_error(307, location="/api/push"),
+    "reject_empty_body": server_error(400, "missing request body"),
+    "reject_get": server_error(405, "405 method not allowed"),
+    "reject_gzip": server_error(400, r"invalid character '\x1f' looking for beginning of value"),
+    "reject_host_header": server_error(403),
+    "reject_no_model": server_error(400, "model is required"),
+    "reject_origin": server_error(403),
+    "reject_trailing_slash": server_error(307, location="/api/push"),
+    "reject_truncated": server_error(400, "unexpected EOF"),
+    "reject_wrong_type": server_error(
         400, "json: cannot unmarshal number into Go struct field PushRequest.model of type string"
     ),
     "success": _DEMO,

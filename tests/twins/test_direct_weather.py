@@ -57,8 +57,8 @@ STEPS: Final = (
     Step("HEAD", "/blobs/", "HEAD blob", "looking for sha256:"),
     Step("POST", "/blobs/uploads/", "POST open", "opening an upload"),
     Step("PATCH", "/blobs/uploads/", "PATCH session", f"sending a part of {BIG_DIGEST}"),
-    Step("PUT", BIG_DIGEST, "PUT commit", f"committing the blob of {BIG_DIGEST}"),
-    Step("PUT", SMALL_DIGEST, "PUT commit", f"sending the blob of {SMALL_DIGEST}"),
+    Step("PUT", BIG_DIGEST, "PUT commit", f"committing the blob {BIG_DIGEST}"),
+    Step("PUT", SMALL_DIGEST, "PUT commit", f"sending the blob {SMALL_DIGEST}"),
     Step("PUT", "/manifests/", "PUT manifest", "pushing the manifest"),
     Step("GET", "/manifests/", "GET manifest", "reading the manifest back"),
     # The three before the upload are counted too; a probe after a failed commit is not in this story.

@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         tell(sys.stderr, "cancelled")
         return exit_codes.INTERRUPTED
     except OllamaPushError as exc:
-        write_whole(sys.stderr, f"error: {USUAL.of(exc)}\n")
+        write_whole(sys.stderr, f"error: {USUAL.format(exc)}\n")
         return exit_codes.exit_code(exc)
     except OSError as exc:
         # The transports and the metrics translate theirs: what is left is our own printing.

@@ -55,7 +55,7 @@ def _check_directly(registry: ClientRunner[RegistryClient], direct: DirectSettin
         lines.append(f"registry: {Endpoint.of(parsed.host, plain_http=direct.plain_http).origin}")
         lines += plan_lines(registry.run(lambda client: client.plan(parsed, source=direct.source)))
     except OllamaPushError as problem:
-        _tell(name, [*lines, f"problem: {printable(USUAL.of(problem))}"], is_ready=False)
+        _tell(name, [*lines, f"problem: {printable(USUAL.format(problem))}"], is_ready=False)
         return exit_codes.exit_code(problem)
     _tell(name, lines, is_ready=True)
     return exit_codes.OK

@@ -1,12 +1,10 @@
-"""How an error reads on the command line: its settings as options, its advice as one that a command can take.
+"""Facts of errors in words for people at a terminal: settings are options, advice is a command to type.
 
-The texts of errors are written for Python. Where a setting has an option, the text names that behind it in
-parentheses, ``plain_http=True (--plain-http)``, and the command shows the option alone.
+The only place that puts option names and commands into the texts of errors.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,13 +13,16 @@ import attrs
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
+    InvalidModelName,
     InvalidSetting,
     OllamaPushError,
     Peer,
     PushInterrupted,
 )
+from ollama_push.core.facts import Advice
+from ollama_push.core.messages import Messages
 
-__all__ = ["SERVER_STOPS", "USUAL", "MessageFormatter", "option_for"]
+__all__ = ["SERVER_STOPS", "USUAL", "MessageFormatter", "failure_line"]
 
 SERVER_STOPS: Final = (
     "stopped: the connection is closed, so the server stops too. Layers that were complete stay in the registry;"
@@ -32,9 +33,6 @@ _MAYBE_KEPT: Final = (
     "blobs that were complete stay in the registry. Of the others it keeps what arrived, or nothing, as registries"
     " differ: the same command again asks, and sends what is missing"
 )
-
-# As in the module docstring; the value may be quoted or missing.
-_WITH_OPTION: Final = re.compile(r"`?\b[a-z_]+=(?:'[^']*'|\"[^\"]*\"|\w*)`? \((--[^)]+)\)")
 
 _SLASHES_WITH_HOST: Final = 2
 
@@ -54,11 +52,37 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "token": "--token",
     "username": "--user",
 }
+_ADVICE: Final[Mapping[Advice, str]] = {
+    Advice.START_SERVER: (
+        "is it running? start `ollama serve`, or `ollama-push serve`, or point OLLAMA_HOST at the right address"
+    ),
+    Advice.TRUST_CA: "pass the CA that signed it with --ca, or SSL_CERT_FILE",
+    Advice.ASK_PLAIN_HTTP: "plain HTTP must be asked for with --plain-http",
+    Advice.TRY_PLAIN_HTTP: "if it speaks plain HTTP, ask for that with --plain-http",
+    Advice.PASS_HEADERS: "pass --header",
+    Advice.LOG_IN: "run {login}, or set OLLAMA_USERNAME and OLLAMA_PASSWORD",
+    Advice.LOG_IN_AGAIN: "run {login} again",
+    Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say --from {twin}",
+    Advice.COPY_ON_SERVER: "`ollama cp {twin} {model}` gives it this name",
+}
+
+
+class _CommandMessages(Messages):
+    """Settings as options, advice as commands."""
+
+    def setting(self, name: str) -> str:
+        return _OPTIONS.get(name, name)
+
+    def advise(self, advice: Advice | None, **facts: object) -> str:
+        if advice is None or advice not in _ADVICE:
+            return super().advise(advice, **facts)
+        login = f"`ollama-push login {facts.get('host')}{' --plain-http' if facts.get('plain_http') else ''}`"
+        return _ADVICE[advice].format(login=login, **facts)
 
 
 @attrs.frozen
 class MessageFormatter:
-    """Puts errors into the words of one run of the command.
+    """Renders errors for one run of the command.
 
     Attributes:
         resumes: Whether an unfinished upload is kept for the next push.
@@ -66,31 +90,38 @@ class MessageFormatter:
 
     resumes: bool = True
 
-    def of(self, error: OllamaPushError, model: str = "") -> str:
+    def format(self, error: OllamaPushError, model: str = "") -> str:
         """Return the text of *error*, which ended a push of *model*."""
+        text = error.render(_MESSAGES)
         match error:
-            case InvalidSetting(setting=setting, value=value, problem=problem):
-                return option_for(str(InvalidSetting(_OPTIONS.get(setting, setting), value, problem)))
             case PushInterrupted() if not self.resumes:
-                return f"stopped on request; {_AGAIN}"
+                return f"interrupted; {_AGAIN}"
             case ConnectFailed(cause=ConnectCause.REFUSED, peer=Peer.SERVER) if _names_a_registry(model):
                 registry = model.partition("/")[0]
-                return f"{error}; --direct needs no server and pushes straight to {registry}"
+                return f"{text}; --direct needs no server and pushes straight to {registry}"
             case _:
-                return option_for(str(error))
+                return text
 
     @property
-    def hung_up(self) -> str:
-        """What a direct push that was stopped at once left behind."""
+    def cancelled(self) -> str:
+        """What a direct push that was cancelled left behind."""
         return f"stopped at once: {_MAYBE_KEPT if self.resumes else _AGAIN}."
 
 
+_MESSAGES: Final = _CommandMessages()
 USUAL: Final = MessageFormatter()
 
 
-def option_for(text: str) -> str:
-    """Return *text*, written for Python and the command alike, with the command's half alone."""
-    return _WITH_OPTION.sub(r"\1", text)
+def failure_line(model: str, error: OllamaPushError, formatter: MessageFormatter) -> str:
+    """Return a failure in one line; an interrupted push is none."""
+    text = formatter.format(error, model)
+    if isinstance(error, InvalidModelName | InvalidSetting):
+        # A wrong name is quoted in the text; a wrong setting is not about the model.
+        return f"error: {text}"
+    if isinstance(error, PushInterrupted):
+        return f"{model}: {text}"
+    tried = f" (after {error.attempts} attempts)" if error.attempts > 1 else ""
+    return f"error: {model}: {text}{tried}"
 
 
 def _names_a_registry(model: str) -> bool:

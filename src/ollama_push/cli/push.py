@@ -16,7 +16,7 @@ from ollama_push.cli.connection import Settings, connect, connection_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
 from ollama_push.cli.display import CHOICES, Display, new_display
 from ollama_push.cli.display.streams import write_whole
-from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter, option_for
+from ollama_push.cli.messages import SERVER_STOPS, USUAL, MessageFormatter
 from ollama_push.cli.metrics import measuring
 from ollama_push.cli.reports import model_text, unkept_text
 from ollama_push.cli.signals import Interrupter
@@ -165,7 +165,7 @@ def _push_directly(
     def send() -> PushReceipt:
         return registry.run(lambda client: client.push(target.name, source=direct.source), hooks=[display, *hooks])
 
-    return _show(display, target, send, cancelled=words.hung_up)
+    return _show(display, target, send, cancelled=words.cancelled)
 
 
 def _show(display: Display, target: _Target, send: Callable[[], PushReceipt], *, cancelled: str) -> int:
@@ -206,15 +206,10 @@ def _is_fatal(problem: OllamaPushError) -> bool:
             return False
 
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return option_for(super().format(record))
-
-
 def _log_hook(verbose: int) -> LogHook:
     """Return a hook with a logger of its own: the command must not set up logging for the whole process."""
     logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
-    return LogHook(logger)
+    return LogHook(logger, describe=USUAL.format)

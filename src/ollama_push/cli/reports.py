@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ollama_push.cli.messages import USUAL, MessageFormatter
-from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushInterrupted
+from ollama_push.cli.messages import USUAL
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.plans import PlannedBlob, PushPlan
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["failure_line", "model_text", "plan_lines", "printable", "readiness_lines", "receipt_text", "unkept_text"]
+__all__ = ["model_text", "plan_lines", "printable", "readiness_lines", "receipt_text", "unkept_text"]
 
 
 def printable(text: str) -> str:
@@ -38,18 +37,6 @@ def receipt_text(receipt: PushReceipt) -> str:
     if receipt.manifest_digest is not None:
         parts.append(receipt.manifest_digest)
     return ", ".join(parts)
-
-
-def failure_line(model: str, error: OllamaPushError, words: MessageFormatter) -> str:
-    """Return a failure in one line; being stopped is none."""
-    text = words.of(error, model)
-    if isinstance(error, InvalidModelName | InvalidSetting):
-        # The one names it, with what a terminal should not get spelled out; the other is not about the model.
-        return f"error: {text}"
-    if isinstance(error, PushInterrupted):
-        return f"{model}: {text}"
-    tried = f" (after {error.attempts} attempts)" if error.attempts > 1 else ""
-    return f"error: {model}: {text}{tried}"
 
 
 def model_text(name: str) -> str:
@@ -87,7 +74,7 @@ def readiness_lines(readiness: Readiness) -> list[str]:
         lines.append(f"model: {readiness.model}, {bytes_text(readiness.total_bytes)}")
     if readiness.account is not None:
         lines.append(f"signed in as: {readiness.account}")
-    lines += [f"problem: {USUAL.of(problem, readiness.model)}" for problem in readiness.problems]
+    lines += [f"problem: {USUAL.format(problem, readiness.model)}" for problem in readiness.problems]
     return [printable(line) for line in lines]
 
 

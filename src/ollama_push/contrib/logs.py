@@ -7,6 +7,7 @@ structlog users get the same fields through its standard-library bridge
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -55,10 +56,12 @@ class LogHook:
     Attributes:
         logger: Where to; ``ollama_push`` when not given.
         min_interval: Seconds between two looks at a layer's progress; lines are per layer anyway.
+        describe: Renders an error; ``str`` when not given.
     """
 
     logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("ollama_push"))
     min_interval: float = 0.25
+    describe: Callable[[OllamaPushError], str] = str
     _stories: WeakKeyDictionary[PushContext, _Story] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
 
     def __call__(self, seen: Observation, /) -> None:
@@ -77,11 +80,11 @@ class LogHook:
             case RequestRetried(error=error, retry_in=wait):
                 facts = {"retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
                 text = "a request failed: %s; again in %.1f s"
-                self._log(logging.WARNING, seen, text, _one_line(str(error)), wait, **facts)
+                self._log(logging.WARNING, seen, text, _one_line(self.describe(error)), wait, **facts)
             case AttemptFailed(attempt=attempt, error=error, retry_in=wait) if wait is not None:
                 facts = {"attempt": attempt, "retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
                 text = "attempt %d failed: %s; trying again in %.1f s"
-                self._log(logging.WARNING, seen, text, attempt, _one_line(str(error)), wait, **facts)
+                self._log(logging.WARNING, seen, text, attempt, _one_line(self.describe(error)), wait, **facts)
             case PushFinished(outcome=outcome, error=error):
                 self._tell_outcome(seen, outcome, error)
             case _:
@@ -108,9 +111,10 @@ class LogHook:
         facts: dict[str, Any] = {"outcome": outcome.value, **_facts(error)}
         match outcome:
             case PushOutcome.FAILED:
-                self._log(logging.ERROR, seen, "push failed: %s", _one_line(str(error)), **facts)
+                text = "an unexpected exception" if error is None else _one_line(self.describe(error))
+                self._log(logging.ERROR, seen, "push failed: %s", text, **facts)
             case PushOutcome.CANCELLED if error is not None:
-                self._log(logging.WARNING, seen, "push ended: %s", _one_line(str(error)), **facts)
+                self._log(logging.WARNING, seen, "push ended: %s", _one_line(self.describe(error)), **facts)
             case PushOutcome.CANCELLED:
                 self._log(logging.WARNING, seen, "push cancelled after %.1f s", seen.elapsed, **facts)
             case PushOutcome.SUCCEEDED:

@@ -12,7 +12,8 @@ from typing import Final, Self
 
 import attrs
 
-from ollama_push.core.errors import InvalidModelName, shorten
+from ollama_push.core.errors import InvalidModelName
+from ollama_push.core.messages import shorten
 
 __all__ = [
     "DEFAULT_HOST",

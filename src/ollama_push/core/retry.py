@@ -19,7 +19,7 @@ from ollama_push.core.errors import (
     StreamTruncated,
     TransportTimeout,
 )
-from ollama_push.core.server.reasons import RejectionReason
+from ollama_push.core.facts import RejectionReason
 
 __all__ = ["TRANSIENT_STATUSES", "RetryPolicy"]
 

@@ -1,15 +1,14 @@
-"""Our errors in a real server's words, so that whoever reads Ollama's texts understands ours.
+"""Facts of errors in words for clients of the gateway: what a real server says, then what is known beyond that.
 
-Every text is read back by :mod:`ollama_push.core.server.reasons` as the reason it was made from, as far as the table
-knows one. What a real server does not say, such as what to do about it, stands in parentheses behind.
+Clients read a real server's texts; what such a server does not say stands behind in parentheses. What a registry
+said is quoted and never decides which words are chosen.
 
 Source: ollama at fb3076099: ``server/images.go``, ``server/upload.go``, ``manifest/manifest.go``; Go ``net``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -30,36 +29,35 @@ from ollama_push.core.errors import (
     ServerError,
     TransportTimeout,
 )
+from ollama_push.core.facts import (
+    Advice,
+    ForbiddenAddress,
+    ModelMissing,
+    RealmRefused,
+    RefusedRequest,
+    StoreDamaged,
+    StoreProblem,
+)
+from ollama_push.core.messages import Messages, joined
 from ollama_push.core.names import ModelName
 from ollama_push.core.redaction import redact
-from ollama_push.core.registry.authorizer import OR_BY_ENVIRONMENT
-from ollama_push.core.server.reasons import reason_for
+from ollama_push.core.store_layout import blob_path, manifest_path
 from ollama_push.gateway.route import as_ollama_shows
 
-__all__ = ["BROKEN_OFF", "UNEXPECTED", "error_text", "name_text"]
+__all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "name_text"]
 
-BROKEN_OFF: Final = (
-    "the gateway is shutting down (stopped at once; push again, it goes on with what the registry kept):"
+CANCELLED_BY_SHUTDOWN: Final = (
+    "the gateway is shutting down (cancelled; push again, the push resumes with what the registry kept):"
     " context canceled"
 )
-UNEXPECTED: Final = "internal error: the gateway failed in a way it does not know; its log says more"
-
-_OR_BY_CLIENT: Final = ' where the gateway runs, or send "username" and "password"'
+INTERNAL_ERROR: Final = "internal error: the gateway failed in a way it does not know; its log says more"
 
 _R = RejectionReason
 
-# As core.registry.refusals words a registry's no.
-_BY_STATUS: Final = re.compile(r"(?P<doing>.*?): HTTP (?P<status>\d{3})(?:: (?P<words>.*))?", re.DOTALL)
-_DIGEST: Final = re.compile(r"\bsha256[:-](?P<hex>[0-9a-f]{64})\b")
-# Not urlsplit: what a registry calls a URL need not be one.
-_QUOTED_PLACE: Final = re.compile(r"'[a-z]+://(?P<place>[^'/?#]*)[^']*'")
-
-# What a real server says, and nothing else fits.
+# What a real server says for a reason that no status or name in the text says.
 _REAL: Final[Mapping[RejectionReason, str]] = {
     _R.UNAUTHORIZED: "unauthorized: access denied",
     _R.REPOSITORY_NOT_FOUND: "file does not exist",
-    _R.BLOB_UNKNOWN: "400: MANIFEST_BLOB_UNKNOWN",
-    _R.DIGEST_INVALID: "400: DIGEST_INVALID",
     _R.TOO_LARGE: "413: ",
     _R.REGISTRY_FULL: "507: no space left",
     _R.REGISTRY_FAILED: "max retries exceeded",
@@ -69,6 +67,8 @@ _REAL: Final[Mapping[RejectionReason, str]] = {
     _R.REGISTRY_UNREACHABLE: "dial tcp: i/o timeout",
     _R.CANCELLED: "context canceled",
 }
+# The registry's code names them, and stands in its words.
+_NAMED_BY_CODE: Final = frozenset({_R.BLOB_UNKNOWN, _R.DIGEST_INVALID})
 _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.REFUSED: "dial tcp {host}: connect: connection refused",
     ConnectCause.UNKNOWN_HOST: "dial tcp: lookup {host}: no such host",
@@ -76,17 +76,41 @@ _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.UNTRUSTED_CERTIFICATE: _REAL[_R.CERTIFICATE],
     ConnectCause.NOT_TLS: _REAL[_R.REGISTRY_NOT_TLS],
 }
+_ADVICE: Final[Mapping[Advice, str]] = {
+    Advice.ASK_PLAIN_HTTP: 'plain HTTP must be asked for with "insecure": true',
+    Advice.TRY_PLAIN_HTTP: 'if it speaks plain HTTP, ask for that with "insecure": true',
+    Advice.TRUST_CA: "the gateway must trust the CA that signed it: --ca, or SSL_CERT_FILE",
+    Advice.CHOOSE_SOURCE: "the gateway's store has {twin!r}",
+    Advice.LOG_IN: 'run {login} where the gateway runs, or send "username" and "password"',
+    Advice.LOG_IN_AGAIN: "run {login} again where the gateway runs",
+}
+
+
+class _GatewayMessages(Messages):
+    """Advice for a client of the gateway, and for whoever runs the gateway."""
+
+    def advise(self, advice: Advice | None, **facts: object) -> str:
+        if advice is None or advice not in _ADVICE:
+            return super().advise(advice, **facts)
+        login = f"`ollama-push login {facts.get('host')}{' --plain-http' if facts.get('plain_http') else ''}`"
+        return _ADVICE[advice].format(login=login, **facts)
+
+    def forbidden_address(self, facts: ForbiddenAddress) -> str:
+        return f"this gateway does not go there: {facts.problem}"
+
+
+_MESSAGES: Final = _GatewayMessages()
 
 
 def name_text(text: str, error: InvalidModelName) -> str:
     """Return what is said about the name *text*; where only we refuse it, with our reason."""
-    # Before it is completed: "passwd" with a tag reads as a secret.
+    # Redacted before it is completed: "passwd" with a tag reads as a secret.
     shown = f"unqualified name: {as_ollama_shows(redact(text))}"
     try:
         ModelName.parse_local(text)
     except InvalidModelName:
         return shown
-    return f"{shown} ({redact(error.problem)})"
+    return _with(shown, redact(joined(error.problem, _MESSAGES.advise(error.advice))))
 
 
 def error_text(error: OllamaPushError, target: ModelName, root: Path, written: ModelName | None = None) -> str:
@@ -98,61 +122,59 @@ def error_text(error: OllamaPushError, target: ModelName, root: Path, written: M
         root: Of the model store.
         written: Name in the store, where it is another.
     """
-    if isinstance(error, PushRejected) and error.reason is _R.MODEL_NOT_FOUND:
-        return redact(_rejected(error, written or target, root))
-    return redact(_text(error, target, root)).replace(OR_BY_ENVIRONMENT, _OR_BY_CLIENT)
+    return redact(_text(error, target, root, written or target))
 
 
-def _text(error: OllamaPushError, target: ModelName, root: Path) -> str:
+def _text(error: OllamaPushError, target: ModelName, root: Path, written: ModelName) -> str:
+    said = error.render(_MESSAGES)
     match error:
         case InvalidModelName():
             return name_text(str(target), error)
         case PushRejected():
-            return _rejected(error, target, root)
+            return _rejected(error, target, root, written)
         case ConnectFailed():
             return _unreachable(error)
         case TransportTimeout(phase="connect", address=address):
-            return f"dial tcp {urlsplit(address).netloc}: i/o timeout ({error})"
-        case ServerError(status=status, message=message):
-            real = f"http status {status} {_phrase_of(status)}: {message}"
-            return f"max retries exceeded: {real}" if error.attempts > 1 else f"{status}: {message}"
+            return f"dial tcp {urlsplit(address).netloc}: i/o timeout ({said})"
+        case ServerError(status=status):
+            words = _MESSAGES.server_words(error.words, error.request, error.location, error.advice)
+            real = f"http status {status} {_phrase_of(status)}: {words}"
+            return f"max retries exceeded: {real}" if error.attempts > 1 else f"{status}: {words}"
         case ConnectionLost() | TransportTimeout() | PushStalled():
-            return f"max retries exceeded: {error}"
+            return f"max retries exceeded: {said}"
         case PushInterrupted():
-            return f"the gateway is shutting down ({error}): context canceled"
+            return f"the gateway is shutting down ({said}): context canceled"
         case _:
-            return str(error)
+            return said
 
 
-def _rejected(error: PushRejected, target: ModelName, root: Path) -> str:
-    """Return the first wording that is read as the error's reason; our own words when none is."""
-    wordings = list(_wordings(error, target, root))
-    return next((text for text in wordings if reason_for(text) is error.reason), error.message)
+def _rejected(error: PushRejected, target: ModelName, root: Path, written: ModelName) -> str:
+    facts, said = error.facts, _MESSAGES.refusal(error.words, error.facts)
+    match facts:
+        case ModelMissing():
+            return f"open {root / manifest_path(written)}: no such file or directory ({said})"
+        case StoreDamaged(digest=digest) if digest:
+            return f"open {root / blob_path(digest)}: no such file as the manifest describes ({said})"
+        case StoreDamaged(problem=StoreProblem.MANIFEST_UNREADABLE):
+            return f"unexpected end of JSON input ({said})"
+        case StoreDamaged() | ForbiddenAddress():
+            return said
+        case RealmRefused(realm_host=realm_host, host=host):
+            real = f'realm host "{realm_host}" does not match original host "{host}"'
+            return real if said == real else _with(real, said)
+        case RefusedRequest(status=status) if (
+            error.reason in _NAMED_BY_CODE or RejectionReason.of_status(status) is error.reason
+        ):
+            return _with(
+                f"{status}: {_MESSAGES.said(error.words, facts) or _phrase_of(status)}", _MESSAGES.operation(facts)
+            )
+    if error.reason is _R.INVALID_NAME:
+        return _with(f"unqualified name: {as_ollama_shows(str(target))}", said)
+    return _with(_REAL[error.reason], said) if error.reason in _REAL else said
 
 
-def _wordings(error: PushRejected, target: ModelName, root: Path) -> Iterator[str]:
-    words = error.message
-    match error.reason:
-        case _R.MODEL_NOT_FOUND:
-            place = root.joinpath("manifests", target.host, target.namespace, target.model, target.tag)
-            yield f"open {place}: no such file or directory ({words})"
-        case _R.INVALID_NAME:
-            yield f"unqualified name: {as_ollama_shows(str(target))} ({words})"
-        case _R.STORE_DAMAGED:
-            yield words
-            if digest := _DIGEST.search(words):
-                yield f"open {root / 'blobs'}/sha256-{digest['hex']}: no such file as the manifest describes ({words})"
-        case _R.REALM_MISMATCH:
-            yield words
-            found = _QUOTED_PLACE.search(words)
-            realm = found["place"] if found else ""
-            yield f'realm host "{realm}" does not match original host "{target.host}" ({words})'
-    if by_status := _BY_STATUS.fullmatch(words):
-        said = by_status["words"] or _phrase_of(int(by_status["status"]))
-        yield f"{by_status['status']}: {said} ({by_status['doing']})"
-    if real := _REAL.get(error.reason):
-        yield f"{real} ({words})"
-        yield real
+def _with(real: str, said: str) -> str:
+    return f"{real} ({said})" if said else real
 
 
 def _phrase_of(status: int) -> str:
@@ -162,8 +184,6 @@ def _phrase_of(status: int) -> str:
 def _unreachable(error: ConnectFailed) -> str:
     host = urlsplit(error.address).netloc
     # What the operating system said is said in a real server's words.
-    words = str(attrs.evolve(error, detail="") if error.cause in _CONNECT else error)
-    if error.cause is ConnectCause.NOT_TLS:
-        words = f'{host} does not speak TLS; plain HTTP must be asked for with "insecure": true'
+    told = attrs.evolve(error, detail="") if error.cause in _CONNECT else error
     real = _CONNECT.get(error.cause, "dial tcp {host}").format(host=host)
-    return f"{real} ({words})"
+    return f"{real} ({told.render(_MESSAGES)})"

@@ -13,7 +13,7 @@ from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReas
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import CredentialSource, Login
-from ollama_push.gateway.messages import BROKEN_OFF, UNEXPECTED
+from ollama_push.gateway.messages import CANCELLED_BY_SHUTDOWN, INTERNAL_ERROR
 from ollama_push.gateway.progress_lines import ProgressLines
 from ollama_push.gateway.push_history import RunningPush
 from ollama_push.gateway.route import PushRoute
@@ -122,7 +122,7 @@ class PushTask:
             await self._push_and_note()
         except Exception:
             _LOGGER.exception("a push of %s failed unexpectedly", self._target)
-            self._fail(UNEXPECTED)
+            self._fail(INTERNAL_ERROR)
         finally:
             self._woken.set()
 
@@ -131,7 +131,7 @@ class PushTask:
             async with self._shutdown.cancels_after_grace():
                 await self._push()
         except CancelledByShutdown:
-            self._fail(BROKEN_OFF)
+            self._fail(CANCELLED_BY_SHUTDOWN)
         except OllamaPushError as exc:
             self._fail(self._describe(exc))
         else:

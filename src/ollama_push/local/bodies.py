@@ -8,6 +8,7 @@ from io import FileIO
 from typing import Final
 
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
+from ollama_push.core.facts import StoreDamaged, StoreProblem
 from ollama_push.local.files import BlobFile, identity_of, open_regular, problem_text
 
 __all__ = ["BlobBody", "BodyCancelled"]
@@ -97,9 +98,6 @@ class BlobBody:
             raise ValueError("it has changed since the push began")
 
     def _failed(self, exc: OSError | ValueError) -> OllamaPushError:
-        self.failure = PushRejected(
-            f"the blob file {self._file.path} cannot be sent: {problem_text(exc)}",
-            RejectionReason.STORE_DAMAGED,
-            by_peer=False,
-        )
+        facts = StoreDamaged(StoreProblem.BLOB_CHANGED, str(self._file.path), words=problem_text(exc))
+        self.failure = PushRejected("", RejectionReason.STORE_DAMAGED, facts)
         return self.failure

@@ -10,25 +10,25 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
+from ollama_push.core.facts import Advice, StoreDamaged, StoreProblem
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.digests import hex_of
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.store_layout import BLOBS, MANIFESTS, blob_path, manifest_path
 from ollama_push.local.files import BlobFile, identity_of, open_regular, place_of, problem_text, read_regular
 from ollama_push.local.homes import home_in
-from ollama_push.local.suggestions import not_found
+from ollama_push.local.suggestions import missing_model
 
 __all__ = ["ModelStore", "StoredModel"]
 
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 """The largest manifest that is read: distribution accepts no larger one (``maxManifestBodySize``)."""
 _NAME_LEVELS: Final = 4
-_AGAIN: Final = "pull or create the model again"
 _SERVICE_ROOT: Final = Path("/usr/share/ollama/.ollama/models")
 """The store of the user ``ollama``, as whom the Linux package runs the server."""
 
@@ -105,9 +105,11 @@ class ModelStore:
         try:
             manifest = Manifest.parse(read_regular(place_of(path, places), _MAX_MANIFEST_BYTES))
         except (OSError, ValueError) as exc:
-            # To pull the model again does not change the permissions of a file.
-            advice = "" if isinstance(exc, OSError) else f"; {_AGAIN}"
-            raise _damaged(f"the manifest {path} of {spelled} cannot be read: {problem_text(exc)}{advice}") from exc
+            # Permissions are not cured by pulling the model again.
+            advice = None if isinstance(exc, OSError) else Advice.RECREATE_MODEL
+            raise _damaged(
+                StoreProblem.MANIFEST_UNREADABLE, path, model=str(spelled), words=problem_text(exc), advice=advice
+            ) from exc
         return StoredModel(spelled, manifest, {blob.digest: self._file(blob, places) for blob in manifest.blobs})
 
     def _places(self) -> tuple[Path, ...]:
@@ -134,10 +136,11 @@ class ModelStore:
         if os.path.lexists(self._manifest_path(name)):
             return name
         models = self.models()
-        spelled = next((model for model in models if model == name), None)
-        if spelled is None:
-            raise PushRejected(not_found(name, models, self._root), RejectionReason.MODEL_NOT_FOUND, by_peer=False)
-        return spelled
+        same = next((model for model in models if model == name), None)
+        if same is None:
+            facts = missing_model(name, models, self._root)
+            raise PushRejected("", RejectionReason.MODEL_NOT_FOUND, facts)
+        return same
 
     def _file(self, blob: Descriptor, places: tuple[Path, ...]) -> BlobFile:
         path = self._root / blob_path(blob.digest)
@@ -153,12 +156,18 @@ class ModelStore:
             finally:
                 os.close(descriptor)
         except FileNotFoundError as exc:
-            raise _damaged(f"blob {blob.digest} is missing: there is no {path}; {_AGAIN}") from exc
+            raise _damaged(StoreProblem.BLOB_MISSING, path, digest=blob.digest, advice=Advice.RECREATE_MODEL) from exc
         except (OSError, ValueError) as exc:
-            raise _damaged(f"blob {blob.digest} cannot be read from {path}: {problem_text(exc)}") from exc
+            raise _damaged(StoreProblem.BLOB_UNREADABLE, path, digest=blob.digest, words=problem_text(exc)) from exc
         if state.st_size != blob.size:
-            sizes = f"{state.st_size} bytes in {path}, but {blob.size} in the manifest"
-            raise _damaged(f"blob {blob.digest} has {sizes}; {_AGAIN}")
+            raise _damaged(
+                StoreProblem.BLOB_SIZE,
+                path,
+                digest=blob.digest,
+                found_bytes=state.st_size,
+                expected_bytes=blob.size,
+                advice=Advice.RECREATE_MODEL,
+            )
         return BlobFile(real, state.st_size, identity_of(state))
 
 
@@ -200,5 +209,5 @@ def _manifests_below(folder: Path, places: tuple[Path, ...], level: int = 1) -> 
             yield from (f"{entry.name}/{rest}" for rest in _manifests_below(place, places, level + 1))
 
 
-def _damaged(text: str) -> PushRejected:
-    return PushRejected(text, RejectionReason.STORE_DAMAGED, by_peer=False)
+def _damaged(problem: StoreProblem, path: Path, **facts: Any) -> PushRejected:
+    return PushRejected("", RejectionReason.STORE_DAMAGED, StoreDamaged(problem, str(path), **facts))

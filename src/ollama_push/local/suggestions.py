@@ -1,4 +1,4 @@
-"""Words for a model that is not in the store: what is there instead, and how to push that."""
+"""A model that is not in the store: what is there instead, and what of it could be pushed under that name."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from ollama_push.core.facts import ModelMissing
 from ollama_push.core.names import ModelName
 
-__all__ = ["not_found"]
+__all__ = ["missing_model"]
 
 _NEAREST: Final = 3
 
 
-def not_found(name: ModelName, models: Sequence[ModelName], root: Path) -> str:
-    """Return the message for *name*, which is not among the *models* of the store *root*."""
-    text = f"there is no model {str(name)!r} in the store {root}"
-    if not models:
-        return f"{text}, which holds no models"
+def missing_model(name: ModelName, models: Sequence[ModelName], root: Path) -> ModelMissing:
+    """Return what is known of *name*, which is not among the *models* of the store *root*."""
     twin = _same_model(name, models)
-    if twin is not None:
-        name_it = f"source={twin.shortest!r} (--from {twin.shortest})"
-        return f"{text}; to push {twin.shortest!r} under this name, say {name_it}"
     near = difflib.get_close_matches(name.shortest, [model.shortest for model in models], _NEAREST)
     near = near or difflib.get_close_matches(name.model, [model.model for model in models], 1)
-    return f"{text}; the nearest is {' or '.join(map(repr, near))}" if near else text
+    return ModelMissing(str(name), str(root), not models, twin.shortest if twin else "", tuple(near))
 
 
 def _same_model(name: ModelName, models: Sequence[ModelName]) -> ModelName | None:

@@ -170,7 +170,7 @@ def test_a_direct_push_is_told_with_its_size_and_what_it_moved() -> None:
         ("INFO", f"layer sha256:{'a' * 64} is there (40 bytes)"),
         (
             "WARNING",
-            "a request failed: the connection to http://r:5000 broke before the answer was complete; again in 2.0 s",
+            "a request failed: the connection to http://r:5000 broke before the response was complete; again in 2.0 s",
         ),
         ("INFO", f"layer sha256:{'b' * 64} is there (60 bytes)"),
         ("INFO", "pushed r:5000/myuser/my-llama:latest, 100 bytes in 5.0 s: 50 sent, 40 there already, 10 resumed"),

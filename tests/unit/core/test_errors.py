@@ -35,9 +35,11 @@ from ollama_push.core.errors import (
     UnexpectedContent,
     UsedAfterClose,
     VerificationFailed,
-    shorten,
+    VerificationProblem,
 )
 from ollama_push.core.events import LayerProgress
+from ollama_push.core.facts import Advice, ModelMissing, Operation, RefusedRequest
+from ollama_push.core.messages import shorten
 
 _AT: Final = "http://127.0.0.1:11434"
 _REGISTRY: Final = "https://registry.example.com"
@@ -53,10 +55,7 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (
         ConnectFailed(_AT, ConnectCause.REFUSED),
-        (
-            f"nothing listens at {_AT}; is it running? start `ollama serve`, or `ollama-push serve`,"
-            " or point OLLAMA_HOST at the right address"
-        ),
+        f"nothing listens at {_AT}; start the Ollama server, or point OLLAMA_HOST at the right address",
     ),
     (
         ConnectFailed(_AT, ConnectCause.UNKNOWN_HOST, "no such name"),
@@ -65,7 +64,7 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     (ConnectFailed(_AT, ConnectCause.UNREACHABLE), f"no route to {_AT}; check the network, a VPN or a firewall"),
     (
         ConnectFailed(_AT, ConnectCause.UNTRUSTED_CERTIFICATE),
-        f"the certificate of {_AT} is not trusted; pass the CA that signed it with ca_file= (--ca), or SSL_CERT_FILE",
+        f"the certificate of {_AT} is not trusted; pass the CA that signed it with ca_file=, or SSL_CERT_FILE",
     ),
     (
         ConnectFailed(_AT, ConnectCause.CLIENT_CERTIFICATE),
@@ -92,39 +91,36 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (
         ConnectFailed(_REGISTRY, ConnectCause.NOT_TLS, "", Peer.REGISTRY),
-        (
-            f"the registry at {_REGISTRY} does not speak TLS; plain HTTP must be asked for"
-            " with plain_http=True (--plain-http)"
-        ),
+        (f"the registry at {_REGISTRY} does not speak TLS; plain HTTP must be asked for with plain_http=True"),
     ),
     (
         ConnectFailed(_REGISTRY, ConnectCause.TLS, "[SSL: TLSV1_ALERT_X] alert x (_ssl.c:1000)", Peer.REGISTRY),
         (
             f"the TLS handshake with the registry at {_REGISTRY} failed; if it speaks plain HTTP, ask for that"
-            " with plain_http=True (--plain-http) (alert x)"
+            " with plain_http=True (alert x)"
         ),
     ),
     (
         ConnectFailed(_REGISTRY, ConnectCause.UNREACHABLE, "", Peer.REGISTRY),
         f"no route to {_REGISTRY}; check the network, a VPN or a firewall",
     ),
-    (ConnectionLost(_AT), f"the connection to {_AT} broke before the answer was complete"),
-    (ConnectionLost(_AT, "reset"), f"the connection to {_AT} broke before the answer was complete (reset)"),
+    (ConnectionLost(_AT), f"the connection to {_AT} broke before the response was complete"),
+    (ConnectionLost(_AT, "reset"), f"the connection to {_AT} broke before the response was complete (reset)"),
     (
         ConnectionLost(_AT, "[SSL] record layer failure (_ssl.c:2580)"),
-        f"the connection to {_AT} broke before the answer was complete (record layer failure)",
+        f"the connection to {_AT} broke before the response was complete (record layer failure)",
     ),
     (TransportTimeout(_AT, "connect", 2.5), f"no connection to {_AT} within 2.5 s"),
     (TransportTimeout(_AT, "read", 60), f"{_AT} was silent for 60 s (read)"),
-    (ServerError(502), "the server answered HTTP 502"),
-    (ServerError(500, "no space left"), "the server answered HTTP 500: no space left"),
+    (ServerError(502), "the server responded HTTP 502"),
+    (ServerError(500, "no space left"), "the server responded HTTP 500: no space left"),
     (
         ServerError(401, "unauthorized", "https://ollama.com/connect?key=abc"),
-        "the server answered HTTP 401: unauthorized (sign in at https://ollama.com/connect?key=abc)",
+        "the server responded HTTP 401: unauthorized (sign in at https://ollama.com/connect?key=abc)",
     ),
     (PushRejected("unauthorized: access denied"), "the push was refused: unauthorized: access denied"),
     (PushRejected(""), "the push was refused: (the server gave no text)"),
-    (PushRejected("there is no such model", by_peer=False), "there is no such model"),
+    (PushRejected(facts=ModelMissing("a/b:latest", "/models")), "there is no model 'a/b:latest' in the store /models"),
     (MalformedLine("nope", "not JSON"), "malformed line 'nope': not JSON"),
     (LineTooLong(8_000_000, 8_000_001), "8000001 bytes without a newline; the limit is 8000000"),
     (
@@ -134,18 +130,21 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     (UnexpectedContent(204, ""), "HTTP 204 with no content type; is this an Ollama server, or a proxy?"),
     (
         StreamTruncated("pushing manifest"),
-        "the answer ended after 'pushing manifest' with neither success nor error; the push may not have happened",
+        "the response ended after 'pushing manifest' with neither success nor error; the push may not have happened",
     ),
     (
         StreamTruncated(),
-        "the answer ended before any status with neither success nor error; the push may not have happened",
+        "the response ended before any status with neither success nor error; the push may not have happened",
     ),
-    (PushStalled(900.0), "no bytes moved for 900 s although the server keeps answering"),
+    (PushStalled(900.0), "no bytes moved for 900 s although the server keeps responding"),
     (
         PushInterrupted(2_000_000, 5_000_000),
-        "stopped on request; the registry has 2.0 MB of 5.0 MB, push again to go on",
+        "interrupted; the registry has 2.0 MB of 5.0 MB, push again to resume",
     ),
-    (VerificationFailed("sha256:ab", "it is missing"), "verification failed for sha256:ab: it is missing"),
+    (
+        VerificationFailed("sha256:ab", VerificationProblem.NO_BLOB),
+        "verification failed for sha256:ab: the registry does not hold it",
+    ),
 )
 
 _IDS: Final = [f"{type(error).__name__}-{number}" for number, (error, _text) in enumerate(ERRORS)]
@@ -169,7 +168,7 @@ QUOTING: Final[tuple[Callable[[str], OllamaPushError], ...]] = (
     lambda text: MalformedLine(text, "not JSON"),
     lambda text: UnexpectedContent(200, "text/html", text),
     StreamTruncated,
-    lambda text: VerificationFailed("sha256:ab", text),
+    lambda text: VerificationFailed("sha256:ab", VerificationProblem.NOT_A_MANIFEST, words=text),
 )
 
 
@@ -247,14 +246,47 @@ def test_two_equal_looking_errors_are_two_errors() -> None:
     assert PushRejected("no") != PushRejected("no")
 
 
-def test_a_rejection_reads_its_reason_from_the_text_unless_told() -> None:
-    assert PushRejected("unauthorized: access denied").reason is RejectionReason.UNAUTHORIZED
-    assert PushRejected("no", RejectionReason.TOO_LARGE).reason is RejectionReason.TOO_LARGE
+def test_an_error_line_holds_words_of_the_server_and_nothing_else() -> None:
+    line = PushRejected("no", RejectionReason.TOO_LARGE)
+    assert (line.peer, line.operation, line.status, line.codes, line.advice) == (
+        Peer.SERVER,
+        Operation.PUSH,
+        None,
+        (),
+        None,
+    )
+    assert (line.message, line.reason) == ("no", RejectionReason.TOO_LARGE)
+    assert PushRejected("unauthorized: access denied").reason is RejectionReason.UNKNOWN
 
 
-def test_a_server_error_reads_its_reason_from_the_text() -> None:
-    assert ServerError(500, "invalid model name").reason is RejectionReason.INVALID_NAME
-    assert ServerError(500).reason is RejectionReason.UNKNOWN
+def test_a_refused_request_is_known_as_facts() -> None:
+    request = RefusedRequest(Operation.SEND_PART, 400, ("SIZE_INVALID",), "sha256:ab")
+    for error in (PushRejected("no", facts=request), ServerError(400, "no", request=request)):
+        assert (error.peer, error.operation, error.status) == (Peer.REGISTRY, Operation.SEND_PART, 400)
+        assert (error.codes, error.words, error.advice) == (("SIZE_INVALID",), "no", None)
+
+
+def test_what_this_side_finds_out_has_no_peer_and_no_operation() -> None:
+    missing = PushRejected(facts=ModelMissing("a/b", "/models", twin="b"))
+    assert (missing.peer, missing.operation, missing.advice) == (None, None, Advice.CHOOSE_SOURCE)
+    server = ServerError(500, "no")
+    assert (server.peer, server.operation, server.codes) == (Peer.SERVER, Operation.PUSH, ())
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (ServerError(401, "no", "https://ollama.com/connect"), Advice.SIGN_IN),
+        (ServerError(307, location="/x"), Advice.FINAL_ADDRESS),
+        (ServerError(307, "moved", location="/x"), None),
+        (ServerError(403), Advice.ALLOW_HOST),
+        (ServerError(403, "no"), None),
+        (ServerError(404), None),
+        (ServerError(403, request=RefusedRequest(Operation.SEND_PART, 403)), None),
+    ],
+)
+def test_a_server_error_says_what_may_help(error: ServerError, advice: Advice | None) -> None:
+    assert error.advice is advice
 
 
 def test_a_long_value_is_cut() -> None:

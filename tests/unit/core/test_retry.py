@@ -6,6 +6,7 @@ import math
 from typing import Any, Final
 
 import pytest
+from tests.support.refusals import refused, server_error
 
 from ollama_push.core.errors import (
     ConnectCause,
@@ -16,7 +17,6 @@ from ollama_push.core.errors import (
     LineTooLong,
     MalformedLine,
     OllamaPushError,
-    PushRejected,
     PushStalled,
     ServerError,
     StreamTruncated,
@@ -24,6 +24,7 @@ from ollama_push.core.errors import (
     TransportTimeout,
     UnexpectedContent,
     VerificationFailed,
+    VerificationProblem,
 )
 from ollama_push.core.retry import RetryPolicy
 
@@ -42,12 +43,12 @@ PASSING: Final[tuple[OllamaPushError, ...]] = (
     ServerError(425),
     ServerError(429),
     ServerError(500),
-    ServerError(502, "Bad Gateway"),
+    server_error(502, "Bad Gateway"),
     ServerError(503),
     ServerError(504),
-    ServerError(500, "max retries exceeded: EOF"),
-    PushRejected("max retries exceeded: EOF"),
-    PushRejected("context canceled"),
+    server_error(500, "max retries exceeded: EOF"),
+    refused("max retries exceeded: EOF"),
+    refused("context canceled"),
 )
 
 PERMANENT: Final[tuple[OllamaPushError, ...]] = (
@@ -60,19 +61,19 @@ PERMANENT: Final[tuple[OllamaPushError, ...]] = (
     ConnectFailed(_AT, ConnectCause.PROXY),
     ServerError(307),
     ServerError(400),
-    ServerError(401, "unauthorized"),
+    server_error(401, "unauthorized"),
     ServerError(404),
     ServerError(501),
     # Without a stream every refusal is a 500: the text decides.
-    ServerError(500, "unauthorized: access denied"),
-    PushRejected("unauthorized: access denied"),
-    PushRejected("open /m/manifests/h/a/b/latest: no such file or directory"),
-    PushRejected("something new"),
-    PushRejected("dial tcp: connection refused"),
+    server_error(500, "unauthorized: access denied"),
+    refused("unauthorized: access denied"),
+    refused("open /m/manifests/h/a/b/latest: no such file or directory"),
+    refused("something new"),
+    refused("dial tcp: connection refused"),
     MalformedLine("x", "not JSON"),
     LineTooLong(1, 2),
     UnexpectedContent(200, "text/html"),
-    VerificationFailed("sha256:ab", "missing"),
+    VerificationFailed("sha256:ab", VerificationProblem.NO_BLOB),
     TransportMisbehaved("Mine", "KeyError()"),
 )
 
@@ -106,7 +107,7 @@ def test_a_server_that_was_never_reached_is_not_asked_again(error: OllamaPushErr
 
 
 def test_a_registry_lost_in_mid_upload_is_an_outage() -> None:
-    error = PushRejected("dial tcp: connection refused")
+    error = refused("dial tcp: connection refused")
     error.bytes_moved = 1
     assert _wait(error) == 1.0
 

@@ -15,7 +15,7 @@ from tests.support.stores import put_manifest, put_model
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.observations import PushOutcome
-from ollama_push.gateway.messages import BROKEN_OFF
+from ollama_push.gateway.messages import CANCELLED_BY_SHUTDOWN
 from ollama_push.gateway.push_history import PushHistory, RunningPush
 from ollama_push.gateway.push_task import PushTask, find_model
 from ollama_push.gateway.route import PushRoute, route_for
@@ -130,7 +130,7 @@ def test_an_end_that_comes_before_the_push_leaves_nothing_to_send(tmp_path: Path
             return push.ended()
 
     with EmbeddedRegistry(tmp_path / "registry") as registry:
-        assert asyncio.run(story(registry)) == (BROKEN_OFF, PushOutcome.FAILED)
+        assert asyncio.run(story(registry)) == (CANCELLED_BY_SHUTDOWN, PushOutcome.FAILED)
         assert registry.requests == []
 
 

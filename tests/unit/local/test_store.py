@@ -97,7 +97,7 @@ def test_the_exact_spelling_is_preferred(root: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("registry.example.com/team/my-llama", "say source='my-llama:latest' (--from my-llama:latest)"),
+        ("registry.example.com/team/my-llama", "say source='my-llama:latest'"),
         ("my-lama", "the nearest is 'my-llama:latest'"),
         ("zzz", "there is no model 'library/zzz:latest' in the store "),
     ],

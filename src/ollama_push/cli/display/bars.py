@@ -8,8 +8,8 @@ from typing import TextIO
 from rich.console import Console
 
 from ollama_push.cli.display.streams import steady
-from ollama_push.cli.messages import USUAL, MessageFormatter
-from ollama_push.cli.reports import failure_line, printable, receipt_text
+from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
+from ollama_push.cli.reports import printable, receipt_text
 from ollama_push.contrib.progress import RichProgress
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.observations import AttemptFailed, Observation, RequestRetried
@@ -52,9 +52,9 @@ class Bars(RichProgress):
         """Draw *seen*; what is tried again is a line above the bars."""
         match seen:
             case RequestRetried(error=error, retry_in=retry_in):
-                self._say(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}")
+                self._say(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}")
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._say(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}")
+                self._say(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}")
             case _:
                 pass
         super().__call__(seen)

@@ -74,7 +74,7 @@ class JsonLines:
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error, the last object."""
-        self._write_failed(error, self._words.of(error), error.attempts)
+        self._write_failed(error, self._words.format(error), error.attempts)
 
     def cancelled(self, text: str) -> None:
         """Write the end, the last object, and tell people."""
@@ -93,7 +93,7 @@ class JsonLines:
         self._write("failed", fields)
 
     def _write_retry(self, attempt: int, error: OllamaPushError, retry_in: float) -> None:
-        fields = {"attempt": attempt, "error": type(error).__name__, "message": self._words.of(error)}
+        fields = {"attempt": attempt, "error": type(error).__name__, "message": self._words.format(error)}
         self._write("retry", {**fields, "retry_in_seconds": retry_in})
 
     def _write_event(self, event: PushEvent, elapsed: float) -> None:

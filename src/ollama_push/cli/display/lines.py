@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, TextIO
 
 from ollama_push.cli.display.streams import tell, write_whole
-from ollama_push.cli.messages import USUAL, MessageFormatter
-from ollama_push.cli.reports import failure_line, printable, receipt_text
+from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
+from ollama_push.cli.reports import printable, receipt_text
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -77,9 +77,9 @@ class SparseLines:
                 self._done.clear()
                 self._write(f"attempt {attempt}", seen.elapsed)
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._write(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+                self._write(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
             case RequestRetried(error=error, retry_in=retry_in):
-                self._write(f"{self._words.of(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+                self._write(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._show(event, elapsed)
             case _:

@@ -23,8 +23,9 @@
     ├── PushInterrupted                    stopped on request, resumable
     └── VerificationFailed                 the registry does not hold what was sent
 
-Errors carry facts as positional fields and build their text late, so that all of them
-pickle, copy and chain. Texts that come from a peer are redacted on the way in.
+Errors carry facts (:mod:`ollama_push.core.facts`) as positional fields, so that all of them pickle, copy and
+chain. ``str(error)`` is rendered by :mod:`ollama_push.core.messages`; the command and the gateway render the same
+facts for their own readers. Texts that come from a peer are redacted when the error is built.
 """
 
 from ollama_push.core.errors.misuse import (
@@ -41,15 +42,8 @@ from ollama_push.core.errors.protocol import (
     StreamTruncated,
     UnexpectedContent,
 )
-from ollama_push.core.errors.root import OllamaPushError, shorten
-from ollama_push.core.errors.transport import (
-    ConnectCause,
-    ConnectFailed,
-    ConnectionLost,
-    Peer,
-    TransportError,
-    TransportTimeout,
-)
+from ollama_push.core.errors.root import OllamaPushError
+from ollama_push.core.errors.transport import ConnectFailed, ConnectionLost, TransportError, TransportTimeout
 from ollama_push.core.errors.verdicts import (
     PushInterrupted,
     PushRejected,
@@ -57,9 +51,10 @@ from ollama_push.core.errors.verdicts import (
     ServerError,
     VerificationFailed,
 )
-from ollama_push.core.server.reasons import RejectionReason
+from ollama_push.core.facts import Advice, ConnectCause, Operation, Peer, RejectionReason, VerificationProblem
 
 __all__ = [
+    "Advice",
     "ConnectCause",
     "ConnectFailed",
     "ConnectionLost",
@@ -69,6 +64,7 @@ __all__ = [
     "MachineMisuse",
     "MalformedLine",
     "OllamaPushError",
+    "Operation",
     "Peer",
     "ProtocolError",
     "PushInterrupted",
@@ -83,5 +79,5 @@ __all__ = [
     "UnexpectedContent",
     "UsedAfterClose",
     "VerificationFailed",
-    "shorten",
+    "VerificationProblem",
 ]

@@ -6,7 +6,9 @@ from typing import Self
 
 import attrs
 
-from ollama_push.core.errors.root import OllamaPushError, plain_words, shorten
+from ollama_push.core.errors.root import OllamaPushError
+from ollama_push.core.facts import Advice
+from ollama_push.core.messages import Messages, shorten
 from ollama_push.core.redaction import redact
 
 __all__ = [
@@ -25,13 +27,15 @@ class InvalidModelName(OllamaPushError, ValueError):
     Attributes:
         name: The text as given.
         problem: What is wrong with it and what would be right.
+        advice: What may help beyond that.
     """
 
     name: str
     problem: str
+    advice: Advice | None = None
 
-    def __str__(self) -> str:
-        return f"{shorten(self.name)}: {self.problem}"
+    def render(self, messages: Messages) -> str:
+        return messages.invalid_name(self.name, self.problem, self.advice)
 
 
 @attrs.define(eq=False, slots=False)
@@ -42,14 +46,16 @@ class InvalidSetting(OllamaPushError, ValueError):
         setting: Name of the argument or variable.
         value: Its value, shown unless *secret*.
         problem: What was expected instead.
+        advice: What may help beyond that.
     """
 
     setting: str
     value: object = attrs.field(repr=shorten)
     problem: str
+    advice: Advice | None = None
 
-    def __str__(self) -> str:
-        return f"{self.setting}={shorten(self.value)}: {plain_words(self.problem)}"
+    def render(self, messages: Messages) -> str:
+        return messages.invalid_setting(self.setting, self.value, self.problem, self.advice)
 
 
 @attrs.define(eq=False, slots=False)
@@ -62,8 +68,8 @@ class UsedAfterClose(OllamaPushError, RuntimeError):
 
     what: str
 
-    def __str__(self) -> str:
-        return f"this {self.what} is closed; build a new one"
+    def render(self, messages: Messages) -> str:
+        return messages.used_after_close(self.what)
 
 
 @attrs.define(eq=False, slots=False)
@@ -76,8 +82,8 @@ class MachineMisuse(OllamaPushError, RuntimeError):
 
     problem: str
 
-    def __str__(self) -> str:
-        return self.problem
+    def render(self, messages: Messages) -> str:
+        return messages.other(self.problem)
 
 
 @attrs.define(eq=False, slots=False)
@@ -101,5 +107,5 @@ class TransportMisbehaved(OllamaPushError, RuntimeError):
         error.__cause__ = exc
         return error
 
-    def __str__(self) -> str:
-        return f"{self.transport} raised {self.raised}; a transport may raise only TransportError kinds"
+    def render(self, messages: Messages) -> str:
+        return messages.transport_misbehaved(self.transport, self.raised)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from ollama_push.core.errors.root import OllamaPushError, shorten
+from ollama_push.core.errors.root import OllamaPushError
+from ollama_push.core.messages import Messages
 from ollama_push.core.redaction import redact
 
 __all__ = [
@@ -33,8 +34,8 @@ class MalformedLine(ProtocolError):
     line: str = attrs.field(converter=redact)
     problem: str
 
-    def __str__(self) -> str:
-        return f"malformed line {shorten(self.line)}: {self.problem}"
+    def render(self, messages: Messages) -> str:
+        return messages.malformed_line(self.line, self.problem)
 
 
 @attrs.define(eq=False, slots=False)
@@ -49,13 +50,13 @@ class LineTooLong(ProtocolError):
     limit: int
     buffered: int
 
-    def __str__(self) -> str:
-        return f"{self.buffered} bytes without a newline; the limit is {self.limit}"
+    def render(self, messages: Messages) -> str:
+        return messages.line_too_long(self.limit, self.buffered)
 
 
 @attrs.define(eq=False, slots=False)
 class UnexpectedContent(ProtocolError):
-    """A successful status came with a body that cannot be a push's answer.
+    """A successful status came with a body that cannot be the response to a push.
 
     Attributes:
         status: The HTTP status.
@@ -67,16 +68,13 @@ class UnexpectedContent(ProtocolError):
     content_type: str
     excerpt: str = attrs.field(default="", converter=redact)
 
-    def __str__(self) -> str:
-        text = (
-            f"HTTP {self.status} with {self.content_type or 'no content type'}; is this an Ollama server, or a proxy?"
-        )
-        return f"{text} It says: {shorten(self.excerpt, 200)}" if self.excerpt else text
+    def render(self, messages: Messages) -> str:
+        return messages.unexpected_content(self.status, self.content_type, self.excerpt)
 
 
 @attrs.define(eq=False, slots=False)
 class StreamTruncated(ProtocolError):
-    """The answer ended without success or error. This is *not* a success.
+    """The response ended without success or error. This is *not* a success.
 
     Attributes:
         last_status: The last status text seen, empty when there was none.
@@ -86,6 +84,5 @@ class StreamTruncated(ProtocolError):
 
     last_status: str = attrs.field(default="", converter=redact)
 
-    def __str__(self) -> str:
-        seen = f"after {shorten(self.last_status)}" if self.last_status else "before any status"
-        return f"the answer ended {seen} with neither success nor error; the push may not have happened"
+    def render(self, messages: Messages) -> str:
+        return messages.stream_truncated(self.last_status)

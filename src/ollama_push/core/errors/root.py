@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
+
+from ollama_push.core.messages import PYTHON, Messages
 
 if TYPE_CHECKING:
     from ollama_push.core.events import PushEvent
 
-__all__ = ["OllamaPushError", "plain_words", "shorten"]
-
-_SHOWN: Final = 80
-# As in: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)
-_OPENSSL: Final = re.compile(r"\[(?:ssl|x509|pem)[^\]]*\] ?| ?\(_ssl\.c:\d+\)", re.IGNORECASE)
-
-
-def shorten(value: object, limit: int = _SHOWN) -> str:
-    """Return ``repr(value)``, cut to *limit* characters."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def plain_words(text: str) -> str:
-    """Return *text* without the names and places in a source file that OpenSSL puts around its words."""
-    return _OPENSSL.sub("", text)
+__all__ = ["OllamaPushError"]
 
 
 @attrs.define(eq=False, slots=False)
@@ -43,3 +29,10 @@ class OllamaPushError(Exception):
     last_event: PushEvent | None = attrs.field(default=None, init=False, repr=False)
     attempts: int = attrs.field(default=0, init=False, repr=False)
     bytes_moved: int = attrs.field(default=0, init=False, repr=False)
+
+    def render(self, messages: Messages) -> str:
+        """Return the text of this error in the words of *messages*."""
+        return messages.other(*self.args)
+
+    def __str__(self) -> str:
+        return self.render(PYTHON)

@@ -1,13 +1,25 @@
-"""The peer understood and the push still did not happen."""
+"""The peer understood the request and the push still did not happen."""
 
 from __future__ import annotations
 
 import attrs
 
 from ollama_push.core.errors.root import OllamaPushError
+from ollama_push.core.facts import (
+    Advice,
+    ForbiddenAddress,
+    ModelMissing,
+    Operation,
+    Peer,
+    RefusalFacts,
+    RefusedRequest,
+    RejectionReason,
+    StoreDamaged,
+    UnusableResponse,
+    VerificationProblem,
+)
+from ollama_push.core.messages import PYTHON, Messages
 from ollama_push.core.redaction import redact
-from ollama_push.core.server.reasons import RejectionReason, reason_for
-from ollama_push.core.units import bytes_text
 
 __all__ = [
     "PushInterrupted",
@@ -20,58 +32,126 @@ __all__ = [
 
 @attrs.define(eq=False, slots=False)
 class ServerError(OllamaPushError):
-    """The server answered with HTTP status 300 or above.
+    """An Ollama server responded with HTTP status 300 or above, or a registry with one that may pass.
 
     With ``stream=False`` a real server reports every failure as status 500, so the
     status alone says little: read ``reason``.
 
     Attributes:
         status: The HTTP status.
-        message: The ``error`` text of a JSON body, or the readable part of any other body.
+        words: The peer's own words: the ``error`` text of a JSON body, or the readable part of any other body.
         signin_url: Where to sign in, when the server says so.
-        retry_after: Seconds the server asks to wait, or ``None``.
+        retry_after: Seconds the peer asks to wait, or ``None``.
+        reason: What the words mean, as for ``PushRejected``.
+        request: What a registry was asked for; ``None`` for an Ollama server.
+        location: Where an Ollama server redirects to; empty when it does not.
 
     Source: ollama ``api/client.go`` ``checkError``; contract of ``POST /api/push``, statuses.
     """
 
     status: int
-    message: str = attrs.field(default="", converter=redact)
+    words: str = attrs.field(default="", converter=redact)
     # A sign-in URL is meant to be opened by the user; it holds a *public* key.
     signin_url: str | None = None
     retry_after: float | None = None
+    reason: RejectionReason = RejectionReason.UNKNOWN
+    request: RefusedRequest | None = None
+    location: str = attrs.field(default="", converter=redact)
 
     @property
-    def reason(self) -> RejectionReason:
-        """The reason the message names, by the same table as ``PushRejected.reason``."""
-        return reason_for(self.message)
+    def peer(self) -> Peer:
+        """Who responded."""
+        return Peer.SERVER if self.request is None else Peer.REGISTRY
 
-    def __str__(self) -> str:
-        text = f"the server answered HTTP {self.status}"
-        if self.message:
-            text = f"{text}: {self.message}"
-        return f"{text} (sign in at {self.signin_url})" if self.signin_url else text
+    @property
+    def operation(self) -> Operation:
+        """What was asked for."""
+        return Operation.PUSH if self.request is None else self.request.operation
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The registry's error codes."""
+        return () if self.request is None else self.request.codes
+
+    @property
+    def advice(self) -> Advice | None:
+        """What may help."""
+        if self.signin_url:
+            return Advice.SIGN_IN
+        if self.words or self.request is not None:
+            return None
+        if self.location:
+            return Advice.FINAL_ADDRESS
+        return Advice.ALLOW_HOST if self.status == 403 else None  # noqa: PLR2004 - the one status Ollama sends alone
+
+    @property
+    def message(self) -> str:
+        """What was said, without the status: the peer's words, or what its silence means."""
+        return PYTHON.server_words(self.words, self.request, self.location, self.advice)
+
+    def render(self, messages: Messages) -> str:
+        return messages.server_error(
+            self.status,
+            self.words,
+            self.request,
+            location=self.location,
+            signin_url=self.signin_url,
+            advice=self.advice,
+        )
 
 
 @attrs.define(eq=False, slots=False)
 class PushRejected(OllamaPushError):
-    """The push was refused in words: an ``error`` line, the registry's own no, or the local store's.
+    """The push was refused: by an ``error`` line, by the registry, or because this side has nothing to push.
 
     Attributes:
-        message: The peer's text, redacted.
-        reason: What the text means by :mod:`ollama_push.core.server.reasons`; ``UNKNOWN`` rather than a guess.
-        by_peer: Whether it is a peer's no. Otherwise this side found out that there is nothing to push.
+        words: The peer's own words, redacted; empty when it has none.
+        reason: What the refusal means; ``UNKNOWN`` rather than a guess.
+        facts: What else is known; ``None`` for an ``error`` line of an Ollama server, which holds only words.
 
     Source: ollama ``server/routes.go`` ``streamResponse``.
     """
 
-    message: str = attrs.field(converter=redact)
-    reason: RejectionReason = attrs.field(default=attrs.Factory(lambda self: reason_for(self.message), takes_self=True))
-    by_peer: bool = True
+    words: str = attrs.field(default="", converter=redact)
+    reason: RejectionReason = RejectionReason.UNKNOWN
+    facts: RefusalFacts | None = None
 
-    def __str__(self) -> str:
-        if not self.by_peer:
-            return self.message
-        return f"the push was refused: {self.message or '(the server gave no text)'}"
+    @property
+    def peer(self) -> Peer | None:
+        """Who refused; ``None`` when this side found out that there is nothing to push."""
+        if self.facts is None:
+            return Peer.SERVER
+        return None if isinstance(self.facts, ModelMissing | StoreDamaged | ForbiddenAddress) else Peer.REGISTRY
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the registry's response, where the refusal is one."""
+        return self.facts.status if isinstance(self.facts, RefusedRequest) else None
+
+    @property
+    def operation(self) -> Operation | None:
+        """What was asked for; ``None`` when no single request was refused."""
+        if self.facts is None:
+            return Operation.PUSH
+        return self.facts.operation if isinstance(self.facts, RefusedRequest | UnusableResponse) else None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The registry's error codes."""
+        return self.facts.codes if isinstance(self.facts, RefusedRequest) else ()
+
+    @property
+    def advice(self) -> Advice | None:
+        """What may help."""
+        return None if self.facts is None else self.facts.advice
+
+    @property
+    def message(self) -> str:
+        """The refusal as it stands in ``str``, without what introduces it."""
+        return PYTHON.refusal(self.words, self.facts)
+
+    def render(self, messages: Messages) -> str:
+        return messages.rejected(self.words, self.facts, by_peer=self.peer is not None)
 
 
 @attrs.define(eq=False, slots=False)
@@ -86,8 +166,8 @@ class PushStalled(OllamaPushError, TimeoutError):
 
     seconds: float
 
-    def __str__(self) -> str:
-        return f"no bytes moved for {self.seconds:g} s although the server keeps answering"
+    def render(self, messages: Messages) -> str:
+        return messages.stalled(self.seconds)
 
 
 @attrs.define(eq=False, slots=False)
@@ -95,15 +175,21 @@ class VerificationFailed(OllamaPushError):
     """The registry does not hold what was sent.
 
     Attributes:
-        digest: Digest of the manifest or blob that is wrong.
-        problem: What the registry holds instead.
+        digest: Digest of the manifest or blob that is wrong; the name, where no digest is known.
+        problem: What is wrong.
+        found: What the registry holds instead: a digest, or a size in bytes; ``None`` when it holds nothing.
+        expected: What it should hold: the name of a manifest, the size of a blob.
+        words: What the parser said of a manifest that is none.
     """
 
     digest: str
-    problem: str = attrs.field(converter=redact)
+    problem: VerificationProblem
+    found: str | int | None = None
+    expected: str | int | None = None
+    words: str = attrs.field(default="", converter=redact)
 
-    def __str__(self) -> str:
-        return f"verification failed for {self.digest}: {self.problem}"
+    def render(self, messages: Messages) -> str:
+        return messages.verification_failed(self.digest, self.problem, self.found, self.expected, self.words)
 
 
 @attrs.define(eq=False, slots=False)
@@ -118,6 +204,5 @@ class PushInterrupted(OllamaPushError):
     kept_bytes: int = 0
     total_bytes: int = 0
 
-    def __str__(self) -> str:
-        kept = f"{bytes_text(self.kept_bytes)} of {bytes_text(self.total_bytes)}"
-        return f"stopped on request; the registry has {kept}, push again to go on"
+    def render(self, messages: Messages) -> str:
+        return messages.interrupted(self.kept_bytes, self.total_bytes)

@@ -14,6 +14,15 @@ import attrs
 
 from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, TransportError
+from ollama_push.core.facts import (
+    CredentialKind,
+    LoginRefused,
+    Operation,
+    RealmProblem,
+    RealmRefused,
+    ResponseProblem,
+    UnusableResponse,
+)
 from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.ports import HttpRequest
@@ -26,10 +35,7 @@ from ollama_push.core.registry.secrets import without_secrets
 from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
 from ollama_push.core.responses import BufferedResponse
 
-__all__ = ["OR_BY_ENVIRONMENT", "Authorizer"]
-
-OR_BY_ENVIRONMENT: Final = ", or set OLLAMA_USERNAME and OLLAMA_PASSWORD"
-"""Ends the advice to log in; those who take logins elsewhere put their own words instead."""
+__all__ = ["Authorizer"]
 
 _UNAUTHORIZED: Final = 401
 _RENEWED_AHEAD: Final = 0.1
@@ -141,7 +147,10 @@ class Authorizer:
         credential = yield from self._who()
         problem = self._realm_problem(challenge.realm)
         if problem:
-            raise PushRejected(problem, RejectionReason.REALM_MISMATCH)
+            facts = RealmRefused(
+                challenge.realm, _host_of(challenge.realm), urlsplit(self._endpoint.origin).netloc, problem
+            )
+            raise PushRejected("", RejectionReason.REALM_MISMATCH, facts)
         asked_at = self._clock()
         # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
         scopes = tuple(challenge.scope.split()) if self._signs() or not self._scopes else self._scopes
@@ -157,19 +166,18 @@ class Authorizer:
         self._bearer, self._proof = challenge, f"Bearer {token.value}"
         self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
 
-    def _realm_problem(self, realm: str) -> str | None:
+    def _realm_problem(self, realm: str) -> RealmProblem | None:
         own_host = urlsplit(self._endpoint.origin).hostname
-        # Plain HTTP was asked for with the registry in mind, not with whomever it names.
+        # Plain HTTP was asked for with the registry in mind, not with whatever realm it names.
         if not may_carry_secrets(realm, plain_for=own_host if self._plain_http else None):
-            return f"the registry sends logins to {realm!r}, which is no https:// URL: nothing was sent there"
+            return RealmProblem.NOT_HTTPS
         host = urlsplit(self._endpoint.origin).netloc
         if not self._signs() or signed_realm(realm, host):
             return None
-        realm_host = urlsplit(realm).netloc
         # Ollama's registry has named a realm of its own at ollama.com (ollama#17361).
-        if is_ollama_cloud(host) and is_ollama_cloud(realm_host):
+        if is_ollama_cloud(host) and is_ollama_cloud(urlsplit(realm).netloc):
             return None
-        return f'realm host "{realm_host}" does not match original host "{host}"'
+        return RealmProblem.OTHER_HOST
 
     def _signs(self) -> bool:
         return not isinstance(self._credential, Login | IdentityToken | AccessToken | None)
@@ -178,25 +186,33 @@ class Authorizer:
         if response.status in (_UNAUTHORIZED, 403):
             return self._refused(words_in(response))
         if response.status == 200:  # noqa: PLR2004 - OK
-            return PushRejected(f"{realm} answered without a token", RejectionReason.UNAUTHORIZED)
-        no = refusal(response, f"asking {realm} for a token")
-        return PushRejected(no.message, RejectionReason.UNAUTHORIZED) if isinstance(no, PushRejected) else no
+            facts = UnusableResponse(Operation.FETCH_TOKEN, ResponseProblem.NO_TOKEN, realm)
+            return PushRejected("", RejectionReason.UNAUTHORIZED, facts)
+        error = refusal(response, Operation.FETCH_TOKEN, realm)
+        if isinstance(error, PushRejected):
+            error.reason = RejectionReason.UNAUTHORIZED
+        return error
 
     def _refused(self, words: str) -> PushRejected:
-        host = self._endpoint.host
-        command = f"`ollama-push login {host}{' --plain-http' if self._plain_http else ''}`"
+        shown, username, public_key = CredentialKind.NOTHING, "", ""
         match self._credential:
             case None:
-                text = f"{host} wants a login: run {command}{OR_BY_ENVIRONMENT}"
+                pass
             case Login(username=username):
-                text = f"{host} does not accept the login of {username!r}"
-                if self._endpoint.repository:
-                    text += f" for {self._endpoint.repository}"
+                shown = CredentialKind.LOGIN
             case IdentityToken() | AccessToken():
-                text = f"{host} does not accept the stored token; run {command} again"
+                shown = CredentialKind.TOKEN
             case signer:
-                text = (
-                    f"{host} does not let this key push to {self._endpoint.repository}; add it to the account that"
-                    f" may: ssh-ed25519 {signer.public_key}"
-                )
-        return PushRejected(f"{text} ({words})" if words else text, RejectionReason.UNAUTHORIZED)
+                shown, public_key = CredentialKind.KEY, signer.public_key
+        facts = LoginRefused(
+            self._endpoint.host, shown, self._endpoint.repository, username, public_key, plain_http=self._plain_http
+        )
+        return PushRejected(words, RejectionReason.UNAUTHORIZED, facts)
+
+
+def _host_of(realm: str) -> str:
+    # What a registry calls a URL need not be one.
+    try:
+        return urlsplit(realm).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""

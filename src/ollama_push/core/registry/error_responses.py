@@ -5,10 +5,11 @@ Source: distribution-spec v1.1.1, "Error Codes"; distribution's ``registry/api/e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError
+from ollama_push.core.errors import PushRejected, RejectionReason, ServerError
+from ollama_push.core.facts import Advice, Operation, RefusedRequest, StoreDamaged, StoreProblem
 from ollama_push.core.json_text import decode_json, encode_json
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, readable_excerpt
 from ollama_push.core.redaction import redact
@@ -28,54 +29,37 @@ _REASON_OF_CODE: Final[Mapping[str, RejectionReason]] = {
     "NAME_UNKNOWN": _R.REPOSITORY_NOT_FOUND,
     "UNAUTHORIZED": _R.UNAUTHORIZED,
 }
-_REASON_OF_STATUS: Final[Mapping[int, RejectionReason]] = {
-    401: _R.UNAUTHORIZED,
-    403: _R.UNAUTHORIZED,
-    404: _R.REPOSITORY_NOT_FOUND,
-    413: _R.TOO_LARGE,
-    # RFC 4918, 11.5, and what the embedded registry and some object stores answer when a disk is full
-    507: _R.REGISTRY_FULL,
-}
-
-_WORDS_OF_STATUS: Final[Mapping[int, str]] = {
-    403: "this login may not do that there",
-    413: "it is too large for the registry, or for a proxy before it",
-    507: "the registry has no room left",
-}
-"""What is said for a registry that says nothing."""
 
 
-def refusal(response: BufferedResponse, doing: str) -> OllamaPushError:
-    """Return the error for an *response* that is a no.
+def refusal(response: BufferedResponse, operation: Operation, subject: str = "") -> ServerError | PushRejected:
+    """Return the error for a *response* that is a refusal.
 
     A status that a later request may not meet is a ``ServerError``, which the retry policy knows; all others
     are a ``PushRejected``.
 
     Args:
-        response: Any answer that is not what was hoped for.
-        doing: What was asked for, such as ``"opening an upload"``.
+        response: Any response with a status that the operation does not expect.
+        operation: What was asked for.
+        subject: The digest or URL it was about.
     """
-    words = words_in(response) or _WORDS_OF_STATUS.get(response.status, "")
-    if not words and "location" in response.headers:
-        words = f"it redirects to {response.headers['location']}; a push is not redirected, give the final address"
-    if response.status in TRANSIENT_STATUSES:
-        return ServerError(
-            response.status, f"{doing}: {words}" if words else doing, None, retry_after_seconds(response.headers)
-        )
-    text = f"{doing}: HTTP {response.status}"
-    if words:
-        text = f"{text}: {words}"
-    reasons = (_REASON_OF_CODE[code] for code in codes_in(response) if code in _REASON_OF_CODE)
-    by_status = _REASON_OF_STATUS.get(response.status)
-    if by_status is None:
-        by_status = _R.REGISTRY_FAILED if response.status >= 500 else _R.REGISTRY_REFUSED  # noqa: PLR2004 - RFC 9110, 15.6
-    return PushRejected(text, next(reasons, by_status))
+    status, words, codes = response.status, words_in(response), codes_in(response)
+    request = RefusedRequest(operation, status, codes, subject, response.headers.get("location", ""))
+    if status in TRANSIENT_STATUSES:
+        wait = retry_after_seconds(response.headers)
+        return ServerError(status, words, retry_after=wait, reason=_R.REGISTRY_FAILED, request=request)
+    return PushRejected(words, _reason(status, codes), request)
 
 
 def damaged_blob(digest: str) -> PushRejected:
     """Return the error for a *digest* that is rightly refused: the store's file has another."""
-    text = f"the file of {digest} in the model store does not hold what its name says; pull or create the model again"
-    return PushRejected(text, _R.STORE_DAMAGED, by_peer=False)
+    facts = StoreDamaged(StoreProblem.BLOB_DIGEST, digest=digest, advice=Advice.RECREATE_MODEL)
+    return PushRejected("", _R.STORE_DAMAGED, facts)
+
+
+def _reason(status: int, codes: Collection[str]) -> RejectionReason:
+    by_code = next((_REASON_OF_CODE[code] for code in codes if code in _REASON_OF_CODE), None)
+    by_status = _R.REPOSITORY_NOT_FOUND if status == 404 else _R.of_status(status)  # noqa: PLR2004 - Not Found
+    return by_code or by_status
 
 
 def codes_in(response: BufferedResponse) -> tuple[str, ...]:

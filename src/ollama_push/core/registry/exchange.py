@@ -16,6 +16,7 @@ from ollama_push.core.errors import (
     ServerError,
     TransportError,
 )
+from ollama_push.core.facts import Operation
 from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer
@@ -108,21 +109,23 @@ class Exchange:
 
     def ask(
         self,
-        doing: str,
+        operation: Operation,
         method: str,
         url: str,
         accept: Collection[int],
         *,
+        subject: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Flow[BufferedResponse]:
         """Send a request that may be sent again, until it is answered with a status in *accept*.
 
         Args:
-            doing: For the error, such as ``"opening an upload"``.
+            operation: What is asked for; an error carries it.
             method: HTTP method.
             url: Absolute URL.
             accept: Statuses to return; every other is an error.
+            subject: The digest or URL that the operation is about; an error carries it.
             headers: Sent along.
             body: Small.
 
@@ -135,7 +138,7 @@ class Exchange:
                 response = yield from self.once(method, url, headers, body)
                 if response.status in accept:
                     return response
-                raise refusal(response, doing)
+                raise refusal(response, operation, subject)
             except (TransportError, ServerError) as error:
                 yield from self.wait(patience.after(error), error)
 

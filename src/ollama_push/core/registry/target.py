@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ollama_push.core.errors import InvalidModelName
+from ollama_push.core.facts import Advice
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
@@ -17,15 +18,16 @@ def direct_name(text: str | ModelName, *, plain_http: bool) -> ModelName:
             says something else than *plain_http*.
     """
     name = text if isinstance(text, ModelName) else ModelName.parse(text)
-    problem = name.oci_problem()
+    problem, advice = name.oci_problem(), None
     if name.scheme == "http" and not plain_http:
-        problem = "a name does not choose plain HTTP; leave http:// out and ask with plain_http=True (--plain-http)"
+        problem = "a name does not choose plain HTTP; leave http:// out"
+        advice = Advice.ASK_PLAIN_HTTP
     elif name.scheme not in ("", "https", "http"):
         problem = f"a registry is reached by https://, not {name.scheme}://"
     elif name.scheme == "https" and plain_http:
         problem = "https:// in the name contradicts plain HTTP"
     if problem is not None:
-        raise InvalidModelName(text if isinstance(text, str) else str(name), problem)
+        raise InvalidModelName(text if isinstance(text, str) else str(name), problem, advice)
     return name
 
 

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.facts import Advice
 from ollama_push.core.hosts import DEFAULT_PORTS
 
 __all__ = ["DEFAULT_PORT", "base_url"]
@@ -50,8 +51,8 @@ def base_url(text: str | None, *, setting: str = "host") -> str:
     scheme = scheme.lower()
     if "@" in rest:
         # The value is not shown: what stands before "@" may be a password.
-        problem = "user and password do not belong in the address; pass headers= (--header)"
-        raise InvalidSetting(setting, "<hidden>", problem)
+        problem = "user and password do not belong in the address"
+        raise InvalidSetting(setting, "<hidden>", problem, Advice.PASS_HEADERS)
     if scheme not in DEFAULT_PORTS:
         raise InvalidSetting(setting, text, "the scheme must be http or https")
     hostport, slash, path = rest.partition("/")

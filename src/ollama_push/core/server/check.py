@@ -25,6 +25,7 @@ from ollama_push.core.errors import (
     TransportError,
     UnexpectedContent,
 )
+from ollama_push.core.facts import ModelMissing
 from ollama_push.core.headers import USER_AGENT, merged_headers
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.json_text import decode_json
@@ -159,12 +160,9 @@ def _find(name: ModelName, response: BufferedResponse | TransportError) -> tuple
     near = difflib.get_close_matches(name.shortest, sizes, _NEAREST, 0.4)
     # The same model under another name is the usual cause: "ollama cp my-llama myuser/my-llama".
     copies = [text for text in sizes if text.rpartition("/")[2].partition(":")[0] == name.model]
-    hints = list(dict.fromkeys([*copies, *near]))[:_NEAREST]
-    text = f"the server has no model {name.shortest!r}"
-    if hints:
-        text += f"; the nearest are {', '.join(map(repr, hints))}"
-        text += f" (`ollama cp {hints[0]} {name.shortest}` gives it this name)"
-    return None, PushRejected(text, RejectionReason.MODEL_NOT_FOUND, by_peer=False)
+    nearest = tuple(dict.fromkeys([*copies, *near]))[:_NEAREST]
+    facts = ModelMissing(name.shortest, None, twin=nearest[0] if nearest else "", nearest=nearest)
+    return None, PushRejected("", RejectionReason.MODEL_NOT_FOUND, facts)
 
 
 def _identity(response: BufferedResponse | TransportError) -> tuple[str | None, str | None, OllamaPushError | None]:

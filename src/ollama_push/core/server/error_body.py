@@ -14,6 +14,7 @@ from ollama_push.core.errors import ServerError
 from ollama_push.core.json_text import decode_json, encode_json
 from ollama_push.core.peer_text import readable_excerpt
 from ollama_push.core.responses import retry_after_seconds
+from ollama_push.core.server.reasons import reason_for
 
 __all__ = ["foreign_content", "server_error"]
 
@@ -32,17 +33,19 @@ def foreign_content(headers: Mapping[str, str]) -> bool:
 
 
 def server_error(status: int, headers: Mapping[str, str], body: bytes) -> ServerError:
-    """Build the error for an answer of status 300 or above from the first bytes of its body."""
-    message, signin_url = _message_in(body)
-    location = headers.get("location")
-    if location is not None and not message:
-        message = f"it redirects to {location}; a push is not redirected, give the final address"
-    if status == 403 and not message:  # noqa: PLR2004 - the one status Ollama sends without a word
-        message = "Ollama refuses this Host or Origin header; use a loopback name, or OLLAMA_ORIGINS on the server"
-    return ServerError(status, message, signin_url, retry_after_seconds(headers))
+    """Build the error for a response of status 300 or above from the first bytes of its body."""
+    words, signin_url = _words_in(body)
+    return ServerError(
+        status,
+        words,
+        signin_url,
+        retry_after_seconds(headers),
+        reason_for(words),
+        location=headers.get("location", ""),
+    )
 
 
-def _message_in(body: bytes) -> tuple[str, str | None]:
+def _words_in(body: bytes) -> tuple[str, str | None]:
     """Return the text and the sign-in URL of an error body of any kind."""
     try:
         value = decode_json(body)

@@ -24,6 +24,7 @@ from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, Sta
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, readable_excerpt
 from ollama_push.core.server.error_body import foreign_content, server_error
 from ollama_push.core.server.ndjson import MAX_LINE_BYTES, LineBuffer
+from ollama_push.core.server.reasons import reason_for
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER, NeedData, PushOver
 from ollama_push.core.server.wire import ErrorLine, LineDecoder
 
@@ -234,7 +235,7 @@ class PushProtocol:
             if state is not self._state:
                 self._enter(state)
             if isinstance(event, ErrorLine):
-                raise PushRejected(event.message)
+                raise PushRejected(event.message, reason_for(event.message))
             self.last_event = event
             return event
 

@@ -1,80 +1,41 @@
 """What a server's error text means: one table, each row with the versions that send it.
 
 The server has no machine-readable code: an error line is ``{"error": "<text>"}`` only. A text no row
-knows stays ``UNKNOWN``; rows are tried from top to bottom and the first match wins.
+knows stays ``UNKNOWN``; rows are tried from top to bottom and the first match wins. A row without a reason of its
+own takes the one of the status that it finds.
 
 Source: ollama at fb3076099 and its 245 final tags; the recordings of 0.32.15 in ``tests/data``.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 from typing import Final
 
-__all__ = ["REASONS", "RejectionReason", "reason_for"]
+from ollama_push.core.facts import RejectionReason
 
+__all__ = ["REASONS", "reason_for"]
 
-class RejectionReason(enum.Enum):
-    """Why a push was refused."""
-
-    UNAUTHORIZED = "unauthorized"
-    """The registry does not let this identity push there."""
-    REALM_MISMATCH = "realm-mismatch"
-    """The registry's token realm is on another host, or it wants Basic; the server refuses both."""
-    MODEL_NOT_FOUND = "model-not-found"
-    """The server has no such model."""
-    INVALID_NAME = "invalid-name"
-    """The server cannot read the name."""
-    STORE_DAMAGED = "store-damaged"
-    """The server's own model store lacks a blob or holds a broken manifest."""
-    REPOSITORY_NOT_FOUND = "repository-not-found"
-    """The registry answered 404 for the repository."""
-    BLOB_UNKNOWN = "blob-unknown"
-    """The registry refused the manifest because a blob is not there."""
-    DIGEST_INVALID = "digest-invalid"
-    """The registry computed another digest than the one announced."""
-    TOO_LARGE = "too-large"
-    """A body was larger than the registry, or a proxy before it, takes."""
-    REGISTRY_UNREACHABLE = "registry-unreachable"
-    """The server could not connect to the registry."""
-    REGISTRY_NOT_TLS = "registry-not-tls"
-    """The registry speaks plain HTTP; ``insecure=True`` selects it."""
-    CERTIFICATE = "certificate"
-    """The server does not trust the registry's certificate."""
-    REGISTRY_FAILED = "registry-failed"
-    """The registry answered with a server error, or the upload broke too often."""
-    REGISTRY_FULL = "registry-full"
-    """The registry has no room left."""
-    REGISTRY_REFUSED = "registry-refused"
-    """The registry answered with another 4xx."""
-    CANCELLED = "cancelled"
-    """The upload was cancelled on the server, by another client's hang-up for example."""
-    UNKNOWN = "unknown"
-    """No row of the table knows the text."""
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether the same push may succeed when tried again."""
-        return self in _TRANSIENT
-
-
-_TRANSIENT: Final = frozenset(
-    {RejectionReason.CANCELLED, RejectionReason.REGISTRY_FAILED, RejectionReason.REGISTRY_UNREACHABLE}
-)
 
 _R = RejectionReason
 
-REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple(
+REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason | None, str], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, source)
     for pattern, reason, source in (
         # --- identity
         (r"^unauthorized\b", _R.UNAUTHORIZED, "v0.1.10+; 'unauthorized: access denied' since v0.1.33"),
+        (r"\"code\": ?\"(?:UNAUTHORIZED|DENIED)\"", _R.UNAUTHORIZED, "distribution error codes"),
+        # --- the registry's own codes and statuses, quoted by the server; what stands behind a status is not read
+        (r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN", _R.BLOB_UNKNOWN, "distribution error codes"),
+        (r"DIGEST_INVALID", _R.DIGEST_INVALID, "distribution error codes; upload.go commit"),
+        (
+            r"^(?:status )?(?P<status>[345]\d\d)\b",
+            None,
+            "v0.1.8+, images.go '<code>: <body>'; x/transfer 'status <c>'; token endpoint v0.1.24+",
+        ),
+        (r"registry responded with code (?P<status>\d{3})\b", None, "v0.0.6-v0.1.23"),
         (r"\baccess denied\b", _R.UNAUTHORIZED, "v0.1.33+, images.go errUnauthorized"),
         (r"^unable to push .*make sure this namespace exists", _R.UNAUTHORIZED, "v0.1.10-v0.1.32"),
-        (r"^(?:status )?40[13]\b", _R.UNAUTHORIZED, "v0.1.8+, images.go '<code>: <body>'; token endpoint v0.1.24+"),
-        (r"registry responded with code 40[13]\b", _R.UNAUTHORIZED, "v0.0.6-v0.1.23"),
-        (r"\"code\": ?\"(?:UNAUTHORIZED|DENIED)\"", _R.UNAUTHORIZED, "distribution error codes"),
         (r"^open .*id_ed25519: ", _R.UNAUTHORIZED, "v0.0.14+, after a 401"),
         (r"^realm host .* does not match original host", _R.REALM_MISMATCH, "v0.14.3+, auth.go"),
         (r"\?nonce=.*unsupported protocol scheme", _R.REALM_MISMATCH, "v0.0.14-v0.14.2, a Basic challenge"),
@@ -96,18 +57,11 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
         ),
         (r"^invalid digest format$", _R.STORE_DAMAGED, "v0.1.34+, paths.go"),
         (r"ensure path elements are traversable", _R.STORE_DAMAGED, "v0.8.0+, paths.go"),
-        (r"^the manifest .* cannot be read\b", _R.STORE_DAMAGED, "this package's own gateway"),
-        (r"^unexpected end of json input$", _R.STORE_DAMAGED, "corrupt manifest, manifest.go"),
-        # --- the registry's own no
-        (r"MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN", _R.BLOB_UNKNOWN, "distribution error codes"),
-        (r"DIGEST_INVALID", _R.DIGEST_INVALID, "distribution error codes; upload.go commit"),
+        (r"^unexpected end of json input\b", _R.STORE_DAMAGED, "corrupt manifest, manifest.go"),
+        # --- the registry's refusal, in the server's words
+        (r"^file does not exist\b", _R.REPOSITORY_NOT_FOUND, "v0.1.8+, images.go: any registry 404 on POST or PUT"),
         (
-            r"^file does not exist(?: \(|$)",
-            _R.REPOSITORY_NOT_FOUND,
-            "v0.1.8+, images.go: any registry 404 on POST or PUT; in parentheses what this package's own gateway knows",
-        ),
-        (
-            r"^(?:max retries exceeded: )*(?:http status |init upload: status |commit: status |status )?413\b",
+            r"^(?:max retries exceeded: )*(?:http status |init upload: status |commit: status )413\b",
             _R.TOO_LARGE,
             "a proxy's body limit",
         ),
@@ -123,24 +77,10 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
             _R.REGISTRY_UNREACHABLE,
             "Go net",
         ),
-        (r"^(?:status )?507\b", _R.REGISTRY_FULL, "RFC 4918, 11.5; this package's own gateway"),
         # --- uploads that broke
         (r"^context canceled$|: context canceled$", _R.CANCELLED, "v0.1.8+, upload.go"),
         (r"^max retr(?:ies|y) exceeded", _R.REGISTRY_FAILED, "v0.0.15+, upload.go; x/transfer"),
-        (
-            r"^(?:status )?5\d\d(?:: |$)",
-            _R.REGISTRY_FAILED,
-            "v0.1.8+, images.go '<code>: <body>'; x/transfer 'status <c>'",
-        ),
-        (r"registry responded with code 5\d\d", _R.REGISTRY_FAILED, "v0.0.6-v0.1.7"),
         (r"connection reset by peer|broken pipe|: (?:unexpected )?EOF$|^EOF$", _R.REGISTRY_FAILED, "Go net"),
-        (
-            r"^(?:status )?4\d\d(?:: |$)",
-            _R.REGISTRY_REFUSED,
-            "v0.1.8+, images.go '<code>: <body>'; x/transfer 'status <c>'",
-        ),
-        (r"^refused by the registry\b", _R.REGISTRY_REFUSED, "this package's own gateway, where no status says it"),
-        (r"registry responded with code 4\d\d", _R.REGISTRY_REFUSED, "v0.0.6-v0.1.7"),
     )
 )
 
@@ -148,6 +88,6 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason, str], ...]] = tuple
 def reason_for(text: str) -> RejectionReason:
     """Return what *text* means; ``UNKNOWN`` when no row of the table knows it."""
     for pattern, reason, _source in REASONS:
-        if pattern.search(text):
-            return reason
+        if found := pattern.search(text):
+            return RejectionReason.of_status(int(found["status"])) if reason is None else reason
     return RejectionReason.UNKNOWN

@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
+from ollama_push.core.facts import ForbiddenAddress
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.gateway.egress.rules import AddressRules, literal_address
 from ollama_push.transports import AiohttpTransport
@@ -125,4 +126,4 @@ def _forbidden_in(exc: BaseException | None) -> AddressForbidden | None:
 
 
 def _refused(problem: str) -> PushRejected:
-    return PushRejected(f"this gateway does not go there: {problem}", RejectionReason.UNKNOWN, by_peer=False)
+    return PushRejected("", RejectionReason.UNKNOWN, ForbiddenAddress(problem))

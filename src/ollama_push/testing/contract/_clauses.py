@@ -11,7 +11,7 @@ from typing import Final, NoReturn, TypeVar
 
 import attrs
 
-from ollama_push.core.errors import shorten
+from ollama_push.core.messages import shorten
 from ollama_push.core.ports import HttpRequest, Transport
 from ollama_push.testing.answers import head
 from ollama_push.testing.server import ScriptedServer

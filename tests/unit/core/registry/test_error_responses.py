@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.support.scripted_flow import refuse, response
 
-from ollama_push.core.errors import PushRejected, RejectionReason, ServerError
+from ollama_push.core.errors import Operation, Peer, PushRejected, RejectionReason, ServerError
 from ollama_push.core.registry.error_responses import codes_in, refusal, words_in
 from ollama_push.core.responses import BufferedResponse
 
@@ -36,49 +36,56 @@ R = RejectionReason
     ],
 )
 def test_the_code_gives_the_reason_and_then_the_status(status: int, code: str, reason: RejectionReason) -> None:
-    error = refusal(refuse(status, code, "no"), "opening an upload")
+    error = refusal(refuse(status, code, "no"), Operation.OPEN_UPLOAD)
     assert isinstance(error, PushRejected)
     assert error.reason is reason
+    assert (error.status, error.operation, error.peer) == (status, Operation.OPEN_UPLOAD, Peer.REGISTRY)
     assert error.message == f"opening an upload: HTTP {status}: {code}: no"
 
 
 def test_the_first_code_that_is_known_counts() -> None:
     body = b'{"errors":[{"code":"NEW"},{"message":"no code"},{"code":"DENIED"},{"code":"NAME_INVALID"}]}'
-    error = refusal(response(400, {}, body), "x")
+    error = refusal(response(400, {}, body), Operation.LOG_IN)
     assert isinstance(error, PushRejected)
     assert error.reason is R.UNAUTHORIZED
+    assert error.codes == ("NEW", "", "DENIED", "NAME_INVALID")
     assert codes_in(response(400, {}, body)) == ("NEW", "", "DENIED", "NAME_INVALID")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_a_server_error_with_its_wait(status: int) -> None:
-    error = refusal(response(status, {"retry-after": "7"}, b"busy"), "x")
+    error = refusal(response(status, {"retry-after": "7"}, b"busy"), Operation.SEND_PART, "sha256:ab")
     assert isinstance(error, ServerError)
-    assert (error.status, error.message, error.retry_after) == (status, "x: busy", 7.0)
+    assert (error.status, error.words, error.retry_after) == (status, "busy", 7.0)
+    assert (error.operation, error.peer) == (Operation.SEND_PART, Peer.REGISTRY)
+    assert error.message == "sending a part of sha256:ab: busy"
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        (response(418), "the push was refused: x: HTTP 418"),
-        (response(403), "the push was refused: x: HTTP 403: this login may not do that there"),
+        (response(418), "the push was refused: opening an upload: HTTP 418"),
+        (response(403), "the push was refused: opening an upload: HTTP 403: this login may not do that there"),
         (
             response(413),
-            "the push was refused: x: HTTP 413: it is too large for the registry, or for a proxy before it",
+            (
+                "the push was refused: opening an upload: HTTP 413: it is too large for the registry,"
+                " or for a proxy before it"
+            ),
         ),
-        (response(507), "the push was refused: x: HTTP 507: the registry has no room left"),
-        (response(503), "the server answered HTTP 503: x"),
+        (response(507), "the push was refused: opening an upload: HTTP 507: the registry has no room left"),
+        (response(503), "the registry responded HTTP 503: opening an upload"),
         (
             response(307, {"location": "https://h/?token=5ecret "}),
             (
-                "the push was refused: x: HTTP 307: it redirects to https://h/?<hidden> ; a push is not redirected,"
-                " give the final address"
+                "the push was refused: opening an upload: HTTP 307: redirected to https://h/?<hidden> ;"
+                " a push is not redirected, give the final address"
             ),
         ),
     ],
 )
 def test_without_words_the_status_must_do(given: BufferedResponse, text: str) -> None:
-    assert str(refusal(given, "x")) == text
+    assert str(refusal(given, Operation.OPEN_UPLOAD)) == text
 
 
 @pytest.mark.parametrize(
@@ -109,4 +116,4 @@ def test_words_are_bounded() -> None:
 @pytest.mark.parametrize("depth", [300, 600, 900, 950, 980, 990, 2000])
 def test_a_deep_detail_is_still_a_refusal(depth: int) -> None:
     body = b'{"errors":[{"code":"DENIED","detail":' + b"[" * depth + b"]" * depth + b"}]}"
-    assert isinstance(refusal(response(403, {}, body), "x"), PushRejected)
+    assert isinstance(refusal(response(403, {}, body), Operation.LOG_IN), PushRejected)

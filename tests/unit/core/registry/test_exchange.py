@@ -18,6 +18,7 @@ from ollama_push.core.errors import (
     ServerError,
     TransportTimeout,
 )
+from ollama_push.core.facts import Operation
 from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import ReportRetry
@@ -29,7 +30,7 @@ LOST = ConnectionLost(ORIGIN)
 
 
 def _ask(player: FlowPlayer) -> BufferedResponse:
-    return player.play(player.exchange.ask("asking", "GET", URL, {200, 404}))
+    return player.play(player.exchange.ask(Operation.LOG_IN, "GET", URL, {200, 404}))
 
 
 def test_every_request_says_who_we_are_and_carries_the_trace() -> None:
@@ -113,7 +114,7 @@ def test_nobody_waits_beyond_the_cap() -> None:
 
 def test_a_no_is_not_asked_again() -> None:
     player = FlowPlayer(responses(refuse(403, "DENIED", "not you")))
-    with pytest.raises(PushRejected, match="asking: HTTP 403: DENIED: not you"):
+    with pytest.raises(PushRejected, match="asking the registry: HTTP 403: DENIED: not you"):
         _ask(player)
 
 

@@ -75,7 +75,7 @@ def test_tells_where_to_sign_in(value: str, url: str | None) -> None:
 
 
 def test_a_redirect_names_its_target() -> None:
-    assert "redirects to /api/push" in server_error(307, {"location": "/api/push"}, b"").message
+    assert "redirected to /api/push" in server_error(307, {"location": "/api/push"}, b"").message
     assert server_error(307, {"location": "/api/push"}, b"Moved").message == "Moved"
 
 

@@ -106,11 +106,11 @@ SHAPES: Final[dict[str, Shape]] = {
     "object too long": Shape(b" " * 301, (), LineTooLong, headers=_JSON, stream=False),
     # Servers before v0.1.2 stream whatever was asked for.
     "stream for an object": Shape(b'{"status":"a"}\n' + _OK, (_A, _DONE), stream=False),
-    "redirect": Shape(b"", (), ServerError, "redirects to /x", 307, {"location": "/x"}),
+    "redirect": Shape(b"", (), ServerError, "redirected to /x", 307, {"location": "/x"}),
     "400 json": Shape(b'{"error":"model is required"}', (), ServerError, "HTTP 400: model is required", 400, _JSON),
     "404 text": Shape(b"404 page not found", (), ServerError, "HTTP 404: 404 page not found", 404),
     "502 html": Shape(_PAGE, (), ServerError, "HTTP 502: 502 Bad Gateway: nginx", 502, _HTML),
-    "500 empty": Shape(b"", (), ServerError, "the server answered HTTP 500", 500),
+    "500 empty": Shape(b"", (), ServerError, "the server responded HTTP 500", 500),
     "500 lines": Shape(b'{"error":"no"}\n', (), ServerError, "HTTP 500: no", 500),
     "500 not streamed": Shape(b'{"error":"no"}', (), ServerError, "HTTP 500: no", 500, _JSON, stream=False),
     "401 with sign-in": Shape(

@@ -40,7 +40,7 @@ def fetched(url: str, rules: AddressRules) -> bytes:
 def test_a_name_that_leads_to_this_machine_is_not_connected_to() -> None:
     with ScriptedServer(json_answer(b"x")) as server:
         url = f"http://localhost:{server.port}/"
-        with pytest.raises(PushRejected, match=r"does not go there: localhost is .*own machine"):
+        with pytest.raises(PushRejected, match=r"not allowed to go there: localhost is .*own machine"):
             fetched(url, OPEN)
         assert server.accepted == 0
         assert fetched(url, AddressRules(loopback=True)) == b"x"

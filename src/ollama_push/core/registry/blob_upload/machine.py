@@ -11,6 +11,7 @@ from typing import Final
 
 from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.facts import Operation, ResponseProblem, UnusableResponse
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import layer_progress, probe
 from ollama_push.core.registry.blob_upload.responses import (
@@ -99,7 +100,7 @@ class BlobUpload:
         if saved is not None and self._exchange.endpoint.located({"location": saved.location}, saved.location):
             yield from self._resume(saved)
         if self._session is None:
-            response = yield from self._exchange.ask("opening an upload", "POST", self._opening, ANY_DEFINITE)
+            response = yield from self._exchange.ask(Operation.OPEN_UPLOAD, "POST", self._opening, ANY_DEFINITE)
             yield from self._receive_session(response)
         else:
             self.resumed_bytes = self._session.offset
@@ -160,9 +161,10 @@ class BlobUpload:
             self._stored = self.mounted_or_shared = True
             return
         if response.status not in (201, 202):
-            raise refusal(response, "opening an upload")
+            raise refusal(response, Operation.OPEN_UPLOAD)
         if self._exchange.endpoint.located(response.headers, self._opening) is None:
-            raise PushRejected("opening an upload: the registry answered without a Location", _REFUSED)
+            facts = UnusableResponse(Operation.OPEN_UPLOAD, ResponseProblem.NO_LOCATION)
+            raise PushRejected("", _REFUSED, facts)
         self._sizes.require_at_least(smallest_part(response))
         yield from self._save_session(0, response, self._opening)
 
@@ -189,7 +191,7 @@ class BlobUpload:
             after = NextStep.SEND_WHOLE
         if after is NextStep.CONTINUE:
             self._sizes.took(size, self._exchange.clock() - began)
-        yield from self._handle(after, response, "sending a part", session, span)
+        yield from self._handle(after, response, Operation.SEND_PART, session, span)
 
     def _send_whole(self, session: ResumePoint) -> Flow[None]:
         span = BlobSpan(self._blob.digest, 0, self._blob.size)
@@ -197,17 +199,22 @@ class BlobUpload:
         self._committing = True
         # An empty body is no body: nothing is read from the store for it.
         response = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        yield from self._handle(AFTER_COMMIT.get(response.status), response, "sending the blob", session, span)
+        yield from self._handle(AFTER_COMMIT.get(response.status), response, Operation.SEND_BLOB, session, span)
 
     def _commit(self, session: ResumePoint) -> Flow[None]:
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
         response = yield from self._exchange.once("PUT", url, _OCTETS)
         span = BlobSpan(self._blob.digest, self._blob.size, 0)
-        yield from self._handle(AFTER_COMMIT.get(response.status), response, "committing the blob", session, span)
+        yield from self._handle(AFTER_COMMIT.get(response.status), response, Operation.COMMIT_BLOB, session, span)
 
     def _handle(
-        self, after: NextStep | None, response: BufferedResponse, doing: str, session: ResumePoint, span: BlobSpan
+        self,
+        after: NextStep | None,
+        response: BufferedResponse,
+        operation: Operation,
+        session: ResumePoint,
+        span: BlobSpan,
     ) -> Flow[None]:
         """Take *response* to *span* and do what *after* says."""
         if after is NextStep.CONTINUE:
@@ -215,7 +222,7 @@ class BlobUpload:
         elif after is NextStep.STORED:
             yield from self._handle_created(response.status, session, span)
         else:
-            no = refusal(response, f"{doing} of {self._blob.digest}")
+            no = refusal(response, operation, self._blob.digest)
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
                 yield from self._raise_wrong_digest(no)
             yield from self._recover(after, no, span)
@@ -248,7 +255,10 @@ class BlobUpload:
             # Not said, or ambiguous: an accepted part is a whole one.
             offset = sent_to
         if not span.offset < offset <= sent_to:
-            raise RestartUpload(PushRejected(f"the registry counts {offset} bytes of {sent_to} sent", _REFUSED))
+            facts = UnusableResponse(
+                Operation.SEND_PART, ResponseProblem.WRONG_COUNT, counted_bytes=offset, sent_bytes=sent_to
+            )
+            raise RestartUpload(PushRejected("", _REFUSED, facts))
         yield from self._save_session(offset, response, session.location)
         if offset < sent_to:
             yield EmitEvent(layer_progress(self._blob, offset))
@@ -278,7 +288,7 @@ class BlobUpload:
         if session is None:
             return
         # 400: crane's registry, which has no status. 404: a dead session. Both start from the beginning.
-        response = yield from self._exchange.ask("asking how far an upload is", "GET", session.location, ANY_DEFINITE)
+        response = yield from self._exchange.ask(Operation.UPLOAD_STATUS, "GET", session.location, ANY_DEFINITE)
         offset = bytes_arrived(response) if response.status in (200, 202, 204) else None
         if offset == 1 and session.offset != 1:
             offset = 0

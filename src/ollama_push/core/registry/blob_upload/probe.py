@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ollama_push.core.events import LayerProgress
+from ollama_push.core.facts import Operation
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
 from ollama_push.core.registry.digests import short_digest
 from ollama_push.core.registry.effects import Flow
@@ -15,7 +16,7 @@ __all__ = ["layer_progress", "probe"]
 def probe(exchange: Exchange, blob: Descriptor) -> Flow[bool]:
     """Ask whether the registry has *blob*."""
     url = exchange.endpoint.blob(blob.digest)
-    response = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
+    response = yield from exchange.ask(Operation.FIND_BLOB, "HEAD", url, PRESENT | ABSENT, subject=blob.digest)
     return response.status in PRESENT
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ollama_push.core.facts import Operation
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
 
@@ -16,5 +17,5 @@ def login_flow(exchange: Exchange) -> Flow[bool]:
 
     Source: distribution-spec v1.1.1, "Determining Support": ``/v2/`` asks for what the registry wants.
     """
-    yield from exchange.ask("asking the registry", "GET", exchange.endpoint.base, (200, 404))
+    yield from exchange.ask(Operation.LOG_IN, "GET", exchange.endpoint.base, (200, 404))
     return exchange.authorized

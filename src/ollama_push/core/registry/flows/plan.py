@@ -7,6 +7,7 @@ from ollama_push.core.errors import (
     ServerError,
     TransportError,
 )
+from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
@@ -34,7 +35,7 @@ def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concur
 def _try_to_write(exchange: Exchange) -> Flow[None]:
     """Open a session and cancel it: the only question about permission that every registry answers."""
     url = exchange.endpoint.uploads()
-    response = yield from exchange.ask("opening an upload", "POST", url, (201, 202))
+    response = yield from exchange.ask(Operation.OPEN_UPLOAD, "POST", url, (201, 202))
     location = exchange.endpoint.located(response.headers, url)
     if location is not None:
         try:

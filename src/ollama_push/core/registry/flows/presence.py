@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.probe import probe
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
@@ -26,7 +27,7 @@ def holds_manifest(exchange: Exchange, name: ModelName, manifest: Manifest) -> F
     """Say whether *name* means *manifest* already. As the first question, it also settles who we are."""
     url = exchange.endpoint.manifest(name.tag)
     response = yield from exchange.ask(
-        "looking for the manifest", "HEAD", url, PRESENT | ABSENT, headers=accept_header(manifest)
+        Operation.FIND_MANIFEST, "HEAD", url, PRESENT | ABSENT, headers=accept_header(manifest)
     )
     return response.headers.get("docker-content-digest") == manifest.digest
 

@@ -14,6 +14,7 @@ from ollama_push.core.errors import (
     PushInterrupted,
 )
 from ollama_push.core.events import PushPlanned, StatusChanged
+from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
@@ -72,7 +73,7 @@ def push_flow(
             url = exchange.endpoint.manifest(name.tag)
             headers = {"Content-Type": manifest.media_type}
             yield from exchange.ask(
-                "pushing the manifest", "PUT", url, (200, 201, 202, 204), headers=headers, body=manifest.raw
+                Operation.PUSH_MANIFEST, "PUT", url, (200, 201, 202, 204), headers=headers, body=manifest.raw
             )
         if verify:
             yield EmitEvent(StatusChanged("verifying"))

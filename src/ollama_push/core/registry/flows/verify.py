@@ -5,6 +5,7 @@ from __future__ import annotations
 from ollama_push.core.errors import (
     VerificationFailed,
 )
+from ollama_push.core.facts import Operation, VerificationProblem
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
 from ollama_push.core.registry.digests import digest_of
@@ -34,31 +35,34 @@ def verify_flow(
     url = exchange.endpoint.manifest(name.tag)
     wanted = expected.digest if expected is not None else str(name)
     response = yield from exchange.ask(
-        "reading the manifest back", "GET", url, frozenset({200, 404}), headers=accept_header(expected)
+        Operation.READ_MANIFEST, "GET", url, frozenset({200, 404}), headers=accept_header(expected)
     )
     if response.status != 200:  # noqa: PLR2004 - OK
-        raise VerificationFailed(wanted, f"the registry has no manifest for {name}")
+        raise VerificationFailed(wanted, VerificationProblem.NO_MANIFEST, expected=str(name))
     if expected is not None and response.body != expected.raw:
-        raise VerificationFailed(wanted, f"the registry holds the manifest {digest_of(response.body)} under that name")
+        raise VerificationFailed(wanted, VerificationProblem.OTHER_MANIFEST, digest_of(response.body), str(name))
     try:
         manifest = expected or Manifest.parse(response.body)
     except ValueError as exc:
-        raise VerificationFailed(wanted, f"what the registry holds as {name} is no image manifest: {exc}") from exc
+        problem = VerificationProblem.NOT_A_MANIFEST
+        raise VerificationFailed(wanted, problem, expected=str(name), words=str(exc)) from exc
     yield from gather([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency)
     return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
 
 
 def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
-    response = yield from exchange.ask(f"looking for {blob.digest}", "HEAD", url, PRESENT | ABSENT)
+    response = yield from exchange.ask(Operation.FIND_BLOB, "HEAD", url, PRESENT | ABSENT, subject=blob.digest)
     if response.status in ABSENT and response.status != 404:  # noqa: PLR2004 - it has no HEAD, not: it has no blob
         one = {"Range": "bytes=0-0"}
-        response = yield from exchange.ask(f"looking for {blob.digest}", "GET", url, PRESENT | {404, 416}, headers=one)
+        response = yield from exchange.ask(
+            Operation.FIND_BLOB, "GET", url, PRESENT | {404, 416}, subject=blob.digest, headers=one
+        )
     if response.status == 404:  # noqa: PLR2004 - Not Found
-        raise VerificationFailed(blob.digest, "the registry does not hold it")
+        raise VerificationFailed(blob.digest, VerificationProblem.NO_BLOB)
     size = response.headers.get("content-length", "")
     if response.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
-        raise VerificationFailed(blob.digest, f"the registry holds {size} bytes of it instead of {blob.size}")
+        raise VerificationFailed(blob.digest, VerificationProblem.OTHER_SIZE, int(size[:18]), blob.size)
     digest = response.headers.get("docker-content-digest", blob.digest)
     if digest != blob.digest:
-        raise VerificationFailed(blob.digest, f"the registry holds {digest} in its place")
+        raise VerificationFailed(blob.digest, VerificationProblem.OTHER_BLOB, digest)

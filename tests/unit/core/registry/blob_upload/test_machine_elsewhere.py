@@ -20,6 +20,7 @@ from ollama_push.core.errors import (
     ServerError,
     TransportError,
 )
+from ollama_push.core.facts import ForbiddenAddress
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.effects import ForgetResumePoint
 from ollama_push.core.registry.resume import ResumePoint
@@ -31,7 +32,7 @@ THERE = ResumePoint(f"{ELSEWHERE}/7", 1000)
 HERE = ResumePoint(f"{ORIGIN}/7", 1000)
 TWICE = RetryPolicy(attempts=2, base=0)
 
-FORBIDDEN = PushRejected("we do not go there", RejectionReason.UNKNOWN, by_peer=False)
+FORBIDDEN = PushRejected("", RejectionReason.UNKNOWN, ForbiddenAddress("sessions.test is elsewhere"))
 BUSY = response(503)
 
 out_of_reach = pytest.mark.parametrize(

@@ -1,0 +1,351 @@
+"""Facts of errors in words for Python code: what ``str(error)`` says.
+
+:class:`Messages` has one method a kind of error. Other audiences subclass it: the command and the gateway replace
+what they call a setting and how advice is followed there, and inherit the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ollama_push.core.facts import (
+    Advice,
+    ConnectCause,
+    CredentialKind,
+    ForbiddenAddress,
+    LoginRefused,
+    ModelMissing,
+    Operation,
+    Peer,
+    RealmProblem,
+    RealmRefused,
+    RefusalFacts,
+    RefusedRequest,
+    ResponseProblem,
+    StoreDamaged,
+    StoreProblem,
+    UnusableResponse,
+    VerificationProblem,
+)
+from ollama_push.core.units import bytes_text
+
+__all__ = ["PYTHON", "Messages", "joined", "plain_words", "shorten"]
+
+_SHOWN: Final = 80
+# As in: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)
+_OPENSSL: Final = re.compile(r"\[(?:ssl|x509|pem)[^\]]*\] ?| ?\(_ssl\.c:\d+\)", re.IGNORECASE)
+
+_OPERATIONS: Final[Mapping[Operation, str]] = {
+    Operation.PUSH: "pushing",
+    Operation.LOG_IN: "asking the registry",
+    Operation.FETCH_TOKEN: "asking {subject} for a token",
+    Operation.FIND_MANIFEST: "looking for the manifest",
+    Operation.FIND_BLOB: "looking for {subject}",
+    Operation.OPEN_UPLOAD: "opening an upload",
+    Operation.UPLOAD_STATUS: "asking how far an upload is",
+    Operation.SEND_PART: "sending a part of {subject}",
+    Operation.SEND_BLOB: "sending the blob {subject}",
+    Operation.COMMIT_BLOB: "committing the blob {subject}",
+    Operation.PUSH_MANIFEST: "pushing the manifest",
+    Operation.READ_MANIFEST: "reading the manifest back",
+}
+_CONNECT: Final[Mapping[ConnectCause, str]] = {
+    ConnectCause.REFUSED: "nothing listens at {address}",
+    ConnectCause.UNKNOWN_HOST: "the host of {address} is unknown",
+    ConnectCause.UNREACHABLE: "no route to {address}",
+    ConnectCause.UNTRUSTED_CERTIFICATE: "the certificate of {address} is not trusted",
+    ConnectCause.CLIENT_CERTIFICATE: "{address} wants a client certificate, or refused the one given",
+    ConnectCause.NOT_TLS: "{address} does not speak TLS",
+    ConnectCause.TLS: "the TLS handshake with {address} failed",
+    ConnectCause.PROXY: "the proxy in the way of {address} failed",
+    ConnectCause.OTHER: "cannot connect to {address}",
+}
+_NAMES_THE_REGISTRY: Final = frozenset({ConnectCause.NOT_TLS, ConnectCause.TLS})
+# What a status means of which the registry says nothing else.
+_STATUS: Final[Mapping[int, str]] = {
+    403: "this login may not do that there",
+    413: "it is too large for the registry, or for a proxy before it",
+    507: "the registry has no room left",
+}
+_ADVICE: Final[Mapping[Advice, str]] = {
+    Advice.START_SERVER: "start the Ollama server, or point OLLAMA_HOST at the right address",
+    Advice.START_REGISTRY: "is the registry running, and is the port in the name right?",
+    Advice.CHECK_SERVER_ADDRESS: "check its spelling, OLLAMA_HOST and DNS",
+    Advice.CHECK_NAME: "check the spelling of the name, and DNS",
+    Advice.CHECK_NETWORK: "check the network, a VPN or a firewall",
+    Advice.CHECK_PROXY: "check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY",
+    Advice.TRUST_CA: "pass the CA that signed it with ca_file=, or SSL_CERT_FILE",
+    Advice.USE_HTTP_ADDRESS: "use http:// instead of https://",
+    Advice.ASK_PLAIN_HTTP: "plain HTTP must be asked for with plain_http=True",
+    Advice.TRY_PLAIN_HTTP: "if it speaks plain HTTP, ask for that with plain_http=True",
+    Advice.PASS_HEADERS: "pass headers=",
+    Advice.ALLOW_HOST: (
+        "Ollama refuses this Host or Origin header; use a loopback name, or OLLAMA_ORIGINS on the server"
+    ),
+    Advice.FINAL_ADDRESS: "a push is not redirected, give the final address",
+    Advice.SIGN_IN: "sign in at {url}",
+    Advice.LOG_IN: "pass credentials=, or set OLLAMA_USERNAME and OLLAMA_PASSWORD",
+    Advice.LOG_IN_AGAIN: "log in again",
+    Advice.ADD_KEY: "add it to the account that may: ssh-ed25519 {key}",
+    Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say source={twin!r}",
+    Advice.COPY_ON_SERVER: "copy {twin!r} to this name on the server first",
+    Advice.RECREATE_MODEL: "pull or create the model again",
+}
+
+
+def shorten(value: object, limit: int = _SHOWN) -> str:
+    """Return ``repr(value)``, cut to *limit* characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def plain_words(text: str) -> str:
+    """Return *text* without the names and places in a source file that OpenSSL puts around its words."""
+    return _OPENSSL.sub("", text)
+
+
+def joined(text: str, *more: str, by: str = "; ") -> str:
+    """Return *text* and what there is of *more*."""
+    return by.join([text, *filter(None, more)])
+
+
+class Messages:
+    """Renders facts for people who write Python."""
+
+    def advise(self, advice: Advice | None, **facts: object) -> str:
+        """Return how *advice* is followed; empty when there is none."""
+        return "" if advice is None else _ADVICE[advice].format(**facts)
+
+    def setting(self, name: str) -> str:
+        """Return what the argument or variable *name* is called."""
+        return name
+
+    # --- the caller's mistakes
+
+    def other(self, *facts: object) -> str:
+        """Return the text of an error that is said the same way to everybody."""
+        return " ".join(map(str, facts))
+
+    def invalid_name(self, name: str, problem: str, advice: Advice | None) -> str:
+        """Return the text of ``InvalidModelName``."""
+        return joined(f"{shorten(name)}: {problem}", self.advise(advice))
+
+    def invalid_setting(self, setting: str, value: object, problem: str, advice: Advice | None) -> str:
+        """Return the text of ``InvalidSetting``."""
+        return joined(f"{self.setting(setting)}={shorten(value)}: {plain_words(problem)}", self.advise(advice))
+
+    def used_after_close(self, what: str) -> str:
+        """Return the text of ``UsedAfterClose``."""
+        return f"this {what} is closed; build a new one"
+
+    def transport_misbehaved(self, transport: str, raised: str) -> str:
+        """Return the text of ``TransportMisbehaved``."""
+        return f"{transport} raised {raised}; a transport may raise only TransportError kinds"
+
+    # --- the network
+
+    def connect_failed(self, address: str, cause: ConnectCause, detail: str, peer: Peer, advice: Advice | None) -> str:
+        """Return the text of ``ConnectFailed``."""
+        shown = address
+        if peer is Peer.REGISTRY and cause in _NAMES_THE_REGISTRY:
+            shown = f"the registry at {address}"
+        text = joined(_CONNECT[cause].format(address=shown), self.advise(advice))
+        # What OpenSSL makes of a response that is not TLS says less than the text does.
+        words = "" if cause is ConnectCause.NOT_TLS else plain_words(detail)
+        return f"{text} ({words})" if words else text
+
+    def connection_lost(self, address: str, detail: str) -> str:
+        """Return the text of ``ConnectionLost``."""
+        text = f"the connection to {address} broke before the response was complete"
+        return f"{text} ({plain_words(detail)})" if detail else text
+
+    def transport_timeout(self, address: str, phase: str, seconds: float) -> str:
+        """Return the text of ``TransportTimeout``."""
+        if phase == "connect":
+            return f"no connection to {address} within {seconds:g} s"
+        return f"{address} was silent for {seconds:g} s ({phase})"
+
+    # --- the protocol of POST /api/push
+
+    def malformed_line(self, line: str, problem: str) -> str:
+        """Return the text of ``MalformedLine``."""
+        return f"malformed line {shorten(line)}: {problem}"
+
+    def line_too_long(self, limit: int, buffered: int) -> str:
+        """Return the text of ``LineTooLong``."""
+        return f"{buffered} bytes without a newline; the limit is {limit}"
+
+    def unexpected_content(self, status: int, content_type: str, excerpt: str) -> str:
+        """Return the text of ``UnexpectedContent``."""
+        text = f"HTTP {status} with {content_type or 'no content type'}; is this an Ollama server, or a proxy?"
+        return f"{text} It says: {shorten(excerpt, 200)}" if excerpt else text
+
+    def stream_truncated(self, last_status: str) -> str:
+        """Return the text of ``StreamTruncated``."""
+        seen = f"after {shorten(last_status)}" if last_status else "before any status"
+        return f"the response ended {seen} with neither success nor error; the push may not have happened"
+
+    # --- verdicts
+
+    def stalled(self, seconds: float) -> str:
+        """Return the text of ``PushStalled``."""
+        return f"no bytes moved for {seconds:g} s although the server keeps responding"
+
+    def interrupted(self, kept_bytes: int, total_bytes: int) -> str:
+        """Return the text of ``PushInterrupted``."""
+        kept = f"{bytes_text(kept_bytes)} of {bytes_text(total_bytes)}"
+        return f"interrupted; the registry has {kept}, push again to resume"
+
+    def server_error(
+        self,
+        status: int,
+        words: str,
+        request: RefusedRequest | None,
+        *,
+        location: str,
+        signin_url: str | None,
+        advice: Advice | None,
+    ) -> str:
+        """Return the text of ``ServerError``."""
+        peer = Peer.SERVER if request is None else Peer.REGISTRY
+        text = joined(
+            f"the {peer.value} responded HTTP {status}",
+            self.server_words(words, request, location, advice),
+            by=": ",
+        )
+        return f"{text} ({self.advise(Advice.SIGN_IN, url=signin_url)})" if signin_url else text
+
+    def server_words(self, words: str, request: RefusedRequest | None, location: str, advice: Advice | None) -> str:
+        """Return what is said behind the status of a ``ServerError``."""
+        if request is not None:
+            return joined(self.operation(request), self.said(words, request), by=": ")
+        if words or advice is Advice.SIGN_IN:
+            return words
+        return joined(f"redirected to {location}", self.advise(advice)) if location else self.advise(advice)
+
+    def rejected(self, words: str, facts: RefusalFacts | None, *, by_peer: bool) -> str:
+        """Return the text of ``PushRejected``."""
+        text = self.refusal(words, facts)
+        return f"the push was refused: {text or '(the server gave no text)'}" if by_peer else text
+
+    def refusal(self, words: str, facts: RefusalFacts | None) -> str:
+        """Return a refusal without what introduces it."""
+        match facts:
+            case None:
+                return words
+            case RefusedRequest():
+                return joined(f"{self.operation(facts)}: HTTP {facts.status}", self.said(words, facts), by=": ")
+            case UnusableResponse():
+                return self._unusable(facts)
+            case LoginRefused():
+                text = self.login_refused(facts)
+                return f"{text} ({words})" if words else text
+            case RealmRefused():
+                return self.realm_refused(facts)
+            case ModelMissing():
+                return self.model_missing(facts)
+            case StoreDamaged():
+                return joined(self.store_damaged(facts), self.advise(facts.advice))
+            case ForbiddenAddress():
+                return self.forbidden_address(facts)
+
+    def operation(self, facts: RefusedRequest | UnusableResponse) -> str:
+        """Return what was asked for."""
+        return _OPERATIONS[facts.operation].format(subject=facts.subject)
+
+    def login_refused(self, facts: LoginRefused) -> str:
+        """Return that a registry wants another credential."""
+        advice = self.advise(facts.advice, host=facts.host, plain_http=facts.plain_http, key=facts.public_key)
+        match facts.shown:
+            case CredentialKind.NOTHING:
+                return f"{facts.host} wants a login: {advice}"
+            case CredentialKind.LOGIN:
+                text = f"{facts.host} does not accept the login of {facts.username!r}"
+                return f"{text} for {facts.repository}" if facts.repository else text
+            case CredentialKind.TOKEN:
+                return f"{facts.host} does not accept the stored token; {advice}"
+            case CredentialKind.KEY:
+                return f"{facts.host} does not let this key push to {facts.repository}; {advice}"
+
+    def realm_refused(self, facts: RealmRefused) -> str:
+        """Return why nothing was sent to a realm."""
+        if facts.problem is RealmProblem.NOT_HTTPS:
+            return f"the registry sends logins to {facts.realm!r}, which is no https:// URL: nothing was sent there"
+        return f'realm host "{facts.realm_host}" does not match original host "{facts.host}"'
+
+    def model_missing(self, facts: ModelMissing) -> str:
+        """Return that a model is not there, and what is."""
+        advice = self.advise(facts.advice, model=facts.model, twin=facts.twin)
+        nearest = list(map(repr, facts.nearest))
+        if facts.store is None:
+            text = joined(
+                f"the server has no model {facts.model!r}", f"the nearest are {', '.join(nearest)}" if nearest else ""
+            )
+            return f"{text} ({advice})" if advice else text
+        text = f"there is no model {facts.model!r} in the store {facts.store}"
+        if facts.is_empty:
+            return f"{text}, which holds no models"
+        return joined(text, advice or (f"the nearest is {' or '.join(nearest)}" if nearest else ""))
+
+    def store_damaged(self, facts: StoreDamaged) -> str:
+        """Return what is wrong in the store."""
+        match facts.problem:
+            case StoreProblem.MANIFEST_UNREADABLE:
+                return f"the manifest {facts.path} of {facts.model} cannot be read: {facts.words}"
+            case StoreProblem.BLOB_MISSING:
+                return f"blob {facts.digest} is missing: there is no {facts.path}"
+            case StoreProblem.BLOB_UNREADABLE:
+                return f"blob {facts.digest} cannot be read from {facts.path}: {facts.words}"
+            case StoreProblem.BLOB_SIZE:
+                found, expected = facts.found_bytes, facts.expected_bytes
+                return f"blob {facts.digest} has {found} bytes in {facts.path}, but {expected} in the manifest"
+            case StoreProblem.BLOB_DIGEST:
+                return f"the file of {facts.digest} in the model store does not hold what its name says"
+            case StoreProblem.BLOB_CHANGED:
+                return f"the blob file {facts.path} cannot be sent: {facts.words}"
+
+    def forbidden_address(self, facts: ForbiddenAddress) -> str:
+        """Return why an address was not reached."""
+        return f"not allowed to go there: {facts.problem}"
+
+    def verification_failed(
+        self,
+        digest: str,
+        problem: VerificationProblem,
+        found: str | int | None,
+        expected: str | int | None,
+        words: str,
+    ) -> str:
+        """Return the text of ``VerificationFailed``."""
+        texts = {
+            VerificationProblem.NO_MANIFEST: f"the registry has no manifest for {expected}",
+            VerificationProblem.OTHER_MANIFEST: f"the registry holds the manifest {found} under that name",
+            VerificationProblem.NOT_A_MANIFEST: f"what the registry holds as {expected} is no image manifest: {words}",
+            VerificationProblem.NO_BLOB: "the registry does not hold it",
+            VerificationProblem.OTHER_SIZE: f"the registry holds {found} bytes of it instead of {expected}",
+            VerificationProblem.OTHER_BLOB: f"the registry holds {found} in its place",
+        }
+        return f"verification failed for {digest}: {texts[problem]}"
+
+    def said(self, words: str, request: RefusedRequest) -> str:
+        """Return the peer's *words*, or what its silence means."""
+        if words:
+            return words
+        if request.status in _STATUS:
+            return _STATUS[request.status]
+        return joined(f"redirected to {request.location}", self.advise(request.advice)) if request.location else ""
+
+    def _unusable(self, facts: UnusableResponse) -> str:
+        match facts.problem:
+            case ResponseProblem.NO_LOCATION:
+                return f"{self.operation(facts)}: the registry responded without a Location"
+            case ResponseProblem.NO_TOKEN:
+                return f"{facts.subject} responded without a token"
+            case ResponseProblem.WRONG_COUNT:
+                return f"the registry counts {facts.counted_bytes} bytes of {facts.sent_bytes} sent"
+
+
+PYTHON: Final = Messages()
+"""The words of ``str(error)``."""
