@@ -1,4 +1,4 @@
-"""Clients: thin twin drivers over the core; each colour is loaded on first use."""
+"""Clients: thin drivers over the core, in sync and async twins; each is loaded on first use."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class AsyncPushClient:
         return aclosing(self._events(self._new_run(PushRequest(model, insecure, stream))))
 
     async def check(self, model: str | ModelName) -> Readiness:
-        """Ask whether a push of *model* is going to work; nothing is uploaded."""
+        """Check whether a push of *model* would work; nothing is uploaded."""
         self._require_open()
         return await run_flow_async(self._settings.new_check(model), self._perform)
 
@@ -106,7 +106,7 @@ class AsyncPushClient:
                         for event in run.receive_eof():
                             yield event
                         return
-                except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
+                except Exception as exc:  # noqa: BLE001 - the run decides what it means
                     await asyncio.sleep(run.attempt_failed(exc))
 
     async def _perform(self, effect: SendRequest) -> BufferedResponse | TransportError:

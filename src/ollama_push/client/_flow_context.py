@@ -1,4 +1,4 @@
-"""What drivers of both colours share about one flow: its stop signal, the disk it may use, and every decision."""
+"""What both flow runners share: the stop signal of a flow, what it may use, and every decision."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ __all__ = ["QUICK_EFFECTS", "FlowContext", "GatheredFlows", "RecentUploads", "St
 T = TypeVar("T")
 
 QUICK_EFFECTS: Final = ClaimUpload | SaveResumePoint | ForgetResumePoint | ReleaseUpload
-"""What ``FlowContext.perform`` does on the event loop: each reads or writes one file of some hundred bytes, and a
-cancelled task must not leave a thread behind that claims. Every other effect leaves the loop."""
+"""Effects performed on the event loop: each reads or writes one file of some hundred bytes, and a cancelled task
+must not leave a thread that still claims an upload. Every other effect leaves the loop."""
 
 _REMEMBERED: Final = 1000
 
@@ -53,7 +53,7 @@ class StopSignal:
 
 
 class RecentUploads:
-    """Uploads released lately: maybe between another push's look at the blob and its claim."""
+    """Uploads released lately, perhaps after another push found the blob missing and before it claims it."""
 
     def __init__(self) -> None:
         self._keys: dict[UploadKey, None] = {}
@@ -87,7 +87,7 @@ class GatheredFlows:
         self._stop = stop
 
     def take(self) -> Iterator[tuple[int, Flow[Any]]]:
-        """Yield flows that nobody runs yet, until none is left or they are to end. Each worker iterates once."""
+        """Yield flows that were not started, until none remains or an interruption; one iterator for each worker."""
         while not self._stop.interrupted:
             try:
                 indexed = self._waiting.popleft()
@@ -99,7 +99,7 @@ class GatheredFlows:
         """Return what the flows returned, once all workers have ended.
 
         Raises:
-            BaseException: The first failure. One that was only interrupted says less than the one that was the reason.
+            BaseException: The first failure; an interruption only when nothing else failed, for it is a consequence.
         """
         if self._waiting:
             self.failures.append(PushInterrupted())
@@ -114,7 +114,7 @@ class FlowContext(Generic[T]):
 
     Attributes:
         flow: What to run.
-        exchange: The conversation of *flow*.
+        exchange: The requests of *flow*.
         stop: Ends *flow*.
     """
 
@@ -127,7 +127,7 @@ class FlowContext(Generic[T]):
     _claimed: set[UploadKey] = attrs.field(factory=set, init=False)
 
     def perform(self, effect: Effect) -> Any:
-        """Do what a flow asks of this machine: read files, run programs. ``ReleaseUpload`` says whether it did."""
+        """Perform an effect on this machine: read files, run programs. ``ReleaseUpload`` returns whether it did."""
         match effect:
             case ClaimUpload(key):
                 self._claimed.add(key)

@@ -164,7 +164,7 @@ class AsyncFlowRunner(Generic[R]):
             request = attrs.evolve(request, body=body)
         try:
             return await send_request_async(self._transport, request)
-        except Exception as exc:  # noqa: BLE001 - the context tells a verdict from a transport's mistake
+        except Exception as exc:  # noqa: BLE001 - the context decides what it means
             return self._context.failed_request(exc, body, self._transport)
 
     async def _gather(self, effect: Gather) -> list[Any]:

@@ -186,7 +186,7 @@ class FlowRunner(Generic[R]):
         try:
             with self._cancellable(request):
                 return send_request(self._transport, request)
-        except Exception as exc:  # noqa: BLE001 - the context tells a verdict from a transport's mistake
+        except Exception as exc:  # noqa: BLE001 - the context decides what it means
             return self._context.failed_request(exc, body, self._transport)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What both registry clients are told at construction, checked. No colour."""
+"""Checks the arguments of both registry clients. Neither sync nor async."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ollama_push.local import Credentials, FileResumeStore, ModelStore
 __all__ = ["AnyCredential", "RegistrySettings"]
 
 AnyCredential = Credential | CredentialSource | tuple[str, str] | None
-"""Who we are, as callers may say it: ``None`` leaves it to the environment and docker's configuration."""
+"""Credentials as callers may give them: ``None`` asks the environment and docker's configuration."""
 
 _MAX_CONCURRENCY: Final = 64
 
@@ -89,7 +89,7 @@ class RegistrySettings:
         )
 
     def evolved(self, credentials: AnyCredential, *, plain_http: bool | None) -> Self:
-        """Return these settings with what one call says otherwise."""
+        """Return these settings with the overrides of one call."""
         return attrs.evolve(
             self,
             credentials=self.credentials if credentials is None else _source_of(credentials),

@@ -103,7 +103,7 @@ class AsyncRegistryClient:
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
     ) -> PushPlan:
-        """Find out what a push would send, and whether it may; nothing is uploaded."""
+        """Find out what a push would send, and whether it is permitted; nothing is uploaded."""
         return await self._finish(self._flows(credentials, plain_http).plan(model, source))
 
     async def verify(
@@ -114,7 +114,7 @@ class AsyncRegistryClient:
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
     ) -> Verification:
-        """Ask the registry whether it holds *model*; see :meth:`RegistryClient.verify`."""
+        """Check that the registry holds *model*; see :meth:`RegistryClient.verify`."""
         return await self._finish(self._flows(credentials, plain_http).verification(model, source))
 
     async def try_login(self, host: str, login: Login) -> bool:
@@ -126,10 +126,10 @@ class AsyncRegistryClient:
         return await self._finish(self._flows(login, None).login(host))
 
     def interrupt(self) -> None:
-        """End what is under way, pushes at the end of the parts they are sending.
+        """End everything that runs; pushes end after the parts they are sending.
 
-        They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
-        thread or a signal handler.
+        They raise ``PushInterrupted``, and the next push resumes them. May be called from another thread or a
+        signal handler.
         """
         for runner in list(self._runners):
             runner.interrupt()

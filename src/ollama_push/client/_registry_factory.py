@@ -1,4 +1,4 @@
-"""Makes the flows of a registry client from its settings and a model. No colour."""
+"""Makes the flows of a registry client from its settings and a model. Neither sync nor async."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
 from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
-from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import direct_name, scopes_for
@@ -44,7 +43,7 @@ class FlowFactory:
     settings: RegistrySettings
 
     def push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[FlowContext[Delivery], RegistryRun]:
-        """Return a push, and what is told about it."""
+        """Return a push, and its report."""
         settings, name = self.settings, self._name(model)
         stored = self._stored(name, source)
         manifest, sizes = stored.manifest, PartSizes(name.host, settings.part_bytes)
@@ -80,7 +79,7 @@ class FlowFactory:
             missing = isinstance(exc, InvalidSetting) or exc.reason is RejectionReason.MODEL_NOT_FOUND
             if source is not None or not missing:
                 raise
-        expected: Manifest | None = stored.manifest if stored else None
+        expected = stored.manifest if stored else None
 
         def flow(exchange: Exchange) -> Flow[Verification]:
             return verify_flow(exchange, name, expected, concurrency=self.settings.concurrency)

@@ -37,16 +37,16 @@ class RegistryClient:
     Args:
         store: Ollama's model store; found as Ollama finds it when not given (``OLLAMA_MODELS``).
         credentials: Who we are: a ``Login``, ``(username, password)``, a token, or a source of them; when not
-            given the environment, docker's configuration and Ollama's key are asked, in this order.
+            given, the environment, docker's configuration and Ollama's key are asked, in this order.
         transport: Moves the bytes; built, and closed with the client, when not given.
         hooks: Called with every observation; one that raises is dropped and cannot fail a push.
-        retry: When to send a request again; bytes that were acknowledged meanwhile reset its count.
-        concurrency: Blobs on their way at the same time, 1 to 64.
+        retry: When to send a request again; newly acknowledged bytes reset its count.
+        concurrency: Blobs sent at the same time, 1 to 64.
         plain_http: Speak plain HTTP to the registry. Logins then travel in the clear.
         verify: Ask the registry afterwards what it holds.
         resume: Keeps unfinished uploads; on disk in the user's state directory when not given.
         part_bytes: Size of one part of a blob; adapted to the speed when not given.
-        stall_timeout: Seconds without a byte taken or an answer after which a body has stalled; ``None`` for no limit.
+        stall_timeout: Seconds without a byte sent or a response after which a body has stalled; ``None`` for no limit.
 
     Raises:
         InvalidSetting: An argument or environment variable cannot be used.
@@ -98,8 +98,8 @@ class RegistryClient:
         Args:
             model: ``host/namespace/model[:tag]``.
             source: Name of the local model when it has another; it is not copied.
-            credentials: Who we are in this push, if somebody else than in others.
-            plain_http: Speak plain HTTP in this push, or not, whatever the client does.
+            credentials: Who we are in this push, instead of the client's credentials.
+            plain_http: Whether to speak plain HTTP in this push, instead of the client's setting.
 
         Returns:
             The receipt of a push that succeeded.
@@ -122,7 +122,7 @@ class RegistryClient:
     ) -> AbstractContextManager[Iterator[PushEvent]]:
         """Push and hand over the events as they come; arguments and errors are those of ``push``.
 
-        Leaving the block hangs up at once; :meth:`interrupt` ends a push where nothing is lost.
+        Leaving the block cancels the push at once; :meth:`interrupt` ends it where nothing is lost.
         """
         return closing(self._events(*self._flows(credentials, plain_http).push(model, source)))
 
@@ -134,7 +134,7 @@ class RegistryClient:
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
     ) -> PushPlan:
-        """Find out what a push would send, and whether it may; nothing is uploaded."""
+        """Find out what a push would send, and whether it is permitted; nothing is uploaded."""
         return self._finish(self._flows(credentials, plain_http).plan(model, source))
 
     def verify(
@@ -145,12 +145,12 @@ class RegistryClient:
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
     ) -> Verification:
-        """Ask the registry whether it holds *model*: its manifest, and every blob with its size.
+        """Check that the registry holds *model*: its manifest, and every blob with its size.
 
         Compared with the local model *source*, or the one of the same name when there is one.
 
         Raises:
-            VerificationFailed: Something is missing, or another than it should be.
+            VerificationFailed: Something is missing or different.
         """
         return self._finish(self._flows(credentials, plain_http).verification(model, source))
 
@@ -163,10 +163,10 @@ class RegistryClient:
         return self._finish(self._flows(login, None).login(host))
 
     def interrupt(self) -> None:
-        """End what is under way, pushes at the end of the parts they are sending.
+        """End everything that runs; pushes end after the parts they are sending.
 
-        They raise ``PushInterrupted`` and what was sent is kept for the next push. May be called from another
-        thread or a signal handler.
+        They raise ``PushInterrupted``, and the next push resumes them. May be called from another thread or a
+        signal handler.
         """
         for runner in list(self._runners):
             runner.interrupt()

@@ -1,4 +1,4 @@
-"""What both clients are told at construction, and how a push starts from it. No colour, no I/O.
+"""Checks the arguments of both push clients, and starts pushes from them. Neither sync nor async, no I/O.
 
 One of the two places that read the environment: ``OLLAMA_HOST`` and ``OLLAMA_API_KEY``.
 """

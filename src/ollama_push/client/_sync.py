@@ -62,7 +62,7 @@ class PushClient:
         Args:
             model: ``[host/]namespace/model[:tag]``.
             insecure: Plain HTTP between the server and the registry.
-            stream: ``False`` asks the server for one answer at the end: no progress until then.
+            stream: ``False`` asks the server for one response at the end: no progress, and a receipt without layers.
 
         Returns:
             The receipt of a push that succeeded.
@@ -80,13 +80,13 @@ class PushClient:
     ) -> AbstractContextManager[Iterator[PushEvent]]:
         """Push *model* and hand over the events as they come; arguments and errors are those of ``push``.
 
-        Use it as ``with client.stream(...) as events``: leaving the block hangs up at once, which
-        cancels the push on the server. A new attempt tells its phases again.
+        Use it as ``with client.stream(...) as events``: leaving the block closes the connection, which cancels the
+        push on the server. A new attempt repeats its phases.
         """
         return closing(self._events(self._new_run(PushRequest(model, insecure, stream))))
 
     def check(self, model: str | ModelName) -> Readiness:
-        """Ask whether a push of *model* is going to work; nothing is uploaded."""
+        """Check whether a push of *model* would work; nothing is uploaded."""
         self._require_open()
         return run_flow(self._settings.new_check(model), self._perform)
 
@@ -120,7 +120,7 @@ class PushClient:
                                 return
                         yield from run.receive_eof()
                         return
-                except Exception as exc:  # noqa: BLE001 - the run tells a verdict from a transport's mistake
+                except Exception as exc:  # noqa: BLE001 - the run decides what it means
                     time.sleep(run.attempt_failed(exc))
 
     def _perform(self, effect: SendRequest) -> BufferedResponse | TransportError:

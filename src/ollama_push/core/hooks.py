@@ -1,4 +1,4 @@
-"""Delivers observations to hooks: in order, throttled where a hook asks for it, never to the push's harm."""
+"""Delivers observations to hooks: in order, throttled where a hook asks for it; a hook cannot fail a push."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ollama_push.core.ports import Hook
 __all__ = ["HookFailure", "HookSet"]
 
 HookFailure = Callable[[Hook, Exception], None]
-"""Told once about a hook that raised and was dropped; it logs, the core does not."""
+"""Called once with a hook that raised and was dropped; it logs, the core does not."""
 
 
 class HookSet:
     """The hooks of one push.
 
-    A hook that raises is reported, dropped and never called again. A hook with an attribute
-    ``min_interval`` (seconds) is told of a layer's progress no more often than that. Of what it missed it is
-    told the newest: before anything else is told, and at every turn to another layer.
+    A hook that raises is reported, dropped and never called again. A hook with an attribute ``min_interval``
+    (seconds) gets a layer's progress no more often than that. The newest progress it missed is delivered before
+    any other observation and before progress of another layer.
 
     Args:
         hooks: In the order in which they are told.
@@ -65,7 +65,7 @@ class HookSet:
 
     def _call(self, seat: _Seat, seen: Observation) -> None:
         if seat not in self._seats:
-            return  # it raised a moment ago
+            return  # it raised during this delivery
         try:
             seat.hook(seen)
         except Exception as exc:  # noqa: BLE001 - a hook may raise anything and must not matter

@@ -1,8 +1,7 @@
 """What a hook sees: facts about our side of a push.
 
 The union is closed; a later release may add kinds and fields, so a hook ``match``es and ends in
-``case _: pass``. All of one push's observations share its ``PushContext``, by which several pushes at
-once are told apart.
+``case _: pass``. All observations of one push share its ``PushContext``, which identifies it.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class PushStarted:
 
 @attrs.frozen
 class AttemptStarted:
-    """A request is about to be sent. A later attempt replays the phases of the one before."""
+    """An attempt at the whole push begins. A later one repeats the phases of the one before."""
 
     push: PushContext
     elapsed: float
@@ -74,7 +73,7 @@ class AttemptStarted:
 
 @attrs.frozen
 class EventSeen:
-    """The peer said something. ``elapsed`` is when its bytes arrived."""
+    """The peer reported an event. ``elapsed`` is when its bytes arrived."""
 
     push: PushContext
     elapsed: float
@@ -83,7 +82,7 @@ class EventSeen:
 
 @attrs.frozen
 class RolledBack:
-    """A layer's counter fell: the peer takes bytes back, to send them again."""
+    """A layer's counter fell: bytes have to be sent again."""
 
     push: PushContext
     elapsed: float
@@ -94,7 +93,7 @@ class RolledBack:
 
 @attrs.frozen
 class RequestRetried:
-    """A request of a push straight to a registry failed and will be sent again; what was acknowledged stays."""
+    """A request of a push straight to a registry failed and will be sent again; acknowledged bytes are kept."""
 
     push: PushContext
     elapsed: float
@@ -117,7 +116,7 @@ class AttemptFailed:
 
 @attrs.frozen
 class PushFinished:
-    """The push is over: one of ``receipt`` and ``error`` is set, neither when it was cancelled."""
+    """The push is over: ``receipt`` or ``error`` is set; neither when it was cancelled or a bug ended it."""
 
     push: PushContext
     elapsed: float

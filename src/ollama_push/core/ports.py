@@ -1,4 +1,4 @@
-"""The two things others may plug in: a transport that moves bytes, and a hook that watches.
+"""What others may plug in: a transport that moves bytes, and a hook that observes.
 
 A custom transport needs this module and :mod:`ollama_push.core.errors`, nothing else; a hook needs
 :mod:`ollama_push.core.observations`.
@@ -9,7 +9,7 @@ The transport's promises (run them on your own: :mod:`ollama_push.testing.contra
 T1     The request goes out as given: method, target, headers and body, once, with its length.
 T2     Status and headers are there before the body is; header names are lower case.
 T3     A chunk is handed over when it has arrived, however the body is framed.
-T4     Leaving the block early hangs up at once.
+T4     Leaving the block early closes the connection at once.
 T5     The body's bytes are not changed: no decoding, no splitting into lines.
 T6     No status is an error, and no redirect is followed.
 T7     Only ``TransportError`` kinds are raised, chained ``from`` the library's error.
@@ -72,7 +72,7 @@ class HttpRequest:
         headers: Header name to value; ``repr`` hides credentials.
         body: The whole body, or a sized iterable of buffers.
         read_timeout: Longest silence in seconds, while the peer takes the body and while waiting for the
-            answer; ``math.inf`` for no limit, ``None`` for the transport's own default.
+            response; ``math.inf`` for no limit, ``None`` for the transport's own default.
     """
 
     method: str
@@ -83,7 +83,7 @@ class HttpRequest:
 
 
 class Response(Protocol):
-    """The answer while it arrives; valid inside the block that opened it."""
+    """The response while it arrives; valid inside the block that opened it."""
 
     @property
     def status(self) -> int:
@@ -104,7 +104,7 @@ class Transport(Protocol):
     """Moves bytes; the module docstring lists what it promises."""
 
     def open(self, request: HttpRequest, /) -> AbstractContextManager[Response]:
-        """Send *request*; the block holds the answer, leaving it hangs up."""
+        """Send *request*; the block holds the response, leaving it early closes the connection."""
         ...
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class AsyncTransport(Protocol):
     """The awaited twin of :class:`Transport`."""
 
     def open(self, request: HttpRequest, /) -> AbstractAsyncContextManager[AsyncResponse]:
-        """Send *request*; the block holds the answer, leaving it hangs up."""
+        """Send *request*; the block holds the response, leaving it early closes the connection."""
         ...
 
     async def aclose(self) -> None:

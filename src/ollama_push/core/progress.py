@@ -79,7 +79,7 @@ class LayerCounter:
 
     Args:
         first: The layer's first event.
-        planned: Whether a :class:`PushPlanned` came before: then *first* tells what an earlier push had left,
+        planned: Whether a :class:`PushPlanned` came before: then *first* counts what an earlier push had left,
             otherwise what this push has moved so far.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A whole answer to a small question, as data."""
+"""A whole response to a small request, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_RESPONSE_BYTES: Final = 8_000_000
 
 @attrs.frozen
 class BufferedResponse:
-    """A whole answer to a small question.
+    """A whole response to a small request.
 
     Attributes:
         status: The HTTP status.
@@ -30,7 +30,7 @@ class BufferedResponse:
 
 
 class ResponseBuffer:
-    """Gathers the body of a small answer, up to ``MAX_RESPONSE_BYTES``."""
+    """Gathers the body of a small response, up to ``MAX_RESPONSE_BYTES``."""
 
     __slots__ = ("_pieces", "_size")
 
@@ -45,14 +45,14 @@ class ResponseBuffer:
         return self._size < MAX_RESPONSE_BYTES
 
     def response(self, status: int, headers: Mapping[str, str]) -> BufferedResponse:
-        """Return the answer with what was gathered."""
+        """Return the response with what was gathered."""
         return BufferedResponse(status, dict(headers), b"".join(self._pieces)[:MAX_RESPONSE_BYTES])
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Return the wait a ``Retry-After`` header asks for, in seconds; ``None`` without a usable one.
 
-    The HTTP-date form is measured against the answer's own ``Date``, so no clock is needed.
+    The HTTP-date form is measured against the response's own ``Date``, so no clock is needed.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

@@ -1,4 +1,4 @@
-"""Decides whether and when to try again; never sleeps."""
+"""Decides whether and when to retry; never sleeps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ollama_push.core.facts import RejectionReason
 
 __all__ = ["TRANSIENT_STATUSES", "RetryPolicy"]
 
-# RFC 9110, 15: timeouts, overload and failures that a later request may not meet.
+# RFC 9110, 15: timeouts, overload and failures that may be over at the next request.
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT_CAUSES: Final = frozenset({ConnectCause.REFUSED, ConnectCause.UNREACHABLE, ConnectCause.OTHER})
 _MAX_DOUBLINGS: Final = 30
@@ -40,16 +40,16 @@ def _at_least(minimum: float) -> Callable[[object, attrs.Attribute[Any], Any], N
 
 @attrs.frozen
 class RetryPolicy:
-    """When a failed attempt is worth another one.
+    """When to retry after a failure.
 
-    Pushing again is safe: blobs are addressed by content and the manifest comes last. Permanent
-    verdicts (name, identity, model not found, a malformed answer) are never retried, nor is a server
-    that was never reached at all.
+    Pushing again is safe: blobs are addressed by content and the manifest comes last. Permanent verdicts (name,
+    identity, model not found, a malformed response) are never retried, nor is a peer that was never reached.
 
     Attributes:
-        attempts: Requests in total, at least 1; 1 never retries.
+        attempts: Requests in total, at least 1; 1 never retries. Pushes straight to a registry count them for
+            each request.
         base: Longest wait before the second attempt, in seconds; doubled each time.
-        cap: Longest wait in seconds, also for a server's ``Retry-After``: beyond it we give up.
+        cap: Longest wait in seconds, also for a server's ``Retry-After``: a longer one ends the push.
 
     Raises:
         InvalidSetting: A value is out of range.
@@ -60,14 +60,14 @@ class RetryPolicy:
     cap: float = attrs.field(default=60.0, validator=_at_least(0))
 
     def wait_after(self, error: OllamaPushError, attempt: int, *, reached: bool, random: float) -> float | None:
-        """Return the seconds to wait before the next attempt; ``None`` to give up.
+        """Return the seconds to wait before the next attempt; ``None`` for no retry.
 
         Args:
             error: Why the attempt failed.
             attempt: Its number, from 1.
-            reached: Whether any attempt of this push got the head of an answer.
-            random: A random number, 0.0 to 1.0: the wait is drawn from the upper half of the backoff,
-                so that many clients do not come back at once.
+            reached: Whether any attempt of this push got the head of a response.
+            random: A random number, 0.0 to 1.0: the wait is drawn from the upper half of the backoff, so that
+                many clients do not retry at the same time.
         """
         if attempt >= self.attempts or not _is_transient(error, reached=reached):
             return None
@@ -77,7 +77,7 @@ class RetryPolicy:
         return self.backoff(attempt, random)
 
     def backoff(self, attempt: int, random: float) -> float | None:
-        """Return the seconds to wait after failure number *attempt*, whatever it was; ``None`` to give up."""
+        """Return the seconds to wait after failure number *attempt*, whatever it was; ``None`` for no retry."""
         if attempt >= self.attempts:
             return None
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
@@ -96,7 +96,7 @@ def _is_transient(error: OllamaPushError, *, reached: bool) -> bool:
             known = error.reason
             return status in TRANSIENT_STATUSES and (known.is_transient or known is RejectionReason.UNKNOWN)
         case PushRejected(reason=RejectionReason.REGISTRY_UNREACHABLE):
-            # Refused or unknown from the start is a wrong address; in mid-upload it is an outage.
+            # Unreachable from the start is a wrong address; after bytes have moved it is an outage.
             return error.bytes_moved > 0
         case PushRejected(reason=reason):
             return reason.is_transient

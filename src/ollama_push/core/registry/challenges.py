@@ -1,4 +1,4 @@
-"""Reads ``WWW-Authenticate``: what a registry wants to see before it answers.
+"""Reads ``WWW-Authenticate``: which credentials a registry asks for.
 
 Source: RFC 9110, 11.6.1 (several challenges in one field, commas inside quotes) and 5.6.4 (quoted pairs);
 distribution "Token Authentication Specification"; ollama ``server/auth.go`` ``parseRegistryChallenge``.

@@ -1,4 +1,4 @@
-"""Who we are to a registry, as values. Where they come from is :mod:`ollama_push.local`'s business."""
+"""Who we are to a registry, as values; :mod:`ollama_push.local` finds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _without_colon(_instance: object, attribute: attrs.Attribute[Any], value: ob
         raise InvalidSetting(attribute.name, "<hidden>", "expected text")
     name, colon, _password = value.partition(":")
     if colon:
-        # What follows it was meant as the password.
+        # The text after the colon was meant as the password.
         raise InvalidSetting(attribute.name, f"{name}:<hidden>", "a user name has no colon (RFC 7617, 2)")
 
 
@@ -85,7 +85,7 @@ Credential = Login | IdentityToken | AccessToken | Signer
 
 @runtime_checkable
 class CredentialSource(Protocol):
-    """Finds the credential for a registry. It may read files and run programs, but not the registry."""
+    """Finds the credential for a registry; may read files and run programs, must not ask the registry."""
 
     def find(self, host: str, /) -> Credential | None:
         """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` to stay anonymous.

@@ -1,4 +1,4 @@
-"""Where things are in a registry: URLs of one repository, and what a ``Location`` means.
+"""URLs of one repository in a registry, and what a ``Location`` means.
 
 Source: distribution-spec v1.1.1, "Endpoints" and "Pushing a blob in chunks" (a ``Location`` may be relative).
 """
@@ -15,7 +15,7 @@ from ollama_push.core.hosts import DEFAULT_PORTS, is_loopback
 
 __all__ = ["Endpoint", "may_carry_secrets", "origin_key"]
 
-# The name is not the address there: distribution/reference, "normalize.go".
+# Hosts in names that are not the host of the registry: distribution/reference, "normalize.go".
 _REGISTRY_HOSTS: Final[Mapping[str, str]] = {
     "docker.io": "registry-1.docker.io",
     "index.docker.io": "registry-1.docker.io",
@@ -62,15 +62,15 @@ class Endpoint:
         return f"{self.base}{self.repository}/blobs/uploads/{query}"
 
     def owns(self, url: str) -> bool:
-        """Say whether *url* is on the registry's own origin: only there may credentials go."""
+        """Return whether *url* is on the registry's own origin: only there may credentials go."""
         return origin_key(url) == origin_key(self.origin)
 
     def located(self, headers: Mapping[str, str], asked: str) -> str | None:
-        """Return the absolute URL of the session that the answer to *asked* names; ``None`` when it names none.
+        """Return the absolute URL of the session that the response to *asked* names; ``None`` when it names none.
 
         Ollama's registry names it in ``Docker-Upload-Location`` (ollama ``server/upload.go``). A registry behind a
-        proxy that ends TLS often believes it is asked in plain HTTP and says so (oras-go#177 is a relative of
-        it): on its own host, its own scheme is kept.
+        proxy that ends TLS often names an ``http://`` URL (similar: oras-go#177): on its own host, its own scheme
+        is kept.
         """
         location = (headers.get("docker-upload-location") or headers.get("location", "")).strip()
         if not location:
@@ -84,7 +84,7 @@ class Endpoint:
             port = _port(url)
             if port in (DEFAULT_PORTS["http"], origin_key(self.origin)[2]):
                 return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
-        # Userinfo is no login of ours.
+        # Credentials in the URL are not ours.
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
 
     @staticmethod
@@ -100,7 +100,7 @@ def origin_key(url: str) -> tuple[str, str, int | None]:
 
 
 def may_carry_secrets(url: str, *, plain_for: str | None) -> bool:
-    """Say whether a secret may travel to *url*: over TLS, on this machine, or in plain HTTP to the host *plain_for*."""
+    """Return whether secrets may go to *url*: over TLS, on this machine, or in plain HTTP to the host *plain_for*."""
     checked = _joined(url, "")
     if checked is None:
         return False
@@ -109,7 +109,7 @@ def may_carry_secrets(url: str, *, plain_for: str | None) -> bool:
 
 
 def _joined(base: str, location: str) -> str | None:
-    """Return the absolute URL of *location*; ``None`` when nobody could connect to it."""
+    """Return the absolute URL of *location*; ``None`` when it cannot be connected to."""
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)

@@ -1,6 +1,6 @@
 """Manifests as Ollama stores them: read for their descriptors, kept as the bytes they are.
 
-Whoever pulls gets exactly the local model, so a manifest is never written anew: its digest would change.
+A manifest is never serialized again: its digest would change, and a pull must get exactly the local model.
 
 Source: ollama ``manifest/manifest.go``; Docker's image manifest v2, schema 2.
 """

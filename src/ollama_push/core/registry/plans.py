@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from ollama_push.core.registry.manifests import Descriptor
-
 __all__ = ["PlannedBlob", "PushPlan", "Verification"]
 
 
@@ -22,11 +20,6 @@ class PlannedBlob:
     digest: str
     size: int
     present: bool
-
-    @classmethod
-    def of(cls, blob: Descriptor, *, present: bool) -> PlannedBlob:
-        """Return the plan for *blob*."""
-        return cls(blob.digest, blob.size, present)
 
 
 @attrs.frozen
@@ -67,9 +60,9 @@ class Verification:
 
     Attributes:
         model: Canonical name.
-        manifest_digest: Digest of the bytes the registry gave out.
-        blobs: How many blobs it was asked for.
-        total_bytes: Their sizes' sum.
+        manifest_digest: Digest of the bytes the registry returned.
+        blobs: How many blobs were checked.
+        total_bytes: Sum of their sizes.
         matches_local: Whether it was compared with a local model (a difference is an error, not ``False``);
             ``False`` when there is none of that name.
     """

@@ -1,4 +1,4 @@
-"""Uploads that are not finished: what must be known to go on with one, and the port to whoever keeps it."""
+"""Unfinished uploads: what is needed to resume one, and the port that keeps it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ResumePoint:
 
     Attributes:
         location: Absolute URL of the session. Some registries put a signature into it: treat it as a secret.
-        offset: Bytes the registry had acknowledged; a lower bound, its ``Range`` says what is true now.
+        offset: Bytes the registry had acknowledged; a lower bound: its ``Range`` is the current one.
     """
 
     location: str = attrs.field(repr=lambda url: repr(redact(url.partition("?")[0])))
@@ -40,22 +40,22 @@ class ResumePoint:
 
 
 class ResumeStore(Protocol):
-    """Keeps unfinished uploads, so that a later run goes on where an earlier one was stopped.
+    """Keeps unfinished uploads, so that a later run can resume them.
 
-    Several threads and processes use it at once. None of its methods may fail a push: what cannot be kept
-    is forgotten.
+    Several threads and processes use it at the same time. None of its methods may fail a push: what cannot be
+    kept is forgotten.
     """
 
     def claim(self, key: UploadKey, /) -> ResumePoint | None:
         """Reserve *key* for this process and return what is known; ``None`` when nothing is.
 
-        Also ``None`` while another process has it: that one's session must not be used, and what this
-        process saves under the key is then not kept.
+        Also ``None`` while another process has it: its session must not be used, and what this process then
+        saves under the key is not kept.
         """
         ...
 
     def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
-        """Keep *upload*, replacing what was kept; does nothing unless *key* is claimed by us."""
+        """Keep *upload*, replacing what was kept; does nothing unless this process has claimed *key*."""
         ...
 
     def forget(self, key: UploadKey, /) -> None:
@@ -63,5 +63,5 @@ class ResumeStore(Protocol):
         ...
 
     def release(self, key: UploadKey, /) -> None:
-        """Give the claim back; what is kept stays for the next run."""
+        """Release the claim; what is kept stays for the next run."""
         ...

@@ -1,7 +1,6 @@
-"""One push straight to a registry, as hooks and callers see it: the twin of ``core.run`` for flows.
+"""One push straight to a registry, as hooks and callers see it; ``core.server.run`` is its twin.
 
-Flows decide what happens; this keeps what is told about it: events, observations, the counters that errors and
-the receipt carry.
+Flows decide what happens; this module reports it: events, observations, the counters in errors and the receipt.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ __all__ = ["RegistryRun"]
 
 
 class RegistryRun:
-    """What is told about one push.
+    """Reports one push.
 
-    ``begin`` comes first, ``succeed`` or ``fail`` ends it, ``close`` comes last whatever happened. A counter may
-    be called by another thread, one a blob; everything else belongs to the thread that consumes the events.
+    ``begin`` comes first, ``succeed`` or ``fail`` ends it, ``close`` comes last whatever happened. Counters are
+    called by the threads that send the blobs; everything else belongs to the thread that consumes the events.
 
     Args:
         manifest: What is pushed.
@@ -59,7 +58,7 @@ class RegistryRun:
         self.receipt: PushReceipt | None = None
 
     def begin(self) -> dict[str, str]:
-        """Tell that the push begins; return the headers a tracing hook wants in every request."""
+        """Tell hooks that the push begins; return the headers that tracing hooks add to every request."""
         self._started_at = self._clock()
         self._begun = True
         self._hooks.tell(PushStarted(self._context, 0.0))
@@ -68,7 +67,7 @@ class RegistryRun:
         return dict(started.trace_headers)
 
     def counter(self, span: BlobSpan, tell: Callable[[LayerProgress], None]) -> Callable[[int], None]:
-        """Return what is to be called with the size of each piece of *span* that is on the wire.
+        """Return a function to call with the size of each piece of *span* that was sent.
 
         Args:
             span: What is being sent.
@@ -121,7 +120,7 @@ class RegistryRun:
         )
         event = PushSucceeded()
         self.receive_event(event)
-        # Told before the caller gets the event: whoever leaves on it has still succeeded.
+        # Before the caller gets the event: closing the stream on it must not turn success into a cancellation.
         self._finish(PushOutcome.SUCCEEDED)
         return event
 
@@ -144,7 +143,7 @@ class RegistryRun:
         return self.receipt
 
     def close(self) -> None:
-        """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
+        """End the push: one without a verdict was cancelled. Idempotent."""
         self._finish(PushOutcome.CANCELLED)
 
     def _receive_layer(self, event: LayerProgress) -> None:

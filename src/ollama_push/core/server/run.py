@@ -1,4 +1,4 @@
-"""One push from first attempt to verdict: everything the two drivers would otherwise decide twice.
+"""One push through a server, from the first attempt to the verdict.
 
 A driver only opens, iterates and sleeps. Attempts, retries, stalls, hooks, receipts and the context every
 error carries are decided here.
@@ -58,7 +58,7 @@ class PushRun:
         hooks: Called with every observation.
         clock: Monotonic seconds.
         random: Random numbers, 0.0 to 1.0.
-        transport: Blamed when it raises what it must not.
+        transport: Named in the error when it raises what it must not.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class PushRun:
         return attrs.evolve(self._request, headers={**self._request.headers, **started.trace_headers})
 
     def receive_head(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the answer's head."""
+        """Take the head of the response."""
         self._reached = True
         self._machine.receive_head(status, headers)
 
@@ -155,14 +155,14 @@ class PushRun:
         return self.receipt
 
     def close(self) -> None:
-        """Note that the caller is gone; without a verdict before, the push was cancelled. Idempotent."""
+        """End the push: one without a verdict was cancelled. Idempotent."""
         self._finish(PushOutcome.CANCELLED)
 
     def _events(self) -> Iterator[PushEvent]:
         machine = self._machine
         hooks = self._watching
         now = self._clock()
-        # A whole read in one step as a rule; what ends a push, or is odd, comes one by one behind it.
+        # All plain events of a read in one step; events that end a push, or are unusual, follow one by one.
         for event in machine.next_events():
             if event is not self._last:
                 self._note(event, now)
@@ -179,12 +179,12 @@ class PushRun:
             if hooks is not None:
                 hooks.tell_event(odd, now - self._started_at)
             if self.receipt is not None:
-                # Told before the caller gets the event: whoever leaves on it has still succeeded.
+                # Before the caller gets the event: closing the stream on it must not turn success into a cancellation.
                 self._finish(PushOutcome.SUCCEEDED, receipt=self.receipt)
             yield odd
         if now - self._moved_at > self._stall_timeout:
             raise PushStalled(now - self._moved_at)
-        # What the caller did with the events is not the server's standing still.
+        # The time the caller spends on the events is not a stall of the server.
         self._moved_at += self._clock() - now
 
     def _note(self, event: PushEvent, now: float) -> None:
@@ -220,7 +220,7 @@ class PushRun:
                 self._tell(RolledBack(self._context, now - self._started_at, event.digest, rolled_back))
 
     def _as_verdict(self, exc: Exception) -> OllamaPushError:
-        """Return what *exc* means for the push, chained."""
+        """Return the verdict that *exc* means, chained."""
         if isinstance(exc, TransportError | PushStalled):
             verdict = self._machine.verdict_without_the_rest()
             if verdict is not None:

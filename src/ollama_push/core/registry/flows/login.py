@@ -1,4 +1,4 @@
-"""Tries a login: the registry itself is asked, which makes it look at who asks."""
+"""Tries a login against the registry."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["login_flow"]
 
 
 def login_flow(exchange: Exchange) -> Flow[bool]:
-    """Ask the registry as such, which makes it look at our login; say whether it wanted to see one.
+    """Send a request that needs the login; return whether the registry asked for one.
 
     Raises:
         PushRejected: It does not accept the login.
 
-    Source: distribution-spec v1.1.1, "Determining Support": ``/v2/`` asks for what the registry wants.
+    Source: distribution-spec v1.1.1, "Determining Support" (``/v2/``).
     """
     yield from exchange.ask(Operation.LOG_IN, "GET", exchange.endpoint.base, (200, 404))
     return exchange.authorized

@@ -1,4 +1,4 @@
-"""The dry run of a direct push: what would be sent, and whether it may be."""
+"""The dry run of a direct push: what would be sent, and whether that is permitted."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["plan_flow"]
 
 
 def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concurrency: int) -> Flow[PushPlan]:
-    """Find out what a push would send, and whether it may; nothing is uploaded.
+    """Find out what a push would send, and whether it is permitted; nothing is uploaded.
 
     Raises:
         OllamaPushError: What the push would end in.
     """
     is_current = yield from holds_manifest(exchange, name, manifest)
     present = yield from held_digests(exchange, manifest, concurrency)
-    blobs = tuple(PlannedBlob.of(blob, present=blob.digest in present) for blob in manifest.blobs)
+    blobs = tuple(PlannedBlob(blob.digest, blob.size, blob.digest in present) for blob in manifest.blobs)
     if not is_current or len(present) < len(blobs):
         yield from _try_to_write(exchange)
     return PushPlan(str(name), manifest.digest, is_current, blobs)
 
 
 def _try_to_write(exchange: Exchange) -> Flow[None]:
-    """Open a session and cancel it: the only question about permission that every registry answers."""
+    """Open a session and delete it: no other request shows on every registry whether we may write."""
     url = exchange.endpoint.uploads()
     response = yield from exchange.ask(Operation.OPEN_UPLOAD, "POST", url, (201, 202))
     location = exchange.endpoint.located(response.headers, url)
@@ -41,4 +41,4 @@ def _try_to_write(exchange: Exchange) -> Flow[None]:
         try:
             yield from exchange.once("DELETE", location)
         except (TransportError, ServerError, PushRejected):
-            return  # the registry drops it in time: we could open it, that was the question
+            return  # the registry expires it; that it was opened is all that matters here

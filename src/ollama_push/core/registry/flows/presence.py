@@ -1,4 +1,4 @@
-"""What of a model a registry has already: asked first, by a push and by its dry run."""
+"""What of a model a registry has already: the first requests of a push and of its dry run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def held_digests(exchange: Exchange, manifest: Manifest, concurrency: int) -> Fl
 
 
 def holds_manifest(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[bool]:
-    """Say whether *name* means *manifest* already. As the first question, it also settles who we are."""
+    """Return whether *name* is *manifest* already. As the first request of a push it also obtains the token."""
     url = exchange.endpoint.manifest(name.tag)
     response = yield from exchange.ask(
         Operation.FIND_MANIFEST, "HEAD", url, PRESENT | ABSENT, headers=accept_header(manifest)

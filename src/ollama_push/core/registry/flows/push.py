@@ -1,7 +1,7 @@
-"""A whole push straight to a registry: what is asked in which order.
+"""A whole push straight to a registry.
 
-Order: what is there already, a session for the first blob that is not (so a missing permission shows before any
-byte is sent), the blobs side by side, the manifest, and then verification.
+Order: look for what is there, open a session for the first missing blob (so a missing permission shows before any
+byte is sent), send the missing blobs side by side, then the manifest, then verify.
 
 Source: distribution-spec v1.1.1, "Pushing manifests": a manifest comes after its blobs.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import attrs
 
-from ollama_push.core.errors import (
-    PushInterrupted,
-)
+from ollama_push.core.errors import PushInterrupted
 from ollama_push.core.events import PushPlanned, StatusChanged
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
@@ -34,9 +32,9 @@ class Delivery:
     """What a push moved.
 
     Attributes:
-        skipped_bytes: In blobs the registry had, took from another repository, or got from another push meanwhile.
+        skipped_bytes: In blobs the registry had, mounted from another repository, or got from another push.
         resumed_bytes: In unfinished uploads of an earlier push.
-        verified: Whether the registry was asked afterwards.
+        verified: Whether the registry was checked afterwards.
     """
 
     skipped_bytes: int

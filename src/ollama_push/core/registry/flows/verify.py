@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_push.core.errors import (
-    VerificationFailed,
-)
+from ollama_push.core.errors import VerificationFailed
 from ollama_push.core.facts import Operation, VerificationProblem
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
@@ -24,13 +22,13 @@ def verify_flow(
     """Ask the registry for the manifest and every blob of *name*.
 
     Args:
-        exchange: The conversation.
+        exchange: The requests of this flow.
         name: What to look at.
-        expected: What it must be; ``None`` to take the registry's manifest at its word and look for its blobs.
-        concurrency: Questions at the same time.
+        expected: What it must be; ``None`` to accept the registry's manifest and look for its blobs.
+        concurrency: Requests at the same time.
 
     Raises:
-        VerificationFailed: Something is missing or another than expected.
+        VerificationFailed: Something is missing or different.
     """
     url = exchange.endpoint.manifest(name.tag)
     wanted = expected.digest if expected is not None else str(name)
@@ -53,7 +51,7 @@ def verify_flow(
 def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
     response = yield from exchange.ask(Operation.FIND_BLOB, "HEAD", url, PRESENT | ABSENT, subject=blob.digest)
-    if response.status in ABSENT and response.status != 404:  # noqa: PLR2004 - it has no HEAD, not: it has no blob
+    if response.status in ABSENT and response.status != 404:  # noqa: PLR2004 - no HEAD, which is not: no blob
         one = {"Range": "bytes=0-0"}
         response = yield from exchange.ask(
             Operation.FIND_BLOB, "GET", url, PRESENT | {404, 416}, subject=blob.digest, headers=one
