@@ -1,6 +1,6 @@
 """All uses of undocumented parts of urllib3 and http.client; no other module touches those.
 
-Tested with urllib3 2.2.0 to 2.8.0 on CPython 3.11. Each part says what it works around. What urllib3 documents is
+Tested with urllib3 2.2.0 and 2.8.0 on CPython 3.11. Each part says what it works around. What urllib3 documents is
 used by :mod:`ollama_push.transports._urllib3`.
 """
 
