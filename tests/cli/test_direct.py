@@ -29,12 +29,12 @@ def test_a_push_arrives_and_the_second_one_says_how_much_it_skips(tmp_path: Path
         second = home.direct("push", "--transport", transport)
         assert blob_bodies(home.registry) == sent == SMALL_BYTES
     assert (first.returncode, first.stdout, second.returncode) == (0, "", 0)
-    assert first.stderr.startswith("8.0 kB in all\n")
+    assert first.stderr.startswith("8.0 kB in total\n")
     last = first.stderr.splitlines()[-1]
     assert last.startswith(f"pushed {home.name}:latest, 4 layers, 8.0 kB, verified, in 0.")
     assert ", sha256:" in last
-    assert "is there already, 8.0 kB\n" in second.stderr
-    assert "4 layers, 8.0 kB, 8.0 kB were there, verified, in " in second.stderr.splitlines()[-1]
+    assert "already in the registry, 8.0 kB\n" in second.stderr
+    assert "4 layers, 8.0 kB, 8.0 kB already there, verified, in " in second.stderr.splitlines()[-1]
 
 
 def test_what_is_there_by_half_is_said_before_and_after(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_what_is_there_by_half_is_said_before_and_after(tmp_path: Path) -> None:
         check = home.run("check", *more[1:-2])
         done = home.run(*more)
     assert check.stdout.splitlines()[2:] == [
-        "there already: 8.0 kB in 2 blobs; to send: 500 B in 1 blob",
+        "already in the registry: 8.0 kB in 2 blobs; to send: 500 B in 1 blob",
         "may push: yes",
     ]
     receipt = json.loads(done.stdout.splitlines()[-1])
@@ -64,7 +64,7 @@ def test_check_says_what_a_push_would_do_and_uploads_nothing(tmp_path: Path) -> 
     assert before.stdout.splitlines() == [
         f"registry: {home.registry.url}",
         f"model: {home.name}:latest, 8.0 kB in 4 blobs",
-        "there already: nothing; to send: 8.0 kB in 4 blobs",
+        "already in the registry: nothing; to send: 8.0 kB in 4 blobs",
         "may push: yes",
     ]
     assert after.stdout.splitlines()[-1].startswith("nothing to do: the registry holds this model as sha256:")
@@ -134,9 +134,9 @@ def test_a_part_size_that_is_none_or_tiny_is_wrong_usage(tmp_path: Path, size: s
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (["--host", "x"], "--direct asks none: the registry is the first part of NAME"),
-        (["--insecure"], "with --direct say --plain-http"),
-        (["--header", "X: y"], "--header is sent to an Ollama server"),
+        (["--host", "x"], "--direct uses none: the registry is the first part of NAME"),
+        (["--insecure"], "with --direct use --plain-http"),
+        (["--header", "X: y"], "--header is for requests to an Ollama server"),
     ],
 )
 def test_what_is_about_a_server_does_not_go_with_direct(tmp_path: Path, option: list[str], said: str) -> None:
@@ -165,7 +165,7 @@ def test_what_is_about_a_registry_needs_direct(tmp_path: Path, option: list[str]
         done = home.run("push", home.name, *option)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        f"Error: {option[0]} needs --direct: it is about a push straight to a registry"
+        f"Error: {option[0]} needs --direct: it is for pushes straight to a registry"
     )
 
 
@@ -266,5 +266,5 @@ def test_what_is_sent_again_is_told(tmp_path: Path) -> None:
         lines = home.run("push", home.name, *options)
         logged = home.run("push", f"{home.registry.host}/a/b", *options, "-v")
     assert (lines.returncode, logged.returncode) == (0, 0)
-    assert [line for line in lines.stderr.splitlines() if "503" in line and line.endswith("; trying again in 0.0 s")]
+    assert [line for line in lines.stderr.splitlines() if "503" in line and line.endswith("; retrying in 0.0 s")]
     assert [line for line in logged.stderr.splitlines() if " WARNING a request failed: " in line]

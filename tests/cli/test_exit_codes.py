@@ -62,7 +62,7 @@ def test_a_retry_is_told_and_ends_well() -> None:
     ):
         _out, said = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "; trying again in " in said
+    assert "; retrying in " in said
     assert "\nattempt 2\n" in said
     assert "after 2 attempts" in said.splitlines()[-1]
 

@@ -48,7 +48,7 @@ def test_a_login_is_kept_and_used_until_the_logout(tmp_path: Path, auth: Auth) -
         after = home.direct("check")
     assert (before.returncode, done.returncode, pushed.returncode, after.returncode) == (6, 0, 0, 6)
     assert (done.stdout, done.stderr.splitlines()[0]) == ("", f"logged in to {home.registry.host} as me")
-    assert done.stderr.splitlines()[1].startswith(f"warning: {kept(home)} keeps the password in base64, which is no")
+    assert done.stderr.splitlines()[1].startswith(f"warning: {kept(home)} holds the password in base64, which is no")
     assert base64.b64decode(file["auths"][home.registry.host]["auth"]).decode() == f"me:{PASSWORD}"
     assert stat.S_IMODE(kept(home).stat().st_mode) == 0o600
     assert [(out.returncode, out.stderr) for out in outs] == [
@@ -75,7 +75,7 @@ def test_a_registry_that_wants_no_login_is_said_so(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         done = log_in(home)
     assert done.returncode == 0
-    assert "let us in without looking at the login" in done.stderr
+    assert "did not ask for the login, so it was not checked" in done.stderr
 
 
 def test_a_helper_that_docker_uses_keeps_the_password(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_terminal_is_asked_and_the_password_is_not_echoed(tmp_path: Path) -> N
         os.write(ours, b"me\n")
         screen += read_until(ours, "assword: ")
         os.write(ours, f"{PASSWORD}\n".encode())
-        screen += read_until(ours, "keeps it safe.")
+        screen += read_until(ours, "protects it.")
         assert process.wait(10) == 0
     assert f"logged in to {home.registry.host} as me" in screen
     assert PASSWORD not in screen

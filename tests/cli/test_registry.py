@@ -63,7 +63,7 @@ def test_it_takes_the_push_it_shows_and_leaves_nothing_behind(tmp_path: Path, nu
         ended = registry.end(number)
         assert list((tmp_path / "tmp").iterdir()) == []
     assert (done.returncode, again.returncode) == (0, 0)
-    assert "8.0 kB were there" in again.stderr
+    assert "8.0 kB already there" in again.stderr
     assert ended == (0, "\nended\n")
 
 
@@ -75,7 +75,7 @@ def test_data_is_kept_where_it_is_told_to(tmp_path: Path) -> None:
             with serving(home, "--data", str(data)) as registry:
                 name = f"{registry.host}/team/x"
                 done = home.run("push", name, *home.options)
-                skipped.append("were there" in done.stderr)
+                skipped.append("already there" in done.stderr)
                 assert registry.end(signal.SIGINT)[0] == 0
     assert skipped == [False, True]
 

@@ -201,7 +201,7 @@ def test_options_reach_the_gateway(tmp_path: Path) -> None:
     (tmp_path / "others").mkdir()
     with at_home(tmp_path) as home, serving(home, *options, OLLAMA_ORIGINS="https://a.example.com") as gateway:
         assert f"models: {tmp_path / 'others'}, none there yet\n" in gateway.said
-        assert "pushes go nowhere but to: localhost:1\n" in gateway.said
+        assert "pushes go only to: localhost:1\n" in gateway.said
         assert "status page" not in gateway.said
         assert gateway.ask("GET", "/ui")[0] == 404
         assert gateway.ask("POST", "/api/push", {"model": f"localhost:2/{NAME}"})[0] == 403

@@ -98,7 +98,7 @@ def test_bars_of_a_direct_push_mark_what_is_there(tmp_path: Path) -> None:
         with terminal(80, *pushing_directly(home), **home.variables) as screen:
             assert screen.read_all() == 0
     assert " there " in screen.screen
-    assert "8.0 kB were there, verified" in screen.screen
+    assert "8.0 kB already there, verified" in screen.screen
     assert screen.screen.rindex(SHOW) > screen.screen.rindex(HIDE)
 
 

@@ -67,7 +67,7 @@ def test_a_state_directory_that_cannot_be_used_is_told_once_and_the_push_goes_on
     first = done.stderr.splitlines()[0]
     folder = tmp_path / "state" / "ollama-push" / "uploads"
     assert first.startswith(f"warning: unfinished uploads cannot be kept in {folder}: not a directory; ")
-    assert "begins its unfinished blobs again" in first
+    assert "sends its unfinished blobs again from the start" in first
     assert done.stderr.count("warning") == 1
 
 

@@ -155,5 +155,5 @@ def test_the_log_of_a_push_tells_what_was_sent_and_what_was_there(tmp_path: Path
     with at_home(tmp_path) as home:
         first, second = home.direct("push", "-v"), home.direct("push", "-v")
         total = home.registry.received_bytes
-    assert f": {total} sent, 0 there already" in first.stderr
-    assert f": 0 sent, {total} there already" in second.stderr
+    assert f": {total} sent, 0 already there" in first.stderr
+    assert f": 0 sent, {total} already there" in second.stderr

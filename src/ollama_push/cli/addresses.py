@@ -1,4 +1,4 @@
-"""Where a command listens, as it is written on the command line."""
+"""The address that a command listens on, and the system's message when it cannot."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["parse_address", "system_message"]
 
 
 def parse_address(option: str, text: str) -> tuple[str, int]:
-    """Return address and port of ``[ADDRESS:]PORT``; without an address it is loopback.
+    """Return address and port of ``[ADDRESS:]PORT``; the default address is loopback.
 
     Raises:
-        InvalidSetting: *text*, the value of *option*, is something else.
+        InvalidSetting: *text*, the value of *option*, has another form.
     """
     address, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP
@@ -22,6 +22,6 @@ def parse_address(option: str, text: str) -> tuple[str, int]:
 
 
 def system_message(exc: OSError) -> str:
-    """Return what the system says about *exc*, to stand in a sentence."""
-    # asyncio puts the address in front of the words it got.
+    """Return the system's message for *exc*, in lower case for the middle of a sentence."""
+    # Not strerror of the exception: asyncio puts the address in front of it.
     return (os.strerror(exc.errno) if exc.errno else str(exc)).lower()

@@ -1,4 +1,4 @@
-"""The command line as a whole, and the one place where endings become exit codes."""
+"""The command group, and the only place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         write_whole(sys.stderr, f"error: {USUAL.format(exc)}\n")
         return exit_codes.exit_code(exc)
     except OSError as exc:
-        # The transports and the metrics translate theirs: what is left is our own printing.
+        # Transports and metrics translate their OSErrors, so this one is from our own output.
         if exc.errno not in (errno.ENOSPC, errno.EIO):
             raise
         write_whole(sys.stdout, "")  # What is still buffered would fail again at exit.

@@ -25,11 +25,11 @@ __all__ = ["check"]
 @direct_options("source", "models", "plain_http", "concurrency")
 @connection_options
 def check(names: Sequence[str], settings: Settings, direct: DirectSettings | None) -> int:
-    """Say whether a push of NAME is going to work; nothing is uploaded.
+    """Check whether a push of NAME can succeed, without an upload.
 
-    Asks: is the server there? does it have the model, how large is it? for Ollama's own registry, is it
-    signed in? is the name legal? With --direct, the registry is asked: what of the model does it have
-    already, and may we push there?
+    Checks the name, the connection to the server, the model and its size there, and for Ollama's own registry the
+    account that the server is signed in with. With --direct, checks the local model, which of its blobs the registry
+    already has, and the permission to push there.
     """
     if direct is None:
         with connect(settings) as server:

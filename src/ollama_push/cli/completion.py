@@ -1,4 +1,4 @@
-"""``ollama-push completion``: the script that teaches a shell the command's words."""
+"""``ollama-push completion``: the script with which a shell completes the command."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from ollama_push.core.durations import YEAR_SECONDS
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.headers import is_header_name
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.server.address import DEFAULT_PORT
 
 __all__ = ["Settings", "connect", "connection_options", "transport_for"]
 
@@ -118,16 +119,18 @@ def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
 
 
 _OPTIONS: Final = (
-    click.option("--host", metavar="URL", help="The Ollama server; default OLLAMA_HOST, else http://127.0.0.1:11434."),
+    click.option(
+        "--host", metavar="URL", help=f"The Ollama server; default: OLLAMA_HOST, else http://127.0.0.1:{DEFAULT_PORT}."
+    ),
     click.option(
         "--transport",
         default="urllib3",
         show_default=True,
         metavar="NAME",
-        help="urllib3, aiohttp, or an entry point's.",
+        help="urllib3, aiohttp, or the name of an installed entry point.",
     ),
-    click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Sent with every request; may be repeated."),
-    click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help="For connecting."),
+    click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Header for every request; may be repeated."),
+    click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help="Longest time to connect."),
     click.option(
         "--stall-timeout",
         type=float,
@@ -135,10 +138,10 @@ _OPTIONS: Final = (
         default=900.0,
         show_default=True,
         metavar="SECONDS",
-        help="Give an attempt up when no byte moved for so long; 0 for never.",
+        help="Longest time of an attempt without progress; 0: no limit.",
     ),
     click.option(
-        "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Attempts after the first."
+        "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Attempts after the first one."
     ),
     click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's."),
 )

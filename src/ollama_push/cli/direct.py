@@ -22,9 +22,9 @@ _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
 # Options of a push through a server that have no meaning with --direct, and what to do instead.
 _FOR_SERVERS: Final = {
-    "host": "--host names an Ollama server, and --direct asks none: the registry is the first part of NAME",
-    "insecure": "--insecure is said to an Ollama server; with --direct say --plain-http",
-    "header": "--header is sent to an Ollama server, and --direct asks none",
+    "host": "--host names an Ollama server, and --direct uses none: the registry is the first part of NAME",
+    "insecure": "--insecure is for pushes through an Ollama server; with --direct use --plain-http",
+    "header": "--header is for requests to an Ollama server, and --direct uses none",
 }
 
 
@@ -79,7 +79,7 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         decorated: Callable[..., Any] = with_direct
         for name in reversed(names):
             decorated = _OPTIONS[name](decorated)
-        return click.option("--direct", is_flag=True, help="Straight to the registry, without an Ollama server.")(
+        return click.option("--direct", is_flag=True, help="Push straight to the registry, without an Ollama server.")(
             decorated
         )
 
@@ -106,7 +106,7 @@ def _refuse_other_options(*, direct: bool, given: list[str]) -> None:
                 raise click.UsageError(problem)
     elif given:
         option = next(option for option in context.command.params if option.name == given[0])
-        raise click.UsageError(f"{option.opts[0]} needs --direct: it is about a push straight to a registry")
+        raise click.UsageError(f"{option.opts[0]} needs --direct: it is for pushes straight to a registry")
 
 
 def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
@@ -127,30 +127,30 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 _OPTIONS: Final = {
     "source": click.option(
-        "--from", "source", metavar="MODEL", help="With --direct: the local model, when it has another name."
+        "--from", "source", metavar="MODEL", help="With --direct: name of the local model, if it is not NAME."
     ),
     "models": click.option(
         "--models",
         metavar="DIR",
-        help="With --direct: Ollama's model store; default OLLAMA_MODELS, else where Ollama keeps it.",
+        help="With --direct: Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.",
     ),
-    "plain_http": click.option("--plain-http", is_flag=True, help="With --direct: speak plain HTTP to the registry."),
+    "plain_http": click.option("--plain-http", is_flag=True, help="With --direct: use plain HTTP for the registry."),
     "concurrency": click.option(
         "--concurrency",
         type=click.IntRange(1, 64),
         metavar="N",
-        help="With --direct: blobs on their way at the same time; default 4.",
+        help="With --direct: number of parallel blobs; default: 4.",
     ),
     "no_verify": click.option(
-        "--no-verify", is_flag=True, help="With --direct: do not ask the registry afterwards what it holds."
+        "--no-verify", is_flag=True, help="With --direct: do not verify the model in the registry after the push."
     ),
     "no_resume": click.option(
-        "--no-resume", is_flag=True, help="With --direct: keep no unfinished uploads, and go on with none."
+        "--no-resume", is_flag=True, help="With --direct: neither keep nor resume unfinished uploads."
     ),
     "part_size": click.option(
         "--part-size",
         callback=_bytes,
         metavar="SIZE",
-        help="With --direct: bytes of one part, such as 16MiB, at least 256KiB; adapted to the speed by default.",
+        help="With --direct: size of a part, such as 16MiB, at least 256KiB; default: adapts to the speed.",
     ),
 }

@@ -1,4 +1,4 @@
-"""``ollama-push login`` and ``logout``: who we are to a registry, kept where docker keeps it."""
+"""``ollama-push login`` and ``logout``: logins for registries, kept where docker keeps them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 @click.command()
 @click.argument("registry", metavar="REGISTRY")
-@click.option("-u", "--user", metavar="USER", help="Asked for on a terminal when not given.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from stdin instead of asking for it.")
-@click.option("--plain-http", is_flag=True, help="Speak plain HTTP to the registry: the password travels in the clear.")
+@click.option("-u", "--user", metavar="USER", help="User name; default: ask on the terminal.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
+@click.option("--plain-http", is_flag=True, help="Use plain HTTP for the registry: the password is sent in the clear.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
 def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bool, plain_http: bool) -> int:
     """Log in to REGISTRY, for pushes with --direct.
 
-    REGISTRY is host or host:port, such as docker.io. The login is shown to the registry first, and kept only if
-    it is accepted: by docker's credential helper where one is configured, else in docker's config file.
+    REGISTRY is host or host:port, such as docker.io. The registry checks the login first; if it accepts the login,
+    docker's credential helper keeps it where one is configured, else docker's configuration file.
     """
     from ollama_push.transports import Urllib3Transport
 
@@ -50,12 +50,12 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
         transport.close()
     place = Credentials().login(host, wanted)
     if not was_asked:
-        click.echo(f"note: {host} let us in without looking at the login; whether it is right shows later", err=True)
+        click.echo(f"note: {host} did not ask for the login, so it was not checked", err=True)
     click.echo(f"logged in to {host} as {wanted.username}", err=True)
     if isinstance(place, Path):
         click.echo(
-            f"warning: {place} keeps the password in base64, which is no encryption: whoever reads the file has it."
-            " A credential helper (credsStore) keeps it safe.",
+            f"warning: {place} holds the password in base64, which is no encryption: everyone who can read the file"
+            " can read it. A credential helper (credsStore) protects it.",
             err=True,
         )
     else:
@@ -66,7 +66,7 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
 @click.command()
 @click.argument("registry", metavar="REGISTRY")
 def logout(registry: str) -> int:
-    """Forget the login for REGISTRY."""
+    """Remove the login for REGISTRY."""
     host = _host(registry)
     was_there = Credentials().logout(host)
     click.echo(f"logged out of {host}" if was_there else f"there was no login for {host}", err=True)

@@ -1,4 +1,4 @@
-"""Metrics of the command's own pushes: served while it runs, or left in a file at its end."""
+"""Metrics of the command's own pushes: served while it runs, or written to a file at its end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ __all__ = ["measuring"]
 
 @contextmanager
 def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
-    """Yield the hooks that measure; none when neither *port* nor *file* is given.
+    """Yield the hooks that measure; none if neither *port* nor *file* is given.
 
     Args:
-        port: ``[ADDRESS:]PORT`` to serve on; loopback without an address.
-        file: Textfile for node_exporter, replaced atomically.
+        port: ``[ADDRESS:]PORT`` to serve on; the default address is loopback.
+        file: Text file for node_exporter, replaced atomically.
 
     Raises:
-        InvalidSetting: The extra is missing, the port is taken, or the file cannot be written. Found out
-            before anything is pushed.
+        InvalidSetting: The extra is missing, the port is taken, or the file cannot be written; before a push begins.
     """
     if port is None and file is None:
         yield []
@@ -60,7 +59,7 @@ def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
             try:
                 _write(lambda: write_to_textfile(file, registry), file)
             except InvalidSetting as exc:
-                # It could be written before: what was pushed is not undone by that.
+                # A warning only: the file could be written before the pushes, and the pushes are done.
                 click.echo(f"warning: {exc}", err=True)
 
 

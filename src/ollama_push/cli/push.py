@@ -48,13 +48,13 @@ __all__ = ["push"]
     type=click.Choice(CHOICES),
     default="auto",
     show_default=True,
-    help="auto is a bar on a terminal and lines elsewhere; json writes one object a line to stdout.",
+    help="auto: bars on a terminal, lines elsewhere; json: one object per line on stdout.",
 )
 @connection_options
 @click.option("--metrics-port", metavar="[ADDRESS:]PORT", help="Serve Prometheus metrics while pushing.")
-@click.option("--metrics-file", metavar="FILE", help="Leave Prometheus metrics in a file, for node_exporter.")
-@click.option("-v", "--verbose", count=True, help="Log what happens to stderr; twice for every detail.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors; the same as --progress none.")
+@click.option("--metrics-file", metavar="FILE", help="Write Prometheus metrics to FILE, for node_exporter.")
+@click.option("-v", "--verbose", count=True, help="Log to stderr; -vv logs every detail.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only; the same as --progress none.")
 def push(
     names: Sequence[str],
     settings: Settings,
@@ -69,11 +69,11 @@ def push(
 ) -> int:
     """Push models through an Ollama server, or with --direct straight to a registry.
 
-    NAME is [host/]namespace/model[:tag]. Several are pushed one after the other; one that fails does not stop
-    the others, and the exit code is the first failure's.
+    NAME is [host/]namespace/model[:tag]. Several models are pushed one after the other. If one fails, the others
+    are pushed all the same, and the exit code is that of the first failure.
 
-    With --direct, the first Ctrl-C ends the part under way, and the same command again goes on behind it; a
-    second one stops at once, and what arrived of a part may be lost.
+    With --direct, the first Ctrl-C interrupts the push after the part under way, and the same command resumes it. A
+    second Ctrl-C cancels it at once, and the registry may lose the part under way.
     """
     if quiet or (verbose and progress == "auto"):
         # The log tells the story already.

@@ -1,4 +1,4 @@
-"""``ollama-push registry``: a registry to try a push against, where there is none."""
+"""``ollama-push registry``: a small registry for tests and demos."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ __all__ = ["registry"]
 
 @click.command()
 @click.option(
-    "--listen", default="127.0.0.1:5000", show_default=True, metavar="[ADDRESS:]PORT", help="0 is a free port."
+    "--listen",
+    default="127.0.0.1:5000",
+    show_default=True,
+    metavar="[ADDRESS:]PORT",
+    help="Port 0 is a free port.",
 )
-@click.option("--data", metavar="DIR", help="Keep everything there; without it, nothing is kept after the end.")
+@click.option("--data", metavar="DIR", help="Keep the data in DIR; default: remove it at the end.")
 @click.option(
     "--user",
     metavar="NAME:FILE",
-    help="Ask for a login: a user, and the file that holds the password on its first line.",
+    help="Require a login: a user name, and a file with the password on its first line.",
 )
 def registry(listen: str, data: str | None, user: str | None) -> int:
     """Run a small registry for tests and demos, until Ctrl-C.
 
-    It speaks plain HTTP and has not been built for anything that matters.
+    It uses plain HTTP, and is not made for production.
     """
     from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry
 
@@ -68,7 +72,7 @@ def _folder(data: str | None) -> Iterator[Path]:
         return
     try:
         Path(data).mkdir(parents=True, exist_ok=True)
-        # Asked now: later it would be an upload that fails.
+        # Checked now, because later an upload would fail.
         with tempfile.TemporaryFile(dir=data):
             pass
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""How verdicts and checks are put into words for people."""
+"""Receipts, failures, plans and checks as text for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["model_text", "plan_lines", "printable", "readiness_lines", "receipt_
 
 
 def printable(text: str) -> str:
-    """Spell out what would move a cursor or begin a line: a peer's words are one line, and only words."""
+    """Return *text* with control characters escaped, so that the text of a peer stays on one line of a terminal."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
@@ -26,7 +26,7 @@ def receipt_text(receipt: PushReceipt) -> str:
     if receipt.total_bytes is not None:
         parts.append(f"{layers} layer{'s' if layers > 1 else ''}, {bytes_text(receipt.total_bytes)}")
     if receipt.skipped_bytes:
-        parts.append(f"{bytes_text(receipt.skipped_bytes)} were there")
+        parts.append(f"{bytes_text(receipt.skipped_bytes)} already there")
     if receipt.resumed_bytes:
         parts.append(f"{bytes_text(receipt.resumed_bytes)} resumed")
     if receipt.verified:
@@ -40,17 +40,17 @@ def receipt_text(receipt: PushReceipt) -> str:
 
 
 def model_text(name: str) -> str:
-    """Return a model's name; spelled out when it is none, for it may hold what a terminal should not get."""
+    """Return a model's name; escaped if it is not printable or empty, as an illegal name may be."""
     return name if name.isprintable() and name else repr(name)
 
 
 def plan_lines(plan: PushPlan) -> list[str]:
-    """Return what a direct push would do, a fact a line."""
+    """Return what a direct push would do, one fact per line."""
     there = [blob for blob in plan.blobs if blob.present]
     missing = [blob for blob in plan.blobs if not blob.present]
     lines = [
         f"model: {plan.model}, {_blobs_text(plan.blobs)}",
-        f"there already: {_blobs_text(there)}; to send: {_blobs_text(missing)}",
+        f"already in the registry: {_blobs_text(there)}; to send: {_blobs_text(missing)}",
     ]
     if missing or not plan.manifest_present:
         lines.append("may push: yes")
@@ -66,7 +66,7 @@ def _blobs_text(blobs: Sequence[PlannedBlob]) -> str:
 
 
 def readiness_lines(readiness: Readiness) -> list[str]:
-    """Return what a check found, a fact a line."""
+    """Return what a check found, one fact per line."""
     lines = []
     if readiness.server_version is not None:
         lines.append(f"server: Ollama {readiness.server_version}")
@@ -79,6 +79,6 @@ def readiness_lines(readiness: Readiness) -> list[str]:
 
 
 def unkept_text(directory: Path, problem: str) -> str:
-    """Return what it means that unfinished uploads cannot be kept in *directory*."""
+    """Return the warning that unfinished uploads cannot be kept in *directory*."""
     said = f"unfinished uploads cannot be kept in {directory}: {printable(problem.lower())}"
-    return f"warning: {said}; a push that breaks off begins its unfinished blobs again"
+    return f"warning: {said}; a push that is interrupted sends its unfinished blobs again from the start"

@@ -1,4 +1,4 @@
-"""``ollama-push serve``: clients of Ollama's API push through it, straight to registries."""
+"""``ollama-push serve``: the gateway, through which clients of Ollama's API push straight to registries."""
 
 from __future__ import annotations
 
@@ -39,23 +39,21 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     default=f"127.0.0.1:{DEFAULT_PORT}",
     show_default=True,
     metavar="[ADDRESS:]PORT",
-    help="The default is an Ollama's own; 0 is a free port.",
+    help="The default is Ollama's own address; port 0 is a free port.",
 )
-@click.option(
-    "--models", metavar="DIR", help="Ollama's model store; default OLLAMA_MODELS, else where Ollama keeps it."
-)
-@click.option("--default-registry", metavar="HOST", help="Where names without a host go; default Ollama's registry.")
-@click.option("--allow", multiple=True, metavar="HOST", help="Push to no other registry; may be repeated.")
-@click.option("--plain-http", is_flag=True, help="Speak plain HTTP to every registry.")
-@click.option("--token-file", metavar="FILE", help="Ask clients for the bearer token on the first line of FILE.")
-@click.option("--token", metavar="TEXT", help="The token itself; others can read command lines: prefer --token-file.")
+@click.option("--models", metavar="DIR", help="Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.")
+@click.option("--default-registry", metavar="HOST", help="Registry for names without a host; default: Ollama's.")
+@click.option("--allow", multiple=True, metavar="HOST", help="Push to this registry only; may be repeated.")
+@click.option("--plain-http", is_flag=True, help="Use plain HTTP for every registry.")
+@click.option("--token-file", metavar="FILE", help="Require the bearer token on the first line of FILE.")
+@click.option("--token", metavar="TEXT", help="The token; other users can read command lines: prefer --token-file.")
 @click.option(
     "--max-pushes",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
     metavar="N",
-    help="Pushes at the same time.",
+    help="Number of parallel pushes.",
 )
 @click.option(
     "--concurrency",
@@ -63,10 +61,10 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     default=4,
     show_default=True,
     metavar="N",
-    help="Blobs of one push on their way at the same time.",
+    help="Number of parallel blobs of a push.",
 )
-@click.option("--no-verify", is_flag=True, help="Do not ask the registry afterwards what it holds.")
-@click.option("--no-ui", is_flag=True, help="Serve no status page.")
+@click.option("--no-verify", is_flag=True, help="Do not verify the model in the registry after a push.")
+@click.option("--no-ui", is_flag=True, help="Do not serve the status page.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each request to stderr, without secrets.")
 def serve_command(
@@ -85,10 +83,10 @@ def serve_command(
     no_ui: bool,
     verbose: bool,
 ) -> int:
-    """Answer POST /api/push as an Ollama server does, and push straight to the registry.
+    """Respond to POST /api/push as an Ollama server does, and push straight to the registry.
 
-    Clients of Ollama's API push through it as they are: set their OLLAMA_HOST to its address. Ctrl-C or SIGTERM
-    ends pushes at the end of the part under way, a second one at once; the next push of a model goes on there.
+    Clients of Ollama's API need no change: set their OLLAMA_HOST to the address of the gateway. Ctrl-C or SIGTERM
+    interrupts pushes after the part under way, a second one cancels them at once; the next push of a model resumes.
     """
     from ollama_push.gateway import GatewaySettings, origins_from, serve
     from ollama_push.local import ModelStore
@@ -116,7 +114,7 @@ def serve_command(
 
         def started(address: str, port: int) -> None:
             text = "\n".join(welcome_lines(settings, address, port, empty=empty))
-            # Soon, because whoever reads it may send a signal at once, and serving takes them from then on.
+            # In the next turn of the loop, when the gateway handles signals: a reader may send one at once.
             asyncio.get_running_loop().call_soon(partial(click.echo, text, err=True))
 
         with _access_log(wanted=verbose):
@@ -126,7 +124,7 @@ def serve_command(
 
 
 def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: bool = False) -> list[str]:
-    """Return what people should know about a gateway that listens on *address*; *empty* is its store."""
+    """Return what a user should know about a gateway that listens on *address*; *empty* says that its store is."""
     shown = _WILDCARDS.get(address, address)
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
     lines = [f"gateway: {url}" if shown == address else f"gateway: {url}, and on every other address of this machine"]
@@ -136,7 +134,7 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
     else:
         lines.append(f"names without a host go to: {settings.default_registry}")
     if settings.allow:
-        lines.append(f"pushes go nowhere but to: {', '.join(settings.allow)}")
+        lines.append(f"pushes go only to: {', '.join(settings.allow)}")
     if settings.ui:
         lines.append(f"status page: {url}/ui")
     if find_spec("prometheus_client") is not None:
@@ -162,10 +160,10 @@ def _exposure(settings: GatewaySettings) -> str:
 
 
 def _is_empty(store: ModelStore) -> bool:
-    """Say whether *store* is a folder without anything in it: one that an Ollama is going to fill.
+    """Say whether *store* is an empty folder, which an Ollama is going to fill.
 
     Raises:
-        InvalidSetting: It is no model store.
+        InvalidSetting: It is not a model store.
     """
     try:
         store.models()
@@ -209,7 +207,7 @@ def _words_of(exc: BaseException | None) -> str:
 
 @contextmanager
 def _named_as_options(listen: str, token_file: str | None) -> Iterator[None]:
-    """Name what only this command's options say."""
+    """Name the options of this command in errors about them."""
     try:
         yield
     except InvalidSetting as exc:

@@ -75,15 +75,15 @@ class LogHook:
                 self._stories[seen.push] = _Story()
                 self._log(logging.DEBUG, seen, "attempt %d started", attempt, attempt=attempt)
             case RolledBack(digest=digest, rolled_back_bytes=count):
-                text, digest = "layer %s fell back by %d bytes", _one_line(digest)
+                text, digest = "layer %s rolled back by %d bytes", _one_line(digest)
                 self._log(logging.DEBUG, seen, text, digest, count, digest=digest, rolled_back_bytes=count)
             case RequestRetried(error=error, retry_in=wait):
                 facts = {"retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
-                text = "a request failed: %s; again in %.1f s"
+                text = "a request failed: %s; retrying in %.1f s"
                 self._log(logging.WARNING, seen, text, _one_line(self.describe(error)), wait, **facts)
             case AttemptFailed(attempt=attempt, error=error, retry_in=wait) if wait is not None:
                 facts = {"attempt": attempt, "retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
-                text = "attempt %d failed: %s; trying again in %.1f s"
+                text = "attempt %d failed: %s; retrying in %.1f s"
                 self._log(logging.WARNING, seen, text, attempt, _one_line(self.describe(error)), wait, **facts)
             case PushFinished(outcome=outcome, error=error):
                 self._tell_outcome(seen, outcome, error)
@@ -96,10 +96,10 @@ class LogHook:
             case LayerProgress(digest=digest, total=total, completed=completed):
                 if completed >= total and digest not in story.done:
                     story.done.add(digest)
-                    text, digest = "layer %s is there (%d bytes)", _one_line(digest)
+                    text, digest = "layer %s is complete (%d bytes)", _one_line(digest)
                     self._log(logging.INFO, seen, text, digest, total, digest=digest, total_bytes=total)
             case PushPlanned(total_bytes=total):
-                self._log(logging.INFO, seen, "%d bytes in all", total, total_bytes=total)
+                self._log(logging.INFO, seen, "%d bytes in total", total, total_bytes=total)
             case StatusChanged(status=status) if status != story.status:
                 story.status = status
                 status = _one_line(status)
@@ -122,7 +122,7 @@ class LogHook:
                 facts |= _delivery(seen.receipt)
                 text = "pushed %s in %.1f s" if total is None else "pushed %s, %d bytes in %.1f s"
                 if seen.receipt is not None and seen.receipt.sent_bytes is not None:
-                    text += f": {seen.receipt.sent_bytes} sent, {seen.receipt.skipped_bytes} there already"
+                    text += f": {seen.receipt.sent_bytes} sent, {seen.receipt.skipped_bytes} already there"
                     text += f", {seen.receipt.resumed_bytes} resumed" if seen.receipt.resumed_bytes else ""
                 size = () if total is None else (total,)
                 self._log(logging.INFO, seen, text, seen.push.model, *size, seen.elapsed, total_bytes=total, **facts)

@@ -107,8 +107,8 @@ def test_a_push_is_told_from_start_to_outcome() -> None:
         ("INFO", "pushing myuser/my-llama:latest to http://h:1"),
         ("DEBUG", "attempt 1 started"),
         ("INFO", "retrieving manifest"),
-        ("INFO", "layer sha256:a is there (100 bytes)"),
-        ("INFO", "layer sha256:b is there (40 bytes)"),
+        ("INFO", "layer sha256:a is complete (100 bytes)"),
+        ("INFO", "layer sha256:b is complete (40 bytes)"),
         ("INFO", "pushed myuser/my-llama:latest, 140 bytes in 2.0 s"),
     ]
 
@@ -120,8 +120,8 @@ def test_what_is_repeated_is_told_once() -> None:
     manifest = b'{"status":"pushing manifest"}\n'
     push.feed(tick(100) + tick(40, 40, "sha256:b") + tick(100) + manifest + manifest)
     assert [text for _level, text in log.lines[1:]] == [
-        "layer sha256:a is there (100 bytes)",
-        "layer sha256:b is there (40 bytes)",
+        "layer sha256:a is complete (100 bytes)",
+        "layer sha256:b is complete (40 bytes)",
         "pushing manifest",
     ]
 
@@ -132,7 +132,7 @@ def test_an_attempt_that_is_tried_again_is_a_warning() -> None:
     (record,) = log.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith("attempt 1 failed: ")
-    assert record.getMessage().endswith("; trying again in 1.0 s")
+    assert record.getMessage().endswith("; retrying in 1.0 s")
     assert _fields(record) == {
         "push_model": "myuser/my-llama:latest",
         "push_target": "http://h:1",
@@ -164,16 +164,17 @@ def test_a_cancelled_push_is_a_warning() -> None:
 def test_a_direct_push_is_told_with_its_size_and_what_it_moved() -> None:
     log = Log(logging.INFO)
     direct(log.hook)
+    lost = "the connection to http://r:5000 broke before the response was complete"
     assert log.lines == [
         ("INFO", "pushing r:5000/myuser/my-llama:latest to http://r:5000"),
-        ("INFO", "100 bytes in all"),
-        ("INFO", f"layer sha256:{'a' * 64} is there (40 bytes)"),
+        ("INFO", "100 bytes in total"),
+        ("INFO", f"layer sha256:{'a' * 64} is complete (40 bytes)"),
         (
             "WARNING",
-            "a request failed: the connection to http://r:5000 broke before the response was complete; again in 2.0 s",
+            f"a request failed: {lost}; retrying in 2.0 s",
         ),
-        ("INFO", f"layer sha256:{'b' * 64} is there (60 bytes)"),
-        ("INFO", "pushed r:5000/myuser/my-llama:latest, 100 bytes in 5.0 s: 50 sent, 40 there already, 10 resumed"),
+        ("INFO", f"layer sha256:{'b' * 64} is complete (60 bytes)"),
+        ("INFO", "pushed r:5000/myuser/my-llama:latest, 100 bytes in 5.0 s: 50 sent, 40 already there, 10 resumed"),
     ]
     facts = _fields(log.records[-1])
     assert (facts["push_sent_bytes"], facts["push_skipped_bytes"], facts["push_resumed_bytes"]) == (50, 40, 10)
@@ -203,7 +204,7 @@ def test_a_rollback_is_told_to_those_who_debug() -> None:
     rolled_back(log.hook)
     (record,) = [record for record in log.records if hasattr(record, "push_rolled_back_bytes")]
     assert record.levelname == "DEBUG"
-    assert record.getMessage() == "layer sha256:a fell back by 40 bytes"
+    assert record.getMessage() == "layer sha256:a rolled back by 40 bytes"
     assert record.__dict__["push_rolled_back_bytes"] == 40
 
 
@@ -266,7 +267,7 @@ def test_a_peer_cannot_forge_a_line() -> None:
     push = Driven(hooks=[log.hook])
     push.begin()
     push.feed(b'{"status":"a\\r\\nERROR forged \\u001b[2J"}\n{"status":"p","digest":"x\\ny"}\n')
-    assert log.lines[-2:] == [("INFO", "a ERROR forged ?[2J"), ("INFO", "layer x y is there (0 bytes)")]
+    assert log.lines[-2:] == [("INFO", "a ERROR forged ?[2J"), ("INFO", "layer x y is complete (0 bytes)")]
 
 
 def test_two_pushes_at_once_are_told_apart_by_their_fields() -> None:

@@ -52,9 +52,9 @@ class Bars(RichProgress):
         """Draw *seen*; what is tried again is a line above the bars."""
         match seen:
             case RequestRetried(error=error, retry_in=retry_in):
-                self._say(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}")
+                self._say(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}")
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._say(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}")
+                self._say(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}")
             case _:
                 pass
         super().__call__(seen)

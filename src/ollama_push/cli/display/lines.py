@@ -77,9 +77,9 @@ class SparseLines:
                 self._done.clear()
                 self._write(f"attempt {attempt}", seen.elapsed)
             case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._write(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+                self._write(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}", seen.elapsed)
             case RequestRetried(error=error, retry_in=retry_in):
-                self._write(f"{self._words.format(error)}; trying again in {seconds_text(retry_in)}", seen.elapsed)
+                self._write(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}", seen.elapsed)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._show(event, elapsed)
             case _:
@@ -103,11 +103,11 @@ class SparseLines:
                 self._write(status, elapsed)
             case PushPlanned(total_bytes):
                 self._planned = True
-                self._write(f"{bytes_text(total_bytes)} in all", elapsed)
+                self._write(f"{bytes_text(total_bytes)} in total", elapsed)
             case LayerProgress(digest, total) if self._planned and self._was_there(event):
                 self._begun.add(digest)
                 self._done.add(digest)
-                self._write(f"{short_digest(digest)} is there already, {bytes_text(total)}", elapsed)
+                self._write(f"{short_digest(digest)} already in the registry, {bytes_text(total)}", elapsed)
             case LayerProgress(digest, total, completed):
                 first, last = digest not in self._begun, completed >= total and digest not in self._done
                 if first or last or elapsed - self._written_at >= _LINE_EVERY_SECONDS:
