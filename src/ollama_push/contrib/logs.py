@@ -1,4 +1,4 @@
-"""Tells the story of a push through standard ``logging``: a line a phase, never one a tick.
+"""Logs pushes with the standard library's ``logging``: a line per phase, not one per progress report.
 
 structlog users get the same fields through its standard-library bridge
 (``structlog.stdlib.ProcessorFormatter`` with ``ExtraAdder``).
@@ -36,8 +36,8 @@ _SECONDS: Final = 3  # digits kept
 
 
 @attrs.define
-class _Story:
-    """What was said of one push, so that it is said once."""
+class _Logged:
+    """What was logged of one push, so that it is logged once."""
 
     status: str = ""
     done: set[str] = attrs.field(factory=set)
@@ -47,14 +47,14 @@ class _Story:
 class LogHook:
     """Logs pushes. INFO: start, phases, finished layers, outcome; DEBUG: attempts and rollbacks.
 
-    WARNING is what is tried again, ERROR a push that failed. Each record carries its facts as
+    WARNING: retries; ERROR: a push that failed. Each record carries its facts as
     ``extra`` fields, all prefixed ``push_``: ``model, target, elapsed_seconds`` always; by kind ``attempt,
     status, digest, total_bytes, rolled_back_bytes, retry_in_seconds, error, reason, outcome``, and for pushes
     straight to a registry ``sent_bytes, skipped_bytes, resumed_bytes, verified, manifest_digest``.
-    Texts of a peer are redacted and on one line: they can neither tell a secret nor forge a line.
+    Texts of a peer are redacted and put on one line, so that they neither leak a secret nor forge a line.
 
     Attributes:
-        logger: Where to; ``ollama_push`` when not given.
+        logger: Default: ``ollama_push``.
         min_interval: Seconds between two looks at a layer's progress; lines are per layer anyway.
         describe: Renders an error; ``str`` when not given.
     """
@@ -62,17 +62,17 @@ class LogHook:
     logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("ollama_push"))
     min_interval: float = 0.25
     describe: Callable[[OllamaPushError], str] = str
-    _stories: WeakKeyDictionary[PushContext, _Story] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
+    _logged: WeakKeyDictionary[PushContext, _Logged] = attrs.field(factory=WeakKeyDictionary, init=False, repr=False)
 
     def __call__(self, seen: Observation, /) -> None:
-        """Log *seen* if it is news."""
+        """Log *seen*, unless it repeats what was logged."""
         match seen:
             case EventSeen(event=event):
-                self._tell_event(seen, event)
+                self._log_event(seen, event)
             case PushStarted(push=push):
                 self._log(logging.INFO, seen, "pushing %s to %s", push.model, push.target)
             case AttemptStarted(attempt=attempt):
-                self._stories[seen.push] = _Story()
+                self._logged[seen.push] = _Logged()
                 self._log(logging.DEBUG, seen, "attempt %d started", attempt, attempt=attempt)
             case RolledBack(digest=digest, rolled_back_bytes=count):
                 text, digest = "layer %s rolled back by %d bytes", _one_line(digest)
@@ -86,28 +86,28 @@ class LogHook:
                 text = "attempt %d failed: %s; retrying in %.1f s"
                 self._log(logging.WARNING, seen, text, attempt, _one_line(self.describe(error)), wait, **facts)
             case PushFinished(outcome=outcome, error=error):
-                self._tell_outcome(seen, outcome, error)
+                self._log_outcome(seen, outcome, error)
             case _:
                 pass
 
-    def _tell_event(self, seen: EventSeen, event: PushEvent) -> None:
-        story = self._stories.setdefault(seen.push, _Story())
+    def _log_event(self, seen: EventSeen, event: PushEvent) -> None:
+        logged = self._logged.setdefault(seen.push, _Logged())
         match event:
             case LayerProgress(digest=digest, total=total, completed=completed):
-                if completed >= total and digest not in story.done:
-                    story.done.add(digest)
+                if completed >= total and digest not in logged.done:
+                    logged.done.add(digest)
                     text, digest = "layer %s is complete (%d bytes)", _one_line(digest)
                     self._log(logging.INFO, seen, text, digest, total, digest=digest, total_bytes=total)
             case PushPlanned(total_bytes=total):
                 self._log(logging.INFO, seen, "%d bytes in total", total, total_bytes=total)
-            case StatusChanged(status=status) if status != story.status:
-                story.status = status
+            case StatusChanged(status=status) if status != logged.status:
+                logged.status = status
                 status = _one_line(status)
                 self._log(logging.INFO, seen, "%s", status, status=status)
             case _:
                 pass
 
-    def _tell_outcome(self, seen: PushFinished, outcome: PushOutcome, error: OllamaPushError | None) -> None:
+    def _log_outcome(self, seen: PushFinished, outcome: PushOutcome, error: OllamaPushError | None) -> None:
         facts: dict[str, Any] = {"outcome": outcome.value, **_facts(error)}
         match outcome:
             case PushOutcome.FAILED:
@@ -147,7 +147,7 @@ def _facts(error: OllamaPushError | None) -> dict[str, Any]:
 
 
 def _delivery(receipt: PushReceipt | None) -> dict[str, Any]:
-    """Return what is known of pushes straight to a registry only."""
+    """Return the facts that only pushes straight to a registry have."""
     if receipt is None or receipt.manifest_digest is None:
         return {}
     names = ("sent_bytes", "skipped_bytes", "resumed_bytes", "verified", "manifest_digest")
@@ -155,5 +155,5 @@ def _delivery(receipt: PushReceipt | None) -> dict[str, Any]:
 
 
 def _one_line(text: str) -> str:
-    """Return a peer's *text* as it may stand in a log: no secrets, no line breaks, no control characters."""
+    """Return *text* of a peer without secrets, line breaks and control characters."""
     return "".join(sign if sign.isprintable() else "?" for sign in " ".join(redact(text).split()))

@@ -41,16 +41,16 @@ class _Spans:
 
 
 class TracingHook:
-    """Opens a span ``push <model>`` per push, a client span per attempt, and events for what went wrong.
+    """Opens a span ``push <model>`` per push, a client span per attempt, and events for stalls, retries, rollbacks.
 
-    The attempt's context travels to the server in the request's headers (W3C Trace Context, or whatever
-    propagator is set). The span is a child of the span that is current where the push begins.
+    The headers of the request carry the context of the attempt (W3C Trace Context, or the propagator that is set).
+    The span is a child of the span that is current where the push begins.
 
     Args:
-        tracer_provider: Whose tracer to use; the global one when not given.
+        tracer_provider: Default: the global one.
     """
 
-    min_interval: float = 60.0  # progress is for metrics; spans are told of turns only
+    min_interval: float = 60.0  # spans do not use progress
 
     def __init__(self, tracer_provider: trace.TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("ollama_push", __version__, tracer_provider)
@@ -104,7 +104,7 @@ class TracingHook:
 
 
 def _server(push: PushContext) -> dict[str, Any]:
-    """Return host and port as the semantic conventions for HTTP client spans want them: apart."""
+    """Return host and port as two attributes (OpenTelemetry semantic conventions, "HTTP client span")."""
     parts = urlsplit(push.target)
     facts: dict[str, Any] = {"server.address": parts.hostname or push.target}
     if parts.port is not None:

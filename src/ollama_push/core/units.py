@@ -1,10 +1,10 @@
-"""Bytes and seconds in words for people; every display uses these."""
+"""Bytes, seconds, speeds and shares as text for people; every display uses these."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["bytes_text", "seconds_text"]
+__all__ = ["bytes_text", "seconds_text", "share_text", "speed_text"]
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP: Final = 1000
@@ -29,3 +29,13 @@ def seconds_text(seconds: float) -> str:
     if minutes < _MINUTE:
         return f"{minutes}m{rest:02d}s"
     return f"{minutes // _MINUTE}h{minutes % _MINUTE:02d}m"
+
+
+def share_text(fraction: float) -> str:
+    """Return a share in percent, rounded down: ``100%`` is for what is complete."""
+    return f"{int(fraction * 100)}%"
+
+
+def speed_text(bytes_per_second: float) -> str:
+    """Return a speed: ``1.2 MB/s``."""
+    return f"{bytes_text(bytes_per_second)}/s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.units import bytes_text, seconds_text
+from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,11 @@ def test_bytes(count: float, text: str) -> None:
 )
 def test_seconds(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+def test_a_share_is_rounded_down_so_that_only_what_is_complete_has_all() -> None:
+    assert [share_text(fraction) for fraction in (0.0, 0.429, 0.9999, 1.0)] == ["0%", "42%", "99%", "100%"]
+
+
+def test_speed() -> None:
+    assert speed_text(1_200_000.0) == "1.2 MB/s"

@@ -13,7 +13,7 @@ from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSe
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.digests import short_digest
-from ollama_push.core.units import bytes_text, seconds_text
+from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 __all__ = ["Silence", "SparseLines"]
 
@@ -127,10 +127,9 @@ class SparseLines:
         now = self._progress.snapshot(elapsed)
         parts = [f"{event.status} {bytes_text(event.completed)} of {bytes_text(event.total)}"]
         if now.fraction is not None:
-            # Rounded down: "100 %" is the verdict's word.
-            parts.append(f"{int(now.fraction * 100)}% of all")
+            parts.append(f"{share_text(now.fraction)} of all")
         if now.bytes_per_second is not None:
-            parts.append(f"{bytes_text(now.bytes_per_second)}/s")
+            parts.append(speed_text(now.bytes_per_second))
         if now.eta_seconds is not None and now.eta_seconds >= _LEAST_LEFT_SECONDS:
             parts.append(f"{seconds_text(now.eta_seconds)} left")
         return ", ".join(parts)

@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ollama_push._exports import lazy
 from ollama_push.contrib.metrics.catalogue import METRICS, Kind, Metric, MetricsSink
 from ollama_push.contrib.metrics.hook import MetricsHook
 
@@ -19,10 +19,4 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Kind", "Metric", "MetricsHook", "MetricsSink", "OtelSink", "PrometheusSink"]
 
-_EXPORTS = {"OtelSink": "otel", "PrometheusSink": "prometheus"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__getattr__ = lazy(__name__, {"OtelSink": "otel", "PrometheusSink": "prometheus"})

@@ -1,4 +1,4 @@
-"""Every measurement there is: name, kind, unit, labels. Sinks, docs, dashboard and tests read this table."""
+"""All measurements: name, kind, unit, labels. Sinks, docs, dashboard and tests read this table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Kind(enum.Enum):
-    """What a measurement is."""
+    """The kind of a measurement."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -40,8 +40,8 @@ class Metric:
     """One measurement.
 
     Attributes:
-        name: Dotted, without unit or suffix: sinks spell it as their world does.
-        kind: What it is.
+        name: Dotted, without unit or suffix; each sink derives its own form.
+        kind: Counter, gauge or histogram.
         unit: UCUM: ``"s"``, ``"By"``, ``"By/s"``, or ``"{thing}"`` for counts of things.
         description: One sentence.
         labels: Names of its labels; few values each.
@@ -57,7 +57,7 @@ class Metric:
 
 
 class MetricsSink(Protocol):
-    """Takes measurements. Called on the pushing thread or loop: be quick, do not block."""
+    """Takes measurements. Called in the thread or event loop of the push, so its methods must not block."""
 
     def count(self, metric: Metric, amount: float, labels: Mapping[str, str], /) -> None:
         """Add *amount*, never negative, to a counter."""
@@ -69,7 +69,7 @@ class MetricsSink(Protocol):
         """Put *value* into a histogram."""
 
 
-# From a config of a few bytes within a tick to a hundred gigabytes over a slow line.
+# From a few bytes to a hundred gigabytes over a slow line.
 _SECONDS: Final = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200)
 # From a modem to a local disk.
 _BYTES_PER_SECOND: Final = (1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9)

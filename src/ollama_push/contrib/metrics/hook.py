@@ -1,4 +1,4 @@
-"""The one mapping from observations to measurements."""
+"""Turns observations into measurements."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NO_LABELS: Final[dict[str, str]] = {}
 
 @attrs.define
 class _Moved:
-    """How far one push got, and how much of it was counted."""
+    """The progress of one push, and how many of its bytes are counted."""
 
     progress: PushProgress = attrs.field(factory=PushProgress)
     counted: int = 0
@@ -52,12 +52,12 @@ class _Moved:
 
 @attrs.define
 class MetricsHook:
-    """Feeds *sink* with every measurement of ``METRICS``. One hook may serve any number of clients.
+    """Records every measurement of ``METRICS`` in *sink*. One hook can serve any number of clients.
 
     Attributes:
-        sink: Where the measurements go.
-        model_label: Put the model's name on ``pushes`` as label ``model``; off, because names are many.
-        min_interval: Seconds between two counts of moved bytes.
+        sink: Takes the measurements.
+        model_label: Add the label ``model`` to ``pushes``; off by default, because there can be many names.
+        min_interval: Seconds between two updates of the moved bytes.
     """
 
     sink: MetricsSink

@@ -1,4 +1,4 @@
-"""Measurements to OpenTelemetry: dotted names, UCUM units, attributes as labels."""
+"""Records measurements with OpenTelemetry: dotted names, UCUM units, attributes as labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["OtelSink"]
 
 
 class OtelSink:
-    """Takes measurements into OpenTelemetry instruments.
+    """Records measurements with OpenTelemetry instruments.
 
     Args:
-        meter_provider: Whose meter to use; the global one when not given.
+        meter_provider: Default: the global one.
 
     Source: OpenTelemetry semantic conventions, "General metrics semantic conventions".
     """
@@ -55,5 +55,5 @@ def _instrument(meter: metrics.Meter, metric: Metric) -> Any:
 
 
 def _attributes(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return labels as attributes; ``error`` is ``error.type`` here, and absent when there is none."""
+    """Return labels as attributes; ``error`` becomes ``error.type``, and empty labels are left out."""
     return {("error.type" if name == "error" else name): value for name, value in labels.items() if value}

@@ -1,4 +1,4 @@
-"""Measurements to Prometheus, named by its rules: snake case, base units, ``_total`` for counters."""
+"""Records measurements for Prometheus, with names by its rules: snake case, base units, ``_total`` for counters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNITS: Final[Mapping[str, str]] = {"s": "seconds", "By": "bytes", "By/s": "byte
 
 
 def prometheus_name(metric: Metric) -> str:
-    """Return the name as it is scraped.
+    """Return the name in Prometheus' output.
 
     Source: Prometheus documentation, "Metric and label naming".
     """
@@ -29,11 +29,11 @@ def prometheus_name(metric: Metric) -> str:
 
 
 class PrometheusSink:
-    """Takes measurements into a Prometheus registry.
+    """Records measurements in a Prometheus registry.
 
     Args:
-        registry: Where to register; prometheus_client's default one when not given. A registry takes one
-            sink: share the sink.
+        registry: Default: that of prometheus_client. A registry takes only one sink, which several hooks can
+            share.
         model_label: Declare the label ``model`` on ``ollama_push_pushes_total``; goes with
             ``MetricsHook(model_label=True)``.
     """

@@ -1,4 +1,4 @@
-"""Progress as a function call: for web apps, notebooks and everything that draws for itself."""
+"""Progress as a function call: for web apps, notebooks and other programs that draw it themselves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["ProgressCallback"]
 class ProgressCallback(ProgressHook):
     """Calls *fn* with a snapshot, no more often than every *min_interval* seconds per layer.
 
-    Phases, the first and last word of a layer, and success are never skipped. ``snapshot.model`` tells
-    several pushes apart. An *fn* that raises is logged once and not called again for that push.
+    Phases, the first and last progress of a layer, and success are never skipped. ``snapshot.model`` names the
+    push. If *fn* raises, that is logged once, and *fn* is not called again for that push.
 
     Args:
         fn: Takes a ``ProgressSnapshot``; called on the pushing thread or loop: be quick, do not block.

@@ -11,7 +11,7 @@ from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
 from ollama_push.core.registry.digests import short_digest
-from ollama_push.core.units import bytes_text, seconds_text
+from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 try:
     from rich.console import Console
@@ -33,10 +33,10 @@ class _Bars:
 
 
 class RichProgress(ProgressHook):
-    """Draws bars while pushes run and leaves the last picture standing.
+    """Draws bars while pushes run; the last picture stays on the terminal.
 
     Args:
-        console: Where to draw; stderr when not given.
+        console: Where to draw; default: stderr.
         min_interval: Seconds between two redraws.
         expected_bytes: Size of the push, or of each by canonical model name, if known.
         clock: Monotonic seconds, for rich's own animation.
@@ -80,7 +80,7 @@ class RichProgress(ProgressHook):
                         name, share="", size="", speed="", left=""
                     )
                 shown = min(layer.completed_bytes, layer.total_bytes)
-                # An empty layer is a full bar of one.
+                # rich draws no full bar of zero, so an empty layer is one of one.
                 self._drawing.update(
                     task,
                     total=layer.total_bytes or 1,
@@ -93,10 +93,9 @@ class RichProgress(ProgressHook):
                 bars.overall,
                 total=now.total_bytes,
                 completed=now.completed_bytes,
-                # Rounded down: 100 % is the verdict's word.
-                share="" if now.fraction is None else f"{int(now.fraction * 100)}%",
+                share="" if now.fraction is None else share_text(now.fraction),
                 size=_size(now),
-                speed="" if now.bytes_per_second is None else f"{bytes_text(now.bytes_per_second)}/s",
+                speed="" if now.bytes_per_second is None else speed_text(now.bytes_per_second),
                 left=_time_left(now),
             )
             self._drawing.refresh()

@@ -1,4 +1,4 @@
-"""How rich's bars fit a terminal of any width, also of one that is made narrower while they stand there."""
+"""Fits rich's bars to a terminal of any width, also when it is made narrower while the bars are drawn."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rich.text import Text
 __all__ = ["FittingProgress"]
 
 _ECHO: Final = 2
-"""Columns left free at the right edge: a terminal writes "^C" where the cursor stands, and would break the line."""
+"""Columns left free at the right edge, because a terminal echoes "^C" at the cursor, which must not wrap the line."""
 _GAP: Final = 1
 _LEAST_NAME: Final = 16
 _LEAST_BAR: Final = 10
 _SHARE: Final = 4
-# The columns that need room, the most welcome one first, and how wide they get: "59m59s left", "99.9 MB/s",
-# "99.9 MB of 99.9 MB". Those before the bar's end are always there.
+# The optional columns, the most important one first, and their greatest widths: "59m59s left", "99.9 MB/s",
+# "99.9 MB of 99.9 MB". Name, bar and share are always shown.
 _FACTS: Final = (("left", 11), ("speed", 9), ("size", 18))
 _IN_ORDER: Final = ("size", "speed", "left")
 
 
 class FittingProgress(Progress):
-    """Draws tasks with the fields ``share``, ``size``, ``speed`` and ``left``; what has no room is left out.
+    """Draws tasks with the fields ``share``, ``size``, ``speed`` and ``left``; columns without room are left out.
 
     Args:
         console: Where to draw.
@@ -36,13 +36,13 @@ class FittingProgress(Progress):
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] | None) -> None:
-        # Redrawn when something happened, by hand: no thread to leave behind.
+        # No automatic refresh, so that rich starts no thread.
         super().__init__(console=console, auto_refresh=False, expand=True, get_time=clock)
         self._hook = _Unwrapper(self)
 
     def start(self) -> None:
         """Begin to draw."""
-        # Before rich's own: its hook is the last one, and the one that it takes away.
+        # Before rich pushes its own hook, because ``Live.stop`` pops the last one (rich 15.0).
         self.console.push_render_hook(self._hook)
         super().start()
 
@@ -54,12 +54,12 @@ class FittingProgress(Progress):
             self.console.pop_render_hook()
 
     def get_renderable(self) -> RenderableType:
-        """Return the bars; they get their width when they are printed."""
+        """Return the bars, which fit the width of the console when they are printed."""
         return _Fitting(self)
 
 
 class _Fitting:
-    """The tasks as a table, with the columns for which there is room."""
+    """The tasks as a table, with the columns that have room."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -71,7 +71,7 @@ class _Fitting:
 
 
 class _Unwrapper(RenderHook):
-    """Takes away what a terminal made of longer lines when it became narrower: it broke them into several rows."""
+    """Erases the rows into which a terminal that became narrower wrapped the lines of the last picture."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -87,13 +87,13 @@ class _Unwrapper(RenderHook):
         self._lines = min(len(self._progress.tasks), size.height)
         if not rows:
             return renderables
-        # rich goes up as many rows as it wrote lines.
+        # rich moves up by the number of lines it wrote; the wrapped rows are above that.
         above = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * min(rows, size.height)
         return [Control(*above), *renderables]
 
 
 class _Name(ProgressColumn):
-    """The end of a name that is too long: it says more than the host."""
+    """The end of a name that is too long: the model is there, and the host is at the beginning."""
 
     def __init__(self, room: int) -> None:
         super().__init__(Column(no_wrap=True))

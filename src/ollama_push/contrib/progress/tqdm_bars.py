@@ -8,7 +8,7 @@ from typing import Any
 from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
-from ollama_push.core.units import bytes_text, seconds_text
+from ollama_push.core.units import seconds_text, speed_text
 
 try:
     from tqdm.auto import tqdm
@@ -17,7 +17,7 @@ except ImportError as _exc:
 
 __all__ = ["TqdmProgress"]
 
-# tqdm's own rate and ETA take rollbacks and layers that were there for speed: ours stand in the postfix.
+# Not tqdm's own rate and ETA, which count rollbacks and layers that the registry had: ours are in the postfix.
 _KNOWN = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
 _UNKNOWN = "{desc} {n_fmt}{postfix}"
 
@@ -26,9 +26,9 @@ class TqdmProgress(ProgressHook):
     """Draws one bar per push.
 
     Args:
-        min_interval: Seconds between two looks at the numbers.
+        min_interval: Seconds between two updates of a layer.
         expected_bytes: Size of the push, or of each by canonical model name, if known.
-        options: Handed to ``tqdm``, such as ``file=`` or ``ncols=``.
+        options: For ``tqdm``, such as ``file=`` or ``ncols=``.
     """
 
     def __init__(self, min_interval: float = 0.1, *, expected_bytes: ExpectedBytes = None, **options: Any) -> None:
@@ -66,7 +66,7 @@ class TqdmProgress(ProgressHook):
 def _facts(now: ProgressSnapshot) -> str:
     if now.succeeded:
         return "done"
-    speed = "speed unknown" if now.bytes_per_second is None else f"{bytes_text(now.bytes_per_second)}/s"
+    speed = "speed unknown" if now.bytes_per_second is None else speed_text(now.bytes_per_second)
     return (
         f"{speed}, time left unknown" if now.eta_seconds is None else f"{speed}, {seconds_text(now.eta_seconds)} left"
     )

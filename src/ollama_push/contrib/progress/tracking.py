@@ -1,4 +1,4 @@
-"""What all progress hooks share: one ``PushProgress`` per push, fed from observations."""
+"""The base of all progress hooks: one ``PushProgress`` per push, fed from observations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ollama_push.core.progress import ProgressSnapshot, PushProgress
 __all__ = ["ExpectedBytes", "ProgressHook"]
 
 ExpectedBytes = int | Mapping[str, int | None] | None
-"""Size of the push, or of each by canonical model name; without it there is no overall share and no ETA."""
+"""Size of the push, or of each push by canonical model name; without it there is no overall share and no ETA."""
 
 
 class ProgressHook:
     """Keeps the progress of every push; subclasses show it.
 
     Args:
-        min_interval: Seconds between two looks at one layer's progress.
-        expected_bytes: What ``check`` said.
+        min_interval: Seconds between two updates of a layer.
+        expected_bytes: The sizes, as from ``check``.
     """
 
     def __init__(self, min_interval: float, expected_bytes: ExpectedBytes) -> None:
@@ -28,7 +28,7 @@ class ProgressHook:
         self._pushes: WeakKeyDictionary[PushContext, PushProgress] = WeakKeyDictionary()
 
     def __call__(self, seen: Observation, /) -> None:
-        """Fold *seen* into its push's progress and show what is news."""
+        """Update the progress of the push of *seen*, and show it."""
         match seen:
             case EventSeen(push=push, event=event, elapsed=elapsed):
                 progress = self._progress_of(push)
@@ -47,13 +47,13 @@ class ProgressHook:
                 pass
 
     def begin(self, push: PushContext) -> None:
-        """Take note of a new push."""
+        """Begin to show a push."""
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
         """Show the numbers of one push."""
 
     def end(self, seen: PushFinished) -> None:
-        """Take note of a push's end."""
+        """End to show a push."""
 
     def _progress_of(self, push: PushContext) -> PushProgress:
         progress = self._pushes.get(push)
