@@ -77,6 +77,13 @@ def test_every_module_exists(page: Path) -> None:
     assert sorted({name for name in modules_named(page) if not exists(name)}) == []
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "changelog.d").glob("*.breaking.md")), ids=lambda page: page.name)
+def test_what_a_fragment_says_is_now_exists(page: Path) -> None:
+    rows = re.findall(r"^\|.*\|(.*)\|$", page.read_text("utf-8"), re.MULTILINE)
+    named = [name for cell in rows for name in re.findall(r"`(ollama_push[\w.]*)`", cell)]
+    assert sorted({name for name in named if not exists(name)}) == []
+
+
 def test_there_are_modules_and_paths_to_check() -> None:
     assert len(set(modules_named(ROOT / "docs" / "architecture.md"))) > 50
     assert len(set(modules_named(ROOT / "docs" / "glossary.md"))) > 30
