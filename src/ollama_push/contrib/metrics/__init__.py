@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 from ollama_push.contrib.metrics.catalogue import METRICS, Kind, Metric, MetricsSink
@@ -19,4 +20,4 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Kind", "Metric", "MetricsHook", "MetricsSink", "OtelSink", "PrometheusSink"]
 
-__getattr__ = lazy(__name__, {"OtelSink": "otel", "PrometheusSink": "prometheus"})
+__getattr__: Callable[[str], Any] = lazy(__name__, {"OtelSink": "otel", "PrometheusSink": "prometheus"})

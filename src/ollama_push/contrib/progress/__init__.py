@@ -5,7 +5,8 @@ All show the numbers of the core's ``PushProgress``. Each serves any number of p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
 from ollama_push.contrib.progress.callback import ProgressCallback
@@ -16,4 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressCallback", "RichProgress", "TqdmProgress"]
 
-__getattr__ = lazy(__name__, {"RichProgress": "rich_bars", "TqdmProgress": "tqdm_bars"})
+__getattr__: Callable[[str], Any] = lazy(__name__, {"RichProgress": "rich_bars", "TqdmProgress": "tqdm_bars"})
