@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -46,27 +47,26 @@ class FlowFactory:
         """Return a push, and its report."""
         settings, name = self.settings, self._name(model)
         stored = self._stored(name, source)
-        manifest, sizes = stored.manifest, PartSizes(name.host, settings.part_bytes)
-
-        def flow(exchange: Exchange) -> Flow[Delivery]:
-            return push_flow(
-                exchange, name, manifest, sizes=sizes, concurrency=settings.concurrency, verify=settings.verify
-            )
-
-        started = self._for_model(name, stored, flow)
+        sizes = PartSizes(name.host, settings.part_bytes)
+        flow = partial(
+            push_flow,
+            name=name,
+            manifest=stored.manifest,
+            sizes=sizes,
+            concurrency=settings.concurrency,
+            verify=settings.verify,
+        )
+        started = self._context(name.host, flow, name, stored)
         context = PushContext(str(name), started.exchange.endpoint.origin)
         hooks = HookSet(settings.hooks, context, report_hook)
-        return started, RegistryRun(manifest, context=context, hooks=hooks, clock=time.monotonic)
+        return started, RegistryRun(stored.manifest, context=context, hooks=hooks, clock=time.monotonic)
 
     def plan(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[PushPlan]:
         """Return a dry run."""
         name = self._name(model)
         stored = self._stored(name, source)
-
-        def flow(exchange: Exchange) -> Flow[PushPlan]:
-            return plan_flow(exchange, name, stored.manifest, concurrency=self.settings.concurrency)
-
-        return self._for_model(name, stored, flow)
+        flow = partial(plan_flow, name=name, manifest=stored.manifest, concurrency=self.settings.concurrency)
+        return self._context(name.host, flow, name, stored)
 
     def verification(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[Verification]:
         """Return a look at what a registry holds."""
@@ -80,17 +80,14 @@ class FlowFactory:
             if source is not None or not missing:
                 raise
         expected = stored.manifest if stored else None
-
-        def flow(exchange: Exchange) -> Flow[Verification]:
-            return verify_flow(exchange, name, expected, concurrency=self.settings.concurrency)
-
-        return self._for_model(name, stored, flow)
+        flow = partial(verify_flow, name=name, expected=expected, concurrency=self.settings.concurrency)
+        return self._context(name.host, flow, name, stored)
 
     def login(self, host: str) -> FlowContext[bool]:
         """Return a try of our credentials."""
         if not is_registry_host(host):
             raise InvalidSetting("registry", host, "expected host or host:port, without a scheme or a path")
-        return self._context(Endpoint.of(host, plain_http=self.settings.plain_http), (), None, login_flow)
+        return self._context(host, login_flow)
 
     def _name(self, model: str | ModelName) -> ModelName:
         return direct_name(model, plain_http=self.settings.plain_http)
@@ -99,20 +96,16 @@ class FlowFactory:
         local = name if source is None else source
         return self.settings.store.load(local if isinstance(local, ModelName) else ModelName.parse_local(local))
 
-    def _for_model(
-        self, name: ModelName, stored: StoredModel | None, make: Callable[[Exchange], Flow[T]]
-    ) -> FlowContext[T]:
-        endpoint = Endpoint.of(name.host, name.repository, plain_http=self.settings.plain_http)
-        return self._context(endpoint, scopes_for(name, stored.manifest if stored else None), stored, make)
-
     def _context(
         self,
-        endpoint: Endpoint,
-        scopes: tuple[str, ...],
-        stored: StoredModel | None,
+        host: str,
         make: Callable[[Exchange], Flow[T]],
+        name: ModelName | None = None,
+        stored: StoredModel | None = None,
     ) -> FlowContext[T]:
         settings, stop = self.settings, StopSignal()
+        endpoint = Endpoint.of(host, name.repository if name else "", plain_http=settings.plain_http)
+        scopes = scopes_for(name, stored.manifest if stored else None) if name else ()
         authorizer = Authorizer(
             endpoint,
             scopes,
