@@ -45,7 +45,7 @@ def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
         stopped = json.loads(out.splitlines()[-1])
         assert process.returncode == stopped["exit_code"] == 130
         assert (stopped["event"], stopped["error"]) == ("failed", "PushInterrupted")
-        assert stopped["message"].startswith("stopped on request; the registry has ")
+        assert stopped["message"].startswith("interrupted; the registry has ")
         assert stopped["message"].endswith(", push again to resume")
         assert said == "interrupting after the part under way; press Ctrl-C again to cancel at once\n"
 
@@ -102,7 +102,7 @@ def test_lines_end_with_what_is_kept_and_names_that_were_not_begun(tmp_path: Pat
     *before, kept, later = said.splitlines()
     # Other blobs may end meanwhile, and be told.
     assert "interrupting after the part under way; press Ctrl-C again to cancel at once" in before
-    assert kept.startswith(f"{home.name}:latest: stopped on request; ")
+    assert kept.startswith(f"{home.name}:latest: interrupted; ")
     assert later == f"not begun: {home.registry.host}/team/later"
 
 

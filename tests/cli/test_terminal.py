@@ -116,7 +116,7 @@ def test_a_direct_push_that_is_stopped_says_so_above_the_bars_and_shows_the_curs
             assert screen.screen.rindex(HIDE) > screen.screen.rfind(SHOW)
             assert screen.read_all() == 130
     after = screen.screen[screen.screen.rindex(SHOW) :]
-    assert "stopped on request; the registry has " in after
+    assert "interrupted; the registry has " in after
     assert "push again to resume" in after
     assert "error" not in after
 

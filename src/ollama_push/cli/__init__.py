@@ -20,7 +20,7 @@ def main() -> NoReturn:
         sys.exit(2)
     from ollama_push.cli.app import run
 
-    # Closed by who started us (`2>&-`): nobody listens, and that is no mistake.
+    # Python sets a stream to None that its parent process closed (`2>&-`), which is no error.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
 

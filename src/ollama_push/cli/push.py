@@ -1,4 +1,4 @@
-"""``ollama-push push``: one or several models, one verdict each."""
+"""``ollama-push push``: one or several models, each with an outcome of its own."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def push(
     second Ctrl-C cancels it at once, and the registry may lose the part under way.
     """
     if quiet or (verbose and progress == "auto"):
-        # The log tells the story already.
+        # The log shows the same.
         progress = "none"
     logs: list[Hook] = [_log_hook(verbose)] if verbose else []
     if direct is None:
@@ -185,7 +185,7 @@ def _show(display: Display, target: _Target, send: Callable[[], PushReceipt], *,
 
 
 def _can_resume(*, say: bool) -> bool:
-    """Look whether unfinished uploads can be kept; when not, warn as soon as that is known."""
+    """Say whether unfinished uploads can be kept; if not, print a warning unless *say* is false."""
     uploads = FileResumeStore()
     problem = uploads.problem()
     if problem is not None and say:
@@ -194,7 +194,7 @@ def _can_resume(*, say: bool) -> bool:
 
 
 def _is_fatal(problem: OllamaPushError) -> bool:
-    """Say whether a push would end in *problem* too: what only the check stumbled over is not."""
+    """Say whether a push would fail with *problem* too; a server may refuse only the requests of the check."""
     match problem:
         case InvalidModelName() | ConnectFailed():
             return True
@@ -207,7 +207,7 @@ def _is_fatal(problem: OllamaPushError) -> bool:
 
 
 def _log_hook(verbose: int) -> LogHook:
-    """Return a hook with a logger of its own: the command must not set up logging for the whole process."""
+    """Return a hook with a logger of its own, because the root logger is not the command's to configure."""
     logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

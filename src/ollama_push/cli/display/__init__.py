@@ -1,6 +1,6 @@
-"""Shows a push while it happens: bars or lines for people, JSON for programs, or nothing.
+"""Displays of a push: bars or lines for people, JSON for programs, or errors only.
 
-A display is a hook; the verdict is told to it apart, because a push that never began has no observations.
+A display is a hook, with methods of its own for the outcome, because a push that never began has no observations.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Display(Protocol):
         """Show a failure."""
 
     def cancelled(self, text: str) -> None:
-        """Show that the push was stopped at once; *text* says what that means."""
+        """Show that the push was cancelled; *text* says what that means."""
 
 
 def new_display(choice: str, model: str, expected_bytes: int | None, words: MessageFormatter = USUAL) -> Display:
-    """Return the display for one push of *model*; people read stderr, programs stdout."""
+    """Return the display for one push of *model*: JSON on stdout, everything else on stderr."""
     if choice == "auto":
         choice = "bar" if _is_capable_terminal() else "lines"
     match choice:
@@ -59,7 +59,7 @@ def new_display(choice: str, model: str, expected_bytes: int | None, words: Mess
 
 
 def _is_capable_terminal() -> bool:
-    """Say whether stderr can redraw a line; a log viewer of a CI system cannot, whatever it claims."""
+    """Say whether stderr can redraw a line; the log viewer of a CI system cannot, even if it is a terminal."""
     return (
         sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "") and "CI" not in os.environ
     )

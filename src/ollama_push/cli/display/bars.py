@@ -1,4 +1,4 @@
-"""Bars for people at a terminal: ``RichProgress`` plus the verdict in one line."""
+"""Bars for a terminal: ``RichProgress``, and the outcome in one line."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Bars"]
 
 
 class Bars(RichProgress):
-    """Draws the bars of one push and says what cannot be drawn.
+    """Draws the bars of one push, and prints retries and the outcome.
 
-    A terminal that cannot be written any more gets nothing; the push goes on.
+    If the terminal can no longer be written, the push continues without a display.
 
     Args:
         stream: The terminal.
         model: Canonical name.
         expected_bytes: Size of the push, if known.
-        words: How errors are put.
-        console: Instead of one built for *stream*.
+        words: Formats errors.
+        console: Replaces the one that is built for *stream*.
         clock: Monotonic seconds, for rich's own animation.
     """
 
@@ -49,29 +49,27 @@ class Bars(RichProgress):
         self._words = words
 
     def __call__(self, seen: Observation, /) -> None:
-        """Draw *seen*; what is tried again is a line above the bars."""
+        """Draw *seen*; a retry is a line above the bars."""
         match seen:
-            case RequestRetried(error=error, retry_in=retry_in):
-                self._say(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}")
-            case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._say(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}")
+            case AttemptFailed(error=exc, retry_in=wait) | RequestRetried(error=exc, retry_in=wait) if wait is not None:
+                self._print(f"{self._words.format(exc)}; retrying in {seconds_text(wait)}")
             case _:
                 pass
         super().__call__(seen)
 
     def succeeded(self, receipt: PushReceipt) -> None:
-        """Say the receipt."""
-        self._say(receipt_text(receipt), "green")
+        """Print the receipt."""
+        self._print(receipt_text(receipt), "green")
 
     def failed(self, error: OllamaPushError) -> None:
-        """Say the error."""
+        """Print the error."""
         line = failure_line(self._model, error, self._words)
-        self._say(line, "yellow" if isinstance(error, PushInterrupted) else "red")
+        self._print(line, "yellow" if isinstance(error, PushInterrupted) else "red")
 
     def cancelled(self, text: str) -> None:
-        """Say what was left; the terminal's "^C" went when the bars were drawn for the last time."""
-        self._say(text, "yellow")
+        """Print *text*; the last picture of the bars has overwritten the "^C" of the terminal."""
+        self._print(text, "yellow")
 
-    def _say(self, text: str, style: str | None = None) -> None:
-        # soft_wrap: the terminal breaks lines, so that a copied address is whole.
+    def _print(self, text: str, style: str | None = None) -> None:
+        # soft_wrap: the terminal wraps lines instead of rich, so that a copied address has no line break in it.
         self._terminal.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""One JSON object a line, for programs. The schema is ``docs/progress.schema.json``."""
+"""One JSON object per line, for programs. The schema is ``docs/progress.schema.json``."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["JsonLines"]
 
 
 class JsonLines:
-    """Writes each piece of news as an object, flushed whole; keys in a fixed order.
+    """Writes each new fact as an object in one flushed write; keys in a fixed order.
 
-    When the reader has gone, that is said once on *notices* and the push goes on: hours of upload are worth
-    more than a broken pipe.
+    If the reader closes the pipe, one line on *notices* says so and the push continues: the upload matters more than
+    its display.
 
     Args:
-        stream: Where to; stdout as a rule.
-        notices: Where to say that *stream* is gone.
+        stream: Usually stdout.
+        notices: For messages to people, usually stderr.
         model: Canonical name, in every object.
         expected_bytes: Size of the push, if known; without it ``overall`` is ``null``.
-        words: How errors are put.
+        words: Formats errors.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class JsonLines:
         self._gone = False
 
     def __call__(self, seen: Observation, /) -> None:
-        """Write what is news; repeats are not."""
+        """Write *seen*, unless it repeats the last object."""
         match seen:
             case AttemptStarted(attempt=attempt):
                 self._attempt = attempt
@@ -61,7 +61,7 @@ class JsonLines:
             case AttemptFailed(attempt=attempt, error=error, retry_in=retry_in) if retry_in is not None:
                 self._write_retry(attempt, error, retry_in)
             case RequestRetried(error=error, retry_in=retry_in):
-                # A push straight to a registry is one attempt, whatever is sent again.
+                # A push straight to a registry is one attempt, which retries single requests.
                 self._write_retry(1, error, retry_in)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._write_event(event, elapsed)
@@ -77,7 +77,7 @@ class JsonLines:
         self._write_failed(error, self._words.format(error), error.attempts)
 
     def cancelled(self, text: str) -> None:
-        """Write the end, the last object, and tell people."""
+        """Write the last object to the stream, and *text* to the notices."""
         self._write_failed(PushInterrupted(), text, self._attempt)
         tell(self._notices, text)
 
@@ -104,17 +104,17 @@ class JsonLines:
                 self._write("status", {"status": status})
             case LayerProgress(digest, total, completed):
                 overall = self._progress.snapshot(elapsed).fraction
-                # Short of 1.0: that is the verdict's word.
+                # Below 1.0, which only success has.
                 share = None if overall is None else min(round(overall, 6), 0.999999)
                 self._write("progress", {"digest": digest, "completed": completed, "total": total, "overall": share})
             case _:
-                pass  # "succeeded" says it, with the receipt
+                pass  # "succeeded" follows, with the receipt
 
     def _write(self, kind: str, fields: Mapping[str, Any]) -> None:
         if self._gone:
             return
         line = json.dumps({"event": kind, "model": self._model, **fields}, separators=(",", ":"))
-        # One write a line: a reader never sees half an object, even of a process that is killed.
+        # One write per line, so that a reader never sees a part of an object, even if the process is killed.
         failure = write_whole(self._stream, f"{line}\n")
         if failure is not None:
             self._gone = True

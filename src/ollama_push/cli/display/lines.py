@@ -1,4 +1,4 @@
-"""Sparse lines for logs, pipes and dumb terminals; and silence."""
+"""Sparse lines for logs, pipes and dumb terminals, and the display that shows errors only."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Silence", "SparseLines"]
 
 _LINE_EVERY_SECONDS: Final = 5.0
 _LEAST_LEFT_SECONDS: Final = 0.05
-"""Less would be shown as "0.0 s left"."""
+"""A shorter time would be shown as "0.0 s left"."""
 
 
 class Silence:
-    """Shows nothing but a failure."""
+    """Shows only an error."""
 
     def __init__(self, stream: TextIO, model: str, *, words: MessageFormatter = USUAL) -> None:
         self._stream = stream
@@ -34,25 +34,25 @@ class Silence:
         """Ignore *seen*."""
 
     def succeeded(self, receipt: PushReceipt) -> None:
-        """Say nothing: the exit code is enough."""
+        """Show nothing: the exit code says it."""
 
     def failed(self, error: OllamaPushError) -> None:
-        """Say why."""
+        """Write the error."""
         write_whole(self._stream, f"{printable(failure_line(self._model, error, self._words))}\n")
 
     def cancelled(self, text: str) -> None:
-        """Say what was left."""
+        """Write *text*."""
         tell(self._stream, text)
 
 
 class SparseLines:
-    """Writes a line per phase, and one now and then while bytes move.
+    """Writes a line per phase, and one every few seconds while bytes move.
 
     Args:
-        stream: Where to; stderr as a rule.
+        stream: Usually stderr.
         model: Canonical name.
         expected_bytes: Size of the push, if known.
-        words: How errors are put.
+        words: Formats errors.
     """
 
     def __init__(
@@ -62,24 +62,22 @@ class SparseLines:
         self._model = model
         self._words = words
         self._progress = PushProgress(expected_bytes, model)
-        # Several layers may be under way at once: each has one first line and one last.
+        # Layers are uploaded in parallel: each has a first and a last line.
         self._begun: set[str] = set()
         self._done: set[str] = set()
         self._planned = False
         self._written_at = 0.0
 
     def __call__(self, seen: Observation, /) -> None:
-        """Write a line when there is something to say."""
+        """Write a line for a new phase, a retry, or progress after some seconds."""
         match seen:
             case AttemptStarted(attempt=attempt) if attempt > 1:
                 self._progress.restart()
                 self._begun.clear()
                 self._done.clear()
                 self._write(f"attempt {attempt}", seen.elapsed)
-            case AttemptFailed(error=error, retry_in=retry_in) if retry_in is not None:
-                self._write(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}", seen.elapsed)
-            case RequestRetried(error=error, retry_in=retry_in):
-                self._write(f"{self._words.format(error)}; retrying in {seconds_text(retry_in)}", seen.elapsed)
+            case AttemptFailed(error=exc, retry_in=wait) | RequestRetried(error=exc, retry_in=wait) if wait is not None:
+                self._write(f"{self._words.format(exc)}; retrying in {seconds_text(wait)}", seen.elapsed)
             case EventSeen(event=event, elapsed=elapsed) if self._progress.receive_event(event, elapsed):
                 self._show(event, elapsed)
             case _:
@@ -94,7 +92,7 @@ class SparseLines:
         self._write(failure_line(self._model, error, self._words), 0.0)
 
     def cancelled(self, text: str) -> None:
-        """Write what was left."""
+        """Write *text*."""
         tell(self._stream, text)
 
     def _show(self, event: PushEvent, elapsed: float) -> None:

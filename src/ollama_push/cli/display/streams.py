@@ -1,4 +1,4 @@
-"""Writes to a reader who may leave: a push is worth more than the words about it."""
+"""Writes to streams whose reader may close them: the push continues without its display."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["steady", "tell", "write_whole"]
 
 
 def write_whole(stream: TextIO, text: str) -> OSError | None:
-    """Write *text* in one piece; when that fails, lead *stream* to nowhere from then on.
+    """Write *text* in one piece; if that fails, redirect *stream* to the null device.
 
     Returns:
         Why it failed, or ``None``.
@@ -21,21 +21,21 @@ def write_whole(stream: TextIO, text: str) -> OSError | None:
         stream.flush()
     except OSError as exc:
         with suppress(io.UnsupportedOperation):
-            # What is still buffered would fail again when the interpreter ends.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            # The interpreter flushes the buffered text at its end, which would fail again.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
         return exc
     return None
 
 
 def tell(stream: TextIO, text: str) -> None:
-    """Write *text* as a line of its own, also on a terminal where "^C" stands at the beginning of the line."""
+    """Write *text* as a line of its own, also on a terminal that has "^C" at the beginning of the line."""
     write_whole(stream, f"\n{text}\n" if stream.isatty() else f"{text}\n")
 
 
 def steady(stream: TextIO) -> TextIO:
-    """Return *stream* as one whose writes do not fail, for what draws with a library."""
+    """Return *stream* with writes that do not fail, for a library that draws on it."""
     return cast("TextIO", _Steady(stream))
 
 
