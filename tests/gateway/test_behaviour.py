@@ -6,6 +6,7 @@ import json
 import logging
 from base64 import b64encode
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -33,7 +34,7 @@ def test_a_layer_that_does_not_move_is_told_of_all_the_same(tmp_path: Path) -> N
             lines = gateway.push(order_for(registry)).lines
     weights = [line for line in lines if line.get("digest") == digest_of(BIG)]
     assert 4 <= len(weights) <= 20
-    assert weights[1] == weights[2]
+    assert any(before == after for before, after in pairwise(weights))
     assert weights[-1]["completed"] == weights[-1]["total"] == len(BIG)
     # Strictly one layer after the other.
     assert lines[1 : 1 + len(weights)] == weights
