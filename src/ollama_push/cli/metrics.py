@@ -11,11 +11,11 @@ from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 
-__all__ = ["measuring"]
+__all__ = ["metrics_hooks"]
 
 
 @contextmanager
-def measuring(port: str | None, file: str | None) -> Iterator[list[Hook]]:
+def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
     """Yield the hooks that measure; none if neither *port* nor *file* is given.
 
     Args:

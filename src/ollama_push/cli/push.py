@@ -17,7 +17,7 @@ from ollama_push.cli.direct import DirectSettings, connect_directly, direct_opti
 from ollama_push.cli.display import CHOICES, Display, new_display
 from ollama_push.cli.display.streams import write_whole
 from ollama_push.cli.messages import SERVER_STOPS, USUAL, MessageFormatter
-from ollama_push.cli.metrics import measuring
+from ollama_push.cli.metrics import metrics_hooks
 from ollama_push.cli.reports import model_text, unkept_text
 from ollama_push.cli.signals import Interrupter
 from ollama_push.client import PushClient, RegistryClient
@@ -80,11 +80,11 @@ def push(
         progress = "none"
     logs: list[Hook] = [_log_hook(verbose)] if verbose else []
     if direct is None:
-        with connect(settings) as server, measuring(metrics_port, metrics_file) as measurers:
+        with connect(settings) as server, metrics_hooks(metrics_port, metrics_file) as measurers:
             push_one = partial(_push_through, server, progress=progress, hooks=[*measurers, *logs], insecure=insecure)
             codes = _push_each(names, push_one)
     else:
-        with connect_directly(settings, direct) as registry, measuring(metrics_port, metrics_file) as measurers:
+        with connect_directly(settings, direct) as registry, metrics_hooks(metrics_port, metrics_file) as measurers:
             words = MessageFormatter(resumes=not direct.no_resume and _can_resume(say=not quiet))
             interrupter = Interrupter(registry.interrupt, registry.cancel)
             hooks = [interrupter.interrupt_late_push, *measurers, *logs]

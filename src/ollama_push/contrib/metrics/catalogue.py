@@ -89,7 +89,7 @@ BYTES: Final = Metric(
     "ollama_push.moved",
     Kind.COUNTER,
     "By",
-    "Bytes that moved, or were only handed to a socket when a push broke off; layers the registry had do not count.",
+    "Bytes that moved, or were only handed to a socket when a push ended early; layers the registry had do not count.",
 )
 THROUGHPUT: Final = Metric(
     "ollama_push.push.throughput",
@@ -109,7 +109,7 @@ RETRIES: Final = Metric(
     "Attempts and single requests tried again, by the exception that caused it.",
     ("cause",),
 )
-STALLS: Final = Metric("ollama_push.stalls", Kind.COUNTER, "{stall}", "Attempts given up because no bytes moved.")
+STALLS: Final = Metric("ollama_push.stalls", Kind.COUNTER, "{stall}", "Attempts that ended because no bytes moved.")
 ROLLBACKS: Final = Metric("ollama_push.rollbacks", Kind.COUNTER, "{rollback}", "Times a layer's counter fell.")
 ROLLED_BACK_BYTES: Final = Metric("ollama_push.rolled_back", Kind.COUNTER, "By", "Bytes taken back by rollbacks.")
 DELIVERED: Final = Metric(
