@@ -12,8 +12,8 @@ from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 import httpx
 
 from ollama_push.core.errors import ConnectionLost, TransportTimeout, UsedAfterClose
+from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest, RequestBody
-from ollama_push.core.redaction import origin_of
 from ollama_push.transports import connect_failed
 
 

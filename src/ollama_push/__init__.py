@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
     from ollama_push.core.names import ModelName
     from ollama_push.core.progress import ProgressSnapshot, PushProgress
-    from ollama_push.core.receipts import PushReceipt
+    from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
     from ollama_push.core.registry.credentials import Login
-    from ollama_push.core.registry.plans import PushPlan, Verification
     from ollama_push.core.retry import RetryPolicy
     from ollama_push.core.server.check import Readiness
     from ollama_push.core.server.request import PushRequest
@@ -119,7 +118,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "PushClient": "client",
         "PushEvent": "core.events",
         "PushInterrupted": "core.errors",
-        "PushPlan": "core.registry.plans",
+        "PushPlan": "core.receipts",
         "PushPlanned": "core.events",
         "PushProgress": "core.progress",
         "PushReceipt": "core.receipts",
@@ -139,7 +138,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "UnexpectedContent": "core.errors",
         "FileResumeStore": "local",
         "Urllib3Transport": "transports",
-        "Verification": "core.registry.plans",
+        "Verification": "core.receipts",
         "VerificationFailed": "core.errors",
         "__version__": "core.version",
     },

@@ -12,7 +12,7 @@ from ollama_push.testing.blocking import Blocking
 from ollama_push.testing.contract import CLAUSES, Clause, MakeTransport
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 from ollama_push.transports._aiohttp import _client_timeout
-from ollama_push.transports._limits import RequestLimits
+from ollama_push.transports._framing import RequestLimits
 
 
 def _urllib3(read_timeout: float) -> Transport:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.strategies import json_values
 
-from ollama_push.core.registry.digests import checked_digest, digest_of, hex_of
-from ollama_push.core.registry.manifests import Manifest
+from ollama_push.core.registry.manifests import Manifest, checked_digest, digest_of, hex_of
 
 _hex = st.text(st.sampled_from("0123456789abcdef"), min_size=64, max_size=64)
 _digests = st.builds("sha256{}{}".format, st.sampled_from(":-"), _hex | _hex.map(str.upper))

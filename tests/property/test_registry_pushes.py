@@ -12,7 +12,6 @@ from tests.support.memory_models import Model, push
 from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory
 
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -24,7 +23,7 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
 
 _LARGE, _SMALL, _EMPTY = noise(1_600_000, 1), noise(3_000, 2), b""
 MODEL = Model.of(_LARGE, _SMALL, _EMPTY)

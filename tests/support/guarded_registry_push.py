@@ -10,7 +10,6 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import ConnectionLost, OllamaPushError
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import PushContext
@@ -26,7 +25,7 @@ from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import direct_name, scopes_for
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
 
 BLOBS = (b"\x00" * 1_300_000, b"small", b"")

@@ -8,7 +8,6 @@ import pytest
 from tests.support.clocks import Clock
 from tests.support.push_run import Driven, tick
 
-from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import ConnectionLost, PushRejected, PushStalled
 from ollama_push.core.events import LayerProgress, PushPlanned
 from ollama_push.core.hooks import HookSet
@@ -18,6 +17,7 @@ from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.responses import BlobSpan
 from ollama_push.core.retry import RetryPolicy
 
 __all__ = [

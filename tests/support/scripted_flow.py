@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 
 from tests.support.clocks import Clock
 
-from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.ports import HttpRequest
@@ -34,7 +33,7 @@ from ollama_push.core.registry.effects import (
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
 
 __all__ = ["HOST", "ORIGIN", "DictMemory", "FlowPlayer", "Responder", "no_answers", "refuse", "response", "responses"]

@@ -8,7 +8,6 @@ import pytest
 from tests.support.blobs import MIB, digest_of, noise
 from tests.support.scripted_flow import HOST, ORIGIN, DictMemory, FlowPlayer, Responder, response
 
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     ConnectionLost,
     OllamaPushError,
@@ -20,6 +19,7 @@ from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import UploadKey
+from ollama_push.core.responses import SendRequest
 from ollama_push.core.retry import RetryPolicy
 
 __all__ = ["DATA", "DIGEST", "HELD", "KEY", "LOST", "OPENED", "SIZE", "SMALL", "Upload", "reason_of"]

@@ -15,7 +15,7 @@ from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.server import ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 from ollama_push.transports._aiohttp import _client_timeout
-from ollama_push.transports._limits import RequestLimits
+from ollama_push.transports._framing import RequestLimits
 
 
 def test_an_injected_pool_is_used_and_left_open() -> None:

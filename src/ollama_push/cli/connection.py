@@ -12,9 +12,8 @@ import click
 
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.client import AsyncPushClient, PushClient
-from ollama_push.core.durations import YEAR_SECONDS
+from ollama_push.core.arguments import YEAR_SECONDS, is_header_name
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.headers import is_header_name
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.address import DEFAULT_PORT
 

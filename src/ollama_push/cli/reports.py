@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ollama_push.cli.messages import USUAL
-from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.plans import PlannedBlob, PushPlan
+from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.units import bytes_text, seconds_text
 

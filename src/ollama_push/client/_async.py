@@ -10,13 +10,12 @@ from typing import Self
 
 from ollama_push.client._flows_async import run_flow_async, send_request_async
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.effects import SendRequest, failed_request
 from ollama_push.core.errors import TransportError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest, failed_request
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.server.request import PushRequest

@@ -8,7 +8,6 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from ollama_push.core.effects import BlobSpan, failed_request
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.registry.credentials import CredentialSource
 from ollama_push.core.registry.effects import (
@@ -26,6 +25,7 @@ from ollama_push.core.registry.effects import (
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.resume import ResumeStore, UploadKey
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.responses import BlobSpan, failed_request
 from ollama_push.local import BlobBody, BodyCancelled, StoredModel
 
 __all__ = ["QUICK_EFFECTS", "FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]

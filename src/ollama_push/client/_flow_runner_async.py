@@ -11,7 +11,6 @@ import attrs
 
 from ollama_push.client._flow_context import QUICK_EFFECTS, FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_async import run_flow_async, send_request_async
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport
 from ollama_push.core.registry.effects import (
@@ -26,7 +25,7 @@ from ollama_push.core.registry.effects import (
 )
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
 
 __all__ = ["AsyncFlowRunner", "AsyncUploadLocks"]
 

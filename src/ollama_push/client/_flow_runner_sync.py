@@ -13,7 +13,6 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_sync import run_flow, send_request
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import CancelsRequests, HttpRequest, Transport
 from ollama_push.core.registry.effects import (
@@ -28,7 +27,7 @@ from ollama_push.core.registry.effects import (
 )
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
 
 __all__ = ["FlowRunner", "UploadLocks"]
 

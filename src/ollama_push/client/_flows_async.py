@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.ports import AsyncTransport, HttpRequest
-from ollama_push.core.responses import BufferedResponse, ResponseBuffer
+from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
 
 __all__ = ["run_flow_async", "send_request_async"]
 
@@ -34,9 +34,10 @@ async def run_flow_async(flow: Generator[E, Any, T], perform: Callable[[E], Awai
 
 async def send_request_async(transport: AsyncTransport, request: HttpRequest) -> BufferedResponse:
     """Send *request* and read its whole response; what *transport* raises passes through."""
-    buffer = ResponseBuffer()
+    body = bytearray()
     async with transport.open(request) as response:
         async for chunk in response.chunks():
-            if not buffer.receive_data(chunk):
+            body += chunk
+            if len(body) >= MAX_RESPONSE_BYTES:
                 break
-        return buffer.response(response.status, response.headers)
+        return BufferedResponse(response.status, dict(response.headers), bytes(body[:MAX_RESPONSE_BYTES]))

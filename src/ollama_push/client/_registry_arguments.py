@@ -8,8 +8,7 @@ from typing import Final, Self
 
 import attrs
 
-from ollama_push.client._hooks import checked_hooks
-from ollama_push.core.durations import checked_seconds
+from ollama_push.core.arguments import checked_hooks, checked_seconds
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.credentials import (

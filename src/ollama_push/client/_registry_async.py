@@ -16,10 +16,9 @@ from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
-from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
-from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.retry import RetryPolicy

@@ -18,6 +18,7 @@ from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReaso
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.names import ModelName, is_registry_host
 from ollama_push.core.observations import PushContext
+from ollama_push.core.receipts import PushPlan, Verification
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.effects import Flow
@@ -27,7 +28,6 @@ from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
 from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
-from ollama_push.core.registry.plans import PushPlan, Verification
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import direct_name, scopes_for
 from ollama_push.local import StoredModel

@@ -13,19 +13,19 @@ from typing import Self
 
 import attrs
 
-from ollama_push.client._hooks import checked_hooks, report_hook
-from ollama_push.core.durations import checked_seconds
+from ollama_push.client._hooks import report_hook
+from ollama_push.core.arguments import checked_headers, checked_hooks, checked_seconds
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.headers import checked_headers, merged_headers
 from ollama_push.core.hooks import HookSet
+from ollama_push.core.hosts import origin_of
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushContext
 from ollama_push.core.ports import Hook
-from ollama_push.core.redaction import hide_secret_headers, origin_of
+from ollama_push.core.redaction import hide_secret_headers
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.address import base_url
 from ollama_push.core.server.check import CheckFlow, check_flow
-from ollama_push.core.server.request import PushRequest
+from ollama_push.core.server.request import PushRequest, merged_headers
 from ollama_push.core.server.run import PushRun
 
 __all__ = ["ClientSettings"]

@@ -11,13 +11,12 @@ from typing import Self
 
 from ollama_push.client._flows_sync import run_flow, send_request
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.effects import SendRequest, failed_request
 from ollama_push.core.errors import TransportError, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest, failed_request
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.server.request import PushRequest

@@ -12,6 +12,7 @@ import attrs
 __all__ = [
     "SUCCESS_STATUS",
     "TICK_SECONDS",
+    "LayerCounter",
     "LayerProgress",
     "PushEvent",
     "PushPlanned",
@@ -87,3 +88,38 @@ class PushPlanned:
 
 
 PushEvent = StatusChanged | LayerProgress | PushSucceeded | PushPlanned
+
+
+class LayerCounter:
+    """What one layer's events add up to in one push, over all of its attempts.
+
+    Args:
+        first: The layer's first event.
+        planned: Whether a :class:`PushPlanned` came before: then *first* counts what an earlier push had left,
+            otherwise what this push has moved so far.
+
+    Attributes:
+        total: The layer's size in bytes.
+        completed: Bytes done as last reported in the running attempt; ``None`` when it did not report yet.
+        was_present: Whether the peer had the whole layer at first sight.
+        peak: Most bytes that were ever done, at most the layer's size: what is shown never falls.
+        moved_bytes: Bytes that moved in this push: without those that were present, and once when sent again.
+    """
+
+    __slots__ = ("_before", "completed", "moved_bytes", "peak", "total", "was_present")
+
+    def __init__(self, first: LayerProgress, *, planned: bool) -> None:
+        self.total: int = first.total
+        self.completed: int | None = first.completed
+        self.was_present: bool = first.total > 0 and first.completed == first.total
+        self.peak: int = min(first.completed, first.total)
+        self._before = self.peak if planned or self.was_present else 0
+        self.moved_bytes: int = self.peak - self._before
+
+    def receive_event(self, event: LayerProgress) -> None:
+        """Take the layer's next event."""
+        self.total, self.completed = event.total, event.completed
+        done = min(event.completed, event.total)
+        self.peak = max(self.peak, done)
+        if not self.was_present:
+            self.moved_bytes = self.peak - self._before

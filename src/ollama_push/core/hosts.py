@@ -1,12 +1,13 @@
-"""What is known of a host from its name alone."""
+"""What is known of a host or a URL from its text alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
-__all__ = ["DEFAULT_PORTS", "is_loopback", "is_ollama_cloud"]
+__all__ = ["DEFAULT_PORTS", "is_loopback", "is_ollama_cloud", "origin_of"]
 
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 """The port of a URL that names none (RFC 9110, 4.2.1 and 4.2.2)."""
@@ -27,3 +28,9 @@ def is_ollama_cloud(host: str) -> bool:
     """Say whether a registry *host* is Ollama's own (ollama ``cmd/cmd.go``, v0.12.3+)."""
     name = host.partition(":")[0].lower()
     return name.endswith((".ollama.ai", ".ollama.com")) or name in {"ollama.ai", "ollama.com"}
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of *url*: what may be shown, and what credentials belong to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

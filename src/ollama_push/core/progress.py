@@ -10,9 +10,9 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded
+from ollama_push.core.events import LayerCounter, LayerProgress, PushEvent, PushPlanned, PushSucceeded
 
-__all__ = ["LayerCounter", "LayerSnapshot", "ProgressSnapshot", "PushProgress"]
+__all__ = ["LayerSnapshot", "ProgressSnapshot", "PushProgress"]
 
 _MEMORY_SECONDS: Final = 8.0
 """Time constant of the speed's moving average: a stall shows within seconds, a hiccup does not."""
@@ -72,42 +72,6 @@ class ProgressSnapshot:
     eta_seconds: float | None
     layers: tuple[LayerSnapshot, ...]
     succeeded: bool
-
-
-class LayerCounter:
-    """What one layer's events add up to in one push, over all of its attempts.
-
-    Args:
-        first: The layer's first event.
-        planned: Whether a :class:`PushPlanned` came before: then *first* counts what an earlier push had left,
-            otherwise what this push has moved so far.
-
-    Attributes:
-        total: The layer's size in bytes.
-        completed: Bytes done as last reported in the running attempt; ``None`` when it did not report yet.
-        was_present: Whether the peer had the whole layer at first sight.
-        peak: Most bytes that were ever done, at most the layer's size: what is shown never falls.
-    """
-
-    __slots__ = ("_before", "completed", "peak", "total", "was_present")
-
-    def __init__(self, first: LayerProgress, *, planned: bool) -> None:
-        self.total: int = first.total
-        self.completed: int | None = first.completed
-        self.was_present: bool = first.total > 0 and first.completed == first.total
-        self.peak: int = min(first.completed, first.total)
-        self._before = self.peak if planned else 0
-
-    def receive_event(self, event: LayerProgress) -> None:
-        """Take the layer's next event."""
-        self.total, self.completed = event.total, event.completed
-        done = min(event.completed, event.total)
-        self.peak = max(self.peak, done)
-
-    @property
-    def moved_bytes(self) -> int:
-        """Bytes that moved in this push: without those that were present, and once when they were sent again."""
-        return 0 if self.was_present else self.peak - self._before
 
 
 class PushProgress:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
-__all__ = ["HIDDEN", "hide_secret_headers", "origin_of", "redact"]
+__all__ = ["HIDDEN", "hide_secret_headers", "redact"]
 
 HIDDEN: Final = "<hidden>"
 
@@ -60,9 +59,3 @@ def redact(text: str) -> str:
 def hide_secret_headers(headers: Mapping[str, str]) -> str:
     """Return a ``repr`` of *headers* in which credentials are hidden; for ``attrs.field(repr=...)``."""
     return repr({key: HIDDEN if _SECRET_HEADERS.search(key) else redact(value) for key, value in headers.items()})
-
-
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of *url*: what may be shown, and what credentials belong to."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

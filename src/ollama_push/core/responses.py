@@ -1,4 +1,8 @@
-"""A whole response to a small request, as data."""
+"""A request that a flow sends, and what comes back for it, as data.
+
+A *flow* is a generator: it yields an effect and is sent what came of it. :class:`SendRequest` is the effect that flows
+of both ways share; the others are in :mod:`ollama_push.core.registry.effects`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,18 @@ from typing import Final
 
 import attrs
 
-__all__ = ["MAX_RESPONSE_BYTES", "BufferedResponse", "ResponseBuffer", "retry_after_seconds"]
+from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved
+from ollama_push.core.ports import HttpRequest
+
+__all__ = [
+    "MAX_RESPONSE_BYTES",
+    "BlobSpan",
+    "BufferedResponse",
+    "SendRequest",
+    "failed_request",
+    "own_error",
+    "retry_after_seconds",
+]
 
 MAX_RESPONSE_BYTES: Final = 8_000_000
 """Longest body read: a list of some thousand models fits, and any manifest (4 MiB at most by convention)."""
@@ -29,26 +44,6 @@ class BufferedResponse:
     body: bytes
 
 
-class ResponseBuffer:
-    """Gathers the body of a small response, up to ``MAX_RESPONSE_BYTES``."""
-
-    __slots__ = ("_pieces", "_size")
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def receive_data(self, data: bytes) -> bool:
-        """Store *data*; return whether more is wanted."""
-        self._pieces.append(data)
-        self._size += len(data)
-        return self._size < MAX_RESPONSE_BYTES
-
-    def response(self, status: int, headers: Mapping[str, str]) -> BufferedResponse:
-        """Return the response with what was gathered."""
-        return BufferedResponse(status, dict(headers), b"".join(self._pieces)[:MAX_RESPONSE_BYTES])
-
-
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Return the wait a ``Retry-After`` header asks for, in seconds; ``None`` without a usable one.
 
@@ -61,3 +56,51 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
     except (KeyError, TypeError, ValueError):
         return None
+
+
+@attrs.frozen
+class BlobSpan:
+    """A part of a blob, to be read from the store and sent as a body.
+
+    Attributes:
+        digest: The blob.
+        offset: First byte, counted from the start of the blob.
+        size: Length in bytes.
+    """
+
+    digest: str
+    offset: int
+    size: int
+
+
+@attrs.frozen
+class SendRequest:
+    """Send a request and read its whole response.
+
+    Sent back: a ``BufferedResponse``, or the ``TransportError`` that prevented it. A body that cannot be read
+    from the store is raised where the flow waits.
+
+    Attributes:
+        request: Its body is empty when *span* is given.
+        span: What to send as the body; its progress is reported while it is sent.
+    """
+
+    request: HttpRequest
+    span: BlobSpan | None = None
+
+
+def own_error(exc: Exception, transport: object) -> OllamaPushError:
+    """Return *exc* if it is ours, otherwise the error that blames *transport* for it."""
+    return exc if isinstance(exc, OllamaPushError) else TransportMisbehaved.by(transport, exc)
+
+
+def failed_request(exc: Exception, transport: object) -> TransportError:
+    """Return what a flow is sent instead of the response that *exc* prevented.
+
+    Raises:
+        OllamaPushError: *exc* is not the network's fault.
+    """
+    error = own_error(exc, transport)
+    if isinstance(error, TransportError):
+        return error
+    raise error

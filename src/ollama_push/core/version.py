@@ -1,5 +1,9 @@
-"""The version: read by the build, the ``User-Agent`` header and ``ollama_push.__version__``."""
+"""The version, and the name in requests; the build and ``ollama_push.__version__`` read it."""
 
-__all__ = ["__version__"]
+from typing import Final
+
+__all__ = ["USER_AGENT", "__version__"]
 
 __version__ = "0.1.0"
+
+USER_AGENT: Final = f"ollama-push/{__version__}"

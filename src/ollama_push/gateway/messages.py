@@ -41,7 +41,7 @@ from ollama_push.core.facts import (
 from ollama_push.core.messages import Messages, joined
 from ollama_push.core.names import ModelName
 from ollama_push.core.redaction import redact
-from ollama_push.core.store_layout import blob_path, manifest_path
+from ollama_push.core.registry.manifests import blob_path, manifest_path
 from ollama_push.gateway.route import as_ollama_shows
 
 __all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "name_text"]

@@ -15,8 +15,7 @@ from typing import Final
 import attrs
 
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
-from ollama_push.core.registry.digests import short_digest
-from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.registry.manifests import Descriptor, Manifest, short_digest
 from ollama_push.gateway.go_json import encode_go
 
 __all__ = [

@@ -96,7 +96,7 @@ class RunningPush:
         """Note the outcome. A second call changes nothing."""
         if self._final is None:
             self.outcome = outcome
-            self._final = self._new_record(redact(error))
+            self._final = self._new_record(redact(error) if error else "")
             self._on_change(self)
 
     def record(self) -> PushRecord:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 from attrs.validators import deep_iterable, optional
 
-from ollama_push.core.durations import checked_seconds
+from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.names import is_registry_host
 from ollama_push.core.ports import Hook

@@ -15,7 +15,7 @@ from aiohttp import web
 from ollama_push.core.errors import InvalidSetting, OllamaPushError
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.names import ModelName
-from ollama_push.core.store_layout import manifest_path
+from ollama_push.core.registry.manifests import manifest_path
 from ollama_push.gateway.responses import json_response
 from ollama_push.local import ModelStore
 

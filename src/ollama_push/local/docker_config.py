@@ -17,8 +17,7 @@ import attrs
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.local.files import problem_text, read_regular
-from ollama_push.local.private_files import make_private_directory, write_private
+from ollama_push.local.files import make_private_directory, problem_text, read_regular, write_private
 from ollama_push.local.registry_keys import key_for, keys_for
 
 __all__ = ["DockerConfig"]

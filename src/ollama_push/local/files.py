@@ -1,20 +1,31 @@
-"""Opens files that other programs wrote: regular files only, inside given directories only, without blocking.
+"""Reads files that others put there, and writes files that hold secrets.
 
-A model store may be on a disk that others can write to. A name in it can be a link to a file elsewhere, a pipe without
-a writer, or a device that does something when it is opened.
+Reading: regular files only, inside given places only, without waiting. Writing: atomically, for the owner only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-__all__ = ["BlobFile", "Identity", "identity_of", "open_regular", "place_of", "problem_text", "read_regular"]
+__all__ = [
+    "BlobFile",
+    "Identity",
+    "identity_of",
+    "make_private_directory",
+    "open_regular",
+    "place_of",
+    "problem_text",
+    "read_regular",
+    "write_private",
+]
 
 Identity = tuple[int, int, int, int]
 """Device, inode, size in bytes, time of the last change in nanoseconds: if they differ, the content may differ."""
@@ -106,3 +117,44 @@ def read_regular(path: Path, limit: int) -> bytes:
 def _check_regular(state: os.stat_result) -> None:
     if not stat.S_ISREG(state.st_mode):
         raise ValueError("it is no regular file")
+
+
+_OWNER_ONLY: Final = 0o700
+
+
+def make_private_directory(path: Path) -> None:
+    """Make the directory *path*, for its owner only; an existing one is left as it is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path.mkdir(_OWNER_ONLY, parents=True, exist_ok=True)
+
+
+def write_private(path: Path, data: bytes, *, durable: bool) -> None:
+    """Replace the content of *path*, or of the file it is a link to, with *data*; mode 0600.
+
+    A concurrent reader sees the old content or the new content, never a part.
+
+    Args:
+        path: Its directory exists.
+        data: The new content.
+        durable: Whether to flush to disk, so that it survives a loss of power.
+
+    Raises:
+        OSError: It cannot be written; the old content is still there.
+    """
+    real = Path(os.path.realpath(path))
+    # mkstemp creates the file with mode 0600; a rename within one directory is atomic (POSIX, rename()).
+    descriptor, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:64]}.", suffix=".tmp")
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        Path(temporary).replace(real)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise

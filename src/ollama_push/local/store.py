@@ -17,9 +17,7 @@ import attrs
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.facts import Advice, StoreDamaged, StoreProblem
 from ollama_push.core.names import ModelName
-from ollama_push.core.registry.digests import hex_of
-from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.store_layout import BLOBS, MANIFESTS, blob_path, manifest_path
+from ollama_push.core.registry.manifests import BLOBS, MANIFESTS, Descriptor, Manifest, blob_path, hex_of, manifest_path
 from ollama_push.local.files import BlobFile, identity_of, open_regular, place_of, problem_text, read_regular
 from ollama_push.local.homes import home_in
 from ollama_push.local.suggestions import missing_model

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, closing, contextmanager
 import attrs
 
 from ollama_push.core.errors import ConnectionLost
+from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
-from ollama_push.core.redaction import origin_of
 from ollama_push.testing._loop_thread import LoopThread
 
 __all__ = ["Blocking"]

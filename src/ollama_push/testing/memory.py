@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 import attrs
 
 from ollama_push.core.errors import ConnectionLost, UsedAfterClose
+from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.redaction import origin_of
 
 __all__ = ["AsyncScriptedTransport", "ScriptedAnswer", "ScriptedTransport"]
 

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ollama_push.core.names import ModelName
-from ollama_push.core.registry.digests import digest_of
-from ollama_push.core.registry.manifests import Manifest
-from ollama_push.core.store_layout import BLOBS, blob_path, manifest_path
+from ollama_push.core.registry.manifests import BLOBS, Manifest, blob_path, digest_of, manifest_path
 
 __all__ = ["put_tiny_model", "write_gguf"]
 

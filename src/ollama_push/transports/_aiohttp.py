@@ -15,15 +15,13 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ollama_push.core.durations import checked_seconds
+from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, InvalidSetting, MachineMisuse, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._aiohttp_internals import ConnectionWatch, UploadPayload, take_buffered, without_retries
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import body_length
-from ollama_push.transports._limits import RequestLimits
-from ollama_push.transports._proxies import Proxy, proxy_for
-from ollama_push.transports._tls import ClientCertificate, build_tls_context
+from ollama_push.transports._framing import RequestLimits, body_length
+from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 
 __all__ = ["AiohttpTransport"]
 
@@ -88,11 +86,13 @@ class AiohttpTransport:
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
         upload = UploadPayload(request.body, limits.read, asyncio.timeout(_longest_wait_for_head(request, limits)))
         raw = await self._send(request, limits, upload)
-        watch = ConnectionWatch(raw)
+        # Without a connection the body has arrived completely.
+        watch = None if raw.connection is None else ConnectionWatch(raw)
         try:
             yield _Response(raw, limits, upload, watch)
         finally:
-            watch.stop()
+            if watch is not None:
+                watch.stop()
             # This closes the connection, unless the body was read to its end, which has returned it to the pool.
             raw.close()
 
@@ -180,7 +180,7 @@ class _Response:
     """A response while it arrives."""
 
     def __init__(
-        self, raw: aiohttp.ClientResponse, limits: RequestLimits, upload: UploadPayload, watch: ConnectionWatch
+        self, raw: aiohttp.ClientResponse, limits: RequestLimits, upload: UploadPayload, watch: ConnectionWatch | None
     ) -> None:
         self._raw = raw
         self._limits = limits
@@ -209,7 +209,8 @@ class _Response:
 
     def _require_orderly_end(self) -> None:
         # Only without both headers does the body end with the connection (RFC 9112, 6.3).
-        if self.headers.keys().isdisjoint(("transfer-encoding", "content-length")) and (exc := self._watch.error()):
+        ends_with_connection = self.headers.keys().isdisjoint(("transfer-encoding", "content-length"))
+        if ends_with_connection and self._watch is not None and (exc := self._watch.error()):
             raise self._limits.lost(str(exc)) from exc
 
 

@@ -48,7 +48,6 @@ class ConnectionWatch:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
-        # Without a connection the body has arrived completely.
         self._protocol = None if response.connection is None else response.connection.protocol
         self._closed = None if self._protocol is None else self._protocol.closed
         if self._closed is not None:

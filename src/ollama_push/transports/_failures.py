@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed
-from ollama_push.core.redaction import origin_of
+from ollama_push.core.hosts import origin_of
 
 __all__ = ["connect_failed"]
 

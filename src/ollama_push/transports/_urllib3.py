@@ -13,16 +13,14 @@ from typing import Any, Final, Self
 import urllib3
 from urllib3 import exceptions as u3
 
-from ollama_push.core.durations import checked_seconds
+from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._chunked import ChunkedBody
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import body_length
-from ollama_push.transports._limits import RequestLimits
-from ollama_push.transports._proxies import Proxy, proxy_for
-from ollama_push.transports._tls import ClientCertificate, build_tls_context
-from ollama_push.transports._urllib3_cancel import ActiveRequests, CancellableRequest
+from ollama_push.transports._framing import RequestLimits, body_length
+from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
+from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
     BodyFailed,
     UploadBody,
@@ -112,19 +110,19 @@ class Urllib3Transport:
     def _send(self, active: CancellableRequest, limits: RequestLimits, upload: UploadBody) -> urllib3.BaseHTTPResponse:
         """Send the request and return its response, of which the head has arrived."""
         request = active.request
+        token = SENT_HERE.set(active)
         try:
-            with active.sending():
-                return self._pool_for(request.url).request(
-                    request.method,
-                    request.url,
-                    body=upload if len(request.body) else None,  # type: ignore[arg-type]  # it takes any iterable
-                    headers={**request.headers, **body_length(request)},
-                    timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
-                    retries=False,
-                    redirect=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
+            return self._pool_for(request.url).request(
+                request.method,
+                request.url,
+                body=upload if len(request.body) else None,  # type: ignore[arg-type]  # it takes any iterable
+                headers={**request.headers, **body_length(request)},
+                timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
         except BodyFailed as exc:
             error = exc.error
         except _FAILURES as exc:
@@ -133,6 +131,8 @@ class Urllib3Transport:
             if upload.stalled:
                 raise limits.exceeded("write") from exc
             raise _translated(exc, limits, connected=upload.started) from exc
+        finally:
+            SENT_HERE.reset(token)
         # Outside the except clause the body's own error gets no context: it is raised as it was.
         raise error
 

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import Final
 
 from ollama_push.core.ports import HttpRequest
 
-__all__ = ["ActiveRequests", "CancellableRequest", "RequestCancelled", "note_socket"]
+__all__ = ["SENT_HERE", "ActiveRequests", "CancellableRequest", "RequestCancelled", "note_socket"]
 
 
 class RequestCancelled(ConnectionError):
@@ -37,15 +38,6 @@ class CancellableRequest:
         self.cancelled = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Inside the block, this thread's connections are used for this request."""
-        token = _sent_here.set(self)
-        try:
-            yield
-        finally:
-            _sent_here.reset(token)
 
     def uses(self, sock: socket.socket) -> None:
         """Note that the request uses *sock* from now on, which need not be connected yet.
@@ -83,13 +75,13 @@ class CancellableRequest:
             self._socket = None
 
 
-_sent_here: ContextVar[CancellableRequest | None] = ContextVar("_sent_here", default=None)
-"""The request that this thread sends."""
+SENT_HERE: Final[ContextVar[CancellableRequest | None]] = ContextVar("SENT_HERE", default=None)
+"""The request that this thread sends: its connections are used for that one."""
 
 
 def note_socket(sock: socket.socket) -> None:
     """Tell the request that this thread sends that it uses *sock*; see :meth:`CancellableRequest.uses`."""
-    if (request := _sent_here.get()) is not None:
+    if (request := SENT_HERE.get()) is not None:
         request.uses(sock)
 
 

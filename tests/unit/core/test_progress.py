@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.events import LayerProgress, PushPlanned, PushSucceeded, StatusChanged
-from ollama_push.core.progress import LayerCounter, LayerSnapshot, PushProgress
+from ollama_push.core.events import LayerCounter, LayerProgress, PushPlanned, PushSucceeded, StatusChanged
+from ollama_push.core.progress import LayerSnapshot, PushProgress
 
 
 def _layer(completed: int, total: int = 1000, digest: str = "sha256:a") -> LayerProgress:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.redaction import HIDDEN, hide_secret_headers, origin_of, redact
+from ollama_push.core.hosts import origin_of
+from ollama_push.core.redaction import HIDDEN, hide_secret_headers, redact
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, Statu
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.digests import short_digest
+from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 __all__ = ["Silence", "SparseLines"]

@@ -35,7 +35,7 @@ class Kind(enum.Enum):
     HISTOGRAM = "histogram"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)  # each metric is defined once and compared by identity
 class Metric:
     """One measurement.
 

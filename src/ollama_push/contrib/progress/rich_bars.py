@@ -10,7 +10,7 @@ import attrs
 from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
-from ollama_push.core.registry.digests import short_digest
+from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 try:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, TransportError
 from ollama_push.core.facts import (
     CredentialKind,
@@ -23,20 +22,21 @@ from ollama_push.core.facts import (
     ResponseProblem,
     UnusableResponse,
 )
-from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import Flow, find_credential, send
+from ollama_push.core.registry.effects import Flow, find_credential
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.core.registry.error_responses import refusal, words_in
 from ollama_push.core.registry.secrets import without_secrets
 from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
+from ollama_push.core.version import USER_AGENT
 
 __all__ = ["Authorizer"]
 
+_REDIRECTION: Final = 300
 _UNAUTHORIZED: Final = 401
 _RENEWED_AHEAD: Final = 0.1
 """Share of a token's life before whose end a new one is fetched."""
@@ -89,7 +89,8 @@ class Authorizer:
             ServerError: The realm cannot answer now.
         """
         if not self._endpoint.owns(request.url):
-            return (yield from send(request, span))
+            elsewhere: BufferedResponse | TransportError = yield SendRequest(request, span)
+            return elsewhere
         if self._bearer is not None and self._clock() >= self._renew_at:
             # Flows side by side: one renews it, the others go on with what is left of its life.
             self._renew_at = float("inf")
@@ -107,12 +108,11 @@ class Authorizer:
         return response
 
     def _send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
-        response = yield from send(request, span)
-        return (
-            without_secrets(response, self._credential, self._proof)
-            if isinstance(response, BufferedResponse)
-            else response
-        )
+        response: BufferedResponse | TransportError = yield SendRequest(request, span)
+        # A success is what was asked for, and must stay as it is.
+        if isinstance(response, TransportError) or response.status < _REDIRECTION:
+            return response
+        return without_secrets(response, self._credential, self._proof)
 
     def _signed(self, request: HttpRequest) -> HttpRequest:
         if not self._proof:

@@ -11,13 +11,11 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ollama_push.core.effects import BlobSpan, SendRequest
-from ollama_push.core.errors import OllamaPushError, TransportError
+from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
-from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import Credential
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import SendRequest
 
 __all__ = [
     "ClaimUpload",
@@ -37,7 +35,6 @@ __all__ = [
     "find_credential",
     "gather",
     "rehash",
-    "send",
 ]
 
 T = TypeVar("T")
@@ -146,12 +143,6 @@ Effect = (
 
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""
-
-
-def send(request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
-    """Yield a :class:`SendRequest`; the typed form, for ``yield from``."""
-    response: BufferedResponse | TransportError = yield SendRequest(request, span)
-    return response
 
 
 def find_credential(host: str) -> Flow[Credential | None]:

@@ -7,7 +7,6 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import (
     ConnectFailed,
     OllamaPushError,
@@ -17,15 +16,15 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.facts import Operation
-from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.effects import Flow, ReportRetry, Sleep
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BlobSpan, BufferedResponse
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.version import USER_AGENT
 
 __all__ = ["Exchange", "RetryBudget"]
 

@@ -1,12 +1,14 @@
-"""Manifests as Ollama stores them: read for their descriptors, kept as the bytes they are.
+"""Manifests as Ollama stores them: digests, descriptors, the bytes as they are, and the paths they are kept at.
 
 A manifest is never serialized again: its digest would change, and a pull must get exactly the local model.
 
-Source: ollama ``manifest/manifest.go``; Docker's image manifest v2, schema 2.
+Source: opencontainers/image-spec v1.1, "Digests"; ollama ``manifest/manifest.go`` and ``manifest/paths.go`` at
+fb3076099 (digests with a dash, paths below the root of the store); Docker's image manifest v2, schema 2.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
@@ -14,9 +16,21 @@ from typing import Any, Final, Self
 import attrs
 
 from ollama_push.core.json_text import decode_json
-from ollama_push.core.registry.digests import checked_digest, digest_of
+from ollama_push.core.names import ModelName
 
-__all__ = ["MANIFEST_MEDIA_TYPES", "Descriptor", "Manifest"]
+__all__ = [
+    "BLOBS",
+    "MANIFESTS",
+    "MANIFEST_MEDIA_TYPES",
+    "Descriptor",
+    "Manifest",
+    "blob_path",
+    "checked_digest",
+    "digest_of",
+    "hex_of",
+    "manifest_path",
+    "short_digest",
+]
 
 _DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 # RFC 6838, 4.2, without parameters: it becomes a header.
@@ -108,3 +122,54 @@ def _descriptor(entry: Any) -> Descriptor:
         raise ValueError(f"{digest[:80]} has no size")
     texts = {key: value for key in ("mediaType", "from") if isinstance(value := entry.get(key), str)}
     return Descriptor(checked_digest(digest), size, texts.get("mediaType", ""), texts.get("from", ""))
+
+
+_SHORT: Final = 12
+
+# Ollama takes both spellings and both cases; registries take a colon and lower case only.
+_DIGEST: Final = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+
+
+def checked_digest(text: str) -> str:
+    """Return *text* as ``"sha256:"`` plus 64 lower-case hex digits.
+
+    Raises:
+        ValueError: It is no SHA-256 digest in either of Ollama's spellings.
+    """
+    found = _DIGEST.fullmatch(text)
+    if found is None:
+        raise ValueError("invalid digest format")
+    return f"sha256:{found[1].lower()}"
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of *data*."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def hex_of(digest: str) -> str:
+    """Return the 64 hex digits of a checked *digest*."""
+    return digest.removeprefix("sha256:")
+
+
+def short_digest(digest: str) -> str:
+    """Return *digest* as people are shown it: its first 12 hex digits, as Ollama does."""
+    return hex_of(digest)[:_SHORT]
+
+
+MANIFESTS: Final = "manifests"
+BLOBS: Final = "blobs"
+
+
+def manifest_path(name: ModelName) -> str:
+    """Return the path of the manifest of *name*."""
+    return f"{MANIFESTS}/{name.host}/{name.repository}/{name.tag}"
+
+
+def blob_path(digest: str) -> str:
+    """Return the path of the blob *digest*.
+
+    Raises:
+        ValueError: *digest* is no digest.
+    """
+    return f"{BLOBS}/sha256-{hex_of(checked_digest(digest))}"

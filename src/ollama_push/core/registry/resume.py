@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -11,8 +11,7 @@ from ollama_push.core.redaction import redact
 __all__ = ["ResumePoint", "ResumeStore", "UploadKey"]
 
 
-@attrs.frozen
-class UploadKey:
+class UploadKey(NamedTuple):
     """Which upload: one blob on its way to one repository.
 
     Attributes:

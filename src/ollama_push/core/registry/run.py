@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushInterrupted
-from ollama_push.core.events import TICK_SECONDS, LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.events import TICK_SECONDS, LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
     AttemptFailed,
@@ -21,12 +20,12 @@ from ollama_push.core.observations import (
     RequestRetried,
     RolledBack,
 )
-from ollama_push.core.progress import LayerCounter
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
 from ollama_push.core.registry.effects import Notice, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.responses import BlobSpan
 
 __all__ = ["RegistryRun"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Final
 from urllib.parse import quote
 
 import attrs
@@ -17,20 +16,17 @@ from ollama_push.core.responses import BufferedResponse
 
 __all__ = ["without_secrets"]
 
-_REDIRECTION: Final = 300
-"""Below it an answer is what was asked for, and must stay as it is."""
-
 
 def without_secrets(response: BufferedResponse, credential: Credential | None, proof: str) -> BufferedResponse:
-    """Return *response*, if it is no success, without what *credential* and *proof* must not show.
+    """Return *response* without what *credential* and *proof* must not show.
 
     Args:
-        response: Any answer to a request that said who we are.
+        response: A response of status 300 or above: what a success holds must stay as it is.
         credential: Who we are.
         proof: The ``Authorization`` value in use; may be empty.
     """
     forms = {form.encode() for form in _forms(credential, proof) if form}
-    if response.status < _REDIRECTION or not forms:
+    if not forms:
         return response
     # The longest first, and all at once: nothing is looked for in what was put instead.
     pattern = b"|".join(map(re.escape, sorted(forms, key=len, reverse=True)))

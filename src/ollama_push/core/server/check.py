@@ -1,6 +1,6 @@
 """Is a push going to work? Asked of a real server before any byte of a model moves.
 
-``check_flow`` is a flow (:mod:`ollama_push.core.effects`), so that both clients drive the same code. Used are
+``check_flow`` is a flow (:mod:`ollama_push.core.responses`), so that both clients drive the same code. Used are
 ``GET /api/version`` (v0.1.14+), ``GET /api/tags`` and, where the registry is Ollama's own, ``POST /api/me``
 (v0.12.1+).
 
@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import attrs
 
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     InvalidModelName,
     OllamaPushError,
@@ -26,14 +25,15 @@ from ollama_push.core.errors import (
     UnexpectedContent,
 )
 from ollama_push.core.facts import ModelMissing
-from ollama_push.core.headers import USER_AGENT, merged_headers
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.peer_text import readable_excerpt
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.server.error_body import foreign_content, server_error
+from ollama_push.core.server.request import merged_headers
+from ollama_push.core.version import USER_AGENT
 
 __all__ = [
     "CHECK_TIMEOUT_SECONDS",

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import attrs
 
-from ollama_push.core.headers import USER_AGENT, merged_headers
 from ollama_push.core.json_text import encode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.version import USER_AGENT
 
-__all__ = ["PushRequest"]
+__all__ = ["PushRequest", "merged_headers"]
 
 
 def _to_name(model: str | ModelName) -> ModelName:
@@ -70,3 +70,9 @@ class PushRequest:
             self.body(),
             read_timeout if self.stream else math.inf,
         )
+
+
+def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Return all headers, names compared without case; later ones win."""
+    merged = {key.lower(): (key, value) for layer in layers for key, value in layer.items()}
+    return dict(merged.values())

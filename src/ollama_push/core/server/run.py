@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
-from ollama_push.core.effects import own_error
 from ollama_push.core.errors import (
     MachineMisuse,
     OllamaPushError,
     PushStalled,
     TransportError,
 )
-from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.events import LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
     AttemptFailed,
@@ -30,8 +29,8 @@ from ollama_push.core.observations import (
     RolledBack,
 )
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.progress import LayerCounter
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
+from ollama_push.core.responses import own_error
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.protocol import PushProtocol
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
@@ -87,7 +86,6 @@ class PushRun:
         self._started_at = 0.0
         self._attempt = 0
         self._reached = False
-        self._machine = PushProtocol(stream=stream)
         self._layers: dict[str, LayerCounter] = {}
         self._last: PushEvent | None = None
         self._moved_at = self._started_at

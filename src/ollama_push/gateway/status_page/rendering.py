@@ -11,7 +11,7 @@ from html import escape
 from typing import Final
 
 from ollama_push.core.progress import LayerSnapshot, ProgressSnapshot
-from ollama_push.core.registry.digests import short_digest
+from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text
 from ollama_push.gateway.push_history import PushRecord
 

@@ -14,8 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from ollama_push.core.json_text import decode_json, encode_json
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local.files import read_regular
@@ -35,7 +33,7 @@ _TEMPORARY: Final = re.compile(r"\.[0-9a-f]{64}\..*\.tmp")
 
 def encode_resume_point(key: UploadKey, upload: ResumePoint) -> bytes:
     """Return the content of the file of *key*."""
-    return encode_json({"version": _VERSION, **attrs.asdict(key), "location": upload.location, "offset": upload.offset})
+    return encode_json({"version": _VERSION, **key._asdict(), "location": upload.location, "offset": upload.offset})
 
 
 def read_resume_point(path: Path, key: UploadKey) -> ResumePoint:
@@ -46,7 +44,7 @@ def read_resume_point(path: Path, key: UploadKey) -> ResumePoint:
         ValueError: It is for another upload, or has another version.
     """
     value = decode_json(read_regular(path, _MAX_BYTES))
-    expected = {"version": _VERSION, **attrs.asdict(key)}
+    expected = {"version": _VERSION, **key._asdict()}
     if not isinstance(value, dict) or {name: value.get(name) for name in expected} != expected:
         raise ValueError("it is about another upload")
     location, offset = value.get("location"), value.get("offset")

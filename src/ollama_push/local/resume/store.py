@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
-from ollama_push.local.files import problem_text
-from ollama_push.local.private_files import make_private_directory, write_private
+from ollama_push.local.files import make_private_directory, problem_text, write_private
 from ollama_push.local.resume.files import encode_resume_point, read_resume_point, remove_stale
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from ollama_push.core.registry.digests import digest_of, hex_of
+from ollama_push.core.registry.manifests import digest_of, hex_of
 
 __all__ = ["Store", "StoredManifest"]
 

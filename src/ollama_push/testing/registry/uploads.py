@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ollama_push.core.registry.digests import digest_of
+from ollama_push.core.registry.manifests import digest_of
 from ollama_push.testing.registry.auth import Access
 from ollama_push.testing.registry.grammar import is_digest, is_repository, require_digest
 from ollama_push.testing.registry.quirks import BrokenPartPolicy

@@ -290,3 +290,13 @@ def test_an_identity_token_that_is_refused() -> None:
     assert (
         "does not accept the stored token" in _refused(_player(IdentityToken("t"), WANTS_TOKEN, response(401))).message
     )
+
+
+def test_a_success_stays_as_it_is_and_a_refusal_hides_the_login() -> None:
+    """What a success holds is what was asked for: a manifest, for example, whose digest is compared."""
+    said = b"me:pa55"
+    success = _send(_player(ME, WANTS_BASIC, response(200, {}, said)))
+    refusal = _send(_player(ME, WANTS_BASIC, response(403, {}, said)))
+    assert isinstance(success, BufferedResponse)
+    assert isinstance(refusal, BufferedResponse)
+    assert (success.body, refusal.body) == (said, b"me:<hidden>")

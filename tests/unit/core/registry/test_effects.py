@@ -5,22 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.scripted_flow import response
 
-from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import PushInterrupted
-from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry import effects
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 
-REQUEST = HttpRequest("GET", "https://h/")
 KEY = UploadKey("https://h", "a/b", "sha256:a")
-SPAN = BlobSpan("sha256:a", 1, 2)
 
 ASKED: Any = [
-    (effects.send(REQUEST), SendRequest(REQUEST), response(200)),
-    (effects.send(REQUEST, SPAN), SendRequest(REQUEST, SPAN), response(200)),
     (effects.find_credential("h"), effects.FindCredential("h"), Login("a", "b")),
     (effects.claim(KEY), effects.ClaimUpload(KEY), ResumePoint("https://h/u", 5)),
     (effects.gather([], 3), effects.Gather([], 3), []),
@@ -37,7 +30,7 @@ def test_asks_once_and_returns_what_came_of_it(flow: effects.Flow[Any], effect: 
 
 
 def test_what_a_driver_raises_comes_out_where_the_flow_waits() -> None:
-    flow = effects.send(REQUEST, SPAN)
+    flow = effects.rehash("sha256:a")
     next(flow)
     with pytest.raises(PushInterrupted):
         flow.throw(PushInterrupted())

@@ -7,7 +7,6 @@ import math
 import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
-from ollama_push.core.effects import BlobSpan, SendRequest
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -19,11 +18,11 @@ from ollama_push.core.errors import (
     TransportTimeout,
 )
 from ollama_push.core.facts import Operation
-from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import ReportRetry
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.version import USER_AGENT
 
 URL = f"{ORIGIN}/v2/"
 LOST = ConnectionLost(ORIGIN)

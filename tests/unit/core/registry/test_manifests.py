@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from ollama_push.core.registry.digests import digest_of
-from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 DOCKER: Final = "application/vnd.docker.distribution.manifest.v2+json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from tests.support.clocks import Clock
 
-from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import ConnectionLost, MachineMisuse, OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
 from ollama_push.core.hooks import HookSet
@@ -28,6 +27,7 @@ from ollama_push.core.registry.effects import EmitEvent, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.responses import BlobSpan
 
 CONTEXT = PushContext("reg.test/a/b:v1", "https://reg.test")
 A, B = Descriptor(f"sha256:{'a' * 64}", 100), Descriptor(f"sha256:{'b' * 64}", 5)

@@ -7,8 +7,6 @@ from base64 import b64encode
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.secrets import without_secrets
@@ -43,9 +41,3 @@ def test_the_proof_in_use_is_taken_out_of_anybodys_answers() -> None:
 @pytest.mark.parametrize("credential", [None, Login("alice", "")])
 def test_without_a_secret_an_answer_stays_as_it_is(credential: Credential | None) -> None:
     assert shown("as it is", credential) == b"as it is"
-
-
-@given(st.binary(max_size=50))
-def test_what_was_asked_for_stays_as_it_is(body: bytes) -> None:
-    response = BufferedResponse(200, {}, body)
-    assert without_secrets(response, Login("alice", "a"), "Bearer a") is response

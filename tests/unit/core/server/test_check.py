@@ -19,15 +19,15 @@ from ollama_push.core.errors import (
     TransportError,
     UnexpectedContent,
 )
-from ollama_push.core.headers import USER_AGENT
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse, ResponseBuffer
+from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.server.check import (
     CHECK_TIMEOUT_SECONDS,
     Readiness,
     check_flow,
 )
+from ollama_push.core.version import USER_AGENT
 
 _JSON: Final = {"content-type": "application/json; charset=utf-8"}
 _ELSEWHERE: Final = "registry.example.com/team/my-llama"
@@ -212,12 +212,3 @@ def test_a_server_that_cannot_tell_who_we_are_is_no_problem(me: Reply) -> None:
 def test_problems_add_up() -> None:
     _, ready = _ask(_CLOUD, VERSION, _tags(), _json({"error": "unauthorized"}, 401))
     assert [type(problem) for problem in ready.problems] == [PushRejected, ServerError]
-
-
-def test_an_answer_is_gathered_up_to_a_limit() -> None:
-    buffer = ResponseBuffer()
-    assert buffer.receive_data(b"a")
-    assert buffer.receive_data(b"b")
-    assert buffer.response(200, _JSON) == BufferedResponse(200, _JSON, b"ab")
-    assert not buffer.receive_data(b"c" * MAX_RESPONSE_BYTES)
-    assert len(buffer.response(200, _JSON).body) == MAX_RESPONSE_BYTES

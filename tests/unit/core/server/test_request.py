@@ -8,11 +8,11 @@ from typing import cast
 
 import pytest
 
+from ollama_push.core.arguments import checked_headers
 from ollama_push.core.errors import InvalidModelName, InvalidSetting
-from ollama_push.core.headers import USER_AGENT, checked_headers, merged_headers
 from ollama_push.core.names import ModelName
-from ollama_push.core.server.request import PushRequest
-from ollama_push.core.version import __version__
+from ollama_push.core.server.request import PushRequest, merged_headers
+from ollama_push.core.version import USER_AGENT, __version__
 
 
 def test_the_body_names_the_model_for_old_and_new_servers() -> None:

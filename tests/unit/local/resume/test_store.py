@@ -18,7 +18,7 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore, NoResume
 
 _KEY = UploadKey("https://registry.example.com", "team/my-llama", "sha256:" + "a" * 64)
-_OTHER = attrs.evolve(_KEY, repository="team/other")
+_OTHER = _KEY._replace(repository="team/other")
 _SAVED = ResumePoint("https://registry.example.com/v2/team/my-llama/blobs/uploads/1?_state=s3cret", 1 << 40)
 
 
@@ -75,8 +75,8 @@ def test_the_problem_of_a_lock_that_has_no_words_is_said(directory: Path) -> Non
     "other",
     [
         _OTHER,
-        attrs.evolve(_KEY, origin="http://registry.example.com"),
-        attrs.evolve(_KEY, digest="sha256:" + "b" * 64),
+        _KEY._replace(origin="http://registry.example.com"),
+        _KEY._replace(digest="sha256:" + "b" * 64),
     ],
 )
 def test_uploads_do_not_mix(directory: Path, other: UploadKey) -> None:
@@ -133,11 +133,11 @@ def test_a_directory_that_was_there_keeps_its_mode(directory: Path) -> None:
 
 def test_a_file_says_what_it_is_about(directory: Path) -> None:
     content = json.loads(_keep(directory).read_bytes())
-    assert content == {"version": 1, **attrs.asdict(_KEY), "location": _SAVED.location, "offset": _SAVED.offset}
+    assert content == {"version": 1, **_KEY._asdict(), "location": _SAVED.location, "offset": _SAVED.offset}
 
 
 def _content(**changes: object) -> bytes:
-    said = {"version": 1, **attrs.asdict(_KEY), "location": _SAVED.location, "offset": 1, **changes}
+    said = {"version": 1, **_KEY._asdict(), "location": _SAVED.location, "offset": 1, **changes}
     return json.dumps(said).encode()
 
 
@@ -187,7 +187,7 @@ def test_an_upload_that_is_too_old_is_dropped(directory: Path) -> None:
 
 def test_a_first_claim_sweeps_out_what_is_old_and_nothing_else(directory: Path) -> None:
     old = _keep(directory)
-    used = _keep(directory, attrs.evolve(_KEY, repository="team/used"))
+    used = _keep(directory, _KEY._replace(repository="team/used"))
     fresh = _keep(directory, _OTHER)
     foreign = directory / "notes.json"
     torn = directory / f".{'a' * 64}.json.x1y2z3.tmp"
@@ -197,20 +197,20 @@ def test_a_first_claim_sweeps_out_what_is_old_and_nothing_else(directory: Path) 
     for path in (old, used, foreign, torn):
         os.utime(path, (0, 0))
     holder = FileResumeStore(directory, max_age_seconds=float("inf"))
-    assert holder.claim(attrs.evolve(_KEY, repository="team/used")) == _SAVED
+    assert holder.claim(_KEY._replace(repository="team/used")) == _SAVED
     sessions = FileResumeStore(directory)
-    sessions.claim(attrs.evolve(_KEY, repository="team/new"))
+    sessions.claim(_KEY._replace(repository="team/new"))
     assert _names(directory, ".json") == sorted([used.name, fresh.name, foreign.name])
     assert not torn.exists()
     assert not orphan.exists()
     os.utime(fresh, (0, 0))
-    sessions.claim(attrs.evolve(_KEY, repository="team/newer"))
+    sessions.claim(_KEY._replace(repository="team/newer"))
     assert fresh.exists(), "one instance sweeps once"
 
 
 def test_at_most_so_many_are_kept_and_the_oldest_go_first(directory: Path) -> None:
     sessions = FileResumeStore(directory, max_kept=3)
-    keys = [attrs.evolve(_KEY, repository=f"team/{number}") for number in range(5)]
+    keys = [_KEY._replace(repository=f"team/{number}") for number in range(5)]
     for age, key in enumerate(reversed(keys)):
         sessions.claim(key)
         sessions.save(key, _SAVED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.core.effects import BlobSpan
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.facts import Operation, ResponseProblem, UnusableResponse
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
@@ -37,7 +36,7 @@ from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BlobSpan, BufferedResponse
 
 __all__ = ["BlobUpload"]
 

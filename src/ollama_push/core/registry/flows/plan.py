@@ -9,11 +9,11 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
+from ollama_push.core.receipts import PlannedBlob, PushPlan
+from ollama_push.core.registry.blob_upload.probe import held_digests, holds_manifest
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.flows.presence import held_digests, holds_manifest
 from ollama_push.core.registry.manifests import Manifest
-from ollama_push.core.registry.plans import PlannedBlob, PushPlan
 
 __all__ = ["plan_flow"]
 

@@ -16,10 +16,9 @@ from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
-from ollama_push.core.registry.blob_upload.probe import layer_progress
+from ollama_push.core.registry.blob_upload.probe import held_digests, holds_manifest, layer_progress
 from ollama_push.core.registry.effects import EmitEvent, Flow, gather
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.flows.presence import held_digests, holds_manifest
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.target import mount_source

@@ -5,13 +5,12 @@ from __future__ import annotations
 from ollama_push.core.errors import VerificationFailed
 from ollama_push.core.facts import Operation, VerificationProblem
 from ollama_push.core.names import ModelName
+from ollama_push.core.receipts import Verification
+from ollama_push.core.registry.blob_upload.probe import accept_header
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
-from ollama_push.core.registry.digests import digest_of
 from ollama_push.core.registry.effects import Flow, gather
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.flows.presence import accept_header
-from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.plans import Verification
+from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
 
 __all__ = ["verify_flow"]
 

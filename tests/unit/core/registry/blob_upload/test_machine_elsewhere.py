@@ -8,7 +8,6 @@ from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, Responder, response, responses
 from tests.support.upload_machine import DATA, HELD, KEY, SIZE, Upload
 
-from ollama_push.core.effects import SendRequest
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -24,7 +23,7 @@ from ollama_push.core.facts import ForbiddenAddress
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.effects import ForgetResumePoint
 from ollama_push.core.registry.resume import ResumePoint
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
 
 ELSEWHERE = "https://sessions.test:81"

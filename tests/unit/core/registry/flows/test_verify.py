@@ -21,11 +21,11 @@ from ollama_push.core.errors import (
     VerificationProblem,
 )
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.receipts import PlannedBlob
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
 from ollama_push.core.registry.flows.verify import verify_flow
-from ollama_push.core.registry.plans import PlannedBlob
 from ollama_push.core.responses import BufferedResponse
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from ollama_push.core.registry.digests import checked_digest, digest_of, hex_of, short_digest
+from ollama_push.core.registry.manifests import checked_digest, digest_of, hex_of, short_digest
 
 _TABLES: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[3] / "data" / "cases" / "names.json").read_text("utf-8")

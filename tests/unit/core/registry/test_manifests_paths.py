@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 
 from ollama_push.core.names import ModelName
-from ollama_push.core.store_layout import BLOBS, blob_path, manifest_path
+from ollama_push.core.registry.manifests import BLOBS, blob_path, manifest_path
 
 _CASES: Final[list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parents[2] / "data" / "cases" / "names.json").read_text("utf-8")
+    (Path(__file__).parents[3] / "data" / "cases" / "names.json").read_text("utf-8")
 )["tables"]["GetBlobsPath"]["cases"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_push.core.durations import checked_seconds
+from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import InvalidSetting
 
 

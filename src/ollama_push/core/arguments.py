@@ -1,18 +1,19 @@
-"""Headers of requests: ours, a user's, and how the two are merged."""
+"""Arguments that users pass to more than one class: checked in one place, before anything uses them."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.version import __version__
+from ollama_push.core.ports import Hook
 
-__all__ = ["USER_AGENT", "checked_headers", "is_header_name", "merged_headers"]
+__all__ = ["YEAR_SECONDS", "checked_headers", "checked_hooks", "checked_seconds", "is_header_name"]
 
-USER_AGENT: Final = f"ollama-push/{__version__}"
-
+YEAR_SECONDS: Final = 366 * 86400.0
+"""The longest limit that every platform's timers take."""
 # RFC 9110, 5.6.2 (token) and 5.5 (field-content, here visible ASCII, spaces and tabs).
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -20,15 +21,23 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
+def checked_seconds(setting: str, value: float | None) -> float:
+    """Return *value* seconds; ``None`` and anything above a year are ``math.inf``, which is no limit.
+
+    Raises:
+        InvalidSetting: It is no number above 0.
+    """
+    if value is None:
+        return math.inf
+    # "not >" also catches NaN.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidSetting(setting, value, "expected seconds above 0, or None for no limit")
+    return float(value) if value <= YEAR_SECONDS else math.inf
+
+
 def is_header_name(text: str) -> bool:
     """Say whether *text* can be the name of a header (RFC 9110, 5.6.2)."""
     return _HEADER_NAME.fullmatch(text) is not None
-
-
-def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Return all headers, names compared without case; later ones win."""
-    merged = {key.lower(): (key, value) for layer in layers for key, value in layer.items()}
-    return dict(merged.values())
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -45,3 +54,16 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise InvalidSetting("headers", name, "its value holds characters that no header can (RFC 9110, 5.5)")
     return dict(headers or {})
+
+
+def checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    """Return *hooks* as they are kept.
+
+    Raises:
+        InvalidSetting: One cannot be called.
+    """
+    kept = tuple(hooks)
+    for hook in kept:
+        if not callable(hook):
+            raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
+    return kept

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.effects import failed_request, own_error
 from ollama_push.core.errors import ConnectionLost, PushInterrupted, TransportMisbehaved
+from ollama_push.core.responses import failed_request, own_error
 
 
 def test_a_flow_is_sent_the_error_of_the_network() -> None:

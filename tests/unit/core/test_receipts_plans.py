@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_push.core.registry.plans import PlannedBlob, PushPlan
+from ollama_push.core.receipts import PlannedBlob, PushPlan
 
 
 def test_present_and_missing_bytes_add_up_to_the_whole() -> None:

@@ -1,0 +1,60 @@
+"""What is read of a response, sync and async: as much as a small response may hold, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ollama_push.client._flows_async import send_request_async
+from ollama_push.client._flows_sync import send_request
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
+
+REQUEST = HttpRequest("GET", "http://h/")
+
+
+class Endless:
+    """A transport of either kind whose response never ends."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def _chunk(self) -> bytes:
+        self.given += 1
+        return b"x" * 3_000_000
+
+    def _chunks(self) -> Iterator[bytes]:
+        while True:
+            yield self._chunk()
+
+    async def _chunks_async(self) -> AsyncIterator[bytes]:
+        while True:
+            yield self._chunk()
+
+    @contextmanager
+    def open(self, _request: HttpRequest, /) -> Iterator[Any]:
+        yield SimpleNamespace(status=200, headers={"a": "b"}, chunks=self._chunks)
+
+    @asynccontextmanager
+    async def open_async(self, _request: HttpRequest, /) -> AsyncIterator[Any]:
+        yield SimpleNamespace(status=200, headers={"a": "b"}, chunks=self._chunks_async)
+
+
+def _read(kind: str, transport: Endless) -> BufferedResponse:
+    if kind == "sync":
+        return send_request(transport, REQUEST)  # type: ignore[arg-type]  # it is never closed
+    twin: Any = SimpleNamespace(open=transport.open_async)
+    return asyncio.run(send_request_async(twin, REQUEST))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_response_is_read_up_to_a_limit(kind: str) -> None:
+    transport = Endless()
+    response = _read(kind, transport)
+    assert (response.status, response.headers, len(response.body)) == (200, {"a": "b"}, MAX_RESPONSE_BYTES)
+    assert transport.given == 3
