@@ -44,7 +44,7 @@ def test_a_refused_connection_says_how_to_start_a_server(make: MakeTransport) ->
         url = f"http://127.0.0.1:{port}"
         error = failure(make, f"{url}/api/version")
     assert (error.cause, error.address) == (ConnectCause.REFUSED, url)
-    assert f"nothing listens at {url}; is it running? start `ollama serve`, or `ollama-push serve`" in str(error)
+    assert f"nothing listens at {url}; start the Ollama server, or point OLLAMA_HOST" in str(error)
 
 
 def test_localhost_refused_on_every_address_is_refused(make: MakeTransport) -> None:
