@@ -1,4 +1,4 @@
-"""Durations: what is a limit, what is none, and what is refused."""
+"""Arguments that several classes take: what is a limit, what a hook is, what is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_push.core.arguments import checked_seconds
+from ollama_push.core.arguments import checked_hooks, checked_seconds
 from ollama_push.core.errors import InvalidSetting
 
 
@@ -23,3 +23,13 @@ def test_what_is_no_duration_is_refused_by_name(value: Any) -> None:
     with pytest.raises(InvalidSetting) as caught:
         checked_seconds("connect_timeout", value)
     assert caught.value.setting == "connect_timeout"
+
+
+def test_hooks_are_kept_in_their_order() -> None:
+    hooks = [print, repr]
+    assert checked_hooks(hooks) == (print, repr)  # type: ignore[arg-type]  # any callable is one
+
+
+def test_a_hook_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="a hook is a callable that takes an observation"):
+        checked_hooks([print, "no"])  # type: ignore[list-item]
