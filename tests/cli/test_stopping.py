@@ -80,7 +80,7 @@ def test_a_second_signal_hangs_up_at_once_and_the_last_line_says_so(
         assert process.wait(PATIENCE) == 130
         assert home.registry.manifest("team/my-llama", "latest") is None
     stopped, later = said.splitlines()
-    assert stopped.startswith("stopped at once: blobs that were complete stay in the registry")
+    assert stopped.startswith("cancelled: blobs that were complete stay in the registry")
     assert ("Of the others it keeps what arrived, or nothing" in stopped) is resumes
     assert ("all others from the start" in stopped) is not resumes
     assert later == f"not begun: {home.registry.host}/team/later"

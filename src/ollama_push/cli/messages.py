@@ -25,7 +25,7 @@ from ollama_push.core.messages import Messages
 __all__ = ["SERVER_STOPS", "USUAL", "MessageFormatter", "failure_line"]
 
 SERVER_STOPS: Final = (
-    "stopped: the connection is closed, so the server stops too. Layers that were complete stay in the registry;"
+    "cancelled: the connection is closed, so the server stops too. Layers that were complete stay in the registry;"
     " run the same command again to send the others."
 )
 _AGAIN: Final = "blobs that were complete stay in the registry; the same command again sends all others from the start"
@@ -105,7 +105,7 @@ class MessageFormatter:
     @property
     def cancelled(self) -> str:
         """What a direct push that was cancelled left behind."""
-        return f"stopped at once: {_MAYBE_KEPT if self.resumes else _AGAIN}."
+        return f"cancelled: {_MAYBE_KEPT if self.resumes else _AGAIN}."
 
 
 _MESSAGES: Final = _CommandMessages()
