@@ -87,7 +87,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
 
 
 class _GatewayMessages(Messages):
-    """Advice for a client of the gateway, and for whoever runs the gateway."""
+    """Advice for a client of the gateway, and for the operator of the gateway."""
 
     def advise(self, advice: Advice | None, **facts: object) -> str:
         if advice is None or advice not in _ADVICE:

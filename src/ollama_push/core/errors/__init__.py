@@ -10,7 +10,7 @@
     ├── TransportMisbehaved (RuntimeError) a transport raised something its contract forbids
     ├── TransportError
     │   ├── ConnectFailed                  never reached the peer
-    │   ├── ConnectionLost                 the connection broke before the answer was whole
+    │   ├── ConnectionLost                 the connection broke before the response was complete
     │   └── TransportTimeout (TimeoutError)
     ├── ServerError                        HTTP status 300 or above
     ├── PushRejected                       the server's or the registry's no

@@ -79,7 +79,7 @@ class StreamTruncated(ProtocolError):
     Attributes:
         last_status: The last status text seen, empty when there was none.
 
-    Source: ollama ``api/client.go`` returns nil here; ``server/routes.go`` answers 200 before it knows.
+    Source: ollama ``api/client.go`` returns nil here; ``server/routes.go`` sends status 200 before it knows.
     """
 
     last_status: str = attrs.field(default="", converter=redact)

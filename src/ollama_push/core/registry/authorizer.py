@@ -1,4 +1,4 @@
-"""Sends requests as somebody: answers challenges, keeps tokens, renews them before they run out.
+"""Adds credentials to requests: reads challenges, keeps tokens, renews them before they expire.
 
 One :class:`Authorizer` belongs to one push. Credentials go to the registry's own origin and to the realm that
 its challenge names, never elsewhere, and never in the clear off this machine unless plain HTTP was asked for.
@@ -43,7 +43,7 @@ _RENEWED_AHEAD: Final = 0.1
 
 
 class Authorizer:
-    """Who we are to one repository of one registry.
+    """The credentials of one push for one repository.
 
     Args:
         endpoint: The repository.
@@ -78,15 +78,15 @@ class Authorizer:
 
     @property
     def asked(self) -> bool:
-        """Whether the registry has asked who we are, and got an answer."""
+        """Whether the registry wanted a credential, and was shown one."""
         return bool(self._proof)
 
     def send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
-        """Send *request*, as somebody when the registry asks who we are.
+        """Send *request*, with a credential when the registry wants one.
 
         Raises:
             PushRejected: The registry wants a login and there is none, or does not accept the one there is.
-            ServerError: The realm cannot answer now.
+            ServerError: The realm cannot give a token now.
         """
         if not self._endpoint.owns(request.url):
             elsewhere: BufferedResponse | TransportError = yield SendRequest(request, span)

@@ -63,7 +63,7 @@ def _reason(status: int, codes: Collection[str]) -> RejectionReason:
 
 
 def codes_in(response: BufferedResponse) -> tuple[str, ...]:
-    """Return the error codes of an answer, upper case; none when it is no error list."""
+    """Return the error codes of a response, upper case; none when it is no error list."""
     return tuple(str(entry.get("code", "")).upper() for entry in _entries(response))
 
 

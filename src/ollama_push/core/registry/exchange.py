@@ -1,4 +1,4 @@
-"""One push's conversation with a registry: whole answers or errors, small questions asked again when they fail."""
+"""The requests of one push to a registry: complete responses or errors, and small requests that are retried."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ollama_push.core.version import USER_AGENT
 
 __all__ = ["Exchange", "RetryBudget"]
 
-# Answered once the registry has read and perhaps hashed all there is: its silence says nothing.
+# The registry responds after it has read, and perhaps hashed, the whole body: its silence says nothing before.
 _SLOW_METHODS: Final = frozenset({"PATCH", "PUT"})
 
 
@@ -38,7 +38,7 @@ class Exchange:
     Args:
         endpoint: The repository.
         authorizer: Who we are there.
-        retry: When to ask again.
+        retry: When to retry.
         random: Random numbers, 0.0 to 1.0.
         clock: Monotonic seconds.
         interrupted: Whether the push was asked to stop, or another of its flows has failed.
@@ -68,7 +68,7 @@ class Exchange:
 
     @property
     def authorized(self) -> bool:
-        """Whether the registry has asked who we are, and was answered."""
+        """Whether the registry wanted a credential, and was shown one."""
         return self._authorizer.asked
 
     def retry_budget(self) -> RetryBudget:
@@ -91,7 +91,7 @@ class Exchange:
         """Send one request, once.
 
         Raises:
-            TransportError: There is no answer.
+            TransportError: There is no response.
             PushRejected: The registry does not let us in.
         """
         silence = self._body_timeout if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
@@ -117,7 +117,7 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
     ) -> Flow[BufferedResponse]:
-        """Send a request that may be sent again, until it is answered with a status in *accept*.
+        """Send a request that may be retried, until the response has a status in *accept*.
 
         Args:
             operation: What is asked for; an error carries it.

@@ -1,4 +1,4 @@
-"""Getting a bearer token: the request to the realm, and its answer.
+"""Getting a bearer token: the request to the realm, and its response.
 
 Source: distribution "Token Authentication Specification" and "Oauth2 Token Authentication"; ollama
 ``server/auth.go`` ``getAuthorizationToken`` at fb3076099 for the signed form.
@@ -100,7 +100,7 @@ def token_request(
 
 
 def token_in(response: BufferedResponse) -> Token | None:
-    """Return the token in a realm's answer; ``None`` when there is none."""
+    """Return the token in a realm's response; ``None`` when there is none."""
     try:
         value = decode_json(response.body)
     except ValueError:

@@ -122,7 +122,7 @@ def _ask(method: str, url: str, headers: Mapping[str, str]) -> SendRequest:
 
 
 def _problem_with(response: BufferedResponse | TransportError) -> OllamaPushError | None:
-    """Return the error an answer stands for; ``None`` for a 200 with a JSON object."""
+    """Return the error that a response means; ``None`` for a 200 with a JSON object."""
     if isinstance(response, TransportError):
         return response
     if response.status >= 300:  # noqa: PLR2004 - RFC 9110, 15

@@ -1,4 +1,4 @@
-"""Bodies that are no push's answer: error statuses and pages of something in between.
+"""Bodies that are no response to a push: those of error statuses, and pages of proxies.
 
 Source: ollama ``api/client.go`` ``checkError`` (JSON ``error`` and ``signin_url``); oras-go
 ``internal/errutil`` for the 8 KiB bound; RFC 9110, 10.2.3 for ``Retry-After``.
@@ -18,7 +18,7 @@ from ollama_push.core.server.reasons import reason_for
 
 __all__ = ["foreign_content", "server_error"]
 
-# Everything else may be a push's answer: servers before v0.0.14 were sniffed as text/plain, proxies relabel.
+# Everything else may be the response to a push: servers before v0.0.14 were sniffed as text/plain, proxies relabel.
 _FOREIGN_TYPES: Final = re.compile(
     r"text/html|application/xhtml|(?:text|application)/xml|image/|audio/|video/|text/event-stream"
 )

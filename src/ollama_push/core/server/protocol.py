@@ -1,4 +1,4 @@
-"""The state machine of one ``POST /api/push`` answer: bytes in, events out, one verdict.
+"""The state machine of the response to one ``POST /api/push``: bytes in, events out, one verdict.
 
 All legal moves are in ``TRANSITIONS``. Storing never fails; deciding may: two good lines before a bad one
 are two events and then an error.
@@ -32,7 +32,7 @@ __all__ = ["TRANSITIONS", "PushProtocol", "PushState"]
 
 
 class PushState(enum.Enum):
-    """Where a push's answer stands."""
+    """How far the response to a push has been read."""
 
     AWAITING_HEAD = "awaiting the head"
     STREAMING = "one JSON object a line"
@@ -79,14 +79,14 @@ _BODY_OF_A_REFUSAL: Final = frozenset({PushState.REFUSING, PushState.FOREIGN})
 
 
 class PushProtocol:
-    """Reads one answer to ``POST /api/push``.
+    """Reads the response to one ``POST /api/push``.
 
     Call ``receive_head`` once, then ``receive_data`` as bytes come and ``receive_eof`` at the end; after
     each of them ``next_event`` until it returns ``NEED_DATA`` or ``PUSH_OVER``. After an exception the
-    machine is ``FAILED`` (the peer said no) or ``BROKEN`` for good and answers with ``MachineMisuse``.
+    machine is ``FAILED`` (the peer refused the push) or ``BROKEN`` for good, and raises ``MachineMisuse``.
 
     Args:
-        stream: What the request asked for; decides how a plain JSON answer is read.
+        stream: What the request asked for; decides how a plain JSON response is read.
         max_line_bytes: Longest line taken, in bytes.
     """
 
@@ -117,7 +117,7 @@ class PushProtocol:
 
     @property
     def state(self) -> PushState:
-        """Where the answer stands."""
+        """How far the response has been read."""
         return self._state
 
     def receive_head(self, status: int, headers: Mapping[str, str]) -> None:
@@ -148,8 +148,8 @@ class PushProtocol:
             ServerError: The status was 300 or above.
             MalformedLine: A line is no object of the protocol.
             LineTooLong: A line is longer than the limit.
-            UnexpectedContent: The body cannot be a push's answer.
-            StreamTruncated: The answer ended without success or error.
+            UnexpectedContent: The body cannot be the response to a push.
+            StreamTruncated: The response ended without success or error.
             MachineMisuse: The machine already raised.
         """
         state = self._state
@@ -201,7 +201,7 @@ class PushProtocol:
         return events
 
     def verdict_without_the_rest(self) -> OllamaPushError | None:
-        """Return the verdict of an answer whose body broke off; ``None`` if the body would have told.
+        """Return the verdict of a response whose body was cut off; ``None`` if only the body could tell.
 
         An error status is a verdict of its own, however little of its body arrived.
         """

@@ -30,7 +30,7 @@ class PushRequest:
         model: The name, ``[host/]namespace/model[:tag]``; a ``str`` is parsed.
         insecure: Plain HTTP between the *server and the registry*. It does not switch off the check
             of certificates; nothing does.
-        stream: ``False`` asks for one answer at the end: no progress, and silence until then.
+        stream: ``False`` asks for one response at the end: no progress, and silence until then.
 
     Raises:
         InvalidModelName: The name cannot be pushed.

@@ -1,4 +1,4 @@
-"""Answers of the machines that are neither a value nor an error; compare with ``is``."""
+"""Results of the machines that are neither a value nor an error; compare with ``is``."""
 
 from __future__ import annotations
 
