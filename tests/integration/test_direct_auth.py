@@ -252,7 +252,7 @@ def test_nobody_is_told_how_to_log_in(make: Make, colour: Colour, tmp_path: Path
         told = colour(Direct(host=registry.host, home=tmp_path, credentials=None))
         assert isinstance(told.error, PushRejected)
         assert told.error.reason is RejectionReason.UNAUTHORIZED
-        assert f"ollama-push login {registry.host}" in str(told.error)
+        assert f"{registry.host} wants a login: pass credentials=" in str(told.error)
 
 
 @pytest.fixture
