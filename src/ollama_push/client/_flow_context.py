@@ -28,13 +28,9 @@ from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.responses import BlobSpan, failed_request
 from ollama_push.local import BlobBody, BodyCancelled, StoredModel
 
-__all__ = ["QUICK_EFFECTS", "FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]
+__all__ = ["FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]
 
 T = TypeVar("T")
-
-QUICK_EFFECTS: Final = ClaimUpload | SaveResumePoint | ForgetResumePoint | ReleaseUpload
-"""Effects performed on the event loop: each reads or writes one file of some hundred bytes, and a cancelled task
-must not leave a thread that still claims an upload. Every other effect leaves the loop."""
 
 _REMEMBERED: Final = 1000
 
@@ -116,15 +112,17 @@ class FlowContext(Generic[T]):
         flow: What to run.
         exchange: The requests of *flow*.
         stop: Ends *flow*.
+        credentials: Who we are to registries.
     """
 
     flow: Flow[T]
     exchange: Exchange
     stop: StopSignal
-    _credentials: CredentialSource
+    credentials: CredentialSource
     _resume: ResumeStore
     _stored: StoredModel | None
     _claimed: set[UploadKey] = attrs.field(factory=set, init=False)
+    _is_sound: dict[str, bool] = attrs.field(factory=dict, init=False)
 
     def perform(self, effect: Effect) -> Any:
         """Perform an effect on this machine: read files, run programs. ``ReleaseUpload`` returns whether it did."""
@@ -144,9 +142,9 @@ class FlowContext(Generic[T]):
                 self._resume.release(key)
                 return True
             case FindCredential(host):
-                return self._credentials.find(host)
+                return self.credentials.find(host)
             case Rehash(digest):
-                return self._model.rehash(digest)
+                return self._rehash(digest)
         raise TypeError(f"{effect!r} is for the driver")
 
     def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[EmitEvent], None]) -> BlobBody:
@@ -170,6 +168,12 @@ class FlowContext(Generic[T]):
         if isinstance(exc, BodyCancelled):
             raise PushInterrupted from exc
         return failed_request(exc, transport)
+
+    def _rehash(self, digest: str) -> bool:
+        """Rehash a blob once a push: a file that changes later fails the body that is read from it."""
+        if digest not in self._is_sound:
+            self._is_sound[digest] = self._model.rehash(digest, cancelled=lambda: self.stop.cancelled)
+        return self._is_sound[digest]
 
     def release_claims(self) -> set[UploadKey]:
         """Release what is still claimed, and return it. Idempotent."""

@@ -9,18 +9,24 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from ollama_push.client._flow_context import QUICK_EFFECTS, FlowContext, GatheredFlows, RecentUploads
+from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_async import run_flow_async, send_request_async
+from ollama_push.client._lanes import Lanes
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport
+from ollama_push.core.registry.credentials import GivenCredential
 from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
     EmitEvent,
+    FindCredential,
+    ForgetResumePoint,
     Gather,
     Notice,
+    Rehash,
     ReleaseUpload,
     ReportRetry,
+    SaveResumePoint,
     Sleep,
 )
 from ollama_push.core.registry.resume import UploadKey
@@ -73,6 +79,7 @@ class AsyncFlowRunner(Generic[R]):
         context: The flow, and what it may use.
         transport: Moves the bytes.
         locks: Shared by all flows of a client.
+        lanes: Likewise; the threads for all that may block.
         run: Counts what is sent; needed by flows that send blobs.
 
     Attributes:
@@ -86,13 +93,16 @@ class AsyncFlowRunner(Generic[R]):
         context: FlowContext[R],
         transport: AsyncTransport,
         locks: AsyncUploadLocks,
+        lanes: Lanes,
         run: RegistryRun | None = None,
     ) -> None:
         self._context = context
         self._stop = context.stop
         self._transport = transport
         self._locks = locks
+        self._lanes = lanes
         self._run = run
+        self._locked: set[UploadKey] = set()
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         # The last message of the tasks is how the flow ended: None, or the exception.
@@ -121,7 +131,19 @@ class AsyncFlowRunner(Generic[R]):
                 self._worker.cancel()
                 await asyncio.wait([self._worker])
         finally:
-            self._locks.release(*self._context.release_claims())
+            if self._locked:
+                await self._release_all()
+
+    async def _release_all(self) -> None:
+        # A thread may still wait for the claim of a cancelled task; this comes after it in the same lane.
+        releasing = self._lanes.resume.start(self._context.release_claims)
+        # Not after the await, which may be cancelled, too: other pushes wait for these locks.
+        releasing.add_done_callback(lambda _done: self._unlock(*self._locked))
+        await asyncio.shield(releasing)
+
+    def _unlock(self, *keys: UploadKey) -> None:
+        self._locks.release(*keys)
+        self._locked.difference_update(keys)
 
     async def _work(self) -> None:
         try:
@@ -144,16 +166,28 @@ class AsyncFlowRunner(Generic[R]):
                     await asyncio.wait_for(self._woken.wait(), seconds)
             case Gather():
                 return await self._gather(effect)
+            case _:
+                return await self._perform_in_lane(effect)
+        return None
+
+    async def _perform_in_lane(self, effect: Effect) -> Any:
+        """Perform what may block: another process may hold a lock, a helper may ask its user, a blob may be large."""
+        match effect:
             case ClaimUpload(key):
                 others = await self._locks.acquire(key, self._woken)
-                return others, self._context.perform(effect)
+                self._locked.add(key)
+                return others, await self._lanes.resume.run(self._context.perform, effect)
             case ReleaseUpload(key):
-                if self._context.perform(effect):
-                    self._locks.release(key)
-            case _ if isinstance(effect, QUICK_EFFECTS):
+                if await self._lanes.resume.run(self._context.perform, effect):
+                    self._unlock(key)
+            case SaveResumePoint() | ForgetResumePoint():
+                await self._lanes.resume.run(self._context.perform, effect)
+            case FindCredential() if isinstance(self._context.credentials, GivenCredential):
                 return self._context.perform(effect)
-            case _:
-                return await asyncio.to_thread(self._context.perform, effect)
+            case FindCredential(host):
+                return await self._lanes.credential(self._context.credentials, host)
+            case Rehash():
+                return await self._lanes.hashing.run(self._context.perform, effect)
         return None
 
     async def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:

@@ -15,6 +15,7 @@ from ollama_push.core.registry.credentials import (
     AccessToken,
     Credential,
     CredentialSource,
+    GivenCredential,
     IdentityToken,
     Login,
     Signer,
@@ -102,9 +103,9 @@ def _source_of(given: AnyCredential) -> CredentialSource:
     if isinstance(given, tuple):
         if len(given) != 2 or not all(isinstance(text, str) for text in given):  # noqa: PLR2004 - a pair
             raise InvalidSetting("credentials", "<hidden>", "expected (username, password)")
-        return Credentials(Login(*given))
+        return GivenCredential(Login(*given))
     if isinstance(given, CredentialSource):
         return given
     if isinstance(given, Login | IdentityToken | AccessToken | Signer):
-        return Credentials(given)
+        return GivenCredential(given)
     raise InvalidSetting("credentials", "<hidden>", "expected a Login, (username, password) or Credentials")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
+from ollama_push.client._lanes import Lanes
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
-from ollama_push.core.errors import UsedAfterClose
+from ollama_push.core.errors import PushInterrupted, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
@@ -26,6 +28,7 @@ from ollama_push.local import ModelStore
 
 __all__ = ["AsyncRegistryClient"]
 
+M = TypeVar("M")
 T = TypeVar("T")
 
 
@@ -66,6 +69,8 @@ class AsyncRegistryClient:
         self._transport = _default_transport() if transport is None else transport
         self._runners: set[AsyncFlowRunner[Any]] = set()
         self._locks = AsyncUploadLocks()
+        self._lanes = Lanes()
+        self._interruptions = 0
         self._closed = False
 
     async def push(
@@ -77,7 +82,7 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> PushReceipt:
         """Push a local model to the registry its name begins with; see :meth:`RegistryClient.push`."""
-        context, run = self._flows(credentials, plain_http).push(model, source)
+        context, run = await self._made(partial(self._flows(credentials, plain_http).push, model, source))
         async with aclosing(self._events(context, run)) as events:
             async for _ in events:
                 pass
@@ -92,7 +97,7 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push and hand over the events as they come; see :meth:`RegistryClient.stream`."""
-        return aclosing(self._events(*self._flows(credentials, plain_http).push(model, source)))
+        return self._stream(partial(self._flows(credentials, plain_http).push, model, source))
 
     async def plan(
         self,
@@ -103,7 +108,7 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> PushPlan:
         """Find out what a push would send, and whether it is permitted; nothing is uploaded."""
-        return await self._finish(self._flows(credentials, plain_http).plan(model, source))
+        return await self._finish(await self._made(partial(self._flows(credentials, plain_http).plan, model, source)))
 
     async def verify(
         self,
@@ -114,7 +119,8 @@ class AsyncRegistryClient:
         plain_http: bool | None = None,
     ) -> Verification:
         """Check that the registry holds *model*; see :meth:`RegistryClient.verify`."""
-        return await self._finish(self._flows(credentials, plain_http).verification(model, source))
+        flows = self._flows(credentials, plain_http)
+        return await self._finish(await self._made(partial(flows.verification, model, source)))
 
     async def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; return whether it wanted to see one.
@@ -130,6 +136,7 @@ class AsyncRegistryClient:
         They raise ``PushInterrupted``, and the next push resumes them. May be called from another thread or a
         signal handler.
         """
+        self._interruptions += 1
         for runner in list(self._runners):
             runner.interrupt()
 
@@ -151,6 +158,22 @@ class AsyncRegistryClient:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
         return FlowFactory(self._settings.evolved(credentials, plain_http=plain_http))
+
+    async def _made(self, make: Callable[[], M]) -> M:
+        """Have a flow made off the event loop: this reads the store."""
+        before = self._interruptions
+        with self._lanes.in_use():
+            made = await self._lanes.store.run(make)
+        if self._interruptions != before:
+            raise PushInterrupted
+        return made
+
+    @asynccontextmanager
+    async def _stream(
+        self, make: Callable[[], tuple[FlowContext[Delivery], RegistryRun]]
+    ) -> AsyncIterator[AsyncIterator[PushEvent]]:
+        async with aclosing(self._events(*await self._made(make))) as events:
+            yield events
 
     async def _events(self, context: FlowContext[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
         with closing(run):
@@ -176,15 +199,16 @@ class AsyncRegistryClient:
     async def _running(
         self, context: FlowContext[T], run: RegistryRun | None = None
     ) -> AsyncIterator[AsyncFlowRunner[T]]:
-        runner = AsyncFlowRunner(context, self._transport, self._locks, run)
+        runner = AsyncFlowRunner(context, self._transport, self._locks, self._lanes, run)
         self._runners.add(runner)
-        try:
-            yield runner
-        finally:
+        with self._lanes.in_use():
             try:
-                await runner.cancel()
+                yield runner
             finally:
-                self._runners.discard(runner)
+                try:
+                    await runner.cancel()
+                finally:
+                    self._runners.discard(runner)
 
 
 def _default_transport() -> AsyncTransport:

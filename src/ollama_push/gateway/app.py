@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ollama_push.client import AsyncRegistryClient
+from ollama_push.client._lanes import Lane
 from ollama_push.gateway.access import AccessControl
 from ollama_push.gateway.egress.transport import new_egress_transport
 from ollama_push.gateway.health import Metrics, add_health
@@ -26,6 +27,9 @@ __all__ = ["PUSH_HISTORY", "create_app"]
 PUSH_HISTORY: Final = web.AppKey("ollama_push_history", PushHistory)
 """Key under which an application of :func:`create_app` keeps its history of pushes."""
 
+_READERS: Final = 4
+"""Models whose files are looked up at the same time."""
+
 
 def create_app(settings: GatewaySettings | None = None) -> web.Application:
     """Return the gateway as an application of its own; run it, or mount it with ``add_subapp``.
@@ -37,10 +41,12 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     app = web.Application()
     history = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
     metrics = Metrics()
-    pushes = PushHandler(settings, history)
+    # Of the list of models, and of all else: whoever asks for the list again and again holds up no push.
+    listing, reading = Lane("gateway-list", 1), Lane("gateway-store", _READERS)
+    pushes = PushHandler(settings, history, reading)
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
-    add_tags(app, settings.store)
+    add_tags(app, settings.store, listing)
     if settings.ui:
         add_pages(app, history)
     access = AccessControl(settings, app.router.resources())
@@ -65,6 +71,8 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 pushes.client = client
                 yield
         finally:
+            listing.retire()
+            reading.retire()
             await transport.aclose()
 
     async def set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:

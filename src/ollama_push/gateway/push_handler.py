@@ -14,10 +14,11 @@ from typing import Final
 from aiohttp import web
 
 from ollama_push.client import AsyncRegistryClient
+from ollama_push.client._lanes import Lane
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError
 from ollama_push.core.events import TICK_SECONDS
 from ollama_push.core.observations import PushOutcome
-from ollama_push.core.registry.credentials import CredentialSource, Login
+from ollama_push.core.registry.credentials import CredentialSource, GivenCredential, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.gateway.messages import error_text, name_text
@@ -45,15 +46,17 @@ class PushHandler:
     Args:
         settings: As for the gateway.
         history: Where the pushes are recorded.
+        lane: Reads the store.
 
     Attributes:
         client: Carries the pushes out; set while the gateway runs.
     """
 
-    def __init__(self, settings: GatewaySettings, history: PushHistory) -> None:
+    def __init__(self, settings: GatewaySettings, history: PushHistory, lane: Lane) -> None:
         self.client: AsyncRegistryClient | None = None
         self._settings = settings
         self._history = history
+        self._lane = lane
         self._shutdown = Shutdown(settings.shutdown_grace)
 
     def shut_down(self) -> None:
@@ -99,7 +102,7 @@ class PushHandler:
             store = self._settings.store
             describe = partial(error_text, target=route.target, root=store.root, written=route.sources[0])
             try:
-                model = await asyncio.to_thread(find_model, store, route)
+                model = await self._lane.run(find_model, store, route)
             except OllamaPushError as exc:
                 record.finish(PushOutcome.FAILED, text := describe(exc))
                 # Without a store, a real server fails before its first line; that is the only such failure.
@@ -137,7 +140,7 @@ class PushHandler:
         may_send_own = self._settings.loopback or self._settings.plain_http
         if body.login is not None or may_send_own or may_carry_secrets(registry.origin, plain_for=None):
             return body.login
-        return _NoLogin()
+        return GivenCredential(None)
 
     async def _stream(self, request: web.Request, task: PushTask) -> web.StreamResponse:
         """Respond with lines as they come."""
@@ -168,13 +171,6 @@ class PushHandler:
 
     def _new_stream(self, request: web.Request) -> TimedStream:
         return TimedStream(request, _STREAM_HEADERS, self._settings.stall_timeout)
-
-
-class _NoLogin:
-    """Has no login for any registry."""
-
-    def find(self, _host: str, /) -> None:
-        return None
 
 
 async def _write_progress(stream: TimedStream, task: PushTask) -> None:

@@ -139,15 +139,12 @@ class PushTask:
             self._record.finish(PushOutcome.SUCCEEDED)
 
     async def _push(self) -> None:
-        # Not on the loop: it looks at every file of the model.
-        events = await asyncio.to_thread(
-            self._client.stream,
+        async with self._client.stream(
             self._target,
             source=self._model.name,
             credentials=self._credentials,
             plain_http=self._plain_http,
-        )
-        async with events as stream:
+        ) as stream:
             async for event in stream:
                 self._record.receive_event(event)
                 if self._lines.receive_event(event):

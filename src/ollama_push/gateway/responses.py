@@ -68,8 +68,9 @@ async def read_body(request: web.Request, limit: int, seconds: float) -> bytes:
 def json_response(
     status: int, value: object, *, content_type: str = _GIN_JSON, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Return *value* as one JSON object with a length and without a newline."""
-    return web.Response(status=status, body=encode_go(value), headers={"Content-Type": content_type, **(headers or {})})
+    """Return *value* as one JSON object with a length and without a newline; bytes are JSON already."""
+    body = value if isinstance(value, bytes) else encode_go(value)
+    return web.Response(status=status, body=body, headers={"Content-Type": content_type, **(headers or {})})
 
 
 def plain_response(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from ollama_push.client._lanes import Lane
 from ollama_push.core.errors import InvalidSetting, OllamaPushError
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import manifest_path
+from ollama_push.gateway.go_json import encode_go
 from ollama_push.gateway.responses import json_response
 from ollama_push.local import ModelStore
 
@@ -24,11 +26,15 @@ __all__ = ["add_tags"]
 _MAX_CONFIG_BYTES: Final = 1024 * 1024
 
 
-def add_tags(app: web.Application, store: ModelStore) -> None:
-    """Serve ``/api/tags`` from *app*."""
+def add_tags(app: web.Application, store: ModelStore, lane: Lane) -> None:
+    """Serve ``/api/tags`` from *app*; *lane* reads the store. Who asks while it is read gets the same list."""
+    reading: asyncio.Future[bytes] | None = None
 
     async def tags(_request: web.Request) -> web.Response:
-        return json_response(200, {"models": await asyncio.to_thread(_models, store)})
+        nonlocal reading
+        if reading is None or reading.done():
+            reading = lane.start(lambda: encode_go({"models": _models(store)}))
+        return json_response(200, await asyncio.shield(reading))
 
     app.router.add_get("/api/tags", tags)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
-from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
+from ollama_push.core.errors import InvalidSetting, PushInterrupted, PushRejected, RejectionReason
 from ollama_push.core.facts import Advice, StoreDamaged, StoreProblem
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import BLOBS, MANIFESTS, Descriptor, Manifest, blob_path, hex_of, manifest_path
@@ -26,6 +26,7 @@ __all__ = ["ModelStore", "StoredModel"]
 
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 """The largest manifest that is read: distribution accepts no larger one (``maxManifestBodySize``)."""
+_HASHED_AT_ONCE: Final = 256 * 1024
 _NAME_LEVELS: Final = 4
 _SERVICE_ROOT: Final = Path("/usr/share/ollama/.ollama/models")
 """The store of the user ``ollama``, as whom the Linux package runs the server."""
@@ -45,13 +46,22 @@ class StoredModel:
     manifest: Manifest
     files: Mapping[str, BlobFile]
 
-    def rehash(self, digest: str) -> bool:
-        """Read the blob *digest* and say whether its content has that digest; ``False`` if it cannot be read."""
+    def rehash(self, digest: str, *, cancelled: Callable[[], bool] = lambda: False) -> bool:
+        """Read the blob *digest* and say whether its content has that digest; ``False`` if it cannot be read.
+
+        Raises:
+            PushInterrupted: *cancelled*, which is asked again and again, said yes.
+        """
+        hasher, buffer = hashlib.sha256(), memoryview(bytearray(_HASHED_AT_ONCE))
         try:
             with open(open_regular(self.files[digest].path), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-                return hashlib.file_digest(file, "sha256").hexdigest() == hex_of(digest)
+                while count := file.readinto(buffer):
+                    hasher.update(buffer[:count])
+                    if cancelled():
+                        raise PushInterrupted
         except (OSError, ValueError):
             return False
+        return hasher.hexdigest() == hex_of(digest)
 
 
 class ModelStore:

@@ -9,7 +9,16 @@ import attrs
 
 from ollama_push.core.errors import InvalidSetting
 
-__all__ = ["PRINTABLE", "AccessToken", "Credential", "CredentialSource", "IdentityToken", "Login", "Signer"]
+__all__ = [
+    "PRINTABLE",
+    "AccessToken",
+    "Credential",
+    "CredentialSource",
+    "GivenCredential",
+    "IdentityToken",
+    "Login",
+    "Signer",
+]
 
 
 PRINTABLE: Final = re.compile(r"[!-~]+")
@@ -94,3 +103,13 @@ class CredentialSource(Protocol):
             InvalidSetting: There is one, but it cannot be read.
         """
         ...
+
+
+@attrs.frozen
+class GivenCredential:
+    """A source that need not look: one credential for every registry; ``None`` to stay anonymous."""
+
+    credential: Credential | None
+
+    def find(self, _host: str, /) -> Credential | None:
+        return self.credential

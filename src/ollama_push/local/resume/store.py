@@ -30,8 +30,9 @@ _WEEK_SECONDS: Final = 7 * 24 * 3600.0
 _BATCH: Final = 32
 _MAX_KEPT: Final = 1000
 _LOCK_SECONDS: Final = 5.0
-"""The longest wait for the lock of the directory; another process holds it for milliseconds."""
 _POLL_SECONDS: Final = 0.005
+_IMPATIENT_SECONDS: Final = 60.0
+"""How long after a wait in vain nobody waits again: each blob of each push would wait as long."""
 
 # A disk raises OSError, and filelock RuntimeError where the file system has no locks: then nothing is kept.
 _UNUSABLE: Final = (OSError, RuntimeError)
@@ -73,6 +74,8 @@ class FileResumeStore:
         clock: Unix time in seconds.
         max_age_seconds: The longest time since the last ``save`` after which a resume point is used.
         max_kept: The most resume points that are kept; the oldest are removed.
+        lock_seconds: The longest wait for another process, which usually takes milliseconds; without its lock,
+            nothing is kept.
     """
 
     def __init__(
@@ -82,11 +85,14 @@ class FileResumeStore:
         clock: Callable[[], float] = time.time,
         max_age_seconds: float = _WEEK_SECONDS,
         max_kept: int = _MAX_KEPT,
+        lock_seconds: float = _LOCK_SECONDS,
     ) -> None:
         self._given = directory
         self._clock = clock
         self._max_age_seconds = max_age_seconds
         self._max_kept = max_kept
+        self._lock_seconds = lock_seconds
+        self._impatient_until = 0.0
         self._claims: dict[str, _Claim] = {}
         self._mutex = threading.Lock()
         self._swept = False
@@ -213,8 +219,18 @@ class FileResumeStore:
 
     @contextlib.contextmanager
     def _directory_lock(self) -> Iterator[None]:
-        with self._new_lock("directory", _LOCK_SECONDS).acquire(poll_interval=_POLL_SECONDS):
+        impatient = time.monotonic() < self._impatient_until
+        lock = self._new_lock("directory", 0 if impatient else self._lock_seconds)
+        try:
+            lock.acquire(poll_interval=_POLL_SECONDS)
+        except TimeoutError:
+            if not impatient:
+                self._impatient_until = time.monotonic() + _IMPATIENT_SECONDS
+            raise
+        try:
             yield
+        finally:
+            lock.release()
 
     def _new_lock(self, name: str, timeout: float) -> BaseFileLock:
         from filelock import FileLock  # noqa: PLC0415 - only a push needs it

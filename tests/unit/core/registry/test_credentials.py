@@ -7,7 +7,14 @@ import traceback
 import pytest
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.registry.credentials import AccessToken, CredentialSource, IdentityToken, Login, Signer
+from ollama_push.core.registry.credentials import (
+    AccessToken,
+    CredentialSource,
+    GivenCredential,
+    IdentityToken,
+    Login,
+    Signer,
+)
 
 
 class _Key:
@@ -70,3 +77,11 @@ def test_a_user_name_is_text() -> None:
 
 def test_a_password_may_hold_a_colon() -> None:
     assert Login("me", "a:b").password == "a:b"
+
+
+@pytest.mark.parametrize("credential", [Login("ann", "pa55"), None])
+def test_a_given_credential_is_for_every_registry_and_never_shown(credential: Login | None) -> None:
+    source = GivenCredential(credential)
+    assert isinstance(source, CredentialSource)
+    assert source.find("a.example") is source.find("b.example:5000") is credential
+    assert "pa55" not in repr(source)
