@@ -25,7 +25,7 @@
 
 Errors carry facts (:mod:`ollama_push.core.facts`) as positional fields, so that all of them pickle, copy and
 chain. ``str(error)`` is rendered by :mod:`ollama_push.core.messages`; the command and the gateway render the same
-facts for their own readers. Texts that come from a peer are redacted when the error is built.
+facts for their own readers. Texts that come from a peer are cut and redacted when the error is built.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from ollama_push.core.facts import (
     VerificationProblem,
 )
 from ollama_push.core.messages import PYTHON, Messages, shorten
-from ollama_push.core.redaction import redact
+from ollama_push.core.peer_text import clean
 
 if TYPE_CHECKING:
     from ollama_push.core.events import PushEvent
@@ -184,12 +184,12 @@ class TransportMisbehaved(OllamaPushError, RuntimeError):
     """
 
     transport: str
-    raised: str = attrs.field(converter=redact)
+    raised: str = attrs.field(converter=clean)
 
     @classmethod
     def by(cls, transport: object, exc: Exception) -> Self:
         """Return the error for *exc*, which *transport* raised, chained."""
-        error = cls(type(transport).__name__, shorten(exc, 200))
+        error = cls(type(transport).__name__, clean(repr(exc), 200))
         error.__cause__ = exc
         return error
 
@@ -233,9 +233,9 @@ class ConnectFailed(TransportError):
         peer: The kind of peer. A transport need not know it: the client that sent the request does.
     """
 
-    address: str = attrs.field(converter=redact)
+    address: str = attrs.field(converter=clean)
     cause: ConnectCause = ConnectCause.OTHER
-    detail: str = attrs.field(default="", converter=redact)
+    detail: str = attrs.field(default="", converter=clean)
     peer: Peer = Peer.SERVER
 
     @property
@@ -256,8 +256,8 @@ class ConnectionLost(TransportError):
         detail: The library's own words; may be empty.
     """
 
-    address: str = attrs.field(converter=redact)
-    detail: str = attrs.field(default="", converter=redact)
+    address: str = attrs.field(converter=clean)
+    detail: str = attrs.field(default="", converter=clean)
 
     def render(self, messages: Messages) -> str:
         return messages.connection_lost(self.address, self.detail)
@@ -273,7 +273,7 @@ class TransportTimeout(TransportError, TimeoutError):
         seconds: The limit that was passed.
     """
 
-    address: str = attrs.field(converter=redact)
+    address: str = attrs.field(converter=clean)
     phase: str
     seconds: float
 
@@ -295,7 +295,7 @@ class MalformedLine(ProtocolError):
         problem: What is wrong with it.
     """
 
-    line: str = attrs.field(converter=redact)
+    line: str = attrs.field(converter=clean)
     problem: str
 
     def render(self, messages: Messages) -> str:
@@ -329,8 +329,8 @@ class UnexpectedContent(ProtocolError):
     """
 
     status: int
-    content_type: str
-    excerpt: str = attrs.field(default="", converter=redact)
+    content_type: str = attrs.field(converter=clean)
+    excerpt: str = attrs.field(default="", converter=clean)
 
     def render(self, messages: Messages) -> str:
         return messages.unexpected_content(self.status, self.content_type, self.excerpt)
@@ -346,7 +346,7 @@ class StreamTruncated(ProtocolError):
     Source: ollama ``api/client.go`` returns nil here; ``server/routes.go`` sends status 200 before it knows.
     """
 
-    last_status: str = attrs.field(default="", converter=redact)
+    last_status: str = attrs.field(default="", converter=clean)
 
     def render(self, messages: Messages) -> str:
         return messages.stream_truncated(self.last_status)
@@ -372,13 +372,13 @@ class ServerError(OllamaPushError):
     """
 
     status: int
-    words: str = attrs.field(default="", converter=redact)
+    words: str = attrs.field(default="", converter=clean)
     # A sign-in URL is meant to be opened by the user; it holds a *public* key.
     signin_url: str | None = None
     retry_after: float | None = None
     reason: RejectionReason = RejectionReason.UNKNOWN
     request: RefusedRequest | None = None
-    location: str = attrs.field(default="", converter=redact)
+    location: str = attrs.field(default="", converter=clean)
 
     @property
     def peer(self) -> Peer:
@@ -434,7 +434,7 @@ class PushRejected(OllamaPushError):
     Source: ollama ``server/routes.go`` ``streamResponse``.
     """
 
-    words: str = attrs.field(default="", converter=redact)
+    words: str = attrs.field(default="", converter=clean)
     reason: RejectionReason = RejectionReason.UNKNOWN
     facts: RefusalFacts | None = None
 
@@ -508,7 +508,7 @@ class VerificationFailed(OllamaPushError):
     problem: VerificationProblem
     found: str | int | None = None
     expected: str | int | None = None
-    words: str = attrs.field(default="", converter=redact)
+    words: str = attrs.field(default="", converter=clean)
 
     def render(self, messages: Messages) -> str:
         return messages.verification_failed(self.digest, self.problem, self.found, self.expected, self.words)

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import attrs
 
-from ollama_push.core.redaction import redact
+from ollama_push.core.peer_text import clean
 
 __all__ = [
     "Advice",
@@ -178,8 +178,8 @@ class RefusedRequest:
     operation: Operation
     status: int
     codes: tuple[str, ...] = ()
-    subject: str = attrs.field(default="", converter=redact)
-    location: str = attrs.field(default="", converter=redact)
+    subject: str = attrs.field(default="", converter=clean)
+    location: str = attrs.field(default="", converter=clean)
 
     @property
     def advice(self) -> Advice | None:
@@ -209,7 +209,7 @@ class UnusableResponse:
 
     operation: Operation
     problem: ResponseProblem
-    subject: str = attrs.field(default="", converter=redact)
+    subject: str = attrs.field(default="", converter=clean)
     counted_bytes: int = 0
     sent_bytes: int = 0
     advice: None = attrs.field(default=None, init=False)
@@ -275,8 +275,8 @@ class RealmRefused:
         problem: What is wrong with the realm.
     """
 
-    realm: str = attrs.field(converter=redact)
-    realm_host: str
+    realm: str = attrs.field(converter=clean)
+    realm_host: str = attrs.field(converter=clean)
     host: str
     problem: RealmProblem
     advice: None = attrs.field(default=None, init=False)
@@ -353,7 +353,7 @@ class ForbiddenAddress:
         problem: Which host, and what kind of address it is.
     """
 
-    problem: str = attrs.field(converter=redact)
+    problem: str = attrs.field(converter=clean)
     advice: None = attrs.field(default=None, init=False)
 
 

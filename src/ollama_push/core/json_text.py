@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-__all__ = ["decode_json", "encode_json"]
+__all__ = ["MAX_COUNT", "bounded_count", "decode_json", "encode_json"]
+
+MAX_COUNT: Final = 2**63 - 1
+"""The largest count that Ollama's servers and registries can hold (Go's ``int64``)."""
 
 
 def _refuse_constant(name: str) -> Any:
@@ -23,15 +26,23 @@ def decode_json(data: bytes) -> Any:
     """Return the JSON value in *data*, UTF-8, strictly: no NaN, no other encoding.
 
     Raises:
-        ValueError: It is not JSON; ``UnicodeDecodeError`` is one.
+        ValueError: It is not JSON. The error holds nothing of *data*, unlike those of ``json`` and ``bytes.decode``.
     """
-    text = data.decode()
     try:
+        text = data.decode()
         # decode() spends half its time on white space around the value, which servers do not send.
         value, end = _JSON.raw_decode(text) if text.startswith("{") else (None, -1)
         return value if end == len(text) else _JSON.decode(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        problem = "nested too deeply"
+    except ValueError as exc:
+        problem = str(exc)
+    raise ValueError(problem)
+
+
+def bounded_count(value: int) -> int:
+    """Return a count of a peer as one that can be added and drawn: 0 for less, ``MAX_COUNT`` for more."""
+    return min(max(0, value), MAX_COUNT)
 
 
 def encode_json(value: Any) -> bytes:

@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_HOST",
     "DEFAULT_NAMESPACE",
     "DEFAULT_TAG",
+    "MAX_NAME_CHARACTERS",
     "ModelName",
     "NameParts",
     "is_host_like",
@@ -29,6 +30,8 @@ __all__ = [
 DEFAULT_HOST: Final = "registry.ollama.ai"
 DEFAULT_NAMESPACE: Final = "library"
 DEFAULT_TAG: Final = "latest"
+MAX_NAME_CHARACTERS: Final = 600
+"""Longer than every legal name: its parts have at most 350 and three times 80 characters."""
 
 # Lengths are bytes; all legal characters are ASCII, so characters count the same.
 _PART: Final[Mapping[str, re.Pattern[str]]] = {

@@ -15,19 +15,18 @@ HIDDEN: Final = "<hidden>"
 
 _SECRET_HEADERS: Final = re.compile(r"authorization|cookie|token|secret|password|api[-_]?key|signature", re.IGNORECASE)
 
-# Order matters: URLs first, so that what is left is free text.
+# Every pattern below costs what reading the text costs: each either starts with a text that stands nowhere in what
+# it goes on to match, or always matches what it has read. Order matters: URLs first, so that what is left is free text.
+
+# user:password@ in a URL (RFC 3986, 3.2.1), up to the last @: a password may hold one.
+_USERINFO: Final = re.compile(r"(?<=://)[^\s/?#\"'<>]+@")
+# A URL from its authority on, or a path.
+_URL: Final = re.compile(rf"(?:://(?:{HIDDEN}@)?|(?<![^\s\"'(=])/)[^\s\"'<>]*")
+# A query, or a fragment, that carries a credential or signature: AWS, GCS, Azure, R2, token endpoints
+_TELLTALE: Final = re.compile(
+    r"x-amz-|x-goog-|signature|sig=|token|credential|secret|password|passwd|api_?key|nonce", re.IGNORECASE
+)
 _SECRETS: Final = (
-    # user:password@ in a URL (RFC 3986, 3.2.1)
-    (re.compile(r"(?<=://)[^\s/?#@\"'<>]+@"), f"{HIDDEN}@"),
-    # the query of a URL that carries a credential or signature: AWS, GCS, Azure, R2, token endpoints
-    (
-        re.compile(
-            r"(?P<base>\b[a-z][a-z0-9+.-]*://(?:<hidden>@)?[^\s?\"'<>]*)\?[^\s\"'<>]*"
-            r"(?:x-amz-|x-goog-|signature|sig=|token|credential|secret|password|passwd|api_?key|nonce)[^\s\"'<>]*",
-            re.IGNORECASE,
-        ),
-        rf"\g<base>?{HIDDEN}",
-    ),
     # Authorization values wherever they are quoted
     (
         re.compile(
@@ -50,10 +49,17 @@ _SECRETS: Final = (
 
 
 def redact(text: str) -> str:
-    """Return *text* without passwords, tokens, userinfo and the queries of presigned URLs."""
+    """Return *text* without passwords, tokens, userinfo and the queries of presigned URLs; in linear time."""
+    text = _URL.sub(_without_query, _USERINFO.sub(f"{HIDDEN}@", text))
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _without_query(found: re.Match[str]) -> str:
+    url = found[0]
+    start = min((at for at in (url.find("?"), url.find("#")) if at >= 0), default=len(url))
+    return f"{url[: start + 1]}{HIDDEN}" if _TELLTALE.search(url, start) else url
 
 
 def hide_secret_headers(headers: Mapping[str, str]) -> str:

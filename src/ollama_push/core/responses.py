@@ -28,6 +28,10 @@ __all__ = [
 MAX_RESPONSE_BYTES: Final = 8_000_000
 """Longest body read: a list of some thousand models fits, and any manifest (4 MiB at most by convention)."""
 
+# Longer than every date of RFC 9110, 5.6.7, with a zone in words.
+_DATE_CHARACTERS: Final = 64
+_MAX_WAIT_SECONDS: Final = 1e9
+
 
 @attrs.frozen
 class BufferedResponse:
@@ -49,12 +53,14 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
     The HTTP-date form is measured against the response's own ``Date``, so no clock is needed.
     """
-    value = headers.get("retry-after", "").strip()
+    value, now = (headers.get(name, "").strip() for name in ("retry-after", "date"))
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
-    except (KeyError, TypeError, ValueError):
+        wait = parsedate_to_datetime(value[:_DATE_CHARACTERS]) - parsedate_to_datetime(now[:_DATE_CHARACTERS])
+        return min(max(0.0, wait.total_seconds()), _MAX_WAIT_SECONDS)
+    # OverflowError: a year, a day or an offset from UTC that datetime cannot hold.
+    except (OverflowError, TypeError, ValueError):
         return None
 
 

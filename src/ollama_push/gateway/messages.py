@@ -39,7 +39,8 @@ from ollama_push.core.facts import (
     StoreProblem,
 )
 from ollama_push.core.messages import Messages, joined
-from ollama_push.core.names import ModelName
+from ollama_push.core.names import MAX_NAME_CHARACTERS, ModelName
+from ollama_push.core.peer_text import clean
 from ollama_push.core.redaction import redact
 from ollama_push.core.registry.manifests import blob_path, manifest_path
 from ollama_push.gateway.route import as_ollama_shows
@@ -105,7 +106,7 @@ _MESSAGES: Final = _GatewayMessages()
 def name_text(text: str, error: InvalidModelName) -> str:
     """Return what is said about the name *text*; where only we refuse it, with our reason."""
     # Redacted before it is completed: "passwd" with a tag reads as a secret.
-    shown = f"unqualified name: {as_ollama_shows(redact(text))}"
+    shown = f"unqualified name: {as_ollama_shows(clean(text, MAX_NAME_CHARACTERS))}"
     try:
         ModelName.parse_local(text)
     except InvalidModelName:

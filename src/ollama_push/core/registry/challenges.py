@@ -16,6 +16,7 @@ __all__ = ["Challenge", "parse_challenges"]
 
 # RFC 9110, 5.6.2, "token"
 _WORD: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_MAX_CHARACTERS: Final = 16_384
 _BETWEEN: Final = re.compile(r"[\s,]*")
 _PARAMETER: Final = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD})(?!=))')
 _SCHEME: Final = re.compile(rf"({_WORD})(?:[ \t]+([A-Za-z0-9._~+/-]+=*)(?=\s*(?:,|\Z)))?")
@@ -51,11 +52,12 @@ class Challenge:
 
 
 def parse_challenges(text: str) -> tuple[Challenge, ...]:
-    """Return the challenges in *text* in order; what cannot be read ends the list.
+    """Return the challenges in *text* in order; what cannot be read, or is too long, ends the list.
 
     >>> [c.scheme for c in parse_challenges('Basic realm="a, b", Bearer realm="https://a/token",scope="s:x:pull,push"')]
     ['basic', 'bearer']
     """
+    text = text[:_MAX_CHARACTERS]
     found: list[tuple[str, dict[str, str]]] = []
     at = _skip(text, 0)
     while at < len(text):

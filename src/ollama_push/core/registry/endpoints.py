@@ -21,6 +21,9 @@ _REGISTRY_HOSTS: Final[Mapping[str, str]] = {
     "index.docker.io": "registry-1.docker.io",
 }
 
+# Of a request's first line, common servers take 8 KiB.
+_MAX_LOCATION_CHARACTERS: Final = 8192
+
 
 @attrs.frozen
 class Endpoint:
@@ -73,7 +76,7 @@ class Endpoint:
         is kept.
         """
         location = (headers.get("docker-upload-location") or headers.get("location", "")).strip()
-        if not location:
+        if not 0 < len(location) <= _MAX_LOCATION_CHARACTERS:
             return None
         url = _joined(asked, location)
         if url is None:

@@ -11,14 +11,14 @@ from typing import Any, Final
 from ollama_push.core.errors import PushRejected, RejectionReason, ServerError
 from ollama_push.core.facts import Advice, Operation, RefusedRequest, StoreDamaged, StoreProblem
 from ollama_push.core.json_text import decode_json, encode_json
-from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, readable_excerpt
-from ollama_push.core.redaction import redact
+from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, clean, readable_excerpt
 from ollama_push.core.responses import BufferedResponse, retry_after_seconds
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
 __all__ = ["codes_in", "damaged_blob", "refusal", "words_in"]
 
 _R = RejectionReason
+_CODE_CHARACTERS: Final = 80
 
 _REASON_OF_CODE: Final[Mapping[str, RejectionReason]] = {
     "BLOB_UNKNOWN": _R.BLOB_UNKNOWN,
@@ -64,7 +64,7 @@ def _reason(status: int, codes: Collection[str]) -> RejectionReason:
 
 def codes_in(response: BufferedResponse) -> tuple[str, ...]:
     """Return the error codes of a response, upper case; none when it is no error list."""
-    return tuple(str(entry.get("code", "")).upper() for entry in _entries(response))
+    return tuple(clean(str(entry.get("code", "")).upper(), _CODE_CHARACTERS) for entry in _entries(response))
 
 
 def words_in(response: BufferedResponse) -> str:
@@ -77,8 +77,7 @@ def words_in(response: BufferedResponse) -> str:
             words = f"{words} ({detail if isinstance(detail, str) else encode_json(detail).decode()})"
         parts.append(words)
     if parts:
-        # Redacted before it is cut: half a URL no longer looks like one.
-        return " ".join(redact("; ".join(parts)).split())[:500]
+        return clean(" ".join("; ".join(parts).split()))
     return readable_excerpt(response.body[:MAX_ERROR_BODY_BYTES])
 
 

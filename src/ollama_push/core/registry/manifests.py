@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from ollama_push.core.json_text import decode_json
+from ollama_push.core.json_text import MAX_COUNT, decode_json
 from ollama_push.core.names import ModelName
 
 __all__ = [
@@ -118,7 +118,7 @@ def _descriptor(entry: Any) -> Descriptor:
     digest, size = entry.get("digest"), entry.get("size")
     if not isinstance(digest, str):
         raise ValueError("a layer of it has no digest")
-    if type(size) is not int or size < 0:
+    if type(size) is not int or not 0 <= size <= MAX_COUNT:
         raise ValueError(f"{digest[:80]} has no size")
     texts = {key: value for key in ("mediaType", "from") if isinstance(value := entry.get(key), str)}
     return Descriptor(checked_digest(digest), size, texts.get("mediaType", ""), texts.get("from", ""))

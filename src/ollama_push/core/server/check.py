@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Generator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -26,9 +27,9 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.facts import ModelMissing
 from ollama_push.core.hosts import is_ollama_cloud
-from ollama_push.core.json_text import decode_json
-from ollama_push.core.names import ModelName
-from ollama_push.core.peer_text import readable_excerpt
+from ollama_push.core.json_text import bounded_count, decode_json
+from ollama_push.core.names import MAX_NAME_CHARACTERS, ModelName
+from ollama_push.core.peer_text import clean, readable_excerpt
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.server.error_body import foreign_content, server_error
@@ -46,6 +47,8 @@ CHECK_TIMEOUT_SECONDS: Final = 10.0
 """Longest silence of a server that is asked a small question."""
 
 _NEAREST: Final = 3
+_COMPARED: Final = 1000  # names of a server that are compared with the one asked for: each costs some microseconds
+_NAME_CHARACTERS: Final = 80  # of a version or an account
 
 
 CheckFlow = Generator[SendRequest, BufferedResponse | TransportError, "Readiness"]
@@ -100,7 +103,7 @@ def check_flow(model: str | ModelName, base: str, headers: Mapping[str, str]) ->
         return Readiness(str(name), (server_error(version.status, version.headers, version.body),))
     value = _object_in(version)
     if isinstance(value.get("version"), str):
-        found["server_version"] = value["version"]
+        found["server_version"] = clean(value["version"], _NAME_CHARACTERS)
 
     tags = yield _ask("GET", f"{base}/api/tags", headers)
     problem = _problem_with(tags)
@@ -148,16 +151,16 @@ def _find(name: ModelName, response: BufferedResponse | TransportError) -> tuple
     sizes: dict[str, int | None] = {}
     for entry in models if isinstance(models, list) else ():
         text = (entry.get("model") or entry.get("name")) if isinstance(entry, dict) else None
-        if not isinstance(text, str):
+        if not isinstance(text, str) or len(text) > MAX_NAME_CHARACTERS:
             continue
         size = entry.get("size")
-        sizes[text] = size if type(size) is int else None
+        sizes[text] = bounded_count(size) if type(size) is int else None
         try:
             if ModelName.parse_local(text) == name:
                 return sizes[text], None
         except InvalidModelName:
             continue
-    near = difflib.get_close_matches(name.shortest, sizes, _NEAREST, 0.4)
+    near = difflib.get_close_matches(name.shortest, islice(sizes, _COMPARED), _NEAREST, 0.4)
     # The same model under another name is the usual cause: "ollama cp my-llama myuser/my-llama".
     copies = [text for text in sizes if text.rpartition("/")[2].partition(":")[0] == name.model]
     nearest = tuple(dict.fromkeys([*copies, *near]))[:_NEAREST]
@@ -173,4 +176,4 @@ def _identity(response: BufferedResponse | TransportError) -> tuple[str | None, 
         error: ServerError = server_error(response.status, response.headers, response.body)
         return None, error.signin_url, error
     name = _object_in(response).get("name") if response.status == 200 else None  # noqa: PLR2004
-    return name if isinstance(name, str) and name else None, None, None
+    return clean(name, _NAME_CHARACTERS) if isinstance(name, str) and name else None, None, None

@@ -23,6 +23,9 @@ _FOREIGN_TYPES: Final = re.compile(
     r"text/html|application/xhtml|(?:text|application)/xml|image/|audio/|video/|text/event-stream"
 )
 
+# Longer ones are not opened by every browser, and a sign-in URL has some hundred.
+_MAX_URL_CHARACTERS: Final = 2000
+
 
 def foreign_content(headers: Mapping[str, str]) -> bool:
     """Say whether the body cannot be JSON lines: a page, or an encoding that was not asked for."""
@@ -58,4 +61,5 @@ def _words_in(body: bytes) -> tuple[str, str | None]:
         return readable_excerpt(body), None
     signin_url = value.get("signin_url")
     text = error if isinstance(error, str) else readable_excerpt(encode_json(error))
-    return text, signin_url if isinstance(signin_url, str) else None
+    usable = isinstance(signin_url, str) and len(signin_url) <= _MAX_URL_CHARACTERS
+    return text, signin_url if usable else None

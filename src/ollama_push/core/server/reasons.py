@@ -2,7 +2,8 @@
 
 The server has no machine-readable code: an error line is ``{"error": "<text>"}`` only. A text no row
 knows stays ``UNKNOWN``; rows are tried from top to bottom and the first match wins. A row without a reason of its
-own takes the one of the status that it finds.
+own takes the one of the status that it finds. Atomic groups, ``(?>...)``, keep a row linear where it looks for one text
+and then for another behind it.
 
 Source: ollama at fb3076099 and its 245 final tags; the recordings of 0.32.15 in ``tests/data``.
 """
@@ -13,6 +14,7 @@ import re
 from typing import Final
 
 from ollama_push.core.facts import RejectionReason
+from ollama_push.core.peer_text import INSPECTED_CHARACTERS
 
 __all__ = ["REASONS", "reason_for"]
 
@@ -38,10 +40,10 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason | None, str], ...]] 
         (r"^unable to push .*make sure this namespace exists", _R.UNAUTHORIZED, "v0.1.10-v0.1.32"),
         (r"^open .*id_ed25519: ", _R.UNAUTHORIZED, "v0.0.14+, after a 401"),
         (r"^realm host .* does not match original host", _R.REALM_MISMATCH, "v0.14.3+, auth.go"),
-        (r"\?nonce=.*unsupported protocol scheme", _R.REALM_MISMATCH, "v0.0.14-v0.14.2, a Basic challenge"),
+        (r"^(?>.*?\?nonce=).*unsupported protocol scheme", _R.REALM_MISMATCH, "v0.0.14-v0.14.2, a Basic challenge"),
         # --- the model and its name
         (
-            r"[/\\]manifests[/\\].*: (?:no such file|the system cannot find)",
+            r"^(?>.*?[/\\]manifests[/\\]).*: (?:no such file|the system cannot find)",
             _R.MODEL_NOT_FOUND,
             "open v0.3.7+, stat v0.0.12-v0.3.6",
         ),
@@ -86,7 +88,12 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason | None, str], ...]] 
 
 
 def reason_for(text: str) -> RejectionReason:
-    """Return what *text* means; ``UNKNOWN`` when no row of the table knows it."""
+    """Return what *text* means; ``UNKNOWN`` when no row of the table knows it.
+
+    Of a long text the beginning and the end are read: what stands between them is a page that the server quotes.
+    """
+    if len(text) > INSPECTED_CHARACTERS:
+        text = f"{text[: INSPECTED_CHARACTERS // 2]}\n{text[-INSPECTED_CHARACTERS // 2 :]}"
     for pattern, reason, _source in REASONS:
         if found := pattern.search(text):
             return RejectionReason.of_status(int(found["status"])) if reason is None else reason

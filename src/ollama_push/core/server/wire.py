@@ -19,8 +19,8 @@ from cattrs.errors import StructureHandlerNotFoundError
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import SUCCESS_STATUS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
-from ollama_push.core.json_text import decode_json
-from ollama_push.core.redaction import redact
+from ollama_push.core.json_text import bounded_count, decode_json
+from ollama_push.core.peer_text import INSPECTED_CHARACTERS, SHOWN_CHARACTERS, clean
 
 try:
     from orjson import loads as _fast_loads  # the extra "speed"
@@ -30,7 +30,8 @@ except ImportError:
 __all__ = ["ErrorLine", "LineDecoder"]
 
 _EXCERPT: Final = 200  # characters of a malformed line that an error keeps
-_INSPECTED: Final = 4096  # bytes of it that are searched for secrets
+_INSPECTED_BYTES: Final = 4 * INSPECTED_CHARACTERS  # in UTF-8 at most
+_DIGEST_CHARACTERS: Final = 200  # of a digest that a layer is known by; one in SHA-512 has 135
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -141,13 +142,10 @@ def _decode_line(line: bytes) -> PushEvent | ErrorLine | None:
             pass  # json decides, so that the verdict does not depend on an optional package
     try:
         data = line.removeprefix(_BOM)
-        if not data.strip():
-            return None
-        return _to_event(decode_json(data))
+        return _to_event(decode_json(data)) if data.strip() else None
     except (ValueError, StructureHandlerNotFoundError) as exc:
-        # Redacted before it is cut: half a URL no longer looks like one.
-        text = redact(line[:_INSPECTED].decode("utf-8", "replace"))
-        raise MalformedLine(text[:_EXCERPT], _explain(exc)) from exc
+        text = line[:_INSPECTED_BYTES].decode("utf-8", "replace")
+        raise MalformedLine(clean(text)[:_EXCERPT], _explain(exc)) from exc
 
 
 def _to_event(value: Any) -> PushEvent | ErrorLine:
@@ -159,15 +157,23 @@ def _to_event(value: Any) -> PushEvent | ErrorLine:
     line: _WireLine = _structure_line(value, _WireLine)
     if line.status is None:
         raise _WrongType("neither status nor error")
-    status = _well_formed(line.status)
-    if "://" in status or "=" in status:  # it may hold a presigned URL; looked for only then, for speed
-        status = redact(status)
+    status = _kept(line.status, SHOWN_CHARACTERS)
     if status == SUCCESS_STATUS:
         return PushSucceeded()
     if not line.digest:
         return StatusChanged(status)
-    # Counters are taken as they are, but for one: less than nothing is nothing.
-    return LayerProgress(_well_formed(line.digest), max(0, line.total or 0), max(0, line.completed or 0), status)
+    return LayerProgress(
+        _kept(line.digest, _DIGEST_CHARACTERS),
+        bounded_count(line.total or 0),
+        bounded_count(line.completed or 0),
+        status,
+    )
+
+
+def _kept(text: str, limit: int) -> str:
+    text = _well_formed(text)
+    # It may hold a presigned URL; looked for only then, for speed.
+    return clean(text, limit) if "://" in text or "=" in text or len(text) > limit else text
 
 
 def _well_formed(text: str) -> str:
