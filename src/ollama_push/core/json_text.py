@@ -11,8 +11,8 @@ from typing import Any, Final
 
 __all__ = ["MAX_COUNT", "bounded_count", "decode_json", "encode_json"]
 
-MAX_COUNT: Final = 2**63 - 1
-"""The largest count that Ollama's servers and registries can hold (Go's ``int64``)."""
+MAX_COUNT: Final = 2**100
+"""Far above what servers count (Go's ``int64``), and sums of it are numbers that a float holds."""
 
 
 def _refuse_constant(name: str) -> Any:

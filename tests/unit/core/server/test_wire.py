@@ -38,7 +38,7 @@ def _says(line: bytes, decoder: LineDecoder | None = None) -> str:
         (b'{"status":"p","digest":"sha256:model","total":5}', LayerProgress("sha256:model", 5, 0, "p")),
         (b'{"status":"p","digest":"d","total":null,"completed":null}', LayerProgress("d", 0, 0, "p")),
         (b'{"status":"p","digest":"d","total":-5,"completed":-1}', LayerProgress("d", 0, 0, "p")),
-        (b'{"status":"p","digest":"d","completed":18446744073709551616}', LayerProgress("d", 0, 2**63 - 1, "p")),
+        (b'{"status":"p","digest":"d","completed":18446744073709551616}', LayerProgress("d", 0, 2**64, "p")),
         (b'{"status":"p","digest":""}', StatusChanged("p")),
         (b'{"status":"p","digest":null,"total":1}', StatusChanged("p")),
         (b'{"status":"a","x":[{"y":1}]}', StatusChanged("a")),
