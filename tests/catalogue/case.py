@@ -10,8 +10,7 @@ from typing import Any, Final
 import attrs
 from tests.support.server_push import Expected
 
-from ollama_push.testing.server import head, lines_answer
-from ollama_push.testing.steps import Await, Script, Step
+from ollama_push.testing.server import Await, Script, Step, head, lines_answer
 
 __all__ = [
     "BOTH",

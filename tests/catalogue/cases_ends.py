@@ -9,8 +9,7 @@ from tests.support.refusals import refused
 from tests.support.server_push import ADDRESS, Expected
 
 from ollama_push.core.errors import ConnectionLost
-from ollama_push.testing.server import Reset, chunk
-from ollama_push.testing.steps import Hold, Step
+from ollama_push.testing.server import Hold, Reset, Step, chunk
 
 __all__ = ["CASES"]
 

@@ -10,8 +10,7 @@ from tests.support.refusals import refused
 from tests.support.server_push import ADDRESS, Expected
 
 from ollama_push.core.errors import PushStalled, TransportTimeout
-from ollama_push.testing.server import chunk, head
-from ollama_push.testing.steps import Hold, Pause, Step
+from ollama_push.testing.server import Hold, Pause, Step, chunk, head
 
 __all__ = ["CASES"]
 

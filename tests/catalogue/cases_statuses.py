@@ -10,8 +10,7 @@ from tests.support.server_push import Expected
 
 from ollama_push.core.errors import StreamTruncated, UnexpectedContent
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
-from ollama_push.testing.server import head, json_answer
-from ollama_push.testing.steps import Hold, Step
+from ollama_push.testing.server import Hold, Step, head, json_answer
 
 __all__ = ["CASES"]
 

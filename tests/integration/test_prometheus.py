@@ -19,8 +19,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from ollama_push import PushClient
 from ollama_push.contrib.metrics import MetricsHook, PrometheusSink
-from ollama_push.testing.answers import lines_answer
-from ollama_push.testing.server import ScriptedServer
+from ollama_push.testing.server import ScriptedServer, lines_answer
 
 _PROGRAM: Final = shutil.which("prometheus")
 _PATIENCE_SECONDS: Final = 15.0

@@ -11,7 +11,7 @@ from typing import Self
 
 import attrs
 
-from ollama_push.testing.steps import Pause, Script, Step
+from ollama_push.testing.server import Pause, Script, Step
 
 __all__ = ["Recording"]
 

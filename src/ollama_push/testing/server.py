@@ -10,15 +10,13 @@ import contextlib
 import math
 import socket
 import ssl
+import struct
 import threading
-from collections.abc import Mapping
+from asyncio.trsock import TransportSocket
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Self
 
 import attrs
-
-from ollama_push.testing._sockets import reset_on_close
-from ollama_push.testing.answers import chunk, head, json_answer, lines_answer
-from ollama_push.testing.steps import Await, Hangup, Hold, NextRequest, Pause, Reset, Script, Step
 
 __all__ = [
     "Await",
@@ -35,9 +33,95 @@ __all__ = [
     "head",
     "json_answer",
     "lines_answer",
+    "reset_on_close",
 ]
 
 _PATIENCE_SECONDS: Final = 20.0
+_LINGER_ON_FOR_0_S: Final = struct.pack("ii", 1, 0)  # struct linger: l_onoff, l_linger
+
+
+@attrs.frozen
+class Pause:
+    """Wait for so many seconds, or until the server stops."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Hold:
+    """Keep the connection open and send nothing until the peer disconnects or the server stops.
+
+    Attributes:
+        seconds: Continue after this time at the latest.
+    """
+
+    seconds: float = math.inf
+
+
+@attrs.frozen
+class Await:
+    """Wait until the event is set, or the server stops: a script that waits for its test.
+
+    Attributes:
+        event: What to wait for.
+        seconds: Continue after this time at the latest.
+    """
+
+    event: threading.Event
+    seconds: float = math.inf
+
+
+@attrs.frozen
+class NextRequest:
+    """Read another request on this connection; a peer that disconnects instead ends the script."""
+
+
+@attrs.frozen
+class Reset:
+    """Close the connection with RST."""
+
+
+@attrs.frozen
+class Hangup:
+    """Close the connection with FIN and without (more of) a response. The end of every script does the same."""
+
+
+Step = bytes | Pause | Hold | Await | NextRequest | Reset | Hangup
+Script = Sequence[Step]
+
+
+def head(
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    content_type: str | None = "application/x-ndjson",
+    reason: str = "Scripted",
+) -> bytes:
+    """Return a response head; *headers* and the steps that follow frame the body."""
+    fields = {**({"Content-Type": content_type} if content_type else {}), **(headers or {})}
+    return "".join(
+        [f"HTTP/1.1 {status} {reason}\r\n", *(f"{name}: {value}\r\n" for name, value in fields.items()), "\r\n"]
+    ).encode("latin-1")
+
+
+def chunk(data: bytes) -> bytes:
+    """Return *data* as one chunk (RFC 9112, 7.1); empty data is the last chunk."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def lines_answer(lines: Iterable[bytes], *, end: bool = True) -> list[Step]:
+    """Return the script of a streamed response: one chunk a line, newline added."""
+    steps: list[Step] = [
+        head(headers={"Transfer-Encoding": "chunked", "Connection": "close"}),
+        *(chunk(line + b"\n") for line in lines),
+    ]
+    return [*steps, chunk(b"")] if end else steps
+
+
+def json_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> list[Step]:
+    """Return the script of a single JSON response with its length."""
+    fields = {"Content-Length": str(len(body)), "Connection": "close", **(headers or {})}
+    return [head(status, fields, content_type="application/json; charset=utf-8") + body]
 
 
 @attrs.frozen
@@ -263,3 +347,11 @@ def _read_request(connection: socket.socket) -> ReceivedRequest | None:
             if len(body) < length:
                 return None
         return ReceivedRequest(first[0], first[1], headers, body)
+
+
+def reset_on_close(connection: socket.socket | TransportSocket) -> None:
+    """Let the end of *connection* be an RST instead of a FIN.
+
+    Source: socket(7), ``SO_LINGER``; a linger time of 0 discards what is unsent.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ON_FOR_0_S)

@@ -30,9 +30,8 @@ from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.observations import PushContext, PushFinished, PushOutcome
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.testing.answers import chunk, head, lines_answer
 from ollama_push.testing.recordings import Recording
-from ollama_push.testing.server import ScriptedServer, Step
+from ollama_push.testing.server import ScriptedServer, Step, chunk, head, lines_answer
 
 _SLOW: Final = Recording.load(Path(__file__).parents[2] / "data" / "recordings" / "success_slow.json")
 _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({})))

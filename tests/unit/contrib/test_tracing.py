@@ -26,8 +26,7 @@ from ollama_push import AsyncPushClient, PushClient
 from ollama_push.contrib.tracing import TracingHook
 from ollama_push.core.ports import Hook
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.testing.answers import json_answer, lines_answer
-from ollama_push.testing.server import ScriptedServer
+from ollama_push.testing.server import ScriptedServer, json_answer, lines_answer
 
 _TICK = b'{"status":"p","digest":"sha256:a","total":9,"completed":%d}'
 _AT_ONCE = RetryPolicy(base=0)

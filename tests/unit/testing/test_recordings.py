@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ollama_push.testing.recordings import Recording
-from ollama_push.testing.steps import Pause
+from ollama_push.testing.server import Pause
 
 _FOLDER = Path(__file__).parents[2] / "data" / "recordings"
 _RECORDING = Recording("ollama", "told", b"", ((0.5, b"abc"), (0.5, b"def"), (2.5, b"g")))

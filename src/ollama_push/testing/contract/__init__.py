@@ -15,27 +15,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.testing.contract._bodies import BODY_CLAUSES
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
-from ollama_push.testing.contract._failures import FAILURE_CLAUSES
 from ollama_push.testing.contract._lifetimes import LIFETIME_CLAUSES
-from ollama_push.testing.contract._requests import REQUEST_CLAUSES
 from ollama_push.testing.contract._responses import RESPONSE_CLAUSES
-from ollama_push.testing.contract._timeouts import TIMEOUT_CLAUSES
+from ollama_push.testing.contract._sending import SENDING_CLAUSES
 
 __all__ = ["CLAUSES", "Clause", "ClauseResult", "MakeTransport", "Rig", "run_contract"]
 
 
 CLAUSES: Final[tuple[Clause, ...]] = tuple(
     sorted(
-        [
-            *REQUEST_CLAUSES,
-            *RESPONSE_CLAUSES,
-            *LIFETIME_CLAUSES,
-            *BODY_CLAUSES,
-            *FAILURE_CLAUSES,
-            *TIMEOUT_CLAUSES,
-        ],
+        [*SENDING_CLAUSES, *RESPONSE_CLAUSES, *LIFETIME_CLAUSES],
         key=lambda clause: int(clause.number.removeprefix("T")),
     )
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
+from pkgutil import resolve_name
 
 from ollama_push.testing.blocking import Blocking
-from ollama_push.testing.contract import CLAUSES, MakeTransport
+from ollama_push.testing.contract import CLAUSES
 from ollama_push.testing.contract._clauses import run_clauses
 
 __all__ = ["run_command"]
@@ -25,10 +24,12 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=5.0, metavar="SECONDS", help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        factory = _load(options.factory)
+        factory = resolve_name(options.factory)
     except (ImportError, AttributeError, ValueError) as exc:
         parser.error(f"{options.factory}: {exc}")
-    make = _blocking(factory) if options.is_async else factory
+    if not callable(factory):
+        parser.error(f"{options.factory}: expected MODULE:FACTORY")
+    make = (lambda seconds: Blocking(lambda: factory(seconds))) if options.is_async else factory
     width = max(len(str(clause)) for clause in CLAUSES)
     failures = 0
     for result in run_clauses(CLAUSES, make, options.patience):
@@ -38,18 +39,6 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     sys.stdout.write(f"{len(CLAUSES) - failures} of {len(CLAUSES)} clauses kept\n")
     return 1 if failures else 0
-
-
-def _load(name: str) -> Callable[[float], Any]:
-    module, _, factory = name.partition(":")
-    if not factory:
-        raise ValueError("expected MODULE:FACTORY")
-    loaded: Callable[[float], Any] = getattr(import_module(module), factory)
-    return loaded
-
-
-def _blocking(factory: Callable[[float], Any]) -> MakeTransport:
-    return lambda read_timeout: Blocking(lambda: factory(read_timeout))
 
 
 if __name__ == "__main__":

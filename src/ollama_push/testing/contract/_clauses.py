@@ -11,30 +11,27 @@ from typing import Final, NoReturn, TypeVar
 
 import attrs
 
+from ollama_push.core.errors import TransportError
 from ollama_push.core.messages import shorten
 from ollama_push.core.ports import HttpRequest, Transport
-from ollama_push.testing.answers import head
-from ollama_push.testing.server import ScriptedServer
-from ollama_push.testing.steps import Hold, Step
+from ollama_push.core.responses import BufferedResponse
+from ollama_push.testing.server import Hold, ScriptedServer, head
 
 __all__ = [
     "CHUNKED",
     "Clause",
     "ClauseList",
     "ClauseResult",
-    "FetchedResponse",
     "MakeTransport",
     "Rig",
     "ask",
     "expect",
-    "expect_cause",
     "expect_disconnect",
     "expect_passage",
     "fail",
     "fetch",
     "plain",
     "raised_by",
-    "read_until_error",
     "run_clauses",
 ]
 
@@ -168,20 +165,17 @@ def fail(seen: str, cause: BaseException | None = None) -> NoReturn:
     raise AssertionError(seen) from cause
 
 
-def raised_by(kind: type[E], action: Callable[[], object]) -> E:
-    """Return the error of *kind* that *action* raises."""
+def raised_by(kind: type[E], action: Callable[[], object], *, caused: bool = True) -> E:
+    """Return the error of *kind* that *action* raises; if *caused*, a transport's has the library's as its cause."""
     try:
         action()
     except kind as exc:
+        lacks_cause = caused and isinstance(exc, TransportError) and exc.__cause__ is None
+        expect(not lacks_cause, f"{type(exc).__name__} has no cause, it was raised without the library's error")
         return exc
     except Exception as exc:  # noqa: BLE001 - any other kind is a broken promise
         fail(f"{shorten(exc, 200)} was raised, and not {kind.__name__}", exc)
     fail(f"nothing was raised, and not {kind.__name__}")
-
-
-def expect_cause(error: BaseException, more: str = "") -> None:
-    """Expect that *error* was raised from the library's error."""
-    expect(error.__cause__ is not None, f"{type(error).__name__} has no cause{more}")
 
 
 def expect_passage(error: BaseException, action: Callable[[], object]) -> None:
@@ -210,28 +204,7 @@ def ask(server: ScriptedServer, method: str = "GET", target: str = "/", *, body:
     return HttpRequest(method, server.url + target, body=body)
 
 
-@attrs.frozen
-class FetchedResponse:
-    """A response that was read to its end."""
-
-    status: int
-    body: bytes
-
-
-def fetch(transport: Transport, request: HttpRequest) -> FetchedResponse:
+def fetch(transport: Transport, request: HttpRequest) -> BufferedResponse:
     """Send *request* and read the whole response."""
     with transport.open(request) as response:
-        return FetchedResponse(response.status, b"".join(response.chunks()))
-
-
-def read_until_error(rig: Rig, script: list[Step], kind: type[E]) -> tuple[bytes, E]:
-    """Return what the response of a script yields before it fails, and the error."""
-    received: list[bytes] = []
-
-    def read() -> None:
-        with transport.open(ask(server)) as response:
-            received.extend(response.chunks())
-
-    with ScriptedServer(script) as server, rig.transport() as transport:
-        error = raised_by(kind, read)
-    return b"".join(received), error
+        return BufferedResponse(response.status, response.headers, b"".join(response.chunks()))

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Final
 
 from ollama_push.core.errors import UsedAfterClose
-from ollama_push.testing.answers import chunk, head
 from ollama_push.testing.contract._clauses import (
     CHUNKED,
     ClauseList,
@@ -22,8 +21,7 @@ from ollama_push.testing.contract._clauses import (
     plain,
     raised_by,
 )
-from ollama_push.testing.server import ScriptedServer
-from ollama_push.testing.steps import NextRequest, Step
+from ollama_push.testing.server import NextRequest, ScriptedServer, Step, chunk, head
 
 __all__ = ["LIFETIME_CLAUSES"]
 

@@ -23,7 +23,7 @@ from ollama_push.testing.registry.sessions import OpenSession
 from ollama_push.testing.registry.signing import SignedAuth
 from ollama_push.testing.registry.token_issuer import TokenRequest
 from ollama_push.testing.registry.tokens import TokenAuth
-from ollama_push.testing.steps import Hangup, Reset
+from ollama_push.testing.server import Hangup, Reset
 
 __all__ = [
     "AFTER_BODY",

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from ollama_push.testing.steps import Hangup, Reset
+from ollama_push.testing.server import Hangup, Reset
 
 __all__ = ["AFTER_BODY", "Action", "Fault", "FaultDue", "FaultPlan", "LoseAnswer", "Reply", "Stall"]
 

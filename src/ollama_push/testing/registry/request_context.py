@@ -11,12 +11,11 @@ import attrs
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from ollama_push.testing._sockets import reset_on_close
 from ollama_push.testing.registry.faults import Action, Fault, FaultDue, LoseAnswer, Reply, Stall
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.seen import Entry
 from ollama_push.testing.registry.state import RegistryState
-from ollama_push.testing.steps import Hangup, Reset
+from ollama_push.testing.server import Hangup, Reset, reset_on_close
 
 __all__ = ["BROKEN_BODY", "READ_BYTES", "RequestContext"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_push.testing.answers import chunk, head, json_answer, lines_answer
+from ollama_push.testing.server import chunk, head, json_answer, lines_answer
 
 
 def test_a_head_is_streamed_json_unless_told_otherwise() -> None:

@@ -1,27 +1,32 @@
-"""T1: what a transport sends."""
+"""T1: what a transport sends. T10, T11: how a request ends whose body the peer does not read, or whose body raises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
 
-from ollama_push.core.errors import ConnectionLost
+from ollama_push.core.errors import ConnectionLost, MachineMisuse, TransportTimeout
 from ollama_push.core.ports import HttpRequest
-from ollama_push.testing.answers import head
-from ollama_push.testing.contract._clauses import ClauseList, Rig, ask, expect, fetch, plain, raised_by
-from ollama_push.testing.server import ReceivedRequest, ScriptedServer
-from ollama_push.testing.steps import NextRequest, Step
+from ollama_push.testing.contract._clauses import ClauseList, Rig, ask, expect, expect_passage, fetch, plain, raised_by
+from ollama_push.testing.server import NextRequest, ReceivedRequest, ScriptedServer, Step, head
 
-__all__ = ["REQUEST_CLAUSES"]
+__all__ = ["SENDING_CLAUSES"]
 
-REQUEST_CLAUSES: Final = ClauseList()
-_clause = REQUEST_CLAUSES.add
+SENDING_CLAUSES: Final = ClauseList()
+_clause = SENDING_CLAUSES.add
 
 # More than the kernel buffers on loopback, so that the transport must wait for the peer.
 _LARGE: Final = bytes(range(251)) * 33_500
 _PIECE: Final = 65_536
+_SHORT: Final = 0.15
+# More than the send and receive buffers of the kernel hold on loopback.
+_PIECES: Final = 512
 
 
 class _ReusedBuffer:
@@ -102,7 +107,7 @@ def _adds_nothing_to_later_requests(rig: Rig) -> None:
 def _sends_once(rig: Rig) -> None:
     for method in ("GET", "POST", "PUT"):
         with ScriptedServer(()) as server, rig.transport() as transport:
-            _expect_loss(lambda: fetch(transport, ask(server, method, body=b"")))  # noqa: B023 - called at once
+            raised_by(ConnectionLost, lambda: fetch(transport, ask(server, method)))  # noqa: B023 - called at once
             _expect_arrived(server, 1)
 
 
@@ -112,7 +117,7 @@ def _sends_once_on_a_kept_connection(rig: Rig) -> None:
     for method in ("GET", "POST", "PUT"):
         with ScriptedServer(first, ()) as server, rig.transport() as transport:
             fetch(transport, ask(server, method))
-            _expect_loss(lambda: fetch(transport, ask(server, method)))  # noqa: B023 - called at once
+            raised_by(ConnectionLost, lambda: fetch(transport, ask(server, method)))  # noqa: B023 - called at once
             _expect_arrived(server, 2)
 
 
@@ -122,11 +127,106 @@ def _expect_length(seen: ReceivedRequest) -> None:
     expect(length == str(len(seen.body)), f"{len(seen.body)} bytes were announced as {length}")
 
 
-def _expect_loss(action: Callable[[], object]) -> None:
-    error = raised_by(ConnectionLost, action)
-    expect(error.__cause__ is not None, "ConnectionLost was raised without the library's error as its cause")
-
-
 def _expect_arrived(server: ScriptedServer, count: int) -> None:
     methods = " ".join(request.method for request in server.requests)
     expect(len(server.requests) == count, f"{len(server.requests)} requests arrived, and not {count}: {methods}")
+
+
+class _Body:
+    """Yields pieces; raises *error* before the last one."""
+
+    def __init__(self, pieces: int, error: Exception | None = None) -> None:
+        self._pieces, self._error = pieces, error
+
+    def __len__(self) -> int:
+        return self._pieces * _PIECE
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from [bytes(_PIECE)] * (self._pieces - 1)
+        if self._error is not None:
+            raise self._error
+        yield bytes(_PIECE)
+
+
+class _Reader:
+    """A peer that reads one request's body once ``begin`` is set, and counts the bytes."""
+
+    def __init__(self, listener: socket.socket, length: int, patience: float) -> None:
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        self.read_bytes = 0
+        self.begin = threading.Event()
+        self.gone = threading.Event()
+        self._listener, self._length, self._patience = listener, length, patience
+
+    def run(self) -> None:
+        with contextlib.suppress(TimeoutError):  # no connection came, or it was not closed
+            connection, _address = self._listener.accept()
+            with connection:
+                connection.settimeout(self._patience)
+                self._read(connection)
+            self.gone.set()
+
+    def _read(self, connection: socket.socket) -> None:
+        held = connection.recv(1)
+        while b"\r\n\r\n" not in held and (data := connection.recv(1)):
+            held += data
+        self.begin.wait(self._patience)
+        with contextlib.suppress(ConnectionError):  # a reset is a disconnect too
+            while self.read_bytes < self._length and (data := connection.recv(_PIECE)):
+                self.read_bytes += len(data)
+        if self.read_bytes == self._length:
+            connection.sendall(plain(b""))
+
+
+@contextmanager
+def _reader(rig: Rig, body: _Body) -> Iterator[_Reader]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(rig.patience)
+        reader = _Reader(listener, len(body), rig.patience)
+        thread = threading.Thread(target=reader.run, daemon=True)
+        thread.start()
+        try:
+            yield reader
+        finally:
+            reader.begin.set()
+            thread.join()
+
+
+def _expect_disconnect(reader: _Reader, body: _Body, rig: Rig) -> None:
+    reader.begin.set()
+    expect(reader.gone.wait(rig.patience), "the peer never saw the connection close")
+    expect(reader.read_bytes < len(body), "the request arrived whole")
+
+
+@_clause("T10", "while sending", "A peer that takes nothing of the body is TransportTimeout.")
+def _times_out_while_sending(rig: Rig) -> None:
+    body = _Body(_PIECES)
+    with _reader(rig, body) as reader, rig.transport() as transport:
+        request = HttpRequest("PUT", reader.url, body=body, read_timeout=_SHORT)
+        raised_by(TransportTimeout, lambda: fetch(transport, request))
+        _expect_disconnect(reader, body, rig)
+
+
+class _BodysError(Exception):
+    """An error that no transport knows."""
+
+
+def _expect_body_to_pass(rig: Rig, error: Exception) -> None:
+    body = _Body(3, error)
+    with _reader(rig, body) as reader, rig.transport() as transport:
+        expect_passage(error, lambda: fetch(transport, HttpRequest("PUT", reader.url, body=body)))
+        _expect_disconnect(reader, body, rig)
+
+
+@_clause(
+    "T11", "the body's errors", "An error raised by the body passes through untouched, and the connection is gone."
+)
+def _passes_errors_of_the_body(rig: Rig) -> None:
+    for error in (_BodysError("mine"), MachineMisuse("mine")):
+        _expect_body_to_pass(rig, error)
+
+
+@_clause("T11", "the body's look-alikes", "An error raised by the body is not taken for the network's.")
+def _takes_no_error_of_the_body_for_the_networks(rig: Rig) -> None:
+    for kind in (OSError, BrokenPipeError, ConnectionResetError, TimeoutError, ValueError, RuntimeError, EOFError):
+        _expect_body_to_pass(rig, kind("mine"))

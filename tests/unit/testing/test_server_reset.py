@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ollama_push.testing._sockets import reset_on_close
+from ollama_push.testing.server import reset_on_close
 
 
 def test_the_peer_sees_a_reset_instead_of_the_end() -> None:
