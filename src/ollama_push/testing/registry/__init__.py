@@ -21,8 +21,7 @@ from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.server import EmbeddedRegistry
 from ollama_push.testing.registry.sessions import OpenSession
 from ollama_push.testing.registry.signing import SignedAuth
-from ollama_push.testing.registry.token_issuer import TokenRequest
-from ollama_push.testing.registry.tokens import TokenAuth
+from ollama_push.testing.registry.tokens import TokenAuth, TokenRequest
 from ollama_push.testing.server import Hangup, Reset
 
 __all__ = [

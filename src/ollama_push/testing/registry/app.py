@@ -11,14 +11,12 @@ from typing import Final
 
 from aiohttp import web
 
-from ollama_push.testing.registry import blobs, manifests, tags, uploads
+from ollama_push.testing.registry import blobs, manifests
 from ollama_push.testing.registry.auth import Access, Auth
 from ollama_push.testing.registry.faults import Fault, FaultDue, FaultPlan, Stall
-from ollama_push.testing.registry.grammar import is_repository
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
-from ollama_push.testing.registry.refused import Refused, unknown_path_response
-from ollama_push.testing.registry.request_context import BROKEN_BODY, READ_BYTES, RequestContext
-from ollama_push.testing.registry.state import RegistryState
+from ollama_push.testing.registry.refused import Refused, is_repository, unknown_path_response
+from ollama_push.testing.registry.request_context import BROKEN_BODY, READ_BYTES, RegistryState, RequestContext
 
 __all__ = ["application_of", "registry_app"]
 
@@ -39,14 +37,14 @@ _ROUTES: Final[tuple[tuple[re.Pattern[str], Mapping[str, _Handler]], ...]] = tup
     for pattern, handlers in (
         (r"/v2/?", {"GET": _get_version, "HEAD": _get_version}),
         (r"/content/(?P<digest>[^/]+)", {"GET": blobs.get_content, "HEAD": blobs.get_content}),
-        (r"/v2/(?P<repository>.+)/blobs/uploads/?", {"POST": uploads.open_upload}),
+        (r"/v2/(?P<repository>.+)/blobs/uploads/?", {"POST": blobs.open_upload}),
         (
             r"/v2/(?P<repository>.+)/blobs/uploads/(?P<session_id>[^/]+)",
             {
-                "GET": uploads.get_upload,
-                "PATCH": uploads.patch_upload,
-                "PUT": uploads.put_upload,
-                "DELETE": uploads.delete_upload,
+                "GET": blobs.get_upload,
+                "PATCH": blobs.patch_upload,
+                "PUT": blobs.put_upload,
+                "DELETE": blobs.delete_upload,
             },
         ),
         (
@@ -62,7 +60,7 @@ _ROUTES: Final[tuple[tuple[re.Pattern[str], Mapping[str, _Handler]], ...]] = tup
                 "DELETE": manifests.delete_manifest,
             },
         ),
-        (r"/v2/(?P<repository>.+)/tags/list", {"GET": tags.list_tags}),
+        (r"/v2/(?P<repository>.+)/tags/list", {"GET": manifests.list_tags}),
         (r"/v2/(?P<repository>.+)/referrers/(?P<digest>[^/]+)", {"GET": manifests.list_referrers}),
     )
 )

@@ -1,7 +1,7 @@
-"""Manifests, stored and sent byte for byte, and the lists of what refers to them.
+"""Manifests, stored and sent byte for byte, the lists of what refers to them, and the list of tags.
 
-Source: distribution-spec v1.1.1, "Pushing Manifests", "Pulling manifests", "Deleting Tags", "Listing Referrers";
-statuses as distribution 3.0.0 sends them.
+Source: distribution-spec v1.1.1, "Pushing Manifests", "Pulling manifests", "Deleting Tags", "Listing Referrers",
+"Listing Tags"; statuses as distribution 3.0.0 sends them.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
-from ollama_push.testing.registry.grammar import is_digest, is_tag, require_digest
-from ollama_push.testing.registry.refused import Refused
+from ollama_push.testing.registry.refused import Refused, is_digest, is_tag, require_digest
 from ollama_push.testing.registry.request_context import RequestContext
 from ollama_push.testing.registry.store import StoredManifest
 
-__all__ = ["delete_manifest", "get_manifest", "list_referrers", "put_manifest"]
+__all__ = ["delete_manifest", "get_manifest", "list_referrers", "list_tags", "put_manifest"]
 
 _MAX_BYTES: Final = 4 * 1024 * 1024
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -79,6 +79,23 @@ async def list_referrers(context: RequestContext, repository: str, digest: str) 
         headers["OCI-Filters-Applied"] = "artifactType"
     # As bytes: aiohttp adds a charset to a text, and the type must be exactly this one.
     return web.Response(body=body.encode(), headers=headers)
+
+
+async def list_tags(context: RequestContext, repository: str) -> web.StreamResponse:
+    """``GET …/tags/list``, by pages when ``n`` is given."""
+    store = context.state.store
+    if not store.has_repository(repository):
+        raise Refused(404, "NAME_UNKNOWN", "repository name not known to registry")
+    last, text = context.query("last"), context.query("n")
+    if text and not (text.isascii() and text.isdecimal()):
+        raise Refused(400, "PAGINATION_NUMBER_INVALID", "n is no number")
+    found = [tag for tag in store.tags(repository) if tag > last]
+    page = found[: int(text)] if text else found
+    response = web.json_response({"name": repository, "tags": page})
+    if page and len(page) < len(found):
+        query = urlencode({"n": text, "last": page[-1]})
+        response.headers["Link"] = f'</v2/{repository}/tags/list?{query}>; rel="next"'
+    return response
 
 
 def _require_reference(reference: str) -> None:

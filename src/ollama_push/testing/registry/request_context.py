@@ -1,29 +1,65 @@
-"""One request on its way through the registry: its body, its fault, its record."""
+"""One registry: what it holds, how it behaves, what it saw; and one request on its way through it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 import attrs
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from ollama_push.testing.registry.faults import Action, Fault, FaultDue, LoseAnswer, Reply, Stall
+from ollama_push.testing.registry.auth import Auth
+from ollama_push.testing.registry.faults import Action, Fault, FaultDue, FaultPlan, LoseAnswer, Reply, Stall
+from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.refused import Refused
-from ollama_push.testing.registry.seen import Entry
-from ollama_push.testing.registry.state import RegistryState
+from ollama_push.testing.registry.seen import Entry, Log
+from ollama_push.testing.registry.sessions import Sessions
+from ollama_push.testing.registry.store import Store
 from ollama_push.testing.server import Hangup, Reset, reset_on_close
 
-__all__ = ["BROKEN_BODY", "READ_BYTES", "RequestContext"]
+__all__ = ["BROKEN_BODY", "READ_BYTES", "RegistryState", "RequestContext"]
 
 BROKEN_BODY: Final = (ConnectionError, web.RequestPayloadError, BadHttpMessage)
 """What reading a body raises when the client disconnects, or when the framing is wrong."""
 
 READ_BYTES: Final = 256 * 1024
 """How much of a body is read at a time."""
+
+
+@attrs.define(eq=False)
+class RegistryState:
+    """The state that the handlers of all requests share.
+
+    Attributes:
+        data: Folder on disk.
+        auth: Who may do what; ``None`` lets everybody do everything.
+        broken_parts: What a broken part does to its session.
+        quirks: In what the registry differs from distribution 3.
+        faults: Which requests fail, and how.
+        log: Records of all requests.
+        store: Blobs, manifests and tags.
+        sessions: Open uploads.
+        closing: Set when the registry stops.
+        secret: Key of the signatures in redirects to blobs.
+    """
+
+    data: Path
+    auth: Auth | None = None
+    broken_parts: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS
+    quirks: Quirks = attrs.field(factory=Quirks)
+    faults: FaultPlan = attrs.field(factory=FaultPlan)
+    log: Log = attrs.field(factory=Log)
+    store: Store = attrs.field(init=False, default=attrs.Factory(lambda self: Store(self.data), takes_self=True))
+    sessions: Sessions = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Sessions(self.data), takes_self=True)
+    )
+    closing: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
+    secret: bytes = attrs.field(init=False, factory=lambda: secrets.token_bytes(16), repr=False)
 
 
 @attrs.frozen(eq=False)

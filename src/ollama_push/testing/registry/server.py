@@ -16,11 +16,11 @@ from ollama_push.testing._loop_thread import LoopThread
 from ollama_push.testing.registry.app import application_of
 from ollama_push.testing.registry.auth import Auth
 from ollama_push.testing.registry.faults import Fault, FaultPlan
-from ollama_push.testing.registry.grammar import is_digest, is_repository, is_tag
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
+from ollama_push.testing.registry.refused import is_digest, is_repository, is_tag
+from ollama_push.testing.registry.request_context import RegistryState
 from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.sessions import OpenSession
-from ollama_push.testing.registry.state import RegistryState
 
 __all__ = ["EmbeddedRegistry"]
 

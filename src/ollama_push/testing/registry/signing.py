@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from ollama_push.testing.registry.auth import WebHandler
-from ollama_push.testing.registry.token_issuer import Permissions, TokenIssuer, TokenRequest
+from ollama_push.testing.registry.tokens import Permissions, TokenIssuer, TokenRequest
 
 __all__ = ["SignedAuth"]
 
