@@ -39,7 +39,7 @@ class Access:
 
 
 class Auth(Protocol):
-    """An authentication scheme."""
+    """An authentication scheme; those without an endpoint of their own inherit the methods about it."""
 
     def check(self, request: web.BaseRequest, access: Access | None) -> None:
         """Check that *request* allows *access*; ``None`` where a login is enough (``GET /v2/``).
@@ -55,11 +55,11 @@ class Auth(Protocol):
 
     def endpoints(self) -> Mapping[str, WebHandler]:
         """Return handlers by path that the registry's own origin serves without authorization."""
-        ...
+        return {}
 
-    def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:
+    async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - for those that listen
         """Run what else must listen, from before the only ``yield`` until after it."""
-        ...
+        yield
 
 
 def basic_user(request: web.BaseRequest, users: Mapping[str, str]) -> str | None:
@@ -76,7 +76,7 @@ def basic_user(request: web.BaseRequest, users: Mapping[str, str]) -> str | None
 
 
 @attrs.frozen
-class BasicAuth:
+class BasicAuth(Auth):
     """User names and passwords, as with htpasswd: a known user may do everything.
 
     Attributes:
@@ -96,9 +96,3 @@ class BasicAuth:
 
     def may(self, request: web.BaseRequest, access: Access) -> bool:  # noqa: ARG002 - see Auth
         return basic_user(request, self.users) is not None
-
-    def endpoints(self) -> Mapping[str, WebHandler]:
-        return {}
-
-    async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - see Auth
-        yield

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from contextlib import closing
 from typing import Final
 
 from aiohttp import web
@@ -191,14 +190,14 @@ async def _receive(context: RequestContext, session: Session) -> None:
     before = session.size
     writer = session.begin()
     try:
-        with closing(writer):
+        with writer:
             async for data in context.body(state.quirks.max_part_bytes):
-                if not writer.write(data):
+                if not session.append(writer, data):
                     raise Refused(404, "BLOB_UPLOAD_INVALID", "another request took the session over")
                 state.log.took(len(data))
     except BaseException:
         kills = state.broken_parts is BrokenPartPolicy.KILLS_SESSION
-        if kills and session.size > before and session.is_written_by(writer):
+        if kills and session.size > before and session.writer is writer:
             state.sessions.drop(session)
         raise
     size = session.size - before
@@ -231,7 +230,7 @@ def _store(context: RequestContext, session: Session, digest: str) -> None:
     if session.digest != digest:
         raise Refused(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
     state = context.state
-    session.retire()
+    session.writer = None
     if digest not in state.quirks.loses_blobs:
         state.store.adopt(session.path, session.repository, digest)
     state.sessions.drop(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -69,10 +70,6 @@ class Fault:
     after_bytes: int | None = None
     action: Action = attrs.field(factory=Reset, kw_only=True)
 
-    def hits(self, number: int) -> bool:
-        """Say whether the matching request *number*, from 1, is hit."""
-        return self.nth <= number and (self.times is None or number < self.nth + self.times)
-
     @property
     def is_first(self) -> bool:
         """Whether it acts before the request is looked at."""
@@ -123,4 +120,6 @@ class _Rule:
         if method != self.fault.method or re.search(self.fault.path, path) is None:
             return False
         self.seen += 1
-        return self.fault.hits(self.seen)
+        return (
+            self.fault.nth <= self.seen < self.fault.nth + (math.inf if self.fault.times is None else self.fault.times)
+        )

@@ -36,10 +36,7 @@ class RegistryState:
     """The state that the handlers of all requests share.
 
     Attributes:
-        data: Folder on disk.
-        auth: Who may do what; ``None`` lets everybody do everything.
-        broken_parts: What a broken part does to its session.
-        quirks: In what the registry differs from distribution 3.
+        data, auth, broken_parts, quirks: As of :class:`~ollama_push.testing.registry.EmbeddedRegistry`.
         faults: Which requests fail, and how.
         log: Records of all requests.
         store: Blobs, manifests and tags.
@@ -49,10 +46,10 @@ class RegistryState:
     """
 
     data: Path
-    auth: Auth | None = None
-    broken_parts: BrokenPartPolicy = BrokenPartPolicy.KEEPS_BROKEN_PARTS
-    quirks: Quirks = attrs.field(factory=Quirks)
-    faults: FaultPlan = attrs.field(factory=FaultPlan)
+    auth: Auth | None
+    broken_parts: BrokenPartPolicy
+    quirks: Quirks
+    faults: FaultPlan
     log: Log = attrs.field(factory=Log)
     store: Store = attrs.field(init=False, default=attrs.Factory(lambda self: Store(self.data), takes_self=True))
     sessions: Sessions = attrs.field(

@@ -154,9 +154,7 @@ class EmbeddedRegistry:
         self.stop()
         self.start()
 
-    def close(self) -> None:
-        """Stop for good. Idempotent."""
-        self.stop()
+    close = stop
 
     def __enter__(self) -> Self:
         return self

@@ -43,6 +43,10 @@ class Session:
     Args:
         path: The file; it exists.
         repository: Repository that gets the blob.
+
+    Attributes:
+        writer: The file of the part that may grow the session. ``None`` when there is none: a file that was renamed or
+            deleted must not grow.
     """
 
     def __init__(self, path: Path, repository: str) -> None:
@@ -50,9 +54,9 @@ class Session:
         self.repository = repository
         self.size: int = path.stat().st_size
         self.had_short_part = False
+        self.writer: FileIO | None = None
         self._hasher = hashlib.sha256()
         self._is_hashed = self.size == 0
-        self._writer: PartWriter | None = None
 
     @property
     def id(self) -> str:
@@ -71,52 +75,27 @@ class Session:
             if not self._is_hashed:  # another request may have hashed the file, and appended, in the meantime
                 self._hasher, self._is_hashed = hasher, True
 
-    def begin(self) -> PartWriter:
-        """Return a writer at the end of the file. A writer that is still open writes nothing more."""
-        writer = PartWriter(self)
-        self._writer = writer
-        return writer
-
-    def retire(self) -> None:
-        """Stop the writer: a file that was renamed or deleted must not grow."""
-        self._writer = None
-
-    def is_written_by(self, writer: PartWriter) -> bool:
-        """Say whether *writer* is the one that may append."""
-        return self._writer is writer
-
-    def grow(self, data: memoryview) -> None:
-        """Count and hash *data*, which was appended to the file."""
-        self._hasher.update(data)
-        self.size += len(data)
-
-
-class PartWriter:
-    """Writes one part. Used on the server's loop only."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def begin(self) -> FileIO:
+        """Open the file for a part. A part that is still under way adds nothing more."""
         # Unbuffered: what was written is in the file, and counted, before the next byte is read.
-        self._file: FileIO = session.path.open("ab", buffering=0)
+        self.writer = self.path.open("ab", buffering=0)
+        return self.writer
 
-    def write(self, data: bytes) -> bool:
-        """Append *data*; ``False`` when another writer took over.
+    def append(self, writer: FileIO, data: bytes) -> bool:
+        """Append *data* with what :meth:`begin` returned; ``False`` when another request took over.
 
         Raises:
             OSError: The disk is full, for one.
         """
-        if not self._session.is_written_by(self):
+        if self.writer is not writer:
             return False
         rest = memoryview(data)
         while rest:
-            count = self._file.write(rest) or 0
-            self._session.grow(rest[:count])
+            count = writer.write(rest) or 0
+            self._hasher.update(rest[:count])
+            self.size += count
             rest = rest[count:]
         return True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class Sessions:
@@ -156,7 +135,7 @@ class Sessions:
         """Forget a session and delete what is left of its files."""
         with self._lock:
             self._open.pop(session.id, None)
-        session.retire()
+        session.writer = None
         session.path.unlink(missing_ok=True)
         _marker_of(session.path).unlink(missing_ok=True)
 

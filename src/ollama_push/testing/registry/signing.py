@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
-from ssl import SSLContext
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -52,9 +51,6 @@ class SignedAuth(TokenIssuer):
 
     def endpoints(self) -> Mapping[str, WebHandler]:
         return {"/token": self._respond}
-
-    async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - see Auth
-        yield
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         public, _, signature = request.headers.get("Authorization", "").partition(":")

@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 from aiohttp import web
 
-from ollama_push.testing.registry.auth import Access, WebHandler, basic_user
+from ollama_push.testing.registry.auth import Access, Auth, WebHandler, basic_user
 from ollama_push.testing.registry.refused import Refused
 
 __all__ = ["Permissions", "TokenAuth", "TokenIssuer", "TokenRequest"]
@@ -61,14 +61,8 @@ class _Grant:
         return access.actions <= self.scopes.get(access.repository, frozenset())
 
 
-class TokenIssuer:
-    """Issues tokens and checks them: what a scheme with tokens inherits. Safe between threads.
-
-    Args:
-        permissions: What a user may do in a repository.
-        expires_in: Seconds a token lives.
-        expires_after_uses: How many requests a token is valid for; ``None`` for any number.
-    """
+class TokenIssuer(Auth):
+    """Issues tokens and checks them: what a scheme with tokens inherits. Safe between threads."""
 
     def __init__(self, permissions: Permissions, expires_in: float, expires_after_uses: int | None) -> None:
         self._permissions = permissions
