@@ -12,7 +12,7 @@ from ollama_push.cli import exit_codes
 from ollama_push.cli.check import check
 from ollama_push.cli.completion import completion
 from ollama_push.cli.demo import demo
-from ollama_push.cli.display.streams import tell, write_whole
+from ollama_push.cli.display.streams import say, tell, write_whole
 from ollama_push.cli.login import login, logout
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.push import push
@@ -20,6 +20,7 @@ from ollama_push.cli.registry import registry
 from ollama_push.cli.serve import serve_command
 from ollama_push.cli.signals import sigterm_as_ctrl_c
 from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.messages import printable
 from ollama_push.core.version import __version__
 
 __all__ = ["app", "run"]
@@ -52,19 +53,21 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
+        # It quotes arguments, which may be what somebody else chose.
+        exc.message = printable(exc.message)  # type: ignore[misc]  # final for others; `show` reads it
         exc.show()
         return exit_codes.USAGE
     except (KeyboardInterrupt, click.Abort):
         tell(sys.stderr, "cancelled")
         return exit_codes.INTERRUPTED
     except OllamaPushError as exc:
-        write_whole(sys.stderr, f"error: {USUAL.format(exc)}\n")
+        say(f"error: {USUAL.format(exc)}")
         return exit_codes.exit_code(exc)
     except OSError as exc:
         # Transports and metrics translate their OSErrors, so this one is from our own output.
         if exc.errno not in (errno.ENOSPC, errno.EIO):
             raise
         write_whole(sys.stdout, "")  # What is still buffered would fail again at exit.
-        write_whole(sys.stderr, f"error: the output cannot be written: {exc.strerror}\n")
+        say(f"error: the output cannot be written: {exc.strerror}")
         return exit_codes.USAGE
     return code if isinstance(code, int) else exit_codes.OK

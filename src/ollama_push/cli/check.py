@@ -10,8 +10,9 @@ from ollama_push.cli import exit_codes
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
+from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.messages import USUAL
-from ollama_push.cli.reports import model_text, plan_lines, printable, readiness_lines
+from ollama_push.cli.reports import model_text, plan_lines, readiness_lines
 from ollama_push.client import PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.endpoints import Endpoint
@@ -55,13 +56,13 @@ def _check_directly(registry: ClientRunner[RegistryClient], direct: DirectSettin
         lines.append(f"registry: {Endpoint.of(parsed.host, plain_http=direct.plain_http).origin}")
         lines += plan_lines(registry.run(lambda client: client.plan(parsed, source=direct.source)))
     except OllamaPushError as problem:
-        _tell(name, [*lines, f"problem: {printable(USUAL.format(problem))}"], is_ready=False)
+        _tell(name, [*lines, f"problem: {USUAL.format(problem)}"], is_ready=False)
         return exit_codes.exit_code(problem)
     _tell(name, lines, is_ready=True)
     return exit_codes.OK
 
 
 def _tell(model: str, lines: Sequence[str], *, is_ready: bool) -> None:
-    for line in lines:
-        click.echo(line)
-    click.echo(f"{model_text(model)}: {'ready' if is_ready else 'not ready'}", err=True)
+    if lines:
+        report(*lines)
+    say(f"{model_text(model)}: {'ready' if is_ready else 'not ready'}")

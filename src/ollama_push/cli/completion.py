@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from ollama_push.cli.display.streams import report
+
 __all__ = ["completion"]
 
 
@@ -21,4 +23,4 @@ def completion(context: click.Context, shell: str) -> None:
     name = root.info_name or "ollama-push"
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
-    click.echo(kind(root.command, {}, name, f"_{name}_COMPLETE".replace("-", "_").upper()).source())
+    report(*kind(root.command, {}, name, f"_{name}_COMPLETE".replace("-", "_").upper()).source().split("\n"))

@@ -19,6 +19,7 @@ import attrs
 import click
 
 from ollama_push.cli.display import Display, new_display
+from ollama_push.cli.display.streams import say
 from ollama_push.client import AsyncPushClient, PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.names import ModelName
@@ -60,18 +61,18 @@ def demo() -> None:
             EmbeddedRegistry(Path(folder, "registry"), faults=pauses) as registry,
             _gateway_for(store, registry.host) as gateway,
         ):
-            _say(f"registry: {registry.url}\ngateway:  {gateway}, names without a host go to the registry")
-            _say(f"models:   {store.root}")
+            say(f"registry: {registry.url}", f"gateway:  {gateway}, names without a host go to the registry")
+            say(f"models:   {store.root}")
             receipts = [
                 _sync_push(gateway, size),
                 _async_push(gateway, size),
                 _direct_push(store, registry.host),
             ]
             _verify(store, registry.host)
-            _say("\n--- the receipts")
+            say("", "--- the receipts")
             for receipt in receipts:
-                _say(_receipt_text(receipt))
-    _say(NEXT)
+                say(_receipt_text(receipt))
+    say(*NEXT.split("\n"))
 
 
 def _receipt_text(receipt: PushReceipt) -> str:
@@ -86,7 +87,7 @@ def _receipt_text(receipt: PushReceipt) -> str:
 
 
 def _sync_push(gateway: str, size: int) -> PushReceipt:
-    _say(f"\n--- PushClient(gateway).push({_FIRST!r})")
+    say("", f"--- PushClient(gateway).push({_FIRST!r})")
     display = new_display("auto", str(ModelName.parse(_FIRST)), size)
     with PushClient(gateway, hooks=[display]) as client:
         return _shown(display, lambda: client.push(_FIRST))
@@ -97,25 +98,25 @@ def _async_push(gateway: str, size: int) -> PushReceipt:
         async with AsyncPushClient(gateway, hooks=[display]) as client:
             return await client.push(_SECOND)
 
-    _say(f"\n--- await AsyncPushClient(gateway).push({_SECOND!r})")
+    say("", f"--- await AsyncPushClient(gateway).push({_SECOND!r})")
     display = new_display("auto", str(ModelName.parse(_SECOND)), size)
     return _shown(display, lambda: asyncio.run(push()))
 
 
 def _direct_push(store: ModelStore, host: str) -> PushReceipt:
     name = f"{host}/{_THIRD}"
-    _say(f"\n--- RegistryClient().push({name!r}, source={_FIRST!r})")
+    say("", f"--- RegistryClient().push({name!r}, source={_FIRST!r})")
     display = new_display("auto", str(ModelName.parse(name)), None)
     with _registry_client(store, display) as client:
         return _shown(display, lambda: client.push(name, source=_FIRST))
 
 
 def _verify(store: ModelStore, host: str) -> None:
-    _say("\n--- RegistryClient().verify(...)")
+    say("", "--- RegistryClient().verify(...)")
     with _registry_client(store) as client:
         for name in (_FIRST, _SECOND, _THIRD):
             found = client.verify(f"{host}/{name}", source=_FIRST)
-            _say(f"{found.model} holds the local model: {found.blobs} blobs, {found.manifest_digest}")
+            say(f"{found.model} holds the local model: {found.blobs} blobs, {found.manifest_digest}")
 
 
 def _registry_client(store: ModelStore, *hooks: Display) -> RegistryClient:
@@ -184,7 +185,3 @@ def _gateway_for(store: ModelStore, registry: str) -> Iterator[str]:
         with suppress(RuntimeError):  # its loop is gone already
             stop()
         thread.join()
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

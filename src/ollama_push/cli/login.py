@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from ollama_push.cli import exit_codes
-from ollama_push.cli.reports import printable
+from ollama_push.cli.display.streams import say
 from ollama_push.client import RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected
 from ollama_push.core.names import is_registry_host
@@ -44,22 +44,21 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
             was_asked = client.try_login(host, wanted)
     except PushRejected as exc:
         # Its own words are about a push.
-        click.echo(f"error: {printable(exc.message)}", err=True)
+        say(f"error: {exc.message}")
         return exit_codes.exit_code(exc)
     finally:
         transport.close()
     place = Credentials().login(host, wanted)
     if not was_asked:
-        click.echo(f"note: {host} did not ask for the login, so it was not checked", err=True)
-    click.echo(f"logged in to {host} as {wanted.username}", err=True)
+        say(f"note: {host} did not ask for the login, so it was not checked")
+    say(f"logged in to {host} as {wanted.username}")
     if isinstance(place, Path):
-        click.echo(
+        say(
             f"warning: {place} holds the password in base64, which is no encryption: everyone who can read the file"
-            " can read it. A credential helper (credsStore) protects it.",
-            err=True,
+            " can read it. A credential helper (credsStore) protects it."
         )
     else:
-        click.echo(f"the password is kept by {place}", err=True)
+        say(f"the password is kept by {place}")
     return exit_codes.OK
 
 
@@ -69,7 +68,7 @@ def logout(registry: str) -> int:
     """Remove the login for REGISTRY."""
     host = _host(registry)
     was_there = Credentials().logout(host)
-    click.echo(f"logged out of {host}" if was_there else f"there was no login for {host}", err=True)
+    say(f"logged out of {host}" if was_there else f"there was no login for {host}")
     return exit_codes.OK
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
-
 from ollama_push.cli.addresses import parse_address, system_message
+from ollama_push.cli.display.streams import say
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 
@@ -60,7 +59,7 @@ def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
                 _write(lambda: write_to_textfile(file, registry), file)
             except InvalidSetting as exc:
                 # A warning only: the file could be written before the pushes, and the pushes are done.
-                click.echo(f"warning: {exc}", err=True)
+                say(f"warning: {exc}")
 
 
 def _write(write: Callable[[], None], file: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,7 +14,7 @@ from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
 from ollama_push.cli.display import CHOICES, Display, new_display
-from ollama_push.cli.display.streams import write_whole
+from ollama_push.cli.display.streams import log_handler, say
 from ollama_push.cli.messages import SERVER_STOPS, USUAL, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
 from ollama_push.cli.reports import model_text, unkept_text
@@ -85,7 +84,7 @@ def push(
             codes = _push_each(names, push_one)
     else:
         with connect_directly(settings, direct) as registry, metrics_hooks(metrics_port, metrics_file) as measurers:
-            words = MessageFormatter(resumes=not direct.no_resume and _can_resume(say=not quiet))
+            words = MessageFormatter(resumes=not direct.no_resume and _can_resume(warn=not quiet))
             interrupter = Interrupter(registry.interrupt, registry.cancel)
             hooks = [interrupter.interrupt_late_push, *measurers, *logs]
             push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
@@ -119,7 +118,7 @@ def _push_each(
         codes.append(push_one(name))
         rest = names[index:]
         if rest and (codes[-1] == exit_codes.INTERRUPTED or is_interrupted()):
-            write_whole(sys.stderr, f"not begun: {', '.join(map(model_text, rest))}\n")
+            say(f"not begun: {', '.join(map(model_text, rest))}")
             return [exit_codes.INTERRUPTED]
     return codes
 
@@ -184,12 +183,12 @@ def _show(display: Display, target: _Target, send: Callable[[], PushReceipt], *,
     return exit_codes.OK
 
 
-def _can_resume(*, say: bool) -> bool:
-    """Say whether unfinished uploads can be kept; if not, print a warning unless *say* is false."""
+def _can_resume(*, warn: bool) -> bool:
+    """Say whether unfinished uploads can be kept; if not, print a warning if *warn* is set."""
     uploads = FileResumeStore()
     problem = uploads.problem()
-    if problem is not None and say:
-        write_whole(sys.stderr, f"{unkept_text(uploads.directory, problem)}\n")
+    if problem is not None and warn:
+        say(unkept_text(uploads.directory, problem))
     return problem is None
 
 
@@ -209,7 +208,5 @@ def _is_fatal(problem: OllamaPushError) -> bool:
 def _log_hook(verbose: int) -> LogHook:
     """Return a hook with a logger of its own, because the root logger is not the command's to configure."""
     logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
+    logger.addHandler(log_handler("%(asctime)s %(levelname)s %(message)s"))
     return LogHook(logger, describe=USUAL.format)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ollama_push.cli.addresses import parse_address, system_message
+from ollama_push.cli.display.streams import say
 from ollama_push.core.errors import InvalidSetting
 
 __all__ = ["registry"]
@@ -52,7 +53,7 @@ def registry(listen: str, data: str | None, user: str | None) -> int:
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:
-                click.echo("\nended", err=True)
+                say("", "ended")
     return 0
 
 
@@ -61,7 +62,7 @@ def _welcome(host: str, user: str | None, data: str | None) -> None:
     if user is not None:
         lines.append(f"log in with: ollama-push login {host} --plain-http --user {user}")
     lines.append(f"push with: ollama-push push {host}/myuser/my-llama --from MODEL --direct --plain-http")
-    click.echo("\n".join([*lines, "Ctrl-C ends it."]), err=True)
+    say(*lines, "Ctrl-C ends it.")
 
 
 @contextmanager

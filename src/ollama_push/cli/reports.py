@@ -10,12 +10,7 @@ from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["model_text", "plan_lines", "printable", "readiness_lines", "receipt_text", "unkept_text"]
-
-
-def printable(text: str) -> str:
-    """Return *text* with control characters escaped, so that the text of a peer stays on one line of a terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+__all__ = ["model_text", "plan_lines", "readiness_lines", "receipt_text", "unkept_text"]
 
 
 def receipt_text(receipt: PushReceipt) -> str:
@@ -74,10 +69,10 @@ def readiness_lines(readiness: Readiness) -> list[str]:
     if readiness.account is not None:
         lines.append(f"signed in as: {readiness.account}")
     lines += [f"problem: {USUAL.format(problem, readiness.model)}" for problem in readiness.problems]
-    return [printable(line) for line in lines]
+    return lines
 
 
 def unkept_text(directory: Path, problem: str) -> str:
     """Return the warning that unfinished uploads cannot be kept in *directory*."""
-    said = f"unfinished uploads cannot be kept in {directory}: {printable(problem.lower())}"
+    said = f"unfinished uploads cannot be kept in {directory}: {problem.lower()}"
     return f"warning: {said}; a push that is interrupted sends its unfinished blobs again from the start"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ollama_push.cli.addresses import parse_address, system_message
-from ollama_push.cli.display.streams import tell
+from ollama_push.cli.display.streams import log_handler, say, tell
 from ollama_push.cli.reports import unkept_text
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
@@ -113,9 +113,9 @@ def serve_command(
         )
 
         def started(address: str, port: int) -> None:
-            text = "\n".join(welcome_lines(settings, address, port, empty=empty))
+            lines = welcome_lines(settings, address, port, empty=empty)
             # In the next turn of the loop, when the gateway handles signals: a reader may send one at once.
-            asyncio.get_running_loop().call_soon(partial(click.echo, text, err=True))
+            asyncio.get_running_loop().call_soon(partial(say, *lines))
 
         with _access_log(wanted=verbose):
             asyncio.run(serve(settings, host, port, started=started))
@@ -231,8 +231,7 @@ def _access_log(*, wanted: bool) -> Iterator[None]:
         return
     from ollama_push.gateway.server import ACCESS_LOGGER
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler = log_handler("%(asctime)s %(message)s")
     before = ACCESS_LOGGER.level
     ACCESS_LOGGER.addHandler(handler)
     ACCESS_LOGGER.setLevel(logging.INFO)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
-from ollama_push.cli.display.streams import write_whole
+from ollama_push.cli.display.streams import say
 from ollama_push.core.observations import Observation, PushStarted
 
 __all__ = ["Interrupter", "sigterm_as_ctrl_c"]
@@ -25,7 +24,7 @@ _NUDGE_SECONDS: Final = 0.1
 _END: Final = b"\0"
 """Ends the thread that repeats signals; no signal has the number 0."""
 
-_NOTICE: Final = "interrupting after the part under way; press Ctrl-C again to cancel at once\n"
+_NOTICE: Final = "interrupting after the part under way; press Ctrl-C again to cancel at once"
 
 
 @contextmanager
@@ -80,7 +79,7 @@ class Interrupter:
     def _listen(self) -> None:
         if self._signals.get() is not None:
             # stderr as it is now: bars put a stream there that writes above them.
-            write_whole(sys.stderr, _NOTICE)
+            say(_NOTICE)
             self._interrupt()
 
 

@@ -31,7 +31,7 @@ from ollama_push.core.facts import (
 )
 from ollama_push.core.units import bytes_text
 
-__all__ = ["PYTHON", "Messages", "joined", "plain_words", "shorten"]
+__all__ = ["PYTHON", "Messages", "joined", "plain_words", "printable", "shorten"]
 
 _SHOWN: Final = 80
 # As in: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1000)
@@ -99,6 +99,14 @@ def shorten(value: object, limit: int = _SHOWN) -> str:
     """Return ``repr(value)``, cut to *limit* characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def printable(text: str) -> str:
+    """Return *text* with control characters escaped: it stays on one line of a terminal and changes nothing there.
+
+    Also escaped are the characters that turn the direction of text (Unicode UAX #9), and lone surrogates.
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def plain_words(text: str) -> str:

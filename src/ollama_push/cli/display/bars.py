@@ -9,9 +9,10 @@ from rich.console import Console
 
 from ollama_push.cli.display.streams import steady
 from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
-from ollama_push.cli.reports import printable, receipt_text
+from ollama_push.cli.reports import receipt_text
 from ollama_push.contrib.progress import RichProgress
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
+from ollama_push.core.messages import printable
 from ollama_push.core.observations import AttemptFailed, Observation, RequestRetried
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.units import seconds_text

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import attrs
 
-from ollama_push.cli.display.streams import tell, write_whole
+from ollama_push.cli.display.streams import tell, write_line, write_whole
 from ollama_push.cli.exit_codes import exit_code, reason_of
 from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
@@ -114,11 +114,12 @@ class JsonLines:
         if self._gone:
             return
         line = json.dumps({"event": kind, "model": self._model, **fields}, separators=(",", ":"))
-        # One write per line, so that a reader never sees a part of an object, even if the process is killed.
+        # ASCII, so it holds no control characters. One write per line, so that a reader never sees a part of an
+        # object, even if the process is killed.
         failure = write_whole(self._stream, f"{line}\n")
         if failure is not None:
             self._gone = True
             said = failure.strerror or failure
-            write_whole(
-                self._notices, f"stdout cannot be written ({said}): no more JSON. The push goes on; Ctrl-C stops it.\n"
+            write_line(
+                self._notices, f"stdout cannot be written ({said}): no more JSON. The push goes on; Ctrl-C stops it."
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, TextIO
 
-from ollama_push.cli.display.streams import tell, write_whole
+from ollama_push.cli.display.streams import tell, write_line
 from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
-from ollama_push.cli.reports import printable, receipt_text
+from ollama_push.cli.reports import receipt_text
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -38,7 +38,7 @@ class Silence:
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error."""
-        write_whole(self._stream, f"{printable(failure_line(self._model, error, self._words))}\n")
+        write_line(self._stream, failure_line(self._model, error, self._words))
 
     def cancelled(self, text: str) -> None:
         """Write *text*."""
@@ -134,4 +134,4 @@ class SparseLines:
 
     def _write(self, text: str, elapsed: float) -> None:
         self._written_at = elapsed
-        write_whole(self._stream, f"{printable(text)}\n")
+        write_line(self._stream, text)

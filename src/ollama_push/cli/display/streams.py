@@ -1,17 +1,28 @@
-"""Writes to streams whose reader may close them: the push continues without its display."""
+"""The one way to the terminal: what the command writes is escaped here, because a peer may have said it.
+
+The reader of a stream may close it: the push continues without its display.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
+import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
-__all__ = ["steady", "tell", "write_whole"]
+import click
+
+from ollama_push.core.messages import printable
+
+__all__ = ["log_handler", "report", "say", "steady", "tell", "write_line", "write_whole"]
 
 
 def write_whole(stream: TextIO, text: str) -> OSError | None:
-    """Write *text* in one piece; if that fails, redirect *stream* to the null device.
+    """Write *text* as it is and in one piece; if that fails, redirect *stream* to the null device.
+
+    For JSON in ASCII and for the control sequences of the bars; :func:`write_line` is for everything else.
 
     Returns:
         Why it failed, or ``None``.
@@ -31,12 +42,49 @@ def write_whole(stream: TextIO, text: str) -> OSError | None:
 
 def tell(stream: TextIO, text: str) -> None:
     """Write *text* as a line of its own, also on a terminal that has "^C" at the beginning of the line."""
-    write_whole(stream, f"\n{text}\n" if stream.isatty() else f"{text}\n")
+    write_whole(stream, f"\n{printable(text)}\n" if stream.isatty() else f"{printable(text)}\n")
+
+
+def write_line(stream: TextIO, text: str) -> None:
+    """Write *text* as one line; a stream that fails is silent from then on."""
+    write_whole(stream, f"{printable(text)}\n")
+
+
+def say(*lines: str) -> None:
+    """Write *lines* to stderr; a stream that fails is silent from then on."""
+    write_whole(sys.stderr, "".join(f"{printable(line)}\n" for line in lines))
+
+
+def report(*lines: str) -> None:
+    """Write *lines*, which are what the command was run for, to stdout.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    click.echo("\n".join(map(printable, lines)))  # noqa: TID251 - the one place
+
+
+def log_handler(layout: str, level: int = logging.NOTSET) -> logging.Handler:
+    """Return a handler that writes records to stderr, one line each, in the *layout* of ``logging``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(level)
+    handler.setFormatter(_PrintableFormatter(layout))
+    return handler
 
 
 def steady(stream: TextIO) -> TextIO:
     """Return *stream* with writes that do not fail, for a library that draws on it."""
     return cast("TextIO", _Steady(stream))
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Escapes messages, and each line of a traceback behind one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 class _Steady(io.TextIOBase):

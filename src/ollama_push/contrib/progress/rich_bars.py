@@ -8,6 +8,7 @@ from collections.abc import Callable
 import attrs
 
 from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
+from ollama_push.core.messages import printable
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
 from ollama_push.core.registry.manifests import short_digest
@@ -63,7 +64,7 @@ class RichProgress(ProgressHook):
             if self._drawing is None:
                 self._drawing = FittingProgress(self._console, self._clock)
                 self._drawing.start()
-            overall = self._drawing.add_task(push.model, total=None, share="", size="", speed="", left="")
+            overall = self._drawing.add_task(printable(push.model), total=None, share="", size="", speed="", left="")
             self._bars[push] = _Bars(overall)
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
@@ -75,7 +76,7 @@ class RichProgress(ProgressHook):
             for layer in now.layers:
                 task = bars.layers.get(layer.digest)
                 if task is None:
-                    name = f"  {short_digest(layer.digest)}"
+                    name = f"  {printable(short_digest(layer.digest))}"
                     task = bars.layers[layer.digest] = self._drawing.add_task(
                         name, share="", size="", speed="", left=""
                     )

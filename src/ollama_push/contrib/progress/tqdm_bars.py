@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
+from ollama_push.core.messages import printable
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
 from ollama_push.core.units import seconds_text, speed_text
@@ -39,7 +40,13 @@ class TqdmProgress(ProgressHook):
 
     def begin(self, push: PushContext) -> None:
         """Add the bar of a push."""
-        options = {"desc": push.model, "unit": "B", "unit_scale": True, "bar_format": _UNKNOWN, **self._options}
+        options = {
+            "desc": printable(push.model),
+            "unit": "B",
+            "unit_scale": True,
+            "bar_format": _UNKNOWN,
+            **self._options,
+        }
         with self._lock:
             self._bars[push] = tqdm(total=None, **options)
 
