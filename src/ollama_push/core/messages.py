@@ -137,25 +137,20 @@ class Messages:
         return " ".join(map(str, facts))
 
     def invalid_name(self, name: str, problem: str, advice: Advice | None) -> str:
-        """Return the text of ``InvalidModelName``."""
         return joined(f"{shorten(name)}: {problem}", self.advise(advice))
 
     def invalid_setting(self, setting: str, value: object, problem: str, advice: Advice | None) -> str:
-        """Return the text of ``InvalidSetting``."""
         return joined(f"{self.setting(setting)}={shorten(value)}: {plain_words(problem)}", self.advise(advice))
 
     def used_after_close(self, what: str) -> str:
-        """Return the text of ``UsedAfterClose``."""
         return f"this {what} is closed; build a new one"
 
     def transport_misbehaved(self, transport: str, raised: str) -> str:
-        """Return the text of ``TransportMisbehaved``."""
         return f"{transport} raised {raised}; a transport may raise only TransportError kinds"
 
     # --- the network
 
     def connect_failed(self, address: str, cause: ConnectCause, detail: str, peer: Peer, advice: Advice | None) -> str:
-        """Return the text of ``ConnectFailed``."""
         shown = address
         if peer is Peer.REGISTRY and cause in _NAMES_THE_REGISTRY:
             shown = f"the registry at {address}"
@@ -165,12 +160,10 @@ class Messages:
         return f"{text} ({words})" if words else text
 
     def connection_lost(self, address: str, detail: str) -> str:
-        """Return the text of ``ConnectionLost``."""
         text = f"the connection to {address} broke before the response was complete"
         return f"{text} ({plain_words(detail)})" if detail else text
 
     def transport_timeout(self, address: str, phase: str, seconds: float) -> str:
-        """Return the text of ``TransportTimeout``."""
         if phase == "connect":
             return f"no connection to {address} within {seconds:g} s"
         return f"{address} was silent for {seconds:g} s ({phase})"
@@ -178,31 +171,25 @@ class Messages:
     # --- the protocol of POST /api/push
 
     def malformed_line(self, line: str, problem: str) -> str:
-        """Return the text of ``MalformedLine``."""
         return f"malformed line {shorten(line)}: {problem}"
 
     def line_too_long(self, limit: int, buffered: int) -> str:
-        """Return the text of ``LineTooLong``."""
         return f"{buffered} bytes without a newline; the limit is {limit}"
 
     def unexpected_content(self, status: int, content_type: str, excerpt: str) -> str:
-        """Return the text of ``UnexpectedContent``."""
         text = f"HTTP {status} with {content_type or 'no content type'}; is this an Ollama server, or a proxy?"
         return f"{text} It says: {shorten(excerpt, 200)}" if excerpt else text
 
     def stream_truncated(self, last_status: str) -> str:
-        """Return the text of ``StreamTruncated``."""
         seen = f"after {shorten(last_status)}" if last_status else "before any status"
         return f"the response ended {seen} with neither success nor error; the push may not have happened"
 
     # --- verdicts
 
     def stalled(self, seconds: float) -> str:
-        """Return the text of ``PushStalled``."""
         return f"no bytes moved for {seconds:g} s although the server keeps responding"
 
     def interrupted(self, kept_bytes: int, total_bytes: int) -> str:
-        """Return the text of ``PushInterrupted``."""
         kept = f"{bytes_text(kept_bytes)} of {bytes_text(total_bytes)}"
         return f"interrupted; the registry has {kept}, push again to resume"
 
@@ -216,7 +203,6 @@ class Messages:
         signin_url: str | None,
         advice: Advice | None,
     ) -> str:
-        """Return the text of ``ServerError``."""
         peer = Peer.SERVER if request is None else Peer.REGISTRY
         text = joined(
             f"the {peer.value} responded HTTP {status}",
@@ -234,7 +220,6 @@ class Messages:
         return joined(f"redirected to {location}", self.advise(advice)) if location else self.advise(advice)
 
     def rejected(self, words: str, facts: RefusalFacts | None, *, by_peer: bool) -> str:
-        """Return the text of ``PushRejected``."""
         text = self.refusal(words, facts)
         return f"the push was refused: {text or '(the server gave no text)'}" if by_peer else text
 
@@ -260,11 +245,9 @@ class Messages:
                 return self.forbidden_address(facts)
 
     def operation(self, facts: RefusedRequest | UnusableResponse) -> str:
-        """Return what was asked for."""
         return _OPERATIONS[facts.operation].format(subject=facts.subject)
 
     def login_refused(self, facts: LoginRefused) -> str:
-        """Return that a registry wants another credential."""
         advice = self.advise(facts.advice, host=facts.host, plain_http=facts.plain_http, key=facts.public_key)
         match facts.shown:
             case CredentialKind.NOTHING:
@@ -278,13 +261,11 @@ class Messages:
                 return f"{facts.host} does not let this key push to {facts.repository}; {advice}"
 
     def realm_refused(self, facts: RealmRefused) -> str:
-        """Return why nothing was sent to a realm."""
         if facts.problem is RealmProblem.NOT_HTTPS:
             return f"the registry sends logins to {facts.realm!r}, which is no https:// URL: nothing was sent there"
         return f'realm host "{facts.realm_host}" does not match original host "{facts.host}"'
 
     def model_missing(self, facts: ModelMissing) -> str:
-        """Return that a model is not there, and what is."""
         advice = self.advise(facts.advice, model=facts.model, twin=facts.twin)
         nearest = list(map(repr, facts.nearest))
         if facts.store is None:
@@ -298,7 +279,6 @@ class Messages:
         return joined(text, advice or (f"the nearest is {' or '.join(nearest)}" if nearest else ""))
 
     def store_damaged(self, facts: StoreDamaged) -> str:
-        """Return what is wrong in the store."""
         match facts.problem:
             case StoreProblem.MANIFEST_UNREADABLE:
                 return f"the manifest {facts.path} of {facts.model} cannot be read: {facts.words}"
@@ -315,7 +295,6 @@ class Messages:
                 return f"the blob file {facts.path} cannot be sent: {facts.words}"
 
     def forbidden_address(self, facts: ForbiddenAddress) -> str:
-        """Return why an address was not reached."""
         return f"not allowed to go there: {facts.problem}"
 
     def verification_failed(
@@ -326,7 +305,6 @@ class Messages:
         expected: str | int | None,
         words: str,
     ) -> str:
-        """Return the text of ``VerificationFailed``."""
         texts = {
             VerificationProblem.NO_MANIFEST: f"the registry has no manifest for {expected}",
             VerificationProblem.OTHER_MANIFEST: f"the registry holds the manifest {found} under that name",
