@@ -78,7 +78,7 @@ def test_an_answer_that_comes_after_leaving_does_not_disturb_the_next_push_of_th
 def test_a_job_that_was_left_says_nothing_more_about_an_upload(tmp_path: Path) -> None:
     stored(tmp_path)
     asked = Direct(host="registry:5000", home=tmp_path)
-    ours = RegistrySettings.from_arguments(**settings(asked))
+    ours = RegistrySettings(**settings(asked))
     (early, _), (new, _) = (FlowFactory(ours).push(asked.name, asked.source) for _ in range(2))
     key = UploadKey("http://registry:5000", REPOSITORY, BIG_DIGEST)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, closing
-from types import TracebackType
-from typing import Self
 
-from ollama_push.client._flows_async import run_flow_async, send_request_async
+from ollama_push.client._flows_async import OwnsAsyncTransport, run_flow_async, send_request_async
 from ollama_push.client._settings import ClientSettings
 from ollama_push.core.errors import TransportError, UsedAfterClose
 from ollama_push.core.events import PushEvent
@@ -24,19 +22,11 @@ from ollama_push.core.server.run import PushRun
 __all__ = ["AsyncPushClient"]
 
 
-class AsyncPushClient:
+class AsyncPushClient(OwnsAsyncTransport):
     """Pushes models through an Ollama server; the awaited twin of :class:`PushClient`.
 
-    Args:
-        host: The server's address as in ``OLLAMA_HOST``, which is read when this is ``None``.
-        transport: Moves the bytes; built, and closed with the client, when not given.
-        hooks: Called with every observation, on the event loop; one that raises is dropped.
-        retry: When to try again.
-        stall_timeout: Seconds without a moved byte after which a push has stalled; ``None`` for no limit.
-        headers: Sent with every request to the server.
-
-    Raises:
-        InvalidSetting: An argument or environment variable cannot be used.
+    Arguments and errors are those of :class:`PushClient`, but for the transport, which is an async one. Hooks are
+    called on the event loop.
     """
 
     def __init__(
@@ -49,10 +39,8 @@ class AsyncPushClient:
         stall_timeout: float | None = 900.0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._settings = ClientSettings.from_arguments(host, hooks, retry, stall_timeout, headers)
-        self._owned = transport is None
-        self._transport = _default_transport() if transport is None else transport
-        self._closed = False
+        self._settings = ClientSettings(host, headers, hooks, retry, stall_timeout)
+        super().__init__(transport)
 
     async def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
         """Push *model* and wait for the verdict; see :meth:`PushClient.push`."""
@@ -72,20 +60,6 @@ class AsyncPushClient:
         """Check whether a push of *model* would work; nothing is uploaded."""
         self._require_open()
         return await run_flow_async(self._settings.new_check(model), self._perform)
-
-    async def aclose(self) -> None:
-        """Close the transport unless it was given. Idempotent."""
-        self._closed = True
-        if self._owned:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _new_run(self, request: PushRequest) -> PushRun:
         self._require_open()
@@ -117,9 +91,3 @@ class AsyncPushClient:
     def _require_open(self) -> None:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
-
-
-def _default_transport() -> AsyncTransport:
-    from ollama_push.transports import AiohttpTransport  # noqa: PLC0415 - loads aiohttp
-
-    return AiohttpTransport()

@@ -1,16 +1,16 @@
-"""Runs a flow of any kind, and sends one request of it. Its twin is ``_flows_sync.py``."""
+"""Runs a flow of any kind, sends one request of it, and closes the transport. Its twin is ``_flows_sync.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.ports import AsyncTransport, HttpRequest
 from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
 
-__all__ = ["run_flow_async", "send_request_async"]
+__all__ = ["OwnsAsyncTransport", "run_flow_async", "send_request_async"]
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -41,3 +41,30 @@ async def send_request_async(transport: AsyncTransport, request: HttpRequest) ->
             if len(body) >= MAX_RESPONSE_BYTES:
                 break
         return BufferedResponse(response.status, dict(response.headers), bytes(body[:MAX_RESPONSE_BYTES]))
+
+
+class OwnsAsyncTransport:
+    """A client that closes its transport, unless it was given one."""
+
+    def __init__(self, transport: AsyncTransport | None) -> None:
+        self._owned = transport is None
+        self._transport = _default_transport() if transport is None else transport
+        self._closed = False
+
+    async def aclose(self) -> None:
+        """Close the transport unless it was given. Idempotent."""
+        self._closed = True
+        if self._owned:
+            await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+
+def _default_transport() -> AsyncTransport:
+    from ollama_push.transports import AiohttpTransport  # noqa: PLC0415 - loads aiohttp
+
+    return AiohttpTransport()

@@ -1,16 +1,16 @@
-"""Runs a flow of any kind, and sends one request of it. Its twin is ``_flows_async.py``."""
+"""Runs a flow of any kind, sends one request of it, and closes the transport. Its twin is ``_flows_async.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.ports import HttpRequest, Transport
 from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
 
-__all__ = ["run_flow", "send_request"]
+__all__ = ["OwnsTransport", "run_flow", "send_request"]
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -41,3 +41,30 @@ def send_request(transport: Transport, request: HttpRequest) -> BufferedResponse
             if len(body) >= MAX_RESPONSE_BYTES:
                 break
         return BufferedResponse(response.status, dict(response.headers), bytes(body[:MAX_RESPONSE_BYTES]))
+
+
+class OwnsTransport:
+    """A client that closes its transport, unless it was given one."""
+
+    def __init__(self, transport: Transport | None) -> None:
+        self._owned = transport is None
+        self._transport = _default_transport() if transport is None else transport
+        self._closed = False
+
+    def close(self) -> None:
+        """Close the transport unless it was given. Idempotent."""
+        self._closed = True
+        if self._owned:
+            self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _default_transport() -> Transport:
+    from ollama_push.transports import Urllib3Transport  # noqa: PLC0415 - loads urllib3
+
+    return Urllib3Transport()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Final, Self
+from collections.abc import Sequence
+from typing import Any, Final, Self
 
 import attrs
 
-from ollama_push.core.arguments import checked_hooks, checked_seconds
+from ollama_push.core.arguments import checked_hooks, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.credentials import (
@@ -32,71 +32,6 @@ AnyCredential = Credential | CredentialSource | tuple[str, str] | None
 _MAX_CONCURRENCY: Final = 64
 
 
-@attrs.frozen
-class RegistrySettings:
-    """Checked settings of a registry client; ``RegistryClient`` documents them."""
-
-    store: ModelStore
-    credentials: CredentialSource
-    hooks: Sequence[Hook]
-    retry: RetryPolicy
-    concurrency: int
-    plain_http: bool
-    verify: bool
-    resume: ResumeStore
-    part_bytes: int | None
-    stall_timeout: float
-
-    @classmethod
-    def from_arguments(
-        cls,
-        *,
-        store: ModelStore | str | os.PathLike[str] | None,
-        credentials: AnyCredential,
-        hooks: Iterable[Hook],
-        retry: RetryPolicy,
-        concurrency: int,
-        resume: ResumeStore | None,
-        part_bytes: int | None,
-        stall_timeout: float | None,
-        plain_http: bool,
-        verify: bool,
-    ) -> Self:
-        """Check a client's arguments.
-
-        Raises:
-            InvalidSetting: One of them cannot be used.
-        """
-        if (
-            isinstance(concurrency, bool)
-            or not isinstance(concurrency, int)
-            or not 1 <= concurrency <= _MAX_CONCURRENCY
-        ):
-            raise InvalidSetting("concurrency", concurrency, f"expected 1 to {_MAX_CONCURRENCY}")
-        if part_bytes is not None and (type(part_bytes) is not int or part_bytes < 1):
-            raise InvalidSetting("part_bytes", part_bytes, "expected a number of bytes above 0, or None to adapt")
-        return cls(
-            store if isinstance(store, ModelStore) else ModelStore(store),
-            _source_of(credentials),
-            checked_hooks(hooks),
-            retry,
-            concurrency,
-            plain_http,
-            verify,
-            FileResumeStore() if resume is None else resume,
-            part_bytes,
-            checked_seconds("stall_timeout", stall_timeout),
-        )
-
-    def evolved(self, credentials: AnyCredential, *, plain_http: bool | None) -> Self:
-        """Return these settings with the overrides of one call."""
-        return attrs.evolve(
-            self,
-            credentials=self.credentials if credentials is None else _source_of(credentials),
-            plain_http=self.plain_http if plain_http is None else plain_http,
-        )
-
-
 def _source_of(given: AnyCredential) -> CredentialSource:
     if given is None:
         return Credentials()
@@ -109,3 +44,49 @@ def _source_of(given: AnyCredential) -> CredentialSource:
     if isinstance(given, Login | IdentityToken | AccessToken | Signer):
         return GivenCredential(given)
     raise InvalidSetting("credentials", "<hidden>", "expected a Login, (username, password) or Credentials")
+
+
+def _store_of(given: ModelStore | str | os.PathLike[str] | None) -> ModelStore:
+    return given if isinstance(given, ModelStore) else ModelStore(given)
+
+
+def _resume_of(given: ResumeStore | None) -> ResumeStore:
+    return FileResumeStore() if given is None else given
+
+
+def _check_concurrency(_instance: object, _attribute: object, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_CONCURRENCY:
+        raise InvalidSetting("concurrency", value, f"expected 1 to {_MAX_CONCURRENCY}")
+
+
+def _check_part_bytes(_instance: object, _attribute: object, value: Any) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise InvalidSetting("part_bytes", value, "expected a number of bytes above 0, or None to adapt")
+
+
+@attrs.frozen
+class RegistrySettings:
+    """Settings of a registry client, checked; ``RegistryClient`` documents them.
+
+    Raises:
+        InvalidSetting: One of them cannot be used.
+    """
+
+    store: ModelStore = attrs.field(converter=_store_of)
+    credentials: CredentialSource = attrs.field(converter=_source_of)
+    hooks: Sequence[Hook] = attrs.field(converter=checked_hooks)
+    retry: RetryPolicy
+    concurrency: int = attrs.field(validator=_check_concurrency)
+    plain_http: bool
+    verify: bool
+    resume: ResumeStore = attrs.field(converter=_resume_of)
+    part_bytes: int | None = attrs.field(validator=_check_part_bytes)
+    stall_timeout: float = attrs.field(converter=checked_stall_timeout)
+
+    def evolved(self, credentials: AnyCredential, *, plain_http: bool | None) -> Self:
+        """Return these settings with the overrides of one call."""
+        return attrs.evolve(
+            self,
+            credentials=self.credentials if credentials is None else credentials,
+            plain_http=self.plain_http if plain_http is None else plain_http,
+        )

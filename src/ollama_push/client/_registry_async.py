@@ -6,11 +6,11 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
+from ollama_push.client._flows_async import OwnsAsyncTransport
 from ollama_push.client._lanes import Lanes
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
@@ -32,7 +32,7 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 
-class AsyncRegistryClient:
+class AsyncRegistryClient(OwnsAsyncTransport):
     """Pushes models from Ollama's store straight to a registry. Belongs to the event loop it is first used in.
 
     Arguments and errors are those of :class:`RegistryClient`, but for the transport, which is an async one.
@@ -53,25 +53,14 @@ class AsyncRegistryClient:
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
     ) -> None:
-        self._settings = RegistrySettings.from_arguments(
-            store=store,
-            credentials=credentials,
-            hooks=hooks,
-            retry=retry,
-            concurrency=concurrency,
-            resume=resume,
-            part_bytes=part_bytes,
-            stall_timeout=stall_timeout,
-            plain_http=plain_http,
-            verify=verify,
+        self._settings = RegistrySettings(
+            store, credentials, hooks, retry, concurrency, plain_http, verify, resume, part_bytes, stall_timeout
         )
-        self._owned = transport is None
-        self._transport = _default_transport() if transport is None else transport
+        super().__init__(transport)
         self._runners: set[AsyncFlowRunner[Any]] = set()
         self._locks = AsyncUploadLocks()
         self._lanes = Lanes()
         self._interruptions = 0
-        self._closed = False
 
     async def push(
         self,
@@ -140,20 +129,6 @@ class AsyncRegistryClient:
         for runner in list(self._runners):
             runner.interrupt()
 
-    async def aclose(self) -> None:
-        """Close the transport unless it was given. Idempotent."""
-        self._closed = True
-        if self._owned:
-            await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
@@ -209,9 +184,3 @@ class AsyncRegistryClient:
                     await runner.cancel()
                 finally:
                     self._runners.discard(runner)
-
-
-def _default_transport() -> AsyncTransport:
-    from ollama_push.transports import AiohttpTransport  # noqa: PLC0415 - loads aiohttp
-
-    return AiohttpTransport()

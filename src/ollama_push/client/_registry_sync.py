@@ -6,11 +6,11 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
+from ollama_push.client._flows_sync import OwnsTransport
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
 from ollama_push.core.errors import UsedAfterClose
@@ -30,7 +30,7 @@ __all__ = ["RegistryClient"]
 T = TypeVar("T")
 
 
-class RegistryClient:
+class RegistryClient(OwnsTransport):
     """Pushes models from Ollama's store straight to a registry. Safe to share between threads.
 
     Args:
@@ -66,23 +66,12 @@ class RegistryClient:
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
     ) -> None:
-        self._settings = RegistrySettings.from_arguments(
-            store=store,
-            credentials=credentials,
-            hooks=hooks,
-            retry=retry,
-            concurrency=concurrency,
-            resume=resume,
-            part_bytes=part_bytes,
-            stall_timeout=stall_timeout,
-            plain_http=plain_http,
-            verify=verify,
+        self._settings = RegistrySettings(
+            store, credentials, hooks, retry, concurrency, plain_http, verify, resume, part_bytes, stall_timeout
         )
-        self._owned = transport is None
-        self._transport = _default_transport() if transport is None else transport
+        super().__init__(transport)
         self._runners: set[FlowRunner[Any]] = set()
         self._locks = UploadLocks()
-        self._closed = False
 
     def push(
         self,
@@ -170,20 +159,6 @@ class RegistryClient:
         for runner in list(self._runners):
             runner.interrupt()
 
-    def close(self) -> None:
-        """Close the transport unless it was given. Idempotent."""
-        self._closed = True
-        if self._owned:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
@@ -218,9 +193,3 @@ class RegistryClient:
                 runner.cancel()
             finally:
                 self._runners.discard(runner)
-
-
-def _default_transport() -> Transport:
-    from ollama_push.transports import Urllib3Transport  # noqa: PLC0415 - loads urllib3
-
-    return Urllib3Transport()

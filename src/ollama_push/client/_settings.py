@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from ollama_push.client._hooks import report_hook
-from ollama_push.core.arguments import checked_headers, checked_hooks, checked_seconds
+from ollama_push.core.arguments import checked_headers, checked_hooks, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.hosts import origin_of
@@ -31,9 +30,26 @@ from ollama_push.core.server.run import PushRun
 __all__ = ["ClientSettings"]
 
 
+def _base_of(host: str | None) -> str:
+    if host is None:
+        return base_url(os.environ.get("OLLAMA_HOST"), setting="OLLAMA_HOST")
+    if not isinstance(host, str):
+        raise InvalidSetting("host", host, "expected a str")
+    return base_url(host)
+
+
+def _with_api_key(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Add ``OLLAMA_API_KEY`` as the official clients do; a header of the caller's own wins."""
+    own = checked_headers(headers)
+    key = os.environ.get("OLLAMA_API_KEY", "").strip()
+    if not key:
+        return own
+    return merged_headers(checked_headers({"Authorization": f"Bearer {key}"}), own)
+
+
 @attrs.frozen
 class ClientSettings:
-    """Checked settings of a client.
+    """Settings of a client; they are checked, and what is not given comes from the environment.
 
     Attributes:
         base: The server's base URL, without a trailing slash.
@@ -41,41 +57,16 @@ class ClientSettings:
         hooks: Called with every observation.
         retry: When to try again.
         stall_timeout: Seconds, ``math.inf`` for no limit.
+
+    Raises:
+        InvalidSetting: One of them cannot be used.
     """
 
-    base: str
-    headers: Mapping[str, str] = attrs.field(repr=hide_secret_headers)
-    hooks: Sequence[Hook]
+    base: str = attrs.field(converter=_base_of)
+    headers: Mapping[str, str] = attrs.field(converter=_with_api_key, repr=hide_secret_headers)
+    hooks: Sequence[Hook] = attrs.field(converter=checked_hooks)
     retry: RetryPolicy
-    stall_timeout: float
-
-    @classmethod
-    def from_arguments(
-        cls,
-        host: str | None,
-        hooks: Iterable[Hook],
-        retry: RetryPolicy,
-        stall_timeout: float | None,
-        headers: Mapping[str, str] | None,
-    ) -> Self:
-        """Check a client's arguments; what is not given comes from the environment.
-
-        Raises:
-            InvalidSetting: One of them cannot be used.
-        """
-        if host is None:
-            base = base_url(os.environ.get("OLLAMA_HOST"), setting="OLLAMA_HOST")
-        elif isinstance(host, str):
-            base = base_url(host)
-        else:
-            raise InvalidSetting("host", host, "expected a str")
-        return cls(
-            base,
-            _with_api_key(checked_headers(headers)),
-            checked_hooks(hooks),
-            retry,
-            checked_seconds("stall_timeout", stall_timeout),
-        )
+    stall_timeout: float = attrs.field(converter=checked_stall_timeout)
 
     def new_run(self, request: PushRequest, transport: object) -> PushRun:
         """Return the run of one push."""
@@ -95,11 +86,3 @@ class ClientSettings:
     def new_check(self, model: str | ModelName) -> CheckFlow:
         """Return the flow of one check."""
         return check_flow(model, self.base, self.headers)
-
-
-def _with_api_key(headers: Mapping[str, str]) -> dict[str, str]:
-    """Add ``OLLAMA_API_KEY`` as the official clients do; a header of the caller's own wins."""
-    key = os.environ.get("OLLAMA_API_KEY", "").strip()
-    if not key:
-        return dict(headers)
-    return merged_headers(checked_headers({"Authorization": f"Bearer {key}"}), headers)

@@ -6,10 +6,8 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
-from types import TracebackType
-from typing import Self
 
-from ollama_push.client._flows_sync import run_flow, send_request
+from ollama_push.client._flows_sync import OwnsTransport, run_flow, send_request
 from ollama_push.client._settings import ClientSettings
 from ollama_push.core.errors import TransportError, UsedAfterClose
 from ollama_push.core.events import PushEvent
@@ -25,7 +23,7 @@ from ollama_push.core.server.run import PushRun
 __all__ = ["PushClient"]
 
 
-class PushClient:
+class PushClient(OwnsTransport):
     """Pushes models through an Ollama server. Safe to share between threads.
 
     Args:
@@ -50,10 +48,8 @@ class PushClient:
         stall_timeout: float | None = 900.0,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._settings = ClientSettings.from_arguments(host, hooks, retry, stall_timeout, headers)
-        self._owned = transport is None
-        self._transport = _default_transport() if transport is None else transport
-        self._closed = False
+        self._settings = ClientSettings(host, headers, hooks, retry, stall_timeout)
+        super().__init__(transport)
 
     def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
         """Push *model* and wait for the verdict.
@@ -89,20 +85,6 @@ class PushClient:
         self._require_open()
         return run_flow(self._settings.new_check(model), self._perform)
 
-    def close(self) -> None:
-        """Close the transport unless it was given. Idempotent."""
-        self._closed = True
-        if self._owned:
-            self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _new_run(self, request: PushRequest) -> PushRun:
         self._require_open()
         return self._settings.new_run(request, self._transport)
@@ -131,9 +113,3 @@ class PushClient:
     def _require_open(self) -> None:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
-
-
-def _default_transport() -> Transport:
-    from ollama_push.transports import Urllib3Transport  # noqa: PLC0415 - loads urllib3
-
-    return Urllib3Transport()

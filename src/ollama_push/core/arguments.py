@@ -10,7 +10,14 @@ from typing import Final
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 
-__all__ = ["YEAR_SECONDS", "checked_headers", "checked_hooks", "checked_seconds", "is_header_name"]
+__all__ = [
+    "YEAR_SECONDS",
+    "checked_headers",
+    "checked_hooks",
+    "checked_seconds",
+    "checked_stall_timeout",
+    "is_header_name",
+]
 
 YEAR_SECONDS: Final = 366 * 86400.0
 """The longest limit that every platform's timers take."""
@@ -33,6 +40,11 @@ def checked_seconds(setting: str, value: float | None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InvalidSetting(setting, value, "expected seconds above 0, or None for no limit")
     return float(value) if value <= YEAR_SECONDS else math.inf
+
+
+def checked_stall_timeout(value: float | None) -> float:
+    """Return the ``stall_timeout`` of a client; see :func:`checked_seconds`."""
+    return checked_seconds("stall_timeout", value)
 
 
 def is_header_name(text: str) -> bool:

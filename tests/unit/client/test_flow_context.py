@@ -103,7 +103,7 @@ def context_of(threads: Threads, *effects: Effect) -> FlowContext[Any]:
             yield effect
         return True
 
-    settings = RegistrySettings.from_arguments(
+    settings = RegistrySettings(
         store="/nonexistent",
         credentials=threads,
         hooks=(),
