@@ -36,7 +36,7 @@ from ollama_push.gateway.messages import name_text
 from ollama_push.gateway.push_request import PushRequestBody
 from ollama_push.gateway.responses import RequestRefused
 from ollama_push.gateway.route import route_for
-from ollama_push.transports._chunked import ChunkedBody
+from ollama_push.transports._framing import ChunkedBody
 
 # Shorter than it takes a quadratic search to be noticed, longer than what is bounded costs.
 _SIZE: Final = 40_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import attrs
 
@@ -24,7 +24,7 @@ from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import Credentials, FileResumeStore, ModelStore
 
-__all__ = ["AnyCredential", "RegistrySettings"]
+__all__ = ["AnyCredential", "RegistrySettings", "source_of"]
 
 AnyCredential = Credential | CredentialSource | tuple[str, str] | None
 """Credentials as callers may give them: ``None`` asks the environment and docker's configuration."""
@@ -32,7 +32,12 @@ AnyCredential = Credential | CredentialSource | tuple[str, str] | None
 _MAX_CONCURRENCY: Final = 64
 
 
-def _source_of(given: AnyCredential) -> CredentialSource:
+def source_of(given: AnyCredential) -> CredentialSource:
+    """Return where credentials are found, from an argument.
+
+    Raises:
+        InvalidSetting: It is none that callers may give.
+    """
     if given is None:
         return Credentials()
     if isinstance(given, tuple):
@@ -73,7 +78,7 @@ class RegistrySettings:
     """
 
     store: ModelStore = attrs.field(converter=_store_of)
-    credentials: CredentialSource = attrs.field(converter=_source_of)
+    credentials: CredentialSource = attrs.field(converter=source_of)
     hooks: Sequence[Hook] = attrs.field(converter=checked_hooks)
     retry: RetryPolicy
     concurrency: int = attrs.field(validator=_check_concurrency)
@@ -82,11 +87,3 @@ class RegistrySettings:
     resume: ResumeStore = attrs.field(converter=_resume_of)
     part_bytes: int | None = attrs.field(validator=_check_part_bytes)
     stall_timeout: float = attrs.field(converter=checked_stall_timeout)
-
-    def evolved(self, credentials: AnyCredential, *, plain_http: bool | None) -> Self:
-        """Return these settings with the overrides of one call."""
-        return attrs.evolve(
-            self,
-            credentials=self.credentials if credentials is None else credentials,
-            plain_http=self.plain_http if plain_http is None else plain_http,
-        )

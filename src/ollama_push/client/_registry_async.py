@@ -132,7 +132,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
-        return FlowFactory(self._settings.evolved(credentials, plain_http=plain_http))
+        return FlowFactory(self._settings, credentials, plain_http=plain_http)
 
     async def _made(self, make: Callable[[], M]) -> M:
         """Have a flow made off the event loop: this reads the store."""

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import attrs
-
 from ollama_push.client._flow_context import FlowContext, StopSignal
 from ollama_push.client._hooks import report_hook
-from ollama_push.client._registry_arguments import RegistrySettings
+from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings, source_of
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.names import ModelName, is_registry_host
@@ -37,15 +35,25 @@ __all__ = ["FlowFactory"]
 T = TypeVar("T")
 
 
-@attrs.frozen
 class FlowFactory:
-    """Makes the flows of one call. Names and the local model are checked here, before anything is sent."""
+    """Makes the flows of one call. Names and the local model are checked here, before anything is sent.
 
-    settings: RegistrySettings
+    Args:
+        settings: Of the client.
+        credentials: Replace those of the client in this call.
+        plain_http: Replaces that of the client in this call.
+    """
+
+    def __init__(
+        self, settings: RegistrySettings, credentials: AnyCredential = None, *, plain_http: bool | None = None
+    ) -> None:
+        self._settings = settings
+        self._credentials = settings.credentials if credentials is None else source_of(credentials)
+        self._plain_http = settings.plain_http if plain_http is None else plain_http
 
     def push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[FlowContext[Delivery], RegistryRun]:
         """Return a push, and its report."""
-        settings, name = self.settings, self._name(model)
+        settings, name = self._settings, self._name(model)
         stored = self._stored(name, source)
         sizes = PartSizes(name.host, settings.part_bytes)
         flow = partial(
@@ -65,7 +73,7 @@ class FlowFactory:
         """Return a dry run."""
         name = self._name(model)
         stored = self._stored(name, source)
-        flow = partial(plan_flow, name=name, manifest=stored.manifest, concurrency=self.settings.concurrency)
+        flow = partial(plan_flow, name=name, manifest=stored.manifest, concurrency=self._settings.concurrency)
         return self._context(name.host, flow, name, stored)
 
     def verification(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[Verification]:
@@ -80,7 +88,7 @@ class FlowFactory:
             if source is not None or not missing:
                 raise
         expected = stored.manifest if stored else None
-        flow = partial(verify_flow, name=name, expected=expected, concurrency=self.settings.concurrency)
+        flow = partial(verify_flow, name=name, expected=expected, concurrency=self._settings.concurrency)
         return self._context(name.host, flow, name, stored)
 
     def login(self, host: str) -> FlowContext[bool]:
@@ -90,11 +98,11 @@ class FlowFactory:
         return self._context(host, login_flow)
 
     def _name(self, model: str | ModelName) -> ModelName:
-        return direct_name(model, plain_http=self.settings.plain_http)
+        return direct_name(model, plain_http=self._plain_http)
 
     def _stored(self, name: ModelName, source: str | ModelName | None) -> StoredModel:
         local = name if source is None else source
-        return self.settings.store.load(local if isinstance(local, ModelName) else ModelName.parse_local(local))
+        return self._settings.store.load(local if isinstance(local, ModelName) else ModelName.parse_local(local))
 
     def _context(
         self,
@@ -103,13 +111,13 @@ class FlowFactory:
         name: ModelName | None = None,
         stored: StoredModel | None = None,
     ) -> FlowContext[T]:
-        settings, stop = self.settings, StopSignal()
-        endpoint = Endpoint.of(host, name.repository if name else "", plain_http=settings.plain_http)
+        settings, stop = self._settings, StopSignal()
+        endpoint = Endpoint.of(host, name.repository if name else "", plain_http=self._plain_http)
         scopes = scopes_for(name, stored.manifest if stored else None) if name else ()
         authorizer = Authorizer(
             endpoint,
             scopes,
-            plain_http=settings.plain_http,
+            plain_http=self._plain_http,
             clock=time.monotonic,
             now=time.time,
             nonce=os.urandom,
@@ -123,4 +131,4 @@ class FlowFactory:
             interrupted=lambda: stop.interrupted,
             body_timeout=settings.stall_timeout,
         )
-        return FlowContext(make(exchange), exchange, stop, settings.credentials, settings.resume, stored)
+        return FlowContext(make(exchange), exchange, stop, self._credentials, settings.resume, stored)

@@ -162,7 +162,7 @@ class RegistryClient(OwnsTransport):
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
-        return FlowFactory(self._settings.evolved(credentials, plain_http=plain_http))
+        return FlowFactory(self._settings, credentials, plain_http=plain_http)
 
     def _events(self, context: FlowContext[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
         with closing(run), self._running(context, run) as runner:

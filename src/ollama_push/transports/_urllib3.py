@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
-from types import TracebackType
 from typing import Any, Final, Self
 
 import urllib3
@@ -16,9 +15,8 @@ from urllib3 import exceptions as u3
 from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
-from ollama_push.transports._chunked import ChunkedBody
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import RequestLimits, body_length
+from ollama_push.transports._framing import ChunkedBody, RequestLimits, body_length
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
@@ -102,9 +100,7 @@ class Urllib3Transport:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
     def _send(self, active: CancellableRequest, limits: RequestLimits, upload: UploadBody) -> urllib3.BaseHTTPResponse:

@@ -10,12 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
-from ollama_push.core.errors import (
-    MachineMisuse,
-    OllamaPushError,
-    PushStalled,
-    TransportError,
-)
+from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushStalled, TransportError
 from ollama_push.core.events import LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
@@ -78,8 +73,7 @@ class PushRun:
         self._stream = stream
         self._retry = retry
         self._stall_timeout = stall_timeout
-        self._hooks = hooks
-        self._watching = hooks or None
+        self._hooks = hooks or None
         self._clock = clock
         self._random = random
         self._transport = transport
@@ -158,7 +152,7 @@ class PushRun:
 
     def _events(self) -> Iterator[PushEvent]:
         machine = self._machine
-        hooks = self._watching
+        hooks = self._hooks
         now = self._clock()
         # All plain events of a read in one step; events that end a push, or are unusual, follow one by one.
         for event in machine.next_events():
@@ -234,7 +228,7 @@ class PushRun:
             self._tell(PushFinished(self._context, self._elapsed(), outcome, receipt, error))
 
     def _tell(self, seen: Observation) -> None:
-        if self._hooks:
+        if self._hooks is not None:
             self._hooks.tell(seen)
 
     def _elapsed(self) -> float:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_push.transports._chunked import ChunkedBody
+from ollama_push.transports._framing import ChunkedBody
 
 BODIES = [
     (b"0\r\n\r\n", b""),
