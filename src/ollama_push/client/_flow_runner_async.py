@@ -72,46 +72,30 @@ class AsyncUploadLocks:
                 self._held.pop(key).set()
 
 
+@attrs.define(eq=False, repr=False)
 class AsyncFlowRunner(Generic[R]):
-    """Runs one flow; see ``_flow_runner_sync.FlowRunner``.
+    """Runs one flow; arguments and attributes are those of ``_flow_runner_sync.FlowRunner``.
 
     Args:
-        context: The flow, and what it may use.
-        transport: Moves the bytes.
-        locks: Shared by all flows of a client.
-        lanes: Likewise; the threads for all that may block.
-        run: Counts what is sent; needed by flows that send blobs.
-
-    Attributes:
-        result: What the flow returned, once ``notices`` is over.
+        lanes: Shared by all flows of a client: the threads for all that may block.
     """
 
-    result: R
-
-    def __init__(
-        self,
-        context: FlowContext[R],
-        transport: AsyncTransport,
-        locks: AsyncUploadLocks,
-        lanes: Lanes,
-        run: RegistryRun | None = None,
-    ) -> None:
-        self._context = context
-        self._stop = context.stop
-        self._transport = transport
-        self._locks = locks
-        self._lanes = lanes
-        self._run = run
-        self._locked: set[UploadKey] = set()
-        self._loop = asyncio.get_running_loop()
-        self._woken = asyncio.Event()
-        # The last message of the tasks is how the flow ended: None, or the exception.
-        self._inbox: asyncio.Queue[Notice | BaseException | None] = asyncio.Queue()
-        self._worker: asyncio.Task[None] | None = None
+    _context: FlowContext[R]
+    _transport: AsyncTransport
+    _locks: AsyncUploadLocks
+    _lanes: Lanes
+    _run: RegistryRun | None = None
+    result: R = attrs.field(init=False)
+    _locked: set[UploadKey] = attrs.field(factory=set, init=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
+    _woken: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    # The last message of the tasks is how the flow ended: None, or the exception.
+    _inbox: asyncio.Queue[Notice | BaseException | None] = attrs.field(factory=asyncio.Queue, init=False)
+    _worker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost. May be called from another thread or a signal handler."""
-        self._stop.interrupted = True
+        self._context.stop.interrupted = True
         with suppress(RuntimeError):  # the loop has ended, and the flow with it
             self._loop.call_soon_threadsafe(self._woken.set)
 
@@ -125,7 +109,7 @@ class AsyncFlowRunner(Generic[R]):
 
     async def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
-        self._stop.cancelled = self._stop.interrupted = True
+        self._context.stop.cancelled = self._context.stop.interrupted = True
         try:
             if self._worker is not None:
                 self._worker.cancel()
@@ -201,7 +185,7 @@ class AsyncFlowRunner(Generic[R]):
             return self._context.failed_request(exc, body, self._transport)
 
     async def _gather(self, effect: Gather) -> list[Any]:
-        flows = GatheredFlows(effect, self._stop)
+        flows = GatheredFlows(effect, self._context.stop)
 
         async def work() -> None:
             try:

@@ -72,6 +72,7 @@ class UploadLocks:
             self._changed.notify_all()
 
 
+@attrs.define(eq=False, repr=False)
 class FlowRunner(Generic[R]):
     """Runs one flow.
 
@@ -85,31 +86,27 @@ class FlowRunner(Generic[R]):
         result: What the flow returned, once ``notices`` is over.
     """
 
-    result: R
-
-    def __init__(
-        self, context: FlowContext[R], transport: Transport, locks: UploadLocks, run: RegistryRun | None = None
-    ) -> None:
-        self._context = context
-        self._stop = context.stop
-        self._transport = transport
-        self._locks = locks
-        self._run = run
-        # Not an Event: a signal handler must not need a lock that the thread it interrupts may hold.
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        # The last message of the threads is how the flow ended: None, or the exception.
-        self._inbox: SimpleQueue[Notice | BaseException | None] = SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="ollama-push", daemon=True)
-        self._guard = threading.Lock()
-        self._requests: dict[object, HttpRequest] = {}
+    _context: FlowContext[R]
+    _transport: Transport
+    _locks: UploadLocks
+    _run: RegistryRun | None = None
+    result: R = attrs.field(init=False)
+    # Not an Event: a signal handler must not need a lock that the thread it interrupts may hold.
+    _wake: SimpleQueue[None] = attrs.field(factory=SimpleQueue, init=False)
+    # The last message of the threads is how the flow ended: None, or the exception.
+    _inbox: SimpleQueue[Notice | BaseException | None] = attrs.field(factory=SimpleQueue, init=False)
+    _worker: threading.Thread | None = attrs.field(default=None, init=False)
+    _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _requests: dict[object, HttpRequest] = attrs.field(factory=dict, init=False)
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost."""
-        self._stop.interrupted = True
+        self._context.stop.interrupted = True
         self._wake.put(None)
 
     def notices(self) -> Iterator[Notice]:
         """Run the flow in threads of its own; yield its notices in the caller's."""
+        self._worker = threading.Thread(target=self._work, name="ollama-push", daemon=True)
         self._worker.start()
         while isinstance(message := self._inbox.get(), EmitEvent | ReportRetry):
             yield message
@@ -119,7 +116,7 @@ class FlowRunner(Generic[R]):
     def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
         with self._guard:
-            self._stop.cancelled = True
+            self._context.stop.cancelled = True
         try:
             self.interrupt()
             self._cancel_requests()
@@ -129,7 +126,7 @@ class FlowRunner(Generic[R]):
     def _cancel_requests(self) -> None:
         deadline = time.monotonic() + _CANCEL_SECONDS
         # The worker waits for the threads that it has started.
-        while self._worker.is_alive() and time.monotonic() < deadline:
+        while self._worker is not None and self._worker.is_alive() and time.monotonic() < deadline:
             if isinstance(self._transport, CancelsRequests):
                 with self._guard:
                     requests = list(self._requests.values())
@@ -165,9 +162,9 @@ class FlowRunner(Generic[R]):
         return None
 
     def _claim(self, effect: ClaimUpload) -> tuple[bool, ResumePoint | None]:
-        others = self._locks.acquire(effect.key, lambda: self._stop.interrupted)
+        others = self._locks.acquire(effect.key, lambda: self._context.stop.interrupted)
         with self._guard:
-            if not self._stop.cancelled:
+            if not self._context.stop.cancelled:
                 return others, self._context.perform(effect)
         self._locks.release(effect.key)
         raise PushInterrupted
@@ -193,7 +190,7 @@ class FlowRunner(Generic[R]):
         """Let ``cancel`` end *request* inside the block, unless it is too late to begin it."""
         key = object()
         with self._guard:
-            if self._stop.cancelled:
+            if self._context.stop.cancelled:
                 raise PushInterrupted
             self._requests[key] = request
         try:
@@ -203,7 +200,7 @@ class FlowRunner(Generic[R]):
                 del self._requests[key]
 
     def _gather(self, effect: Gather) -> list[Any]:
-        flows = GatheredFlows(effect, self._stop)
+        flows = GatheredFlows(effect, self._context.stop)
 
         def work() -> None:
             try:

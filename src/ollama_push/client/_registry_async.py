@@ -112,19 +112,11 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         return await self._finish(await self._made(partial(flows.verification, model, source)))
 
     async def try_login(self, host: str, login: Login) -> bool:
-        """Show *login* to the registry at *host*; return whether it wanted to see one.
-
-        Raises:
-            PushRejected: It does not accept the login.
-        """
+        """Show *login* to the registry at *host*; see :meth:`RegistryClient.try_login`."""
         return await self._finish(self._flows(login, None).login(host))
 
     def interrupt(self) -> None:
-        """End everything that runs; pushes end after the parts they are sending.
-
-        They raise ``PushInterrupted``, and the next push resumes them. May be called from another thread or a
-        signal handler.
-        """
+        """End everything that runs where nothing is lost; see :meth:`RegistryClient.interrupt`."""
         self._interruptions += 1
         for runner in list(self._runners):
             runner.interrupt()

@@ -115,12 +115,7 @@ class FlowFactory:
         endpoint = Endpoint.of(host, name.repository if name else "", plain_http=self._plain_http)
         scopes = scopes_for(name, stored.manifest if stored else None) if name else ()
         authorizer = Authorizer(
-            endpoint,
-            scopes,
-            plain_http=self._plain_http,
-            clock=time.monotonic,
-            now=time.time,
-            nonce=os.urandom,
+            endpoint, scopes, self._plain_http, clock=time.monotonic, now=time.time, nonce=os.urandom
         )
         exchange = Exchange(
             endpoint,

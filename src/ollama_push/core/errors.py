@@ -210,15 +210,11 @@ _ADVICE: Final[Mapping[tuple[Peer, ConnectCause], Advice]] = {
     (Peer.REGISTRY, ConnectCause.UNKNOWN_HOST): Advice.CHECK_NAME,
     (Peer.REGISTRY, ConnectCause.NOT_TLS): Advice.ASK_PLAIN_HTTP,
     (Peer.REGISTRY, ConnectCause.TLS): Advice.TRY_PLAIN_HTTP,
-    **{
-        (peer, cause): advice
-        for peer in Peer
-        for cause, advice in (
-            (ConnectCause.UNREACHABLE, Advice.CHECK_NETWORK),
-            (ConnectCause.UNTRUSTED_CERTIFICATE, Advice.TRUST_CA),
-            (ConnectCause.PROXY, Advice.CHECK_PROXY),
-        )
-    },
+}
+_ADVICE_OF_ANY_PEER: Final[Mapping[ConnectCause, Advice]] = {
+    ConnectCause.UNREACHABLE: Advice.CHECK_NETWORK,
+    ConnectCause.UNTRUSTED_CERTIFICATE: Advice.TRUST_CA,
+    ConnectCause.PROXY: Advice.CHECK_PROXY,
 }
 
 
@@ -240,8 +236,7 @@ class ConnectFailed(TransportError):
 
     @property
     def advice(self) -> Advice | None:
-        """What may help."""
-        return _ADVICE.get((self.peer, self.cause))
+        return _ADVICE.get((self.peer, self.cause), _ADVICE_OF_ANY_PEER.get(self.cause))
 
     def render(self, messages: Messages) -> str:
         return messages.connect_failed(self.address, self.cause, self.detail, self.peer, self.advice)
@@ -397,7 +392,6 @@ class ServerError(OllamaPushError):
 
     @property
     def advice(self) -> Advice | None:
-        """What may help."""
         if self.signin_url:
             return Advice.SIGN_IN
         if self.words or self.request is not None:
@@ -464,7 +458,6 @@ class PushRejected(OllamaPushError):
 
     @property
     def advice(self) -> Advice | None:
-        """What may help."""
         return None if self.facts is None else self.facts.advice
 
     @property

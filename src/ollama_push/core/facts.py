@@ -183,7 +183,6 @@ class RefusedRequest:
 
     @property
     def advice(self) -> Advice | None:
-        """What may help."""
         return Advice.FINAL_ADDRESS if self.location else None
 
 
@@ -246,7 +245,6 @@ class LoginRefused:
 
     @property
     def advice(self) -> Advice | None:
-        """What may help."""
         return _CREDENTIAL_ADVICE.get(self.shown)
 
 
@@ -302,7 +300,6 @@ class ModelMissing:
 
     @property
     def advice(self) -> Advice | None:
-        """What may help."""
         if not self.twin:
             return None
         return Advice.COPY_ON_SERVER if self.store is None else Advice.CHOOSE_SOURCE

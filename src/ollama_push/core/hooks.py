@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import attrs
+
 from ollama_push.core.events import LayerProgress, PushEvent
 from ollama_push.core.observations import EventSeen, Observation, PushContext
 from ollama_push.core.ports import Hook
@@ -32,7 +34,7 @@ class HookSet:
     def __init__(self, hooks: Sequence[Hook], context: PushContext, report: HookFailure) -> None:
         self._context = context
         self._report = report
-        self._seats = tuple(_Seat(hook) for hook in hooks)
+        self._seats = tuple(_Seat(hook, float(getattr(hook, "min_interval", 0.0))) for hook in hooks)
 
     def __bool__(self) -> bool:
         return bool(self._seats)
@@ -73,15 +75,13 @@ class HookSet:
             self._report(seat.hook, exc)
 
 
+@attrs.define(eq=False)
 class _Seat:
     """One hook and what it was last told."""
 
-    __slots__ = ("digest", "due", "hook", "interval", "missed", "missed_at")
-
-    def __init__(self, hook: Hook) -> None:
-        self.hook = hook
-        self.interval = float(getattr(hook, "min_interval", 0.0))
-        self.due = 0.0
-        self.digest: str | None = None
-        self.missed: PushEvent | None = None
-        self.missed_at = 0.0
+    hook: Hook
+    interval: float
+    due: float = 0.0
+    digest: str | None = None
+    missed: PushEvent | None = None
+    missed_at: float = 0.0

@@ -99,15 +99,8 @@ class NameParts:
     @property
     def is_complete(self) -> bool:
         """Whether all four parts are there and legal (Ollama's ``ParseNameBare(s).IsValid()``)."""
-        return all(
-            part is not None and is_valid_part(kind, part)
-            for kind, part in (
-                ("host", self.host),
-                ("namespace", self.namespace),
-                ("model", self.model),
-                ("tag", self.tag),
-            )
-        )
+        parts = zip(_PART, (self.host, self.namespace, self.model, self.tag), strict=True)
+        return all(part is not None and is_valid_part(kind, part) for kind, part in parts)
 
 
 @attrs.frozen(eq=False)

@@ -6,6 +6,7 @@ its challenge names, never elsewhere, and never in the clear off this machine un
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ _RENEWED_AHEAD: Final = 0.1
 """Share of a token's life before whose end a new one is fetched."""
 
 
+@attrs.define(eq=False, repr=False)
 class Authorizer:
     """The credentials of one push for one repository.
 
@@ -54,27 +56,18 @@ class Authorizer:
         nonce: Random bytes, for signatures.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        scopes: Sequence[str],
-        *,
-        plain_http: bool,
-        clock: Callable[[], float],
-        now: Callable[[], float],
-        nonce: Callable[[int], bytes],
-    ) -> None:
-        self._endpoint = endpoint
-        self._scopes = tuple(scopes)
-        self._plain_http = plain_http
-        self._clock = clock
-        self._now = now
-        self._nonce = nonce
-        self._credential: Credential | None = None
-        self._looked = False
-        self._proof = ""  # the Authorization value in use; empty while nobody asked for one
-        self._bearer: Challenge | None = None
-        self._renew_at = float("inf")
+    _endpoint: Endpoint
+    _scopes: Sequence[str]
+    _plain_http: bool
+    _clock: Callable[[], float]
+    _now: Callable[[], float]
+    _nonce: Callable[[int], bytes]
+    _credential: Credential | None = attrs.field(default=None, init=False)
+    _looked: bool = attrs.field(default=False, init=False)
+    # The Authorization value in use; empty while nobody asked for one.
+    _proof: str = attrs.field(default="", init=False)
+    _bearer: Challenge | None = attrs.field(default=None, init=False)
+    _renew_at: float = attrs.field(default=math.inf, init=False)
 
     @property
     def asked(self) -> bool:
@@ -93,7 +86,7 @@ class Authorizer:
             return elsewhere
         if self._bearer is not None and self._clock() >= self._renew_at:
             # Flows side by side: one renews it, the others go on with what is left of its life.
-            self._renew_at = float("inf")
+            self._renew_at = math.inf
             yield from self._fetch_token(self._bearer)
         used = self._proof
         response = yield from self._send(self._signed(request), span)
@@ -131,11 +124,11 @@ class Authorizer:
         if bearer is not None:
             yield from self._fetch_token(bearer)
             return
-        if not isinstance(credential, Login) or not any(c.scheme == "basic" for c in challenges):
-            raise self._refused(words_in(response))
-        if self._proof == basic(credential):
-            raise self._refused(words_in(response))
-        self._proof = basic(credential)
+        if isinstance(credential, Login) and any(c.scheme == "basic" for c in challenges):
+            used, self._proof = self._proof, basic(credential)
+            if self._proof != used:
+                return
+        raise self._refused(words_in(response))
 
     def _who(self) -> Flow[Credential | None]:
         if not self._looked:
@@ -153,7 +146,7 @@ class Authorizer:
             raise PushRejected("", RejectionReason.REALM_MISMATCH, facts)
         asked_at = self._clock()
         # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
-        scopes = tuple(challenge.scope.split()) if self._signs() or not self._scopes else self._scopes
+        scopes = challenge.scope.split() if self._signs() or not self._scopes else self._scopes
         request = token_request(
             challenge, scopes, credential, nonce=self._nonce, now=self._now, headers={"User-Agent": USER_AGENT}
         )

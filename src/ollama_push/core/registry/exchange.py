@@ -32,6 +32,7 @@ __all__ = ["Exchange", "RetryBudget"]
 _SLOW_METHODS: Final = frozenset({"PATCH", "PUT"})
 
 
+@attrs.define(eq=False, repr=False)
 class Exchange:
     """Everything the flows of one push share.
 
@@ -45,26 +46,15 @@ class Exchange:
         body_timeout: Longest silence while a body is sent or judged; ``math.inf`` for no limit.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        authorizer: Authorizer,
-        *,
-        retry: RetryPolicy,
-        random: Callable[[], float],
-        clock: Callable[[], float],
-        interrupted: Callable[[], bool],
-        body_timeout: float,
-    ) -> None:
-        self.endpoint = endpoint
-        self.clock = clock
-        self.headers: dict[str, str] = {}
-        self._authorizer = authorizer
-        self._retry = retry
-        self._random = random
-        self._interrupted = interrupted
-        self._body_timeout = body_timeout
-        self._reached = False
+    endpoint: Endpoint
+    _authorizer: Authorizer
+    _retry: RetryPolicy
+    _random: Callable[[], float]
+    clock: Callable[[], float]
+    _interrupted: Callable[[], bool]
+    _body_timeout: float
+    headers: dict[str, str] = attrs.field(factory=dict, init=False)
+    _reached: bool = attrs.field(default=False, init=False)
 
     @property
     def authorized(self) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
+
 from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushInterrupted
 from ollama_push.core.events import TICK_SECONDS, LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
@@ -164,12 +166,10 @@ class RegistryRun:
         return self._clock() - self._started_at
 
 
+@attrs.define(eq=False)
 class _Counter:
     """What one blob has sent; only the thread that sends it counts."""
 
-    __slots__ = ("blob", "due", "sent_bytes")
-
-    def __init__(self, blob: Descriptor) -> None:
-        self.blob = blob
-        self.due = 0.0
-        self.sent_bytes = 0
+    blob: Descriptor
+    due: float = 0.0
+    sent_bytes: int = 0

@@ -72,7 +72,7 @@ def token_request(
         headers: Sent along.
     """
     service = {"service": challenge.service} if challenge.service else {}
-    wanted = [("scope", scope) for scope in scopes]
+    query = [*service.items(), *(("scope", scope) for scope in scopes)]
     match credential:
         case IdentityToken(token):
             form = {"grant_type": "refresh_token", "client_id": _CLIENT_ID, **service, "scope": " ".join(scopes)}
@@ -83,20 +83,17 @@ def token_request(
                 urlencode({**form, "refresh_token": token}).encode(),
                 REQUEST_TIMEOUT_SECONDS,
             )
-        case Login(username=username):
-            url = _with_query(challenge.realm, [*service.items(), *wanted, ("account", username)])
-            return HttpRequest(
-                "GET", url, {**headers, "Authorization": basic(credential)}, b"", REQUEST_TIMEOUT_SECONDS
-            )
         case None | AccessToken():
-            url = _with_query(challenge.realm, [*service.items(), *wanted])
-            return HttpRequest("GET", url, headers, b"", REQUEST_TIMEOUT_SECONDS)
+            url, proof = _with_query(challenge.realm, query), {}
+        case Login(username=username):
+            url = _with_query(challenge.realm, [*query, ("account", username)])
+            proof = {"Authorization": basic(credential)}
         case signer:
             signature = {"nonce": _unpadded(nonce(NONCE_BYTES)), "ts": str(int(now()))}
             # Go's Encode sorts by key, and the signature is over the text.
-            url = _with_query(challenge.realm, sorted([*service.items(), *wanted, *signature.items()]))
-            proof = _proof(signer, f"GET,{url},{_EMPTY_BODY}")
-            return HttpRequest("GET", url, {**headers, "Authorization": proof}, b"", REQUEST_TIMEOUT_SECONDS)
+            url = _with_query(challenge.realm, sorted([*query, *signature.items()]))
+            proof = {"Authorization": _proof(signer, f"GET,{url},{_EMPTY_BODY}")}
+    return HttpRequest("GET", url, {**headers, **proof}, b"", REQUEST_TIMEOUT_SECONDS)
 
 
 def token_in(response: BufferedResponse) -> Token | None:

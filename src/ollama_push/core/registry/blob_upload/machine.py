@@ -173,11 +173,12 @@ class BlobUpload:
             if left:
                 self._exchange.raise_if_interrupted()
             if self._session.offset == 0 and self._sizes.fits_whole(left):
-                yield from self._send_whole(self._session)
+                yield from self._finish(self._session, BlobSpan(self._blob.digest, 0, left), Operation.SEND_BLOB)
             elif left:
                 yield from self._send_part(self._session, self._sizes.next_size(left))
             else:
-                yield from self._commit(self._session)
+                end = BlobSpan(self._blob.digest, self._blob.size, 0)
+                yield from self._finish(self._session, end, Operation.COMMIT_BLOB)
 
     def _send_part(self, session: ResumePoint, size: int) -> Flow[None]:
         span = BlobSpan(self._blob.digest, session.offset, size)
@@ -192,20 +193,13 @@ class BlobUpload:
             self._sizes.took(size, self._exchange.clock() - began)
         yield from self._handle(after, response, Operation.SEND_PART, session, span)
 
-    def _send_whole(self, session: ResumePoint) -> Flow[None]:
-        span = BlobSpan(self._blob.digest, 0, self._blob.size)
+    def _finish(self, session: ResumePoint, span: BlobSpan, operation: Operation) -> Flow[None]:
+        """End the upload with *span*: the whole blob, or nothing behind the last part."""
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
         # An empty body is no body: nothing is read from the store for it.
         response = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        yield from self._handle(AFTER_COMMIT.get(response.status), response, Operation.SEND_BLOB, session, span)
-
-    def _commit(self, session: ResumePoint) -> Flow[None]:
-        url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
-        self._committing = True
-        response = yield from self._exchange.once("PUT", url, _OCTETS)
-        span = BlobSpan(self._blob.digest, self._blob.size, 0)
-        yield from self._handle(AFTER_COMMIT.get(response.status), response, Operation.COMMIT_BLOB, session, span)
+        yield from self._handle(AFTER_COMMIT.get(response.status), response, operation, session, span)
 
     def _handle(
         self,
