@@ -81,23 +81,19 @@ class TracingHook:
             case RolledBack(digest=digest, rolled_back_bytes=count):
                 facts: dict[str, Any] = {"ollama_push.digest": redact(digest), "ollama_push.rolled_back_bytes": count}
                 (spans.attempt or spans.push).add_event("rollback", facts)
-            case RequestRetried(error=error, retry_in=wait):
-                facts = {"ollama_push.retry_in_seconds": wait, "error.type": type(error).__name__}
-                spans.push.add_event("retry", facts)
-            case AttemptFailed(error=error, retry_in=wait):
+            case AttemptFailed(error=error, retry_in=wait) | RequestRetried(error=error, retry_in=wait):
                 if isinstance(error, PushStalled):
                     spans.push.add_event("stall", {"ollama_push.stalled_seconds": error.seconds})
                 if wait is not None:
                     facts = {"ollama_push.retry_in_seconds": wait, "error.type": type(error).__name__}
                     spans.push.add_event("retry", facts)
-                _end(spans.attempt, error)
-                spans.attempt = None
+                if isinstance(seen, AttemptFailed):
+                    _end(spans.attempt, error)
+                    spans.attempt = None
             case PushFinished(push=push, outcome=outcome, error=error):
                 _end(spans.attempt, None)
                 spans.push.set_attribute("ollama_push.outcome", outcome.value)
-                if outcome is not PushOutcome.FAILED:
-                    error = None
-                _end(spans.push, error)
+                _end(spans.push, error if outcome is PushOutcome.FAILED else None)
                 del self._spans[push]
             case _:
                 pass

@@ -120,16 +120,5 @@ DELIVERED: Final = Metric(
     ("how",),
 )
 
-METRICS: Final = (
-    PUSHES,
-    IN_PROGRESS,
-    DURATION,
-    BYTES,
-    THROUGHPUT,
-    ATTEMPTS,
-    RETRIES,
-    STALLS,
-    ROLLBACKS,
-    ROLLED_BACK_BYTES,
-    DELIVERED,
-)
+METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""All of them, in the order of their definition."""

@@ -7,20 +7,8 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from ollama_push.contrib.metrics.catalogue import (
-    ATTEMPTS,
-    BYTES,
-    DELIVERED,
-    DURATION,
-    IN_PROGRESS,
-    PUSHES,
-    RETRIES,
-    ROLLBACKS,
-    ROLLED_BACK_BYTES,
-    STALLS,
-    THROUGHPUT,
-    MetricsSink,
-)
+from ollama_push.contrib.metrics import catalogue
+from ollama_push.contrib.metrics.catalogue import MetricsSink
 from ollama_push.core.errors import PushStalled
 from ollama_push.core.observations import (
     AttemptFailed,
@@ -74,19 +62,19 @@ class MetricsHook:
                 moved.progress.receive_event(event, elapsed)
                 self._count_moved(moved)
             case PushStarted():
-                sink.gauge(IN_PROGRESS, 1, _NO_LABELS)
+                sink.gauge(catalogue.IN_PROGRESS, 1, _NO_LABELS)
             case AttemptStarted(push=push, attempt=attempt):
-                sink.count(ATTEMPTS, 1, _NO_LABELS)
+                sink.count(catalogue.ATTEMPTS, 1, _NO_LABELS)
                 if attempt > 1:
                     self._moved.setdefault(push, _Moved()).progress.restart()
             case RolledBack(rolled_back_bytes=count):
-                sink.count(ROLLBACKS, 1, _NO_LABELS)
-                sink.count(ROLLED_BACK_BYTES, count, _NO_LABELS)
+                sink.count(catalogue.ROLLBACKS, 1, _NO_LABELS)
+                sink.count(catalogue.ROLLED_BACK_BYTES, count, _NO_LABELS)
             case AttemptFailed(error=error, retry_in=retry_in) | RequestRetried(error=error, retry_in=retry_in):
                 if isinstance(error, PushStalled):
-                    sink.count(STALLS, 1, _NO_LABELS)
+                    sink.count(catalogue.STALLS, 1, _NO_LABELS)
                 if retry_in is not None:
-                    sink.count(RETRIES, 1, {"cause": type(error).__name__})
+                    sink.count(catalogue.RETRIES, 1, {"cause": type(error).__name__})
             case PushFinished():
                 self._finish(seen)
             case _:
@@ -97,27 +85,23 @@ class MetricsHook:
         labels = {"outcome": outcome, "error": type(seen.error).__name__ if seen.error is not None else ""}
         if self.model_label:
             labels["model"] = seen.push.model
-        self.sink.gauge(IN_PROGRESS, -1, _NO_LABELS)
-        self.sink.count(PUSHES, 1, labels)
-        self.sink.observe(DURATION, seen.elapsed, {"outcome": outcome})
+        self.sink.gauge(catalogue.IN_PROGRESS, -1, _NO_LABELS)
+        self.sink.count(catalogue.PUSHES, 1, labels)
+        self.sink.observe(catalogue.DURATION, seen.elapsed, {"outcome": outcome})
         if seen.receipt is not None:
             self._count_delivered(seen.receipt)
         moved = self._moved.pop(seen.push, None)
         if moved is not None and seen.outcome is PushOutcome.SUCCEEDED and moved.counted and seen.elapsed > 0:
-            self.sink.observe(THROUGHPUT, moved.counted / seen.elapsed, _NO_LABELS)
+            self.sink.observe(catalogue.THROUGHPUT, moved.counted / seen.elapsed, _NO_LABELS)
 
     def _count_delivered(self, receipt: PushReceipt) -> None:
-        delivered = {
-            "sent": receipt.sent_bytes,
-            "skipped": receipt.skipped_bytes,
-            "resumed": receipt.resumed_bytes,
-        }
+        delivered = {"sent": receipt.sent_bytes, "skipped": receipt.skipped_bytes, "resumed": receipt.resumed_bytes}
         for how, count in delivered.items():
             if count is not None:
-                self.sink.count(DELIVERED, count, {"how": how})
+                self.sink.count(catalogue.DELIVERED, count, {"how": how})
 
     def _count_moved(self, moved: _Moved) -> None:
         now = moved.progress.moved_bytes
         if now > moved.counted:
-            self.sink.count(BYTES, now - moved.counted, _NO_LABELS)
+            self.sink.count(catalogue.BYTES, now - moved.counted, _NO_LABELS)
             moved.counted = now

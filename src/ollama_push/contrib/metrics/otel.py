@@ -30,15 +30,11 @@ class OtelSink:
         self._instruments: dict[Metric, Any] = {metric: _instrument(meter, metric) for metric in METRICS}
 
     def count(self, metric: Metric, amount: float, labels: Mapping[str, str], /) -> None:
-        """Add to a counter."""
         self._instruments[metric].add(amount, _attributes(labels))
 
-    def gauge(self, metric: Metric, change: float, labels: Mapping[str, str], /) -> None:
-        """Add to an up-down counter."""
-        self._instruments[metric].add(change, _attributes(labels))
+    gauge = count
 
     def observe(self, metric: Metric, value: float, labels: Mapping[str, str], /) -> None:
-        """Put a value into a histogram."""
         self._instruments[metric].record(value, _attributes(labels))
 
 

@@ -53,15 +53,11 @@ class PrometheusSink:
             self._collectors[metric] = collector
 
     def count(self, metric: Metric, amount: float, labels: Mapping[str, str], /) -> None:
-        """Add to a counter."""
         self._child(metric, labels).inc(amount)
 
-    def gauge(self, metric: Metric, change: float, labels: Mapping[str, str], /) -> None:
-        """Add to a gauge."""
-        self._child(metric, labels).inc(change)
+    gauge = count
 
     def observe(self, metric: Metric, value: float, labels: Mapping[str, str], /) -> None:
-        """Put a value into a histogram."""
         self._child(metric, labels).observe(value)
 
     def _child(self, metric: Metric, labels: Mapping[str, str]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ollama_push._exports import lazy
-from ollama_push.contrib.progress.callback import ProgressCallback
+from ollama_push.contrib.progress.hook import ProgressCallback
 
 if TYPE_CHECKING:
     from ollama_push.contrib.progress.rich_bars import RichProgress

@@ -1,13 +1,17 @@
-"""Bars on a terminal, drawn by rich: one per layer, one for all, with speed and time left."""
+"""Bars on a terminal, drawn by rich: one per layer, one for all, with speed and time left.
+
+They fit a terminal of any width, also when it is made narrower while they are drawn.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
-from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
+from ollama_push.contrib.progress.hook import ExpectedBytes, ProgressHook
 from ollama_push.core.messages import printable
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
@@ -15,14 +19,28 @@ from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 try:
-    from rich.console import Console
-    from rich.progress import TaskID
-
-    from ollama_push.contrib.progress.rich_layout import FittingProgress
+    from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
+    from rich.constrain import Constrain
+    from rich.control import Control
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+    from rich.segment import ControlType
+    from rich.table import Column
+    from rich.text import Text
 except ImportError as _exc:
     raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from _exc
 
 __all__ = ["RichProgress"]
+
+_ECHO: Final = 2
+"""Columns left free at the right edge, because a terminal echoes "^C" at the cursor, which must not wrap the line."""
+_GAP: Final = 1
+_LEAST_NAME: Final = 16
+_LEAST_BAR: Final = 10
+_SHARE: Final = 4
+# The optional columns, the most important one first, and their greatest widths: "59m59s left", "99.9 MB/s",
+# "99.9 MB of 99.9 MB". Name, bar and share are always shown.
+_FACTS: Final = (("left", 11), ("speed", 9), ("size", 18))
+_IN_ORDER: Final = ("size", "speed", "left")
 
 
 @attrs.define
@@ -56,19 +74,17 @@ class RichProgress(ProgressHook):
         self._clock = clock
         self._lock = threading.Lock()
         self._bars: dict[PushContext, _Bars] = {}
-        self._drawing: FittingProgress | None = None
+        self._drawing: _FittingProgress | None = None
 
     def begin(self, push: PushContext) -> None:
-        """Add the bar of a push; the first one starts the drawing."""
         with self._lock:
             if self._drawing is None:
-                self._drawing = FittingProgress(self._console, self._clock)
+                self._drawing = _FittingProgress(self._console, self._clock)
                 self._drawing.start()
             overall = self._drawing.add_task(printable(push.model), total=None, share="", size="", speed="", left="")
             self._bars[push] = _Bars(overall)
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
-        """Move the bars of a push."""
         with self._lock:
             bars = self._bars.get(push)
             if bars is None or self._drawing is None:
@@ -102,7 +118,6 @@ class RichProgress(ProgressHook):
             self._drawing.refresh()
 
     def end(self, seen: PushFinished) -> None:
-        """Drop a push; the last one ends the drawing."""
         with self._lock:
             self._bars.pop(seen.push, None)
             if not self._bars and self._drawing is not None:
@@ -120,3 +135,89 @@ def _time_left(now: ProgressSnapshot) -> str:
     if now.succeeded:
         return "done"
     return "? left" if now.eta_seconds is None else f"{seconds_text(now.eta_seconds)} left"
+
+
+class _FittingProgress(Progress):
+    """Draws tasks with the fields ``share``, ``size``, ``speed`` and ``left``; columns without room are left out."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] | None) -> None:
+        # No automatic refresh, so that rich starts no thread.
+        super().__init__(console=console, auto_refresh=False, expand=True, get_time=clock)
+        self._hook = _Unwrapper(self)
+
+    def start(self) -> None:
+        # Before rich pushes its own hook, because ``Live.stop`` pops the last one (rich 15.0).
+        self.console.push_render_hook(self._hook)
+        super().start()
+
+    def stop(self) -> None:
+        try:
+            super().stop()
+        finally:
+            self.console.pop_render_hook()
+
+    def get_renderable(self) -> RenderableType:
+        return _Fitting(self)
+
+
+class _Fitting:
+    """The tasks as a table, with the columns that have room."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(1, options.max_width - _ECHO)
+        self._progress.columns = _columns(width)
+        yield Constrain(self._progress.make_tasks_table(self._progress.tasks), width)
+
+
+class _Unwrapper(RenderHook):
+    """Erases the rows into which a terminal that became narrower wrapped the lines of the last picture."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._width = 0
+        self._lines = 0
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        console = self._progress.console
+        size = console.size
+        drawn = self._width - _ECHO
+        rows = self._lines * (-(-drawn // max(1, size.width)) - 1) if self._lines and drawn > size.width else 0
+        self._width = size.width
+        self._lines = min(len(self._progress.tasks), size.height)
+        if not rows:
+            return renderables
+        # rich moves up by the number of lines it wrote; the wrapped rows are above that.
+        above = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * min(rows, size.height)
+        return [Control(*above), *renderables]
+
+
+class _Name(ProgressColumn):
+    """The end of a name that is too long: the model is there, and the host is at the beginning."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._room = room
+
+    def render(self, task: Task) -> Text:
+        name = task.description
+        return Text(name if len(name) <= self._room else f"\N{HORIZONTAL ELLIPSIS}{name[1 - self._room :]}")
+
+
+def _columns(width: int) -> tuple[ProgressColumn, ...]:
+    room = max(_LEAST_NAME, width // 4)
+    left = width - room - _LEAST_BAR - _SHARE - 2 * _GAP
+    shown = []
+    for key, wanted in _FACTS:
+        left -= wanted + _GAP
+        if left < 0:
+            break
+        shown.append(key)
+    facts = [
+        TextColumn(f"{{task.fields[{key}]}}", markup=False, justify="right", table_column=Column(no_wrap=True))
+        for key in _IN_ORDER
+        if key in shown
+    ]
+    return (_Name(room), BarColumn(bar_width=None), TextColumn("{task.fields[share]:>4}", markup=False), *facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from ollama_push.contrib.progress.tracking import ExpectedBytes, ProgressHook
+from ollama_push.contrib.progress.hook import ExpectedBytes, ProgressHook
 from ollama_push.core.messages import printable
 from ollama_push.core.observations import PushContext, PushFinished
 from ollama_push.core.progress import ProgressSnapshot
@@ -39,19 +39,12 @@ class TqdmProgress(ProgressHook):
         self._bars: dict[PushContext, Any] = {}
 
     def begin(self, push: PushContext) -> None:
-        """Add the bar of a push."""
-        options = {
-            "desc": printable(push.model),
-            "unit": "B",
-            "unit_scale": True,
-            "bar_format": _UNKNOWN,
-            **self._options,
-        }
+        name = printable(push.model)
+        options = {"desc": name, "unit": "B", "unit_scale": True, "bar_format": _UNKNOWN, **self._options}
         with self._lock:
             self._bars[push] = tqdm(total=None, **options)
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
-        """Move the bar of a push."""
         with self._lock:
             bar = self._bars.get(push)
             if bar is None:
@@ -63,7 +56,6 @@ class TqdmProgress(ProgressHook):
             bar.refresh()
 
     def end(self, seen: PushFinished) -> None:
-        """Close the bar of a push."""
         with self._lock:
             bar = self._bars.pop(seen.push, None)
         if bar is not None:

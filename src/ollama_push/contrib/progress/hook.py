@@ -1,14 +1,14 @@
-"""The base of all progress hooks: one ``PushProgress`` per push, fed from observations."""
+"""The base of all progress hooks, and the one that calls a function: for programs that draw progress themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
 from ollama_push.core.observations import AttemptStarted, EventSeen, Observation, PushContext, PushFinished, PushStarted
 from ollama_push.core.progress import ProgressSnapshot, PushProgress
 
-__all__ = ["ExpectedBytes", "ProgressHook"]
+__all__ = ["ExpectedBytes", "ProgressCallback", "ProgressHook"]
 
 ExpectedBytes = int | Mapping[str, int | None] | None
 """Size of the push, or of each push by canonical model name; without it there is no overall share and no ETA."""
@@ -61,3 +61,29 @@ class ProgressHook:
             expected = self._expected.get(push.model) if isinstance(self._expected, Mapping) else self._expected
             progress = self._pushes[push] = PushProgress(expected, push.model)
         return progress
+
+
+class ProgressCallback(ProgressHook):
+    """Calls *fn* with a snapshot, no more often than every *min_interval* seconds per layer.
+
+    Phases, the first and last progress of a layer, and success are never skipped. ``snapshot.model`` names the
+    push. If *fn* raises, that is logged once, and *fn* is not called again for that push.
+
+    Args:
+        fn: Takes a ``ProgressSnapshot``; called on the pushing thread or loop: be quick, do not block.
+        min_interval: Seconds.
+        expected_bytes: Size of the push, or of each by canonical model name, if known.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[[ProgressSnapshot], object],
+        min_interval: float = 0.1,
+        *,
+        expected_bytes: ExpectedBytes = None,
+    ) -> None:
+        super().__init__(min_interval, expected_bytes)
+        self._fn = fn
+
+    def show(self, push: PushContext, now: ProgressSnapshot) -> None:  # noqa: ARG002 - the snapshot names the model
+        self._fn(now)
