@@ -12,7 +12,6 @@ from ollama_push.core.errors import OllamaPushError, PushStalled, ServerError
 from ollama_push.core.observations import (
     AttemptFailed,
     AttemptStarted,
-    EventSeen,
     Observation,
     PushContext,
     PushFinished,
@@ -58,15 +57,11 @@ class TracingHook:
 
     def __call__(self, seen: Observation, /) -> None:
         """Open, mark or end spans."""
-        if isinstance(seen, EventSeen):
-            return
         if isinstance(seen, PushStarted):
             attributes = {"ollama_push.model": seen.push.model, **_server(seen.push)}
             span = self._tracer.start_span(f"push {seen.push.model}", attributes=attributes)
             self._spans[seen.push] = _Spans(span)
-            return
-        spans = self._spans.get(seen.push)
-        if spans is not None:
+        elif (spans := self._spans.get(seen.push)) is not None:
             self._mark(spans, seen)
 
     def _mark(self, spans: _Spans, seen: Observation) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import attrs
 
@@ -61,11 +61,16 @@ class _Script:
             raise answer
         return answer
 
-    def _leave(self, response: _Response) -> None:
-        response.left = True
-        if not response.complete:
+    @contextmanager
+    def _play(self, request: HttpRequest) -> Iterator[_SyncResponse]:
+        answer = self._next_answer(request)
+        response = _SyncResponse(answer.status, answer.headers, answer.chunks, origin_of(request.url))
+        try:
+            yield response
+        finally:
+            response.left = True
             with self._lock:
-                self.hangups += 1
+                self.hangups += not response.complete
 
 
 class ScriptedTransport(_Script):
@@ -79,14 +84,9 @@ class ScriptedTransport(_Script):
         closed: Whether ``close`` was called.
     """
 
-    @contextmanager
-    def open(self, request: HttpRequest, /) -> Iterator[_SyncResponse]:
+    def open(self, request: HttpRequest, /) -> AbstractContextManager[_SyncResponse]:
         """Play the next response; see :mod:`ollama_push.core.ports`."""
-        response = _SyncResponse(self._next_answer(request), request.url)
-        try:
-            yield response
-        finally:
-            self._leave(response)
+        return self._play(request)
 
     def close(self) -> None:
         """Refuse every further request. Idempotent."""
@@ -101,43 +101,40 @@ class AsyncScriptedTransport(_Script):
         """Play the next response; see :mod:`ollama_push.core.ports`."""
         # A real transport waits here, so other tasks must be able to run, and this one to be cancelled.
         await asyncio.sleep(0)
-        response = _AsyncResponse(self._next_answer(request), request.url)
-        try:
-            yield response
-        finally:
-            self._leave(response)
+        with self._play(request) as response:
+            yield _AsyncResponse(response.status, response.headers, response.chunks())
 
     async def aclose(self) -> None:
         """Refuse every further request. Idempotent."""
         self.closed = True
 
 
-class _Response:
-    def __init__(self, answer: ScriptedAnswer, url: str) -> None:
-        self._chunks = answer.chunks
-        self._url = url
-        self.status = answer.status
-        self.headers = answer.headers
-        self.complete = False
-        self.left = False
+@attrs.define(eq=False)
+class _SyncResponse:
+    status: int
+    headers: Mapping[str, str]
+    _chunks: Iterable[bytes | Exception]
+    _origin: str
+    complete: bool = False
+    left: bool = False
 
-    def _next_chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         for chunk in self._chunks:
             if self.left:
-                raise ConnectionLost(origin_of(self._url), "the block was left")
+                raise ConnectionLost(self._origin, "the block was left")
             if isinstance(chunk, Exception):
                 raise chunk
             yield chunk
         self.complete = True
 
 
-class _SyncResponse(_Response):
-    def chunks(self) -> Iterator[bytes]:
-        return self._next_chunks()
+@attrs.define(eq=False)
+class _AsyncResponse:
+    status: int
+    headers: Mapping[str, str]
+    _chunks: Iterator[bytes]
 
-
-class _AsyncResponse(_Response):
     async def chunks(self) -> AsyncIterator[bytes]:
-        for chunk in self._next_chunks():
+        for chunk in self._chunks:
             await asyncio.sleep(0)
             yield chunk

@@ -7,7 +7,6 @@ types, the order of the keys and the line end after each JSON; ggml ``docs/gguf.
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import struct
 from array import array
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from ollama_push.core.json_text import encode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import BLOBS, Manifest, blob_path, digest_of, manifest_path
 
@@ -30,7 +30,8 @@ _ROW_FLOATS: Final = 1_000
 _BLOCK_ROWS: Final = 64
 
 _TEMPLATE: Final = b"{{ .Prompt }}"
-_PARAMS: Final = {"stop": ["</s>"], "temperature": 0.7}
+# As Go's json.Encoder writes it, which escapes "<" and ">".
+_PARAMS: Final = rb'{"stop":["\u003c/s\u003e"],"temperature":0.7}' + b"\n"
 
 
 def write_gguf(file: BinaryIO, name: str, rows: int) -> None:
@@ -79,7 +80,7 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
     layers = [
         {"mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": size},
         _put(root, "application/vnd.ollama.image.template", _TEMPLATE),
-        _put(root, "application/vnd.ollama.image.params", _line(_PARAMS)),
+        _put(root, "application/vnd.ollama.image.params", _PARAMS),
     ]
     config = {
         "model_format": "gguf",
@@ -91,13 +92,16 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
     }
-    raw = _line(
-        {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-            "config": _put(root, "application/vnd.docker.container.image.v1+json", _line(config)),
-            "layers": layers,
-        }
+    raw = (
+        encode_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                "config": _put(root, "application/vnd.docker.container.image.v1+json", encode_json(config) + b"\n"),
+                "layers": layers,
+            }
+        )
+        + b"\n"
     )
     for name in names:
         path = root / manifest_path(name)
@@ -132,11 +136,3 @@ def _put(root: Path, media_type: str, data: bytes) -> dict[str, Any]:
     digest = digest_of(data)
     (root / blob_path(digest)).write_bytes(data)
     return {"mediaType": media_type, "digest": digest, "size": len(data)}
-
-
-def _line(value: Any) -> bytes:
-    """Encode as Go's ``json.Encoder`` does, which escapes ``<``, ``>`` and ``&`` and ends the line."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    for char in "<>&":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return f"{text}\n".encode()

@@ -155,6 +155,9 @@ class ScriptedServer:
         tls: Serve TLS with this context.
 
     Attributes:
+        port: The TCP port.
+        url: Base URL, without a trailing slash.
+        accepted: How many connections were accepted so far.
         requests: Every request read so far, in order.
         peer_closed: Set when a peer disconnected while a script was holding, pausing or sending.
     """
@@ -170,28 +173,14 @@ class ScriptedServer:
         self._connections: set[socket.socket] = set()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._accepted = 0
+        self.accepted: int = 0
         self.requests: list[ReceivedRequest] = []
         self.peer_closed: threading.Event = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.port: int = self._listener.getsockname()[1]
+        self.url: str = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._acceptor = threading.Thread(target=self._accept, name="scripted-server", daemon=True)
         self._acceptor.start()
-
-    @property
-    def port(self) -> int:
-        """The TCP port."""
-        port: int = self._listener.getsockname()[1]
-        return port
-
-    @property
-    def url(self) -> str:
-        """Base URL, without a trailing slash."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
-
-    @property
-    def accepted(self) -> int:
-        """How many connections were accepted so far."""
-        return self._accepted
 
     @property
     def open_connections(self) -> int:
@@ -246,7 +235,7 @@ class ScriptedServer:
             with self._changed:
                 # Not in the thread of the connection: close() must find every connection that was accepted.
                 self._connections.add(connection)
-                self._accepted += 1
+                self.accepted += 1
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -1,4 +1,4 @@
-"""Who may do what: the port that every authentication scheme implements, and Basic."""
+"""Who may do what: the port that every authentication scheme implements, and Basic; and how a server listens."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import base64
 import binascii
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 from aiohttp import web
 
 from ollama_push.testing.registry.refused import Refused
 
-__all__ = ["Access", "Auth", "BasicAuth", "WebHandler", "basic_user"]
+__all__ = ["Access", "Auth", "BasicAuth", "WebHandler", "basic_user", "listening"]
+
+_SHUTDOWN_SECONDS: Final = 1.0
+"""How long a request may take to end when a server stops."""
 
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """A request handler of aiohttp."""
@@ -60,6 +64,18 @@ class Auth(Protocol):
     async def serving(self, tls: SSLContext | None) -> AsyncIterator[None]:  # noqa: ARG002 - for those that listen
         """Run what else must listen, from before the only ``yield`` until after it."""
         yield
+
+
+@asynccontextmanager
+async def listening(app: web.Application, address: str, port: int, tls: SSLContext | None) -> AsyncIterator[int]:
+    """Serve *app* and give the port it listens on."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, address, port, ssl_context=tls).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
 
 
 def basic_user(request: web.BaseRequest, users: Mapping[str, str]) -> str | None:

@@ -143,7 +143,7 @@ class RequestContext:
                 return self._disconnect(reset=False)
 
     def _disconnect(self, *, reset: bool) -> web.Response:
-        self.entry.cut()
+        self.entry.was_cut = True
         transport = self.request.transport
         if transport is not None and reset:
             reset_on_close(transport.get_extra_info("socket"))

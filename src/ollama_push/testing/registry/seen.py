@@ -41,7 +41,7 @@ class Seen:
 
 @attrs.define
 class Entry:
-    """The record of a request that is in progress."""
+    """The record of a request that is in progress; *was_cut* when no response is sent."""
 
     seen: Seen
     was_cut: bool = False
@@ -50,11 +50,6 @@ class Entry:
         """Note the status of the response, unless the connection was cut."""
         if not self.was_cut:
             self.seen = attrs.evolve(self.seen, status=status)
-
-    def cut(self) -> None:
-        """Note that no response is sent."""
-        self.was_cut = True
-        self.seen = attrs.evolve(self.seen, status=None)
 
     def received(self, count: int) -> None:
         """Note *count* further bytes of the body."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import attrs
-from aiohttp import web
 
 from ollama_push.testing._loop_thread import LoopThread
 from ollama_push.testing.registry.app import application_of
-from ollama_push.testing.registry.auth import Auth
+from ollama_push.testing.registry.auth import Auth, listening
 from ollama_push.testing.registry.faults import Fault, FaultPlan
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.refused import is_digest, is_repository, is_tag
@@ -23,9 +21,6 @@ from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.sessions import OpenSession
 
 __all__ = ["EmbeddedRegistry"]
-
-_SHUTDOWN_SECONDS: Final = 1.0
-"""How long a request may take to end when the registry stops."""
 
 
 class EmbeddedRegistry:
@@ -39,6 +34,10 @@ class EmbeddedRegistry:
         broken_parts: What a broken part does to its session.
         quirks: In what the registry differs from distribution 3.
         faults: Which requests fail, and how.
+
+    Attributes:
+        host: ``"127.0.0.1:PORT"``, as in the name of a model.
+        url: Origin, without a trailing slash.
 
     Raises:
         OSError: It cannot listen on the address, or not write to *data*.
@@ -60,16 +59,6 @@ class EmbeddedRegistry:
         self._state = RegistryState(data, auth, broken_parts, quirks or Quirks(), FaultPlan(faults))
         self._running: LoopThread[int] | None = None
         self.start()
-
-    @property
-    def host(self) -> str:
-        """``"127.0.0.1:PORT"``, as in the name of a model."""
-        return f"{self._address}:{self._port}"
-
-    @property
-    def url(self) -> str:
-        """Origin, without a trailing slash."""
-        return f"{'https' if self._tls else 'http'}://{self.host}"
 
     @property
     def requests(self) -> list[Seen]:
@@ -140,8 +129,10 @@ class EmbeddedRegistry:
         # The same log and faults, but what is on disk is read again, as by a new process.
         self._state = attrs.evolve(self._state)
         app = application_of(self._state, self._tls)
-        self._running = LoopThread(lambda: _serving(app, self._address, self._port, self._tls), "embedded-registry")
+        self._running = LoopThread(lambda: listening(app, self._address, self._port, self._tls), "embedded-registry")
         self._port = self._running.value
+        self.host = f"{self._address}:{self._port}"
+        self.url = f"{'https' if self._tls else 'http'}://{self.host}"
 
     def stop(self) -> None:
         """Cancel the requests in progress and stop listening; what is on disk stays. Idempotent."""
@@ -161,15 +152,3 @@ class EmbeddedRegistry:
 
     def __exit__(self, *_exc_info: object) -> None:
         self.close()
-
-
-@asynccontextmanager
-async def _serving(app: web.Application, address: str, port: int, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
-    """Serve *app* and give the port it listens on."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-    try:
-        await runner.setup()
-        await web.TCPSite(runner, address, port, ssl_context=tls).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()

@@ -9,7 +9,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from ssl import SSLContext
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 from aiohttp import web
 
-from ollama_push.testing.registry.auth import Access, Auth, WebHandler, basic_user
+from ollama_push.testing.registry.auth import Access, Auth, WebHandler, basic_user, listening
 from ollama_push.testing.registry.refused import Refused
 
 __all__ = ["Permissions", "TokenAuth", "TokenIssuer", "TokenRequest"]
@@ -192,68 +192,45 @@ class TokenAuth(TokenIssuer):
             return
         app = web.Application()
         app.router.add_route("*", "/token", self._respond)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            # The same port after a restart, as a token endpoint keeps its URL.
-            await web.TCPSite(runner, _LOOPBACK, self._port, ssl_context=tls).start()
-            self._port = runner.addresses[0][1]
+        # The same port after a restart, as a token endpoint keeps its URL.
+        async with listening(app, _LOOPBACK, self._port, tls) as self._port:
             self._realm = f"{'https' if tls else 'http'}://{_LOOPBACK}:{self._port}/token"
             yield
-        finally:
-            await runner.cleanup()
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET":
-            return self._respond_to(request, _Wanted.by_get(request, self._users))
-        if request.method == "POST" and self._identities is not None:
+            user = basic_user(request, self._users) if "Authorization" in request.headers else ""
+            scopes, grant_type = tuple(request.query.getall("scope", [])), ""
+            service, wants_identity = request.query.get("service", ""), request.query.get("offline_token") == "true"
+        elif request.method == "POST" and self._identities is not None:
             form = {key: str(value) for key, value in (await request.post()).items()}
-            return self._respond_to(request, _Wanted.by_post(form, self._users, self._identities))
-        return web.Response(status=405)
-
-    def _respond_to(self, request: web.Request, wanted: _Wanted) -> web.Response:
-        user, scopes = wanted.user, tuple(wanted.scopes)
+            user = self._user_of(form, self._identities)
+            scopes, grant_type = tuple(form.get("scope", "").split()), form.get("grant_type") or "none"
+            service, wants_identity = form.get("service", ""), form.get("access_type") == "offline"
+        else:
+            return web.Response(status=405)
         status = 401 if user is None else 200
-        self._note(TokenRequest(request.method, user or "", scopes, wanted.service, wanted.grant_type, status))
+        self._note(TokenRequest(request.method, user or "", scopes, service, grant_type, status))
         if user is None:
             error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
             return web.json_response(error, status=401, headers={"WWW-Authenticate": 'Basic realm="tokens"'})
         body: dict[str, object] = {
-            "access_token" if wanted.grant_type else self._key: self._issue(user, scopes),
+            "access_token" if grant_type else self._key: self._issue(user, scopes),
             "expires_in": int(self._expires_in),
             "issued_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        if wanted.identity_token and user and self._identities is not None:
+        if wants_identity and user and self._identities is not None:
             identity = secrets.token_urlsafe(24)
             self._identities[identity] = user
             body["refresh_token"] = identity
         return web.json_response(body)
 
-
-@attrs.frozen
-class _Wanted:
-    """What a request for a token asks for; the user is ``None`` when the credentials are wrong."""
-
-    user: str | None
-    scopes: Sequence[str]
-    service: str
-    grant_type: str = ""
-    identity_token: bool = False
-
-    @classmethod
-    def by_get(cls, request: web.Request, users: Mapping[str, str]) -> _Wanted:
-        user = basic_user(request, users) if "Authorization" in request.headers else ""
-        identity_token = request.query.get("offline_token") == "true"
-        return cls(user, request.query.getall("scope", []), request.query.get("service", ""), "", identity_token)
-
-    @classmethod
-    def by_post(cls, form: Mapping[str, str], users: Mapping[str, str], identities: Mapping[str, str]) -> _Wanted:
-        grant_type = form.get("grant_type", "")
-        user: str | None = None
-        if grant_type == "refresh_token":
-            user = identities.get(form.get("refresh_token", ""))
-        elif grant_type == "password":
-            name = form.get("username", "")
-            user = name if name in users and secrets.compare_digest(users[name], form.get("password", "")) else None
-        identity_token = form.get("access_type") == "offline"
-        return cls(user, form.get("scope", "").split(), form.get("service", ""), grant_type or "none", identity_token)
+    def _user_of(self, form: Mapping[str, str], identities: Mapping[str, str]) -> str | None:
+        """Return the user of an OAuth2 request; ``None`` when the credentials are wrong."""
+        name, password = form.get("username", ""), form.get("password", "")
+        match form.get("grant_type"):
+            case "refresh_token":
+                return identities.get(form.get("refresh_token", ""))
+            case "password" if name in self._users and secrets.compare_digest(self._users[name], password):
+                return name
+        return None
