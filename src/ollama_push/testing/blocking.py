@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, closing, contextmanager
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import aclosing, closing, contextmanager, suppress
+from typing import Any, TypeVar
 
 import attrs
 
@@ -16,6 +17,8 @@ from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.testing._loop_thread import LoopThread
 
 __all__ = ["Blocking"]
+
+T = TypeVar("T")
 
 
 class Blocking:
@@ -29,31 +32,30 @@ class Blocking:
     """
 
     def __init__(self, make: Callable[[], AsyncTransport]) -> None:
-        self._lock = threading.Lock()  # once the loop is told to stop, nothing may be scheduled on it
+        self._lock = threading.Lock()  # once the loop is told to stop, no block may begin on it
         self._closed = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = LoopThread(lambda: _closed_at_the_end(make), "blocking-transport")
+        self._thread = LoopThread(lambda: aclosing(make()), "blocking-transport")
         self._transport = self._thread.value
 
     @contextmanager
     def open(self, request: HttpRequest, /) -> Iterator[_Response]:
         """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
-        if self._closed:
+        with self._lock:
+            block = None if self._closed else _Block(self._thread.loop, self._transport, request)
+        if block is None:
             # The transport must refuse the request itself, as without us. Our loop is gone, so it gets another.
             with closing(Blocking(lambda: self._transport)) as again, again.open(request) as refused:
                 yield refused
             return
-        block = _Block(self._transport, request)
-        self._ask(block, _Ask())
+        response = block.response()
+        error: BaseException | None = None
         try:
-            response = block.response
-            yield _Response(response.status, response.headers, lambda: self._ask(block, _Ask()))
-        except BaseException as exc:
-            self._ask(block, _Ask(leaving=True, error=exc))
-            if not block.swallowed:
-                raise
-        else:
-            self._ask(block, _Ask(leaving=True))
+            yield _Response(response.status, response.headers, block.next_chunk)
+        except BaseException as exc:  # noqa: BLE001 - the transport decides what becomes of it
+            error = exc
+        error = block.leave(error)
+        if error is not None:
+            raise error
 
     def close(self) -> None:
         """Close the transport, its event loop and the thread. Idempotent if the transport is."""
@@ -65,103 +67,70 @@ class Blocking:
                 return
         Blocking(lambda: self._transport).close()
 
-    def _ask(self, block: _Block, ask: _Ask) -> bytes | None:
-        with self._lock:
-            if self._closed:
-                block.refuse(ask)
-            else:
-                self._thread.loop.call_soon_threadsafe(self._deliver, block, ask)
-        return ask.reply.result()
-
-    def _deliver(self, block: _Block, ask: _Ask) -> None:
-        block.asks.put_nowait(ask)
-        if block.task is None:
-            # Kept in a set because the loop holds only weak references to tasks.
-            block.task = self._thread.loop.create_task(block.run())
-            self._tasks.add(block.task)
-            block.task.add_done_callback(self._tasks.discard)
-
-
-@asynccontextmanager
-async def _closed_at_the_end(make: Callable[[], AsyncTransport]) -> AsyncIterator[AsyncTransport]:
-    transport = make()
-    yield transport
-    await transport.aclose()
-
-
-@attrs.define(eq=False)
-class _Ask:
-    """What a thread asks of a block: first to be opened, then another chunk, and at last to be left.
-
-    The reply is the chunk; ``None`` at the end of the body and for everything else.
-    """
-
-    leaving: bool = False
-    error: BaseException | None = None
-    reply: Future[bytes | None] = attrs.field(factory=Future)
-
 
 class _Block:
-    """One request, from entering its block to leaving it.
+    """One request, in a task of its own from entering its block to leaving it."""
 
-    Attributes:
-        response: The transport's response, once the first ask has its reply.
-        swallowed: Whether the transport suppressed the caller's exception.
-    """
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: AsyncTransport, request: HttpRequest) -> None:
+        self._loop, self._transport, self._request = loop, transport, request
+        self._opened: Future[AsyncResponse] = Future()
+        # Futures that want a chunk, and at last the caller's error or None, which leave the block.
+        self._asks: asyncio.Queue[Future[bytes | None] | BaseException | None] = asyncio.Queue()
+        self._ended = asyncio.run_coroutine_threadsafe(self._run(), loop)
 
-    response: AsyncResponse
+    def response(self) -> AsyncResponse:
+        return self._result_of(self._opened)
 
-    def __init__(self, transport: AsyncTransport, request: HttpRequest) -> None:
-        self._transport = transport
-        self._request = request
-        self.asks: asyncio.Queue[_Ask] = asyncio.Queue()
-        self.task: asyncio.Task[None] | None = None
-        self.swallowed = False
+    def next_chunk(self) -> bytes | None:
+        """Return the next chunk; ``None`` at the end of the body."""
+        reply: Future[bytes | None] = Future()
+        self._ask(reply)
+        return self._result_of(reply)
 
-    async def run(self) -> None:
-        ask = await self.asks.get()
+    def leave(self, error: BaseException | None) -> BaseException | None:
+        """Leave the block with the caller's *error*; return the error to raise."""
+        self._ask(error)
+        return self._outcome(error)
+
+    def _ask(self, ask: Future[bytes | None] | BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed, so the task has ended
+            self._loop.call_soon_threadsafe(self._asks.put_nowait, ask)
+
+    def _result_of(self, reply: Future[T]) -> T:
+        either: list[Future[Any]] = [reply, self._ended]
+        wait(either, return_when=FIRST_COMPLETED)
+        if reply.done():
+            return reply.result()
+        raise self._outcome(None) or ConnectionLost(origin_of(self._request.url), "the transport was closed")
+
+    def _outcome(self, error: BaseException | None) -> BaseException | None:
         try:
-            async with self._transport.open(self._request) as self.response:
-                ask.reply.set_result(None)
-                ask = await self._reply_with_chunks()
-                if ask.error is not None:
-                    raise ask.error
-        except asyncio.CancelledError:
-            if ask.reply.done():
-                raise
-            self.refuse(ask)
-        except BaseException as exc:  # noqa: BLE001 - raised in the thread that asked
-            if exc is ask.error:
-                ask.reply.set_result(None)
-            else:
-                ask.reply.set_exception(exc)
-        else:
-            self.swallowed = ask.error is not None
-            ask.reply.set_result(None)
-        finally:
-            while not self.asks.empty():
-                self.refuse(self.asks.get_nowait())
+            return self._ended.result()
+        except CancelledError:  # the transport was closed, which left the block
+            return error
 
-    async def _reply_with_chunks(self) -> _Ask:
-        """Reply to the asks for chunks; return the one to leave the block."""
+    async def _run(self) -> BaseException | None:
+        """Carry out the asks; return the error with which the block ended."""
+        ask: Future[bytes | None] | BaseException | None = None
         chunks: AsyncIterator[bytes] | None = None
-        while not (ask := await self.asks.get()).leaving:
-            try:
-                chunks = chunks or self.response.chunks()
-                ask.reply.set_result(await anext(chunks, None))
-            except asyncio.CancelledError:
-                self.refuse(ask)
+        try:
+            async with self._transport.open(self._request) as response:
+                self._opened.set_result(response)
+                while isinstance(ask := await self._asks.get(), Future):
+                    try:
+                        chunks = chunks or response.chunks()
+                        ask.set_result(await anext(chunks, None))
+                    except asyncio.CancelledError:
+                        raise
+                    except BaseException as exc:  # noqa: BLE001 - raised in the thread that asked
+                        ask.set_exception(exc)
+                if ask is not None:
+                    raise ask
+        except BaseException as exc:
+            if isinstance(exc, asyncio.CancelledError) and exc is not ask:
                 raise
-            except BaseException as exc:  # noqa: BLE001 - raised in the thread that asked
-                ask.reply.set_exception(exc)
-        return ask
-
-    def refuse(self, ask: _Ask) -> None:
-        """Reply that the transport was closed; an ask to leave the block succeeds, as it is left already."""
-        if ask.leaving:
-            ask.reply.set_result(None)
-        else:
-            ask.reply.set_exception(ConnectionLost(origin_of(self._request.url), "the transport was closed"))
+            return exc
+        return None
 
 
 @attrs.frozen

@@ -49,7 +49,8 @@ class _Script:
         self.hangups: int = 0
         self.closed: bool = False
 
-    def _next_answer(self, request: HttpRequest) -> ScriptedAnswer:
+    @contextmanager
+    def _play(self, request: HttpRequest) -> Iterator[_SyncResponse]:
         if self.closed:
             raise UsedAfterClose(type(self).__name__)
         # Read now, as a real transport does: a buffer is valid only until the next one is requested.
@@ -59,11 +60,6 @@ class _Script:
             self.requests.append(attrs.evolve(request, body=body))
         if isinstance(answer, Exception):
             raise answer
-        return answer
-
-    @contextmanager
-    def _play(self, request: HttpRequest) -> Iterator[_SyncResponse]:
-        answer = self._next_answer(request)
         response = _SyncResponse(answer.status, answer.headers, answer.chunks, origin_of(request.url))
         try:
             yield response

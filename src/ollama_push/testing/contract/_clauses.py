@@ -22,6 +22,7 @@ __all__ = [
     "Clause",
     "ClauseList",
     "ClauseResult",
+    "ForeignError",
     "MakeTransport",
     "Rig",
     "ask",
@@ -152,6 +153,10 @@ class ClauseList(list[Clause]):
     def add(self, number: str, case: str, promise: str) -> Callable[[Callable[[Rig], None]], None]:
         """Return a decorator that makes a clause of a proof."""
         return lambda proof: self.append(Clause(number, case, promise, proof))
+
+
+class ForeignError(Exception):
+    """An error that no transport knows."""
 
 
 def expect(kept: object, otherwise: str) -> None:

@@ -11,6 +11,7 @@ from ollama_push.core.errors import UsedAfterClose
 from ollama_push.testing.contract._clauses import (
     CHUNKED,
     ClauseList,
+    ForeignError,
     Rig,
     ask,
     expect,
@@ -68,10 +69,6 @@ def _mixes_no_responses(rig: Rig) -> None:
         expect(body == b"fresh", f"the response to the next request was {body!r}")
 
 
-class _CallersError(Exception):
-    """An error that no transport knows."""
-
-
 def _expect_block_to_pass(rig: Rig, error: BaseException) -> None:
     def work() -> None:
         with transport.open(ask(server)) as response:
@@ -85,7 +82,7 @@ def _expect_block_to_pass(rig: Rig, error: BaseException) -> None:
 
 @_clause("T11", "own errors", "An error raised inside the block passes through untouched, and the connection is gone.")
 def _passes_errors_of_the_block(rig: Rig) -> None:
-    for error in (_CallersError("mine"), KeyboardInterrupt()):
+    for error in (ForeignError("mine"), KeyboardInterrupt()):
         _expect_block_to_pass(rig, error)
 
 

@@ -13,7 +13,17 @@ import attrs
 
 from ollama_push.core.errors import ConnectionLost, MachineMisuse, TransportTimeout
 from ollama_push.core.ports import HttpRequest
-from ollama_push.testing.contract._clauses import ClauseList, Rig, ask, expect, expect_passage, fetch, plain, raised_by
+from ollama_push.testing.contract._clauses import (
+    ClauseList,
+    ForeignError,
+    Rig,
+    ask,
+    expect,
+    expect_passage,
+    fetch,
+    plain,
+    raised_by,
+)
 from ollama_push.testing.server import NextRequest, ReceivedRequest, ScriptedServer, Step, head
 
 __all__ = ["SENDING_CLAUSES"]
@@ -21,19 +31,20 @@ __all__ = ["SENDING_CLAUSES"]
 SENDING_CLAUSES: Final = ClauseList()
 _clause = SENDING_CLAUSES.add
 
-# More than the kernel buffers on loopback, so that the transport must wait for the peer.
-_LARGE: Final = bytes(range(251)) * 33_500
 _PIECE: Final = 65_536
 _SHORT: Final = 0.15
-# More than the send and receive buffers of the kernel hold on loopback.
-_PIECES: Final = 512
+# More than the send and receive buffers of the kernel hold on loopback, so that the transport must wait for the peer.
+_LARGE: Final = bytes(range(256)) * (512 * _PIECE // 256)
 
 
-class _ReusedBuffer:
-    """A body as the port allows it: each buffer is valid until the next one is requested."""
+class _Body:
+    """A body as the port allows it: each buffer is valid until the next one is requested.
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    Raises *error* instead of the last buffer.
+    """
+
+    def __init__(self, data: bytes, error: Exception | None = None) -> None:
+        self._data, self._error = data, error
 
     def __len__(self) -> int:
         return len(self._data)
@@ -42,6 +53,8 @@ class _ReusedBuffer:
         buffer = bytearray(_PIECE)
         for start in range(0, len(self._data), _PIECE):
             piece = self._data[start : start + _PIECE]
+            if self._error is not None and start + len(piece) == len(self._data):
+                raise self._error
             buffer[: len(piece)] = piece
             yield memoryview(buffer)[: len(piece)]
         buffer[:] = bytes(_PIECE)
@@ -71,7 +84,7 @@ def _sends_the_request_as_given(rig: Rig) -> None:
 
 @_clause("T1", "sized body", "A sized body of reused buffers arrives whole, with its length and not in chunks.")
 def _sends_reused_buffers_with_their_length(rig: Rig) -> None:
-    seen = _received(rig, HttpRequest("PUT", "/", body=_ReusedBuffer(_LARGE)))
+    seen = _received(rig, HttpRequest("PUT", "/", body=_Body(_LARGE)))
     _expect_length(seen)
     expect(len(seen.body) == len(_LARGE), f"{len(seen.body)} bytes of {len(_LARGE)} arrived")
     expect(seen.body == _LARGE, "the body arrived with other bytes: a buffer was used after the next one was asked for")
@@ -79,7 +92,7 @@ def _sends_reused_buffers_with_their_length(rig: Rig) -> None:
 
 @_clause("T1", "empty body", "An empty body is no body, and not a chunked one.")
 def _sends_no_body_when_it_is_empty(rig: Rig) -> None:
-    for body in (b"", _ReusedBuffer(b"")):
+    for body in (b"", _Body(b"")):
         seen = _received(rig, HttpRequest("POST", "/", body=body))
         expect(seen.body == b"", f"{len(seen.body)} bytes arrived")
         expect("transfer-encoding" not in seen.headers, "an empty body was sent in chunks")
@@ -130,22 +143,6 @@ def _expect_length(seen: ReceivedRequest) -> None:
 def _expect_arrived(server: ScriptedServer, count: int) -> None:
     methods = " ".join(request.method for request in server.requests)
     expect(len(server.requests) == count, f"{len(server.requests)} requests arrived, and not {count}: {methods}")
-
-
-class _Body:
-    """Yields pieces; raises *error* before the last one."""
-
-    def __init__(self, pieces: int, error: Exception | None = None) -> None:
-        self._pieces, self._error = pieces, error
-
-    def __len__(self) -> int:
-        return self._pieces * _PIECE
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from [bytes(_PIECE)] * (self._pieces - 1)
-        if self._error is not None:
-            raise self._error
-        yield bytes(_PIECE)
 
 
 class _Reader:
@@ -200,19 +197,15 @@ def _expect_disconnect(reader: _Reader, body: _Body, rig: Rig) -> None:
 
 @_clause("T10", "while sending", "A peer that takes nothing of the body is TransportTimeout.")
 def _times_out_while_sending(rig: Rig) -> None:
-    body = _Body(_PIECES)
+    body = _Body(_LARGE)
     with _reader(rig, body) as reader, rig.transport() as transport:
         request = HttpRequest("PUT", reader.url, body=body, read_timeout=_SHORT)
         raised_by(TransportTimeout, lambda: fetch(transport, request))
         _expect_disconnect(reader, body, rig)
 
 
-class _BodysError(Exception):
-    """An error that no transport knows."""
-
-
 def _expect_body_to_pass(rig: Rig, error: Exception) -> None:
-    body = _Body(3, error)
+    body = _Body(bytes(3 * _PIECE), error)
     with _reader(rig, body) as reader, rig.transport() as transport:
         expect_passage(error, lambda: fetch(transport, HttpRequest("PUT", reader.url, body=body)))
         _expect_disconnect(reader, body, rig)
@@ -222,7 +215,7 @@ def _expect_body_to_pass(rig: Rig, error: Exception) -> None:
     "T11", "the body's errors", "An error raised by the body passes through untouched, and the connection is gone."
 )
 def _passes_errors_of_the_body(rig: Rig) -> None:
-    for error in (_BodysError("mine"), MachineMisuse("mine")):
+    for error in (ForeignError("mine"), MachineMisuse("mine")):
         _expect_body_to_pass(rig, error)
 
 

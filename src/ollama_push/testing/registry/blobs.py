@@ -19,7 +19,7 @@ from ollama_push.testing.registry.auth import Access
 from ollama_push.testing.registry.quirks import BrokenPartPolicy
 from ollama_push.testing.registry.refused import Refused, is_digest, is_repository, require_digest
 from ollama_push.testing.registry.request_context import RequestContext
-from ollama_push.testing.registry.sessions import Session
+from ollama_push.testing.registry.store import Session
 
 __all__ = [
     "delete_blob",

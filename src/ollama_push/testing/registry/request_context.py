@@ -18,8 +18,7 @@ from ollama_push.testing.registry.faults import Action, Fault, FaultDue, FaultPl
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.seen import Entry, Log
-from ollama_push.testing.registry.sessions import Sessions
-from ollama_push.testing.registry.store import Store
+from ollama_push.testing.registry.store import Sessions, Store
 from ollama_push.testing.server import Hangup, Reset, reset_on_close
 
 __all__ = ["BROKEN_BODY", "READ_BYTES", "RegistryState", "RequestContext"]
@@ -117,11 +116,7 @@ class RequestContext:
             yield data
 
     async def whole_body(self, limit: int) -> bytes:
-        """Return the body, which has at most *limit* bytes.
-
-        Raises:
-            Refused: The body is longer than *limit*.
-        """
+        """Return what :meth:`body` yields."""
         return b"".join([data async for data in self.body(limit)])
 
     async def stall(self, seconds: float) -> None:

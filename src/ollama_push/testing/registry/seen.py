@@ -62,17 +62,12 @@ class Log:
     def __init__(self) -> None:
         self._changed = threading.Condition()  # guards what follows
         self._entries: list[Entry] = []
-        self._received_bytes = 0
-
-    @property
-    def received_bytes(self) -> int:
-        """Bytes of blob bodies taken so far."""
-        return self._received_bytes
+        self.received_bytes = 0  # of the bodies of blobs
 
     def took(self, count: int) -> None:
         """Note *count* further bytes of a blob."""
         with self._changed:
-            self._received_bytes += count
+            self.received_bytes += count
             self._changed.notify_all()
 
     def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:

@@ -18,7 +18,7 @@ from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.refused import is_digest, is_repository, is_tag
 from ollama_push.testing.registry.request_context import RegistryState
 from ollama_push.testing.registry.seen import Seen
-from ollama_push.testing.registry.sessions import OpenSession
+from ollama_push.testing.registry.store import OpenSession
 
 __all__ = ["EmbeddedRegistry"]
 

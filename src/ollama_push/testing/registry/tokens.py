@@ -62,7 +62,11 @@ class _Grant:
 
 
 class TokenIssuer(Auth):
-    """Issues tokens and checks them: what a scheme with tokens inherits. Safe between threads."""
+    """Issues tokens and checks them: what a scheme with tokens inherits. Safe between threads.
+
+    Attributes:
+        realm: URL of the token endpoint once it listens on an origin of its own; empty until then.
+    """
 
     def __init__(self, permissions: Permissions, expires_in: float, expires_after_uses: int | None) -> None:
         self._permissions = permissions
@@ -71,12 +75,7 @@ class TokenIssuer(Auth):
         self._lock = threading.Lock()
         self._grants: dict[str, _Grant] = {}
         self._requests: list[TokenRequest] = []
-        self._realm = ""
-
-    @property
-    def realm(self) -> str:
-        """URL of the token endpoint while it listens on an origin of its own; else empty."""
-        return self._realm
+        self.realm: str = ""
 
     @property
     def token_requests(self) -> list[TokenRequest]:
@@ -104,7 +103,7 @@ class TokenIssuer(Auth):
             error = "insufficient_scope"
         else:
             return
-        realm = self._realm or f"{request.scheme}://{request.host}/token"
+        realm = self.realm or f"{request.scheme}://{request.host}/token"
         scope = access.scope if access else ""
         parts = {"realm": realm, "service": request.host, "scope": scope, "error": error}
         shown = ",".join(f'{name}="{value}"' for name, value in parts.items() if value)
@@ -194,7 +193,7 @@ class TokenAuth(TokenIssuer):
         app.router.add_route("*", "/token", self._respond)
         # The same port after a restart, as a token endpoint keeps its URL.
         async with listening(app, _LOOPBACK, self._port, tls) as self._port:
-            self._realm = f"{'https' if tls else 'http'}://{_LOOPBACK}:{self._port}/token"
+            self.realm = f"{'https' if tls else 'http'}://{_LOOPBACK}:{self._port}/token"
             yield
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
