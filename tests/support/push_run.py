@@ -38,11 +38,12 @@ class Driven:
         stream: bool = True,
         random: Callable[[], float] = lambda: 1.0,
         watched: bool = True,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.clock = Clock()
         self.seen: list[Observation] = []
         self.reports: list[tuple[Hook, Exception]] = []
-        self.request = PushRequest(PUSH.model, stream=stream).to_http(PUSH.target, {}, None)
+        self.request = PushRequest(PUSH.model, stream=stream).to_http(PUSH.target, headers or {}, None)
         watching = [self.seen.append] if watched else []
         self.run = PushRun(
             self.request,

@@ -126,4 +126,5 @@ class FlowFactory:
             interrupted=lambda: stop.interrupted,
             body_timeout=settings.stall_timeout,
         )
-        return FlowContext(make(exchange), exchange, stop, self._credentials, settings.resume, stored)
+        flow = exchange.without_secrets(make(exchange))
+        return FlowContext(flow, exchange, stop, self._credentials, settings.resume, stored)

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 __all__ = [
+    "MAX_LAYERS",
     "SUCCESS_STATUS",
     "TICK_SECONDS",
     "LayerCounter",
@@ -22,6 +23,9 @@ __all__ = [
 
 SUCCESS_STATUS = "success"
 """The one status text that ends a push; all others are opaque (three generations of them exist)."""
+
+MAX_LAYERS: Final = 10_000
+"""Layers that are counted in one push; of more, events are passed on and nothing is remembered."""
 
 TICK_SECONDS: Final = 0.06
 """How often a server reports the progress of a layer, moved or not (ollama ``server/upload.go`` ``Wait``)."""
@@ -106,7 +110,7 @@ class LayerCounter:
         moved_bytes: Bytes that moved in this push: without those that were present, and once when sent again.
     """
 
-    __slots__ = ("_before", "completed", "moved_bytes", "peak", "total", "was_present")
+    __slots__ = ("_before", "_reached", "_size", "completed", "moved_bytes", "peak", "total", "was_present")
 
     def __init__(self, first: LayerProgress, *, planned: bool) -> None:
         self.total: int = first.total
@@ -115,11 +119,27 @@ class LayerCounter:
         self.peak: int = min(first.completed, first.total)
         self._before = self.peak if planned or self.was_present else 0
         self.moved_bytes: int = self.peak - self._before
+        self._size = first.total
+        self._reached = self.peak
 
-    def receive_event(self, event: LayerProgress) -> None:
-        """Take the layer's next event."""
+    def restart(self) -> None:
+        """Forget how far the layer was: another attempt begins."""
+        self.completed = None
+
+    def receive_event(self, event: LayerProgress) -> bool:
+        """Take the layer's next event; return whether more of the layer is done than ever before in this attempt.
+
+        What is done counts up to the size that the layer had at first: a peer can let it grow for ever.
+        """
+        again = self.completed is None
         self.total, self.completed = event.total, event.completed
+        self._size = self._size or event.total
+        reached = min(event.completed, self._size)
+        advanced = not again and reached > self._reached
+        if again or advanced:
+            self._reached = reached
         done = min(event.completed, event.total)
         self.peak = max(self.peak, done)
         if not self.was_present:
             self.moved_bytes = self.peak - self._before
+        return advanced

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.events import LayerCounter, LayerProgress, PushEvent, PushPlanned, PushSucceeded
+from ollama_push.core.events import MAX_LAYERS, LayerCounter, LayerProgress, PushEvent, PushPlanned, PushSucceeded
 
 __all__ = ["LayerSnapshot", "ProgressSnapshot", "PushProgress"]
 
@@ -130,7 +130,7 @@ class PushProgress:
         """Forget which layers are under way: a new attempt reports them again. Numbers shown stay."""
         self._last = None
         for layer in self._layers.values():
-            layer.completed = None
+            layer.restart()
 
     def snapshot(self, now: float) -> ProgressSnapshot:
         """Return the numbers at *now* seconds; calling it changes nothing but the speed's sample."""
@@ -158,6 +158,8 @@ class PushProgress:
 
     def _receive_layer(self, event: LayerProgress) -> None:
         layer = self._layers.get(event.digest)
+        if layer is None and len(self._layers) >= MAX_LAYERS:
+            return
         if layer is None:
             layer = self._layers[event.digest] = LayerCounter(event, planned=self._planned)
             self._peak += layer.peak

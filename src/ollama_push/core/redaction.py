@@ -9,11 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["HIDDEN", "hide_secret_headers", "redact"]
+__all__ = ["HIDDEN", "hide_secret_headers", "is_secret_header", "is_secret_parameter", "redact"]
 
 HIDDEN: Final = "<hidden>"
 
 _SECRET_HEADERS: Final = re.compile(r"authorization|cookie|token|secret|password|api[-_]?key|signature", re.IGNORECASE)
+_SECRET_PARAMETERS: Final = re.compile(
+    r"signature|sig$|token|credential|secret|password|passwd|api_?key", re.IGNORECASE
+)
 
 # Every pattern below costs what reading the text costs: each either starts with a text that stands nowhere in what
 # it goes on to match, or always matches what it has read. Order matters: URLs first, so that what is left is free text.
@@ -62,6 +65,16 @@ def _without_query(found: re.Match[str]) -> str:
     return f"{url[: start + 1]}{HIDDEN}" if _TELLTALE.search(url, start) else url
 
 
+def is_secret_header(name: str) -> bool:
+    """Return whether a header of this *name* holds a secret."""
+    return _SECRET_HEADERS.search(name) is not None
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Return whether a parameter of a URL's query of this *name* holds a secret."""
+    return _SECRET_PARAMETERS.search(name) is not None
+
+
 def hide_secret_headers(headers: Mapping[str, str]) -> str:
     """Return a ``repr`` of *headers* in which credentials are hidden; for ``attrs.field(repr=...)``."""
-    return repr({key: HIDDEN if _SECRET_HEADERS.search(key) else redact(value) for key, value in headers.items()})
+    return repr({key: HIDDEN if is_secret_header(key) else redact(value) for key, value in headers.items()})

@@ -24,15 +24,16 @@ from ollama_push.core.facts import (
     UnusableResponse,
 )
 from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.effects import Flow, find_credential
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.core.registry.error_responses import refusal, words_in
-from ollama_push.core.registry.secrets import without_secrets
 from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
 from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
+from ollama_push.core.secrets import Secrets
 from ollama_push.core.version import USER_AGENT
 
 __all__ = ["Authorizer"]
@@ -54,6 +55,9 @@ class Authorizer:
         clock: Monotonic seconds, for the age of tokens.
         now: Unix time in seconds, for signatures.
         nonce: Random bytes, for signatures.
+
+    Attributes:
+        secrets: What was shown, or is to be, to the registry and its realm.
     """
 
     _endpoint: Endpoint
@@ -62,6 +66,7 @@ class Authorizer:
     _clock: Callable[[], float]
     _now: Callable[[], float]
     _nonce: Callable[[int], bytes]
+    secrets: Secrets = attrs.field(factory=Secrets, init=False)
     _credential: Credential | None = attrs.field(default=None, init=False)
     _looked: bool = attrs.field(default=False, init=False)
     # The Authorization value in use; empty while nobody asked for one.
@@ -82,8 +87,7 @@ class Authorizer:
             ServerError: The realm cannot give a token now.
         """
         if not self._endpoint.owns(request.url):
-            elsewhere: BufferedResponse | TransportError = yield SendRequest(request, span)
-            return elsewhere
+            return (yield from self._send(request, span))
         if self._bearer is not None and self._clock() >= self._renew_at:
             # Flows side by side: one renews it, the others go on with what is left of its life.
             self._renew_at = math.inf
@@ -101,11 +105,14 @@ class Authorizer:
         return response
 
     def _send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
+        self.secrets.add_headers(request.headers)
+        self.secrets.add_url(request.url)
         response: BufferedResponse | TransportError = yield SendRequest(request, span)
-        # A success is what was asked for, and must stay as it is.
+        # A success is what was asked for, and must stay as it is. Of anything else, no more is read.
         if isinstance(response, TransportError) or response.status < _REDIRECTION:
             return response
-        return without_secrets(response, self._credential, self._proof)
+        body = self.secrets.hidden(response.body[: 2 * MAX_ERROR_BODY_BYTES])
+        return response if body == response.body else attrs.evolve(response, body=body)
 
     def _signed(self, request: HttpRequest) -> HttpRequest:
         if not self._proof:
@@ -133,6 +140,11 @@ class Authorizer:
     def _who(self) -> Flow[Credential | None]:
         if not self._looked:
             self._credential = yield from find_credential(self._endpoint.host)
+            match self._credential:
+                case Login(username, password):
+                    self.secrets.add_login(username, password)
+                case IdentityToken(token) | AccessToken(token):
+                    self.secrets.add(token)
             self._looked = True
         return self._credential
 

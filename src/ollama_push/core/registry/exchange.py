@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -27,6 +27,8 @@ from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.version import USER_AGENT
 
 __all__ = ["Exchange", "RetryBudget"]
+
+T = TypeVar("T")
 
 # The registry responds after it has read, and perhaps hashed, the whole body: its silence says nothing before.
 _SLOW_METHODS: Final = frozenset({"PATCH", "PUT"})
@@ -64,6 +66,14 @@ class Exchange:
     def retry_budget(self) -> RetryBudget:
         """Return a new count of failures, for one thing that is to be done."""
         return RetryBudget(self._retry, self._random, lambda: self._reached)
+
+    def without_secrets(self, flow: Flow[T]) -> Flow[T]:
+        """Run *flow*, which uses this; the error that it ends in is raised without what was shown to the registry."""
+        try:
+            return (yield from flow)
+        except OllamaPushError as error:
+            self._authorizer.secrets.hide_in(error)
+            raise
 
     def raise_if_interrupted(self) -> None:
         """Raise ``PushInterrupted`` when the push is to stop."""
@@ -133,6 +143,7 @@ class Exchange:
 
     def wait(self, seconds: float, error: OllamaPushError) -> Flow[None]:
         """Wait after *error*, before the same is tried again."""
+        self._authorizer.secrets.hide_in(error)
         yield ReportRetry(error, seconds)
         yield Sleep(seconds)
         self.raise_if_interrupted()

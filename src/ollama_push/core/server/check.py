@@ -32,6 +32,7 @@ from ollama_push.core.names import MAX_NAME_CHARACTERS, ModelName
 from ollama_push.core.peer_text import clean, readable_excerpt
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import BufferedResponse, SendRequest
+from ollama_push.core.secrets import Secrets
 from ollama_push.core.server.error_body import foreign_content, server_error
 from ollama_push.core.server.request import merged_headers
 from ollama_push.core.version import USER_AGENT
@@ -93,8 +94,16 @@ def check_flow(model: str | ModelName, base: str, headers: Mapping[str, str]) ->
         name = model if isinstance(model, ModelName) else ModelName.parse(model)
     except InvalidModelName as exc:
         return Readiness(str(model), (exc,))
-    found: dict[str, Any] = {"model": str(name), "problems": ()}
+    secrets = Secrets()
+    secrets.add_headers(headers)
+    found = yield from _ask_all(name, base, headers)
+    for problem in found.problems:
+        secrets.hide_in(problem)
+    return secrets.hidden(found)
 
+
+def _ask_all(name: ModelName, base: str, headers: Mapping[str, str]) -> CheckFlow:
+    found: dict[str, Any] = {"model": str(name), "problems": ()}
     version = yield _ask("GET", f"{base}/api/version", headers)
     if isinstance(version, TransportError):
         return Readiness(str(name), (version,))

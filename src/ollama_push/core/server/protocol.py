@@ -22,6 +22,7 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.events import LayerProgress, PushEvent, PushSucceeded, StatusChanged
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, readable_excerpt
+from ollama_push.core.secrets import Secrets
 from ollama_push.core.server.error_body import foreign_content, server_error
 from ollama_push.core.server.ndjson import MAX_LINE_BYTES, LineBuffer
 from ollama_push.core.server.reasons import reason_for
@@ -88,6 +89,7 @@ class PushProtocol:
     Args:
         stream: What the request asked for; decides how a plain JSON response is read.
         max_line_bytes: Longest line taken, in bytes.
+        secrets: Taken out of events, in which a server may quote them.
     """
 
     __slots__ = (
@@ -103,11 +105,13 @@ class PushProtocol:
         "last_event",
     )
 
-    def __init__(self, *, stream: bool = True, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(
+        self, *, stream: bool = True, max_line_bytes: int = MAX_LINE_BYTES, secrets: Secrets | None = None
+    ) -> None:
         self._state = PushState.AWAITING_HEAD
         self._streamed = stream
         self._lines = LineBuffer(max_line_bytes)
-        self._decode = LineDecoder().decode
+        self._decode = LineDecoder(secrets).decode
         self._moves: Mapping[Head | type, PushState] = _MOVES[self._state]
         self._ended = False
         self._status = 0

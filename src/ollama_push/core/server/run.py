@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import attrs
 
 from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushStalled, TransportError
-from ollama_push.core.events import LayerCounter, LayerProgress, PushEvent, PushSucceeded
+from ollama_push.core.events import MAX_LAYERS, LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
     AttemptFailed,
@@ -27,6 +27,7 @@ from ollama_push.core.ports import HttpRequest
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.responses import own_error
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.core.secrets import Secrets
 from ollama_push.core.server.protocol import PushProtocol
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
 
@@ -78,6 +79,8 @@ class PushRun:
         self._random = random
         self._transport = transport
         self._started_at = 0.0
+        self._secrets = Secrets()
+        self._secrets.add_headers(request.headers)
         self._attempt = 0
         self._reached = False
         self._layers: dict[str, LayerCounter] = {}
@@ -98,9 +101,9 @@ class PushRun:
             self._started_at = self._clock()
             self._tell(PushStarted(self._context, 0.0))
         self._attempt += 1
-        self._machine = PushProtocol(stream=self._stream)
+        self._machine = PushProtocol(stream=self._stream, secrets=self._secrets)
         for layer in self._layers.values():
-            layer.completed = None
+            layer.restart()
         started = AttemptStarted(self._context, self._elapsed(), self._attempt)
         self._tell(started)
         self._moved_at = self._clock()
@@ -130,6 +133,7 @@ class PushRun:
             OllamaPushError: The verdict, when there is no next attempt.
         """
         error = self._as_verdict(exc)
+        self._secrets.hide_in(error)
         error.last_event = self._last
         error.attempts = self._attempt
         error.bytes_moved = sum(layer.moved_bytes for layer in self._layers.values())
@@ -193,23 +197,22 @@ class PushRun:
             self.receipt = PushReceipt(
                 self._context.model, layers, total, self._attempt, now - self._started_at, retries=self._attempt - 1
             )
-        else:
-            self._moved_at = now
         self._last = event
 
     def _note_layer(self, event: LayerProgress, now: float) -> None:
         layer = self._layers.get(event.digest)
         if layer is None:
-            self._layers[event.digest] = LayerCounter(event, planned=False)
-            self._moved_at = now
+            if len(self._layers) < MAX_LAYERS:
+                self._layers[event.digest] = LayerCounter(event, planned=False)
             return
-        completed, total = layer.completed, layer.total
-        layer.receive_event(event)
-        if completed != event.completed or total != event.total:
+        completed = layer.completed
+        # Statuses, new layers, growing totals and counters that fall and rise again move nothing: a server could go on
+        # with them for ever.
+        if layer.receive_event(event):
             self._moved_at = now
-            if completed is not None and event.completed < completed:
-                rolled_back = completed - event.completed
-                self._tell(RolledBack(self._context, now - self._started_at, event.digest, rolled_back))
+        elif completed is not None and event.completed < completed:
+            rolled_back = completed - event.completed
+            self._tell(RolledBack(self._context, now - self._started_at, event.digest, rolled_back))
 
     def _as_verdict(self, exc: Exception) -> OllamaPushError:
         """Return the verdict that *exc* means, chained."""

@@ -21,6 +21,7 @@ from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import SUCCESS_STATUS, LayerProgress, PushEvent, PushSucceeded, StatusChanged
 from ollama_push.core.json_text import bounded_count, decode_json
 from ollama_push.core.peer_text import INSPECTED_CHARACTERS, SHOWN_CHARACTERS, clean
+from ollama_push.core.secrets import Secrets
 
 try:
     from orjson import loads as _fast_loads  # the extra "speed"
@@ -84,15 +85,19 @@ class LineDecoder:
     the same ``}`` differs from a decoded line in one number token only, so it must mean the same
     event with another ``completed``. The comma makes sure that the quote before ``completed`` opens a
     key, and ``}`` that the number ends the object.
+
+    Args:
+        secrets: Taken out of what a line says.
     """
 
-    __slots__ = ("_event", "_line", "_prefix", "_start")
+    __slots__ = ("_event", "_line", "_prefix", "_secrets", "_start")
 
     _KEY: Final = b',"completed":'
     # Above this many digits int() is not the same for every Python; no real counter is so long.
     _MAX_DIGITS: Final = 18
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets | None = None) -> None:
+        self._secrets = secrets or None
         self._line = b"\n"  # no line: equal to none
         self._event: PushEvent | ErrorLine = StatusChanged("")
         self._prefix = b"\n"
@@ -122,6 +127,8 @@ class LineDecoder:
         event = _decode_line(line)
         if event is None:
             return None
+        if self._secrets is not None:
+            event = self._secrets.hidden(event)
         self._line, self._event, self._prefix = line, event, b"\n"
         key = line.rfind(self._KEY)
         if type(event) is LayerProgress and key > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import pytest
 from tests.support.push_run import PUSH, Driven, tick
@@ -21,7 +22,7 @@ from ollama_push.core.errors import (
     TransportMisbehaved,
     UnexpectedContent,
 )
-from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
+from ollama_push.core.events import MAX_LAYERS, LayerProgress, PushSucceeded, StatusChanged
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.retry import RetryPolicy
@@ -255,22 +256,72 @@ def test_lines_without_bytes_are_a_stall() -> None:
     assert caught.value.seconds == 60.5
 
 
-@pytest.mark.parametrize(
-    "moving",
-    [tick(51), tick(49), tick(50, 101), tick(0, 9, "sha256:b"), b'{"status":"pushing manifest"}\n'],
-    ids=["more", "less", "another total", "another layer", "a status"],
-)
-def test_anything_new_ends_a_stall(moving: bytes) -> None:
+def test_more_of_a_layer_than_ever_ends_a_stall() -> None:
     driven = Driven(stall_timeout=60.0)
     driven.begin()
     driven.feed(tick(50))
     driven.clock.now += 60.0
-    driven.feed(moving)
+    driven.feed(tick(51))
     driven.clock.now += 60.0
-    driven.feed(moving)
+    driven.feed(tick(51))
     driven.clock.now += 0.5
     with pytest.raises(PushStalled):
-        driven.feed(moving)
+        driven.feed(tick(51))
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        (tick(49), tick(50)),
+        (tick(50, 101), tick(50, 102), tick(50, 103)),
+        tuple(tick(number, number) for number in range(120, 200)),
+        tuple(tick(number, 9, f"sha256:{number}") for number in range(80)),
+        (b'{"status":"one"}\n', b'{"status":"other"}\n'),
+    ],
+    ids=["up and down", "the total grows", "the layer grows", "ever new layers", "statuses take turns"],
+)
+def test_nothing_else_ends_a_stall(busy: tuple[bytes, ...]) -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    driven.feed(tick(100))
+    for number in range(60):
+        driven.clock.now += 1.0
+        driven.feed(busy[number % len(busy)])
+    driven.clock.now += 1.0
+    with pytest.raises(PushStalled) as caught:
+        driven.feed(busy[60 % len(busy)])
+    assert caught.value.seconds == 61.0
+
+
+def test_bytes_that_a_new_attempt_sends_again_are_no_stall() -> None:
+    driven = Driven(stall_timeout=60.0)
+    driven.begin()
+    driven.feed(tick(100))
+    driven.run.attempt_failed(_LOST)
+    driven.begin()
+    for completed in (0, 30, 60):
+        driven.feed(tick(completed))
+        driven.clock.now += 50.0
+    assert driven.feed(tick(90)) == [LayerProgress("sha256:a", 100, 90, "p")]
+
+
+def test_of_more_layers_than_a_model_has_the_first_are_remembered() -> None:
+    driven = Driven()
+    driven.begin()
+    driven.feed(b"".join(tick(1, 1, f"sha256:{number}") for number in range(MAX_LAYERS + 5)) + _OK)
+    assert len(driven.run.result().layers) == MAX_LAYERS
+
+
+def test_an_error_does_not_quote_what_the_request_held() -> None:
+    driven = Driven(retry=RetryPolicy(attempts=1), headers={"Authorization": "Bearer 5up3r-53cr3t"})
+    driven.begin()
+    [event] = driven.feed(b'{"status":"you sent 5up3r-53cr3t"}\n')
+    assert event == StatusChanged("you sent <hidden>")
+    cause = ConnectionError("no status line: 5up3r-53cr3t")
+    error = ConnectionLost("http://h:1", "no status line: 5up3r-53cr3t")
+    error.__cause__ = cause
+    verdict = driven.verdict(error)
+    assert "5up3r" not in f"{verdict} {verdict!r} {cause!r} {pickle.dumps(verdict)!r}"
 
 
 def test_layers_that_take_turns_without_moving_are_a_stall() -> None:
