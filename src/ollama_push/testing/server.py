@@ -305,20 +305,18 @@ class ScriptedServer:
 
     def _receive(self, connection: socket.socket) -> ReceivedRequest:
         request = _read_request(connection)
-        if request is None:
-            raise _NoRequest
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
         return request
 
 
-def _read_request(connection: socket.socket) -> ReceivedRequest | None:
-    """Read one request with its body; ``None`` when the peer disconnected before its end."""
+def _read_request(connection: socket.socket) -> ReceivedRequest:
+    """Read one request with its body."""
     with connection.makefile("rb") as stream:
         first = stream.readline().decode("latin-1").split()
         if len(first) < 2:  # noqa: PLR2004 - method and target
-            return None
+            raise _NoRequest
         headers: dict[str, str] = {}
         while (line := stream.readline().decode("latin-1").rstrip("\r\n")) != "":
             name, _, value = line.partition(":")
@@ -334,7 +332,7 @@ def _read_request(connection: socket.socket) -> ReceivedRequest | None:
             length = int(headers.get("content-length", "0"))
             body = stream.read(length)
             if len(body) < length:
-                return None
+                raise _NoRequest
         return ReceivedRequest(first[0], first[1], headers, body)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -26,8 +25,6 @@ from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
 
 __all__ = ["MetricsHook"]
-
-_NO_LABELS: Final[dict[str, str]] = {}
 
 
 @attrs.define
@@ -62,17 +59,17 @@ class MetricsHook:
                 moved.progress.receive_event(event, elapsed)
                 self._count_moved(moved)
             case PushStarted():
-                sink.gauge(catalogue.IN_PROGRESS, 1, _NO_LABELS)
+                sink.gauge(catalogue.IN_PROGRESS, 1, {})
             case AttemptStarted(push=push, attempt=attempt):
-                sink.count(catalogue.ATTEMPTS, 1, _NO_LABELS)
+                sink.count(catalogue.ATTEMPTS, 1, {})
                 if attempt > 1:
                     self._moved.setdefault(push, _Moved()).progress.restart()
             case RolledBack(rolled_back_bytes=count):
-                sink.count(catalogue.ROLLBACKS, 1, _NO_LABELS)
-                sink.count(catalogue.ROLLED_BACK_BYTES, count, _NO_LABELS)
+                sink.count(catalogue.ROLLBACKS, 1, {})
+                sink.count(catalogue.ROLLED_BACK_BYTES, count, {})
             case AttemptFailed(error=error, retry_in=retry_in) | RequestRetried(error=error, retry_in=retry_in):
                 if isinstance(error, PushStalled):
-                    sink.count(catalogue.STALLS, 1, _NO_LABELS)
+                    sink.count(catalogue.STALLS, 1, {})
                 if retry_in is not None:
                     sink.count(catalogue.RETRIES, 1, {"cause": type(error).__name__})
             case PushFinished():
@@ -85,14 +82,14 @@ class MetricsHook:
         labels = {"outcome": outcome, "error": type(seen.error).__name__ if seen.error is not None else ""}
         if self.model_label:
             labels["model"] = seen.push.model
-        self.sink.gauge(catalogue.IN_PROGRESS, -1, _NO_LABELS)
+        self.sink.gauge(catalogue.IN_PROGRESS, -1, {})
         self.sink.count(catalogue.PUSHES, 1, labels)
         self.sink.observe(catalogue.DURATION, seen.elapsed, {"outcome": outcome})
         if seen.receipt is not None:
             self._count_delivered(seen.receipt)
         moved = self._moved.pop(seen.push, None)
         if moved is not None and seen.outcome is PushOutcome.SUCCEEDED and moved.counted and seen.elapsed > 0:
-            self.sink.observe(catalogue.THROUGHPUT, moved.counted / seen.elapsed, _NO_LABELS)
+            self.sink.observe(catalogue.THROUGHPUT, moved.counted / seen.elapsed, {})
 
     def _count_delivered(self, receipt: PushReceipt) -> None:
         delivered = {"sent": receipt.sent_bytes, "skipped": receipt.skipped_bytes, "resumed": receipt.resumed_bytes}
@@ -103,5 +100,5 @@ class MetricsHook:
     def _count_moved(self, moved: _Moved) -> None:
         now = moved.progress.moved_bytes
         if now > moved.counted:
-            self.sink.count(catalogue.BYTES, now - moved.counted, _NO_LABELS)
+            self.sink.count(catalogue.BYTES, now - moved.counted, {})
             moved.counted = now

@@ -137,17 +137,18 @@ def _time_left(now: ProgressSnapshot) -> str:
     return "? left" if now.eta_seconds is None else f"{seconds_text(now.eta_seconds)} left"
 
 
-class _FittingProgress(Progress):
+class _FittingProgress(Progress, RenderHook):
     """Draws tasks with the fields ``share``, ``size``, ``speed`` and ``left``; columns without room are left out."""
 
     def __init__(self, console: Console, clock: Callable[[], float] | None) -> None:
         # No automatic refresh, so that rich starts no thread.
         super().__init__(console=console, auto_refresh=False, expand=True, get_time=clock)
-        self._hook = _Unwrapper(self)
+        self._width = 0
+        self._lines = 0
 
     def start(self) -> None:
         # Before rich pushes its own hook, because ``Live.stop`` pops the last one (rich 15.0).
-        self.console.push_render_hook(self._hook)
+        self.console.push_render_hook(self)
         super().start()
 
     def stop(self) -> None:
@@ -157,36 +158,21 @@ class _FittingProgress(Progress):
             self.console.pop_render_hook()
 
     def get_renderable(self) -> RenderableType:
-        return _Fitting(self)
-
-
-class _Fitting:
-    """The tasks as a table, with the columns that have room."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        return self
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the bars in the width that the console has now."""
         width = max(1, options.max_width - _ECHO)
-        self._progress.columns = _columns(width)
-        yield Constrain(self._progress.make_tasks_table(self._progress.tasks), width)
-
-
-class _Unwrapper(RenderHook):
-    """Erases the rows into which a terminal that became narrower wrapped the lines of the last picture."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._width = 0
-        self._lines = 0
+        self.columns = _columns(width)
+        yield Constrain(self.make_tasks_table(self.tasks), width)
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        console = self._progress.console
-        size = console.size
+        """Erase the rows into which a terminal that became narrower wrapped the lines of the last picture."""
+        size = self.console.size
         drawn = self._width - _ECHO
         rows = self._lines * (-(-drawn // max(1, size.width)) - 1) if self._lines and drawn > size.width else 0
         self._width = size.width
-        self._lines = min(len(self._progress.tasks), size.height)
+        self._lines = min(len(self.tasks), size.height)
         if not rows:
             return renderables
         # rich moves up by the number of lines it wrote; the wrapped rows are above that.

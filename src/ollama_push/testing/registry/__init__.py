@@ -19,9 +19,8 @@ from ollama_push.testing.registry.faults import (
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.seen import Seen
 from ollama_push.testing.registry.server import EmbeddedRegistry
-from ollama_push.testing.registry.signing import SignedAuth
 from ollama_push.testing.registry.store import OpenSession
-from ollama_push.testing.registry.tokens import TokenAuth, TokenRequest
+from ollama_push.testing.registry.tokens import SignedAuth, TokenAuth, TokenRequest
 from ollama_push.testing.server import Hangup, Reset
 
 __all__ = [

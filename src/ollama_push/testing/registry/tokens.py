@@ -1,10 +1,13 @@
-"""Tokens: opaque, bound to scopes, expiring by time and by use; and the usual endpoint that issues them.
+"""Tokens: opaque, bound to scopes, expiring by time and by use; and two endpoints that issue them.
 
-Source: distribution "Token Authentication Specification" and "Oauth2 Token Authentication".
+Source: distribution "Token Authentication Specification" and "Oauth2 Token Authentication"; ollama ``server/auth.go``,
+``auth/auth.go`` at fb3076099.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import secrets
 import threading
@@ -20,9 +23,12 @@ from aiohttp import web
 from ollama_push.testing.registry.auth import Access, Auth, WebHandler, basic_user, listening
 from ollama_push.testing.registry.refused import Refused
 
-__all__ = ["Permissions", "TokenAuth", "TokenIssuer", "TokenRequest"]
+__all__ = ["Permissions", "SignedAuth", "TokenAuth", "TokenIssuer", "TokenRequest"]
 
 _LOOPBACK: Final = "127.0.0.1"
+_EMPTY_BODY: Final = "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NQ=="
+"""base64 of the hex SHA-256 of nothing: the body of the signed ``GET``."""
+_MAX_SKEW_SECONDS: Final = 300.0
 
 Permissions = Callable[[str, str], Collection[str]] | Mapping[str, Mapping[str, Collection[str]]]
 """Actions by user (``""`` when anonymous) and repository, as a function or as nested mappings."""
@@ -66,6 +72,7 @@ class TokenIssuer(Auth):
 
     Attributes:
         realm: URL of the token endpoint once it listens on an origin of its own; empty until then.
+        token_requests: All requests for tokens so far.
     """
 
     def __init__(self, permissions: Permissions, expires_in: float, expires_after_uses: int | None) -> None:
@@ -74,14 +81,8 @@ class TokenIssuer(Auth):
         self._uses = float("inf") if expires_after_uses is None else float(expires_after_uses)
         self._lock = threading.Lock()
         self._grants: dict[str, _Grant] = {}
-        self._requests: list[TokenRequest] = []
+        self.token_requests: list[TokenRequest] = []
         self.realm: str = ""
-
-    @property
-    def token_requests(self) -> list[TokenRequest]:
-        """All requests for tokens so far."""
-        with self._lock:
-            return list(self._requests)
 
     def expire_all(self) -> None:
         """Make every token issued so far invalid."""
@@ -113,10 +114,6 @@ class TokenIssuer(Auth):
         with self._lock:
             grant = self._grants.get(_token_of(request))
         return grant is not None and grant.covers(access)
-
-    def _note(self, request: TokenRequest) -> None:
-        with self._lock:
-            self._requests.append(request)
 
     def _issue(self, user: str, scopes: Iterable[str]) -> str:
         """Return a new token for the part of *scopes* that *user* may have."""
@@ -209,7 +206,7 @@ class TokenAuth(TokenIssuer):
         else:
             return web.Response(status=405)
         status = 401 if user is None else 200
-        self._note(TokenRequest(request.method, user or "", scopes, service, grant_type, status))
+        self.token_requests.append(TokenRequest(request.method, user or "", scopes, service, grant_type, status))
         if user is None:
             error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
             return web.json_response(error, status=401, headers={"WWW-Authenticate": 'Basic realm="tokens"'})
@@ -233,3 +230,82 @@ class TokenAuth(TokenIssuer):
             case "password" if name in self._users and secrets.compare_digest(self._users[name], password):
                 return name
         return None
+
+
+class SignedAuth(TokenIssuer):
+    """Ollama's own scheme: a token for a request whose URL is signed with a known ed25519 key.
+
+    The endpoint is ``/token`` on the registry's own origin, as Ollama demands since v0.14.3.
+
+    Needs the extra ``signing``.
+
+    Args:
+        public_keys: Middle fields (base64) of the known OpenSSH public keys, which are the names of users too.
+        permissions: What a key may do in a repository; ``None`` for everything in all of them.
+        expires_in: Seconds a token lives.
+        expires_after_uses: How many requests a token is valid for; ``None`` for any number.
+    """
+
+    def __init__(
+        self,
+        public_keys: Collection[str],
+        permissions: Permissions | None = None,
+        *,
+        expires_in: float = 300.0,
+        expires_after_uses: int | None = None,
+    ) -> None:
+        allowed = permissions or (lambda _key, _repository: ("pull", "push", "delete"))
+        super().__init__(allowed, expires_in, expires_after_uses)
+        self._keys = frozenset(public_keys)
+        self._nonces: set[str] = set()
+
+    def endpoints(self) -> Mapping[str, WebHandler]:
+        return {"/token": self._respond}
+
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
+        public, _, signature = request.headers.get("Authorization", "").partition(":")
+        refusal = self._refusal(request, public, signature)
+        user, status = ("", 401) if refusal else (public, 200)
+        scopes = tuple(request.query.getall("scope", []))
+        self.token_requests.append(
+            TokenRequest(request.method, user, scopes, request.query.get("service", ""), "", status)
+        )
+        if refusal:
+            return web.json_response({"error": refusal}, status=401)
+        return web.json_response({"token": self._issue(public, scopes)})
+
+    def _refusal(self, request: web.Request, public: str, signature: str) -> str:
+        """Return why the request is not trusted; empty when it is."""
+        if request.method != "GET" or public not in self._keys:
+            return "unknown key"
+        url = f"{request.scheme}://{request.host}{request.raw_path}"
+        if not _is_signed(public, signature, f"GET,{url},{_EMPTY_BODY}".encode()):
+            return "wrong signature"
+        try:
+            skew = abs(time.time() - int(request.query.get("ts", "")))
+        except ValueError:
+            return "no timestamp"
+        if skew > _MAX_SKEW_SECONDS:
+            return "stale timestamp"
+        nonce = request.query.get("nonce", "")
+        with self._lock:
+            if not nonce or nonce in self._nonces:
+                return "used nonce"
+            self._nonces.add(nonce)
+        return ""
+
+
+def _is_signed(public: str, signature: str, text: bytes) -> bool:
+    # Imported here because only this scheme needs the extra ``signing``.
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - see above
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key  # noqa: PLC0415 - see above
+
+    try:
+        key = load_ssh_public_key(b"ssh-ed25519 " + public.encode())
+        if not isinstance(key, Ed25519PublicKey):
+            return False
+        key.verify(base64.b64decode(signature, validate=True), text)
+    except (InvalidSignature, UnsupportedAlgorithm, binascii.Error, ValueError):
+        return False
+    return True
