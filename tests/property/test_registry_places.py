@@ -12,7 +12,9 @@ from tests.support.memory_models import Model, push
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import HOST, response
 
-from ollama_push.core.errors import OllamaPushError, TransportError
+from ollama_push.core.errors import OllamaPushError, PushRejected, TransportError
+from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import host_problems
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key
@@ -25,7 +27,7 @@ _hosts = st.sampled_from(
     [
         *("reg.test", "reg.test:5000", "REG.test:5000", "reg.test:443", "reg.test:80", "reg.test:x", "reg.test:99999"),
         *("evil.test", "reg.test.evil.test", "u:p@reg.test:5000", "reg.test:5000@evil.test", "reg.test:5000.evil.test"),
-        *("[::1]", "[::1", "[", "", "a\u2100", "127.0.0.1"),
+        *("[::1]", "[::1", "[", "", "a\u2100", "127.0.0.1", "127.1", "169.254.169.254", "localhost."),
     ]
 )
 _paths = st.sampled_from(
@@ -42,9 +44,19 @@ endpoints = st.builds(
 )
 
 
+def located(endpoint: Endpoint, location: str) -> str | None:
+    """Return where *location* leads; ``None`` also where it must not lead."""
+    try:
+        return endpoint.located({"location": location}, endpoint.uploads())
+    except PushRejected as refused:
+        if not isinstance(refused.facts, ForbiddenAddress):
+            raise
+        return None
+
+
 @given(endpoints, locations)
 def test_a_location_is_an_http_url_or_none(endpoint: Endpoint, location: str) -> None:
-    url = endpoint.located({"location": location}, endpoint.uploads())
+    url = located(endpoint, location)
     if url is not None:
         parts = urlsplit(url)
         assert parts.scheme in ("http", "https")
@@ -57,11 +69,25 @@ def test_a_location_is_an_http_url_or_none(endpoint: Endpoint, location: str) ->
 
 @given(endpoints, locations)
 def test_owning_is_having_the_same_scheme_host_and_port(endpoint: Endpoint, location: str) -> None:
-    url = endpoint.located({"location": location}, endpoint.uploads())
+    url = located(endpoint, location)
     if url is not None and endpoint.owns(url):
         parts, own = urlsplit(url), urlsplit(endpoint.origin)
         default = {"http": 80, "https": 443}
         assert (parts.hostname, parts.port or default[parts.scheme]) == (own.hostname, own.port or default[own.scheme])
+
+
+@given(endpoints, locations)
+def test_no_location_leads_to_a_weaker_scheme_or_to_what_only_this_machine_reaches(
+    endpoint: Endpoint, location: str
+) -> None:
+    url = located(endpoint, location)
+    if url is not None:
+        there, own = urlsplit(url), urlsplit(endpoint.origin)
+        assert (there.scheme, own.scheme) != ("http", "https")
+        assert there.username is None
+        assert there.hostname == own.hostname or not set(host_problems(there.hostname or "")) - set(
+            host_problems(own.hostname or "")
+        )
 
 
 @given(locations, st.sampled_from([None, "reg.test"]))

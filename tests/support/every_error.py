@@ -51,6 +51,7 @@ from ollama_push.core.facts import (
     StoreProblem,
     UnusableResponse,
 )
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.names import ModelName
 from ollama_push.gateway.messages import error_text
 
@@ -165,7 +166,7 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
     ),
     _damaged(StoreProblem.BLOB_DIGEST, digest=_DIGEST, advice=Advice.RECREATE_MODEL),
     _damaged(StoreProblem.BLOB_CHANGED, path="/models/blobs/x", words="it ends too early"),
-    PushRejected("", _R.UNKNOWN, ForbiddenAddress("10.0.0.1 is a metadata address")),
+    *(PushRejected("", _R.UNKNOWN, ForbiddenAddress("x.example.com", problem)) for problem in AddressProblem),
 )
 
 

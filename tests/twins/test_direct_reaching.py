@@ -12,8 +12,10 @@ from tests.support.direct_push import Colour, Direct, either_colour, stored
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import ConnectCause, ConnectFailed, Peer, PushRejected, RejectionReason
+from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
+from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Reply
 
 NOT_PATIENT = RetryPolicy(attempts=4, base=60.0)
 
@@ -73,6 +75,44 @@ def test_a_registry_without_tls_must_be_asked_for(colour: Colour, tmp_path: Path
         asked = Direct(host=registry.host, home=tmp_path, plain_http=False)
         failure(colour, asked, ConnectCause.NOT_TLS, "plain_http=True")
         assert registry.requests == []
+
+
+@either_colour
+@pytest.mark.parametrize("port", ["", ":81"])
+def test_nothing_goes_from_tls_to_plain_http(authority: Authority, colour: Colour, port: str, tmp_path: Path) -> None:
+    stored(tmp_path)
+    quirks = Quirks(foreign_location=f"http://store.test{port}")
+    with EmbeddedRegistry(tmp_path / "registry", tls=authority.context, quirks=quirks) as registry:
+        asked = Direct(host=registry.host, home=tmp_path, plain_http=False, ca_file=authority.ca_file)
+        told = colour(attrs.evolve(asked, retry=NOT_PATIENT))
+    assert isinstance(told.error, PushRejected)
+    assert told.error.facts == ForbiddenAddress("store.test", AddressProblem.PLAIN_HTTP)
+    assert "store.test, which is named with http://" in str(told.error)
+    assert exit_code(told.error) == 5
+
+
+@either_colour
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ("169.254.169.254", AddressProblem.LINK_LOCAL),
+        ("[::ffff:a9fe:a9fe]", AddressProblem.LINK_LOCAL),
+        ("100.100.100.200", AddressProblem.METADATA),
+        ("0", AddressProblem.UNSPECIFIED),
+        ("\N{FULLWIDTH DIGIT ONE}27.0.0.1", AddressProblem.NOT_A_HOST),
+    ],
+)
+def test_a_registry_does_not_lead_to_what_only_this_machine_reaches(
+    colour: Colour, host: str, problem: AddressProblem, tmp_path: Path
+) -> None:
+    stored(tmp_path)
+    opened = Fault("POST", times=None, action=Reply(202, {"Location": f"http://{host}:81/u"}))
+    with EmbeddedRegistry(tmp_path / "registry", faults=[opened]) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path, retry=NOT_PATIENT))
+        assert {request.method for request in registry.requests} == {"HEAD", "POST"}
+    assert isinstance(told.error, PushRejected)
+    assert isinstance(told.error.facts, ForbiddenAddress)
+    assert told.error.facts.problem is problem
 
 
 @either_colour

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import attrs
 
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.peer_text import clean
 
 __all__ = [
@@ -347,10 +348,12 @@ class ForbiddenAddress:
     """A rule of this side forbids to reach an address that the name or the registry leads to.
 
     Attributes:
-        problem: Which host, and what kind of address it is.
+        host: The host, without a port.
+        problem: What is wrong with it.
     """
 
-    problem: str = attrs.field(converter=clean)
+    host: str = attrs.field(converter=clean)
+    problem: AddressProblem
     advice: None = attrs.field(default=None, init=False)
 
 

@@ -29,6 +29,7 @@ from ollama_push.core.facts import (
     UnusableResponse,
     VerificationProblem,
 )
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.units import bytes_text
 
 __all__ = ["PYTHON", "Messages", "joined", "plain_words", "printable", "shorten"]
@@ -68,6 +69,16 @@ _STATUS: Final[Mapping[int, str]] = {
     403: "this login may not do that there",
     413: "it is too large for the registry, or for a proxy before it",
     507: "the registry has no room left",
+}
+_ADDRESSES: Final[Mapping[AddressProblem, str]] = {
+    AddressProblem.METADATA: "a metadata address",
+    AddressProblem.LINK_LOCAL: "a link-local address, where clouds keep their metadata",
+    AddressProblem.UNSPECIFIED: "an unspecified address",
+    AddressProblem.MULTICAST: "a multicast address",
+    AddressProblem.RESERVED: "a reserved address",
+    AddressProblem.LOOPBACK: "an address of your own machine",
+    AddressProblem.NOT_A_HOST: "neither an address nor a host name in ASCII",
+    AddressProblem.PLAIN_HTTP: "named with http://, although the registry is reached by TLS",
 }
 _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.START_SERVER: "start the Ollama server, or point OLLAMA_HOST at the right address",
@@ -295,7 +306,10 @@ class Messages:
                 return f"the blob file {facts.path} cannot be sent: {facts.words}"
 
     def forbidden_address(self, facts: ForbiddenAddress) -> str:
-        return f"not allowed to go there: {facts.problem}"
+        return f"the registry leads to {facts.host}, which is {self.address(facts.problem)}: nothing was sent there"
+
+    def address(self, problem: AddressProblem) -> str:
+        return _ADDRESSES[problem]
 
     def verification_failed(
         self,

@@ -38,6 +38,7 @@ from ollama_push.core.facts import (
     StoreDamaged,
     StoreProblem,
 )
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.messages import Messages, joined
 from ollama_push.core.names import MAX_NAME_CHARACTERS, ModelName
 from ollama_push.core.peer_text import clean
@@ -45,7 +46,7 @@ from ollama_push.core.redaction import redact
 from ollama_push.core.registry.manifests import blob_path, manifest_path
 from ollama_push.gateway.route import as_ollama_shows
 
-__all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "name_text"]
+__all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "forbidden_text", "name_text"]
 
 CANCELLED_BY_SHUTDOWN: Final = (
     "the gateway is shutting down (cancelled; push again, the push resumes with what the registry kept):"
@@ -97,10 +98,20 @@ class _GatewayMessages(Messages):
         return _ADVICE[advice].format(login=login, **facts)
 
     def forbidden_address(self, facts: ForbiddenAddress) -> str:
-        return f"this gateway does not go there: {facts.problem}"
+        return f"this gateway does not go there: {facts.host} is {self.address(facts.problem)}"
+
+    def address(self, problem: AddressProblem) -> str:
+        if problem is AddressProblem.LOOPBACK:
+            return "an address of the gateway's own machine"
+        return super().address(problem)
 
 
 _MESSAGES: Final = _GatewayMessages()
+
+
+def forbidden_text(facts: ForbiddenAddress) -> str:
+    """Return which address the gateway does not reach, and why."""
+    return f"{facts.host} is {_MESSAGES.address(facts.problem)}"
 
 
 def name_text(text: str, error: InvalidModelName) -> str:

@@ -21,7 +21,7 @@ from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import CredentialSource, GivenCredential, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.gateway.egress.transport import forbidden_url
-from ollama_push.gateway.messages import error_text, name_text
+from ollama_push.gateway.messages import error_text, forbidden_text, name_text
 from ollama_push.gateway.progress_lines import COULD_NOT_RETRIEVE_LINE, RETRIEVING_LINE, error_line
 from ollama_push.gateway.push_history import PushHistory, RunningPush
 from ollama_push.gateway.push_request import PushRequestBody
@@ -123,8 +123,8 @@ class PushHandler:
     def _require_allowed(self, registry: Endpoint) -> None:
         if not self._settings.allows(registry):
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"this gateway does not push to {registry.host}")
-        if problem := forbidden_url(self._settings.rules, registry.origin):
-            raise RequestRefused(HTTPStatus.FORBIDDEN, f"this gateway does not push there: {problem}")
+        if (facts := forbidden_url(self._settings.rules, registry.origin)) is not None:
+            raise RequestRefused(HTTPStatus.FORBIDDEN, f"this gateway does not push there: {forbidden_text(facts)}")
 
     def _begin(self, route: PushRoute, registry: Endpoint) -> RunningPush:
         record = self._history.begin(str(route.target), registry.origin)

@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 from tests.support.gateway import Gateway, settings_for, store_of
 
+from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.gateway.egress.rules import AddressRules
 from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.testing.registry import EmbeddedRegistry
@@ -51,7 +53,7 @@ def test_a_url_may_be_opened_on_the_port_that_is_allowed(
 
 def test_a_port_that_is_none_is_not_allowed() -> None:
     rules = AddressRules(frozenset({f"{ADDRESS}:443"}))
-    assert "link-local" in forbidden_url(rules, f"https://{ADDRESS}:99999/")
+    assert forbidden_url(rules, f"https://{ADDRESS}:99999/") == ForbiddenAddress(ADDRESS, AddressProblem.LINK_LOCAL)
 
 
 def test_hosts_are_told_apart_without_regard_to_case() -> None:

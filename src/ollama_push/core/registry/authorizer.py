@@ -29,7 +29,7 @@ from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.effects import Flow, find_credential
-from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
+from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, without_userinfo
 from ollama_push.core.registry.error_responses import refusal, words_in
 from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
 from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
@@ -156,6 +156,9 @@ class Authorizer:
                 challenge.realm, _host_of(challenge.realm), urlsplit(self._endpoint.origin).netloc, problem
             )
             raise PushRejected("", RejectionReason.REALM_MISMATCH, facts)
+        self._endpoint.require_allowed(challenge.realm)
+        realm = without_userinfo(challenge.realm).geturl()
+        challenge = attrs.evolve(challenge, parameters={**challenge.parameters, "realm": realm})
         asked_at = self._clock()
         # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
         scopes = challenge.scope.split() if self._signs() or not self._scopes else self._scopes
@@ -180,7 +183,7 @@ class Authorizer:
         if not self._signs() or signed_realm(realm, host):
             return None
         # Ollama's registry has named a realm of its own at ollama.com (ollama#17361).
-        if is_ollama_cloud(host) and is_ollama_cloud(urlsplit(realm).netloc):
+        if is_ollama_cloud(host) and is_ollama_cloud(urlsplit(realm).hostname or ""):
             return None
         return RealmProblem.OTHER_HOST
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, Self
-from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit, urlunsplit
 
 import attrs
 
-from ollama_push.core.hosts import DEFAULT_PORTS, is_loopback
+from ollama_push.core.errors import PushRejected, RejectionReason
+from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import DEFAULT_PORTS, AddressProblem, host_problems, is_loopback
 
-__all__ = ["Endpoint", "may_carry_secrets", "origin_key"]
+__all__ = ["Endpoint", "may_carry_secrets", "origin_key", "without_userinfo"]
 
 # Hosts in names that are not the host of the registry: distribution/reference, "normalize.go".
 _REGISTRY_HOSTS: Final[Mapping[str, str]] = {
@@ -68,12 +70,39 @@ class Endpoint:
         """Return whether *url* is on the registry's own origin: only there may credentials go."""
         return origin_key(url) == origin_key(self.origin)
 
+    def require_allowed(self, url: str) -> None:
+        """Refuse to go where the registry must not lead.
+
+        That is: to plain HTTP when it is reached by TLS itself; to another host that :mod:`ollama_push.core.hosts`
+        has a problem with, but from loopback to loopback.
+
+        Args:
+            url: What the registry names; an absolute URL.
+
+        Raises:
+            PushRejected: *url* is forbidden.
+        """
+        parts, own = urlsplit(url), urlsplit(self.origin)
+        host, own_host = parts.hostname or "", own.hostname or ""
+        if parts.scheme == "http" and own.scheme == "https":
+            problem: AddressProblem | None = AddressProblem.PLAIN_HTTP
+        elif host == own_host:
+            return
+        else:
+            both = set(host_problems(own_host)) & {AddressProblem.LOOPBACK}
+            problem = next((each for each in host_problems(host) if each not in both), None)
+        if problem is not None:
+            raise PushRejected("", RejectionReason.UNKNOWN, ForbiddenAddress(host, problem))
+
     def located(self, headers: Mapping[str, str], asked: str) -> str | None:
         """Return the absolute URL of the session that the response to *asked* names; ``None`` when it names none.
 
         Ollama's registry names it in ``Docker-Upload-Location`` (ollama ``server/upload.go``). A registry behind a
         proxy that ends TLS often names an ``http://`` URL (similar: oras-go#177): on its own host, its own scheme
         is kept.
+
+        Raises:
+            PushRejected: The registry must not lead there; see :meth:`require_allowed`.
         """
         location = (headers.get("docker-upload-location") or headers.get("location", "")).strip()
         if not 0 < len(location) <= _MAX_LOCATION_CHARACTERS:
@@ -87,8 +116,8 @@ class Endpoint:
             port = _port(url)
             if port in (DEFAULT_PORTS["http"], origin_key(self.origin)[2]):
                 return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
-        # Credentials in the URL are not ours.
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query, ""))
+        self.require_allowed(url)
+        return urlunsplit((*without_userinfo(url)[:4], ""))
 
     @staticmethod
     def finishing(location: str, digest: str) -> str:
@@ -100,6 +129,12 @@ def origin_key(url: str) -> tuple[str, str, int | None]:
     """Return what two URLs of one origin have in common: scheme, host and port, the default one filled in."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", _port(url)
+
+
+def without_userinfo(url: str) -> SplitResult:
+    """Return *url* in parts, without a user and a password: those of a peer's URL are no login of ours."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2])
 
 
 def may_carry_secrets(url: str, *, plain_for: str | None) -> bool:

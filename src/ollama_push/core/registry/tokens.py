@@ -121,7 +121,8 @@ def signed_realm(realm: str, host: str) -> bool:
 
     Source: ollama ``server/auth.go`` (v0.14.3+), the fix of CVE-2025-51471.
     """
-    return urlsplit(realm).netloc == host
+    there, own = urlsplit(realm), urlsplit(f"//{host}")
+    return (there.hostname, there.port) == (own.hostname, own.port)
 
 
 def _with_query(url: str, pairs: Sequence[tuple[str, str]]) -> str:

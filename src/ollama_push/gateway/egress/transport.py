@@ -13,8 +13,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
 from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import AddressProblem, address_problems, host_problems, literal_address
+from ollama_push.core.messages import PYTHON
 from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
-from ollama_push.gateway.egress.rules import AddressRules, literal_address
+from ollama_push.gateway.egress.rules import AddressRules
 from ollama_push.transports import AiohttpTransport
 
 __all__ = ["EgressTransport", "GuardedResolver", "forbidden_url", "new_egress_transport"]
@@ -30,18 +32,25 @@ def new_egress_transport(rules: AddressRules, ca_file: str | PathLike[str] | Non
     return EgressTransport(rules, resolver, AiohttpTransport(ca_file=ca_file, resolver=resolver))
 
 
-def forbidden_url(rules: AddressRules, url: str) -> str:
-    """Return why the host of *url* may not be reached; empty when it may, or when only DNS can tell."""
+def forbidden_url(rules: AddressRules, url: str) -> ForbiddenAddress | None:
+    """Return why the host of *url* may not be reached; ``None`` when it may, or when only DNS can tell."""
     if rules.allows_url(url):
-        return ""
+        return None
     host = urlsplit(url).hostname or ""
-    address = literal_address(host)
-    problem = "" if address is None else rules.problem(address)
-    return f"{host} is {problem}" if problem else ""
+    problem = rules.forbidden(host_problems(host, names=False))
+    return None if problem is None else ForbiddenAddress(host, problem)
 
 
 class AddressForbidden(OSError):
-    """No address of a name may be reached. An ``OSError``, because aiohttp expects that of a resolver."""
+    """No address of a name may be reached. An ``OSError``, because aiohttp expects that of a resolver.
+
+    Args:
+        facts: The name, and what is wrong with its first address.
+    """
+
+    def __init__(self, facts: ForbiddenAddress) -> None:
+        super().__init__(f"{facts.host} is {PYTHON.address(facts.problem)}")
+        self.facts = facts
 
 
 class GuardedResolver(AbstractResolver):
@@ -63,17 +72,17 @@ class GuardedResolver(AbstractResolver):
         if self._rules.allows_by_name(host, port):
             return found
         problems = [self._problem(result["host"]) for result in found]
-        allowed = [result for result, problem in zip(found, problems, strict=True) if not problem]
-        if found and not allowed:
-            raise AddressForbidden(f"{host} is {problems[0]}")
+        allowed = [result for result, problem in zip(found, problems, strict=True) if problem is None]
+        if found and not allowed and (problem := problems[0]) is not None:
+            raise AddressForbidden(ForbiddenAddress(host, problem))
         return allowed
 
     async def close(self) -> None:
         await self._inner.close()
 
-    def _problem(self, host: str) -> str:
+    def _problem(self, host: str) -> AddressProblem | None:
         address = literal_address(host)
-        return "no address" if address is None else self._rules.problem(address)
+        return AddressProblem.NOT_A_HOST if address is None else self._rules.forbidden(address_problems(address))
 
 
 class EgressTransport:
@@ -98,7 +107,7 @@ class EgressTransport:
         Raises:
             PushRejected: The URL may not be reached. It is no ``TransportError``: trying again would not help.
         """
-        if problem := forbidden_url(self._rules, request.url):
+        if (problem := forbidden_url(self._rules, request.url)) is not None:
             raise _refused(problem)
         try:
             async with self._inner.open(request) as response:
@@ -106,7 +115,7 @@ class EgressTransport:
         except ConnectFailed as exc:
             if (forbidden := _forbidden_in(exc)) is None:
                 raise
-            raise _refused(str(forbidden)) from exc
+            raise _refused(forbidden.facts) from exc
 
     async def aclose(self) -> None:
         """Close the transport and the resolver. Idempotent."""
@@ -125,5 +134,5 @@ def _forbidden_in(exc: BaseException | None) -> AddressForbidden | None:
     return None
 
 
-def _refused(problem: str) -> PushRejected:
-    return PushRejected("", RejectionReason.UNKNOWN, ForbiddenAddress(problem))
+def _refused(facts: ForbiddenAddress) -> PushRejected:
+    return PushRejected("", RejectionReason.UNKNOWN, facts)

@@ -10,6 +10,8 @@ import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.facts import ForbiddenAddress, RealmRefused
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.effects import FindCredential, gather
@@ -274,6 +276,54 @@ def test_ollamas_registry_may_name_a_realm_of_its_own() -> None:
     host = "registry.ollama.ai"
     player = FlowPlayer(
         responses(_challenge("https://ollama.com/t"), token("t"), OK), credentials={host: Key()}, host=host
+    )
+    assert _send(player, player.endpoint.base) is OK
+
+
+@pytest.mark.parametrize(
+    "realm",
+    ["https://ollama.com:x@evil.example/t", "https://ollama.com@evil.example/t", "https://evil.example#ollama.com"],
+)
+def test_userinfo_is_no_host(realm: str) -> None:
+    host = "registry.ollama.ai"
+    player = FlowPlayer(responses(_challenge(realm)), credentials={host: Key()}, host=host)
+    assert "does not match original host" in _refused(player, player.endpoint.base).message
+
+
+def test_a_realm_is_asked_without_the_userinfo_in_its_url() -> None:
+    player = _player(ME, _challenge("https://a:b@auth.test/t?x=@"), token("t"), OK)
+    assert _send(player) is OK
+    assert player.requests[1].url.startswith("https://auth.test/t?x=")
+
+
+@pytest.mark.parametrize("credential", [None, ME, IdentityToken("1d"), Key()])
+@pytest.mark.parametrize(
+    ("realm", "problem"),
+    [
+        ("https://127.0.0.1:81/t", AddressProblem.LOOPBACK),
+        ("http://localhost:81/t", AddressProblem.PLAIN_HTTP),
+        ("https://reg.test:5000@2130706433/t", AddressProblem.LOOPBACK),
+        ("https://169.254.169.254/t", AddressProblem.LINK_LOCAL),
+        ("https://[fd00:ec2::254]/t", AddressProblem.METADATA),
+        ("https://\uff11\uff12\uff17.0.0.1/t", AddressProblem.NOT_A_HOST),
+    ],
+)
+def test_a_realm_must_not_lead_to_what_only_this_machine_reaches(
+    credential: Credential | None, realm: str, problem: AddressProblem
+) -> None:
+    player = _player(credential, _challenge(realm))
+    facts = _refused(player).facts
+    if isinstance(credential, Key):
+        assert isinstance(facts, RealmRefused)
+    else:
+        assert isinstance(facts, ForbiddenAddress)
+        assert facts.problem is problem
+    assert len(player.requests) == 1
+
+
+def test_on_loopback_a_realm_may_be_on_loopback() -> None:
+    player = FlowPlayer(
+        responses(_challenge("http://127.0.0.1:81/t"), token("t"), OK), host="localhost:5000", plain_http=True
     )
     assert _send(player, player.endpoint.base) is OK
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from ollama_push.core.errors import PushRejected
+from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key
 
 TLS = Endpoint.of("Reg.test", "a/b", plain_http=False)
 PORT = Endpoint.of("reg.test:5000", "a/b", plain_http=False)
 PLAIN = Endpoint.of("localhost:5000", "a/b", plain_http=True)
+FAR = Endpoint.of("reg.test:5000", "a/b", plain_http=True)
+NEAR = Endpoint.of("169.254.1.1:5000", "a/b", plain_http=True)
 DIGEST = "sha256:ab"
 ASKED = "https://reg.test/v2/a/b/blobs/uploads/"
 
@@ -38,8 +43,6 @@ def test_docker_hub_is_reached_where_it_is(host: str) -> None:
         ("http://reg.test/u", "https://reg.test/u"),
         ("http://reg.test:80/u", "https://reg.test/u"),
         ("http://reg.test:443/u", "https://reg.test/u"),
-        ("http://reg.test:8080/u", "http://reg.test:8080/u"),
-        ("http://other.test/u", "http://other.test/u"),
         ("http://reg.test:x/u", None),
         ("https://reg.test:99999/u", None),
         ("ftp://reg.test/u", None),
@@ -50,12 +53,56 @@ def test_docker_hub_is_reached_where_it_is(host: str) -> None:
         ("https://me:pw@store.test:81/u?q=a@b", "https://store.test:81/u?q=a@b"),
         ("//me@store.test/u", "https://store.test/u"),
         ("http://me:pw@reg.test/u", "https://reg.test/u"),
-        ("http://me:p@w@other.test/u", "http://other.test/u"),
         ("", None),
     ],
 )
 def test_where_a_location_leads(location: str, url: str | None) -> None:
     assert TLS.located({"location": location}, ASKED) == url
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "location", "host", "problem"),
+    [
+        (TLS, "http://reg.test:8080/u", "reg.test", AddressProblem.PLAIN_HTTP),
+        (TLS, "http://other.test/u", "other.test", AddressProblem.PLAIN_HTTP),
+        (TLS, "http://me:p@w@other.test/u", "other.test", AddressProblem.PLAIN_HTTP),
+        (TLS, "http://reg.test@other.test/u", "other.test", AddressProblem.PLAIN_HTTP),
+        (TLS, "https://localhost/u", "localhost", AddressProblem.LOOPBACK),
+        (TLS, "https://reg.test@127.1:5000/u", "127.1", AddressProblem.LOOPBACK),
+        (TLS, "//2130706433/u", "2130706433", AddressProblem.LOOPBACK),
+        (TLS, "https://[::ffff:127.0.0.1]/u", "::ffff:127.0.0.1", AddressProblem.LOOPBACK),
+        (TLS, "https://169.254.169.254/u", "169.254.169.254", AddressProblem.LINK_LOCAL),
+        (TLS, "https://[fd00:ec2::254]/u", "fd00:ec2::254", AddressProblem.METADATA),
+        (TLS, "https://0/u", "0", AddressProblem.UNSPECIFIED),
+        (TLS, "https://\uff11\uff12\uff17.0.0.1/u", "\uff11\uff12\uff17.0.0.1", AddressProblem.NOT_A_HOST),
+        (TLS, "https://reg.test\\.evil.test/u", "reg.test\\.evil.test", AddressProblem.NOT_A_HOST),
+        (FAR, "http://127.0.0.1:5000/u", "127.0.0.1", AddressProblem.LOOPBACK),
+        (FAR, "http://169.254.1.1/u", "169.254.1.1", AddressProblem.LINK_LOCAL),
+        (PLAIN, "http://169.254.169.254/u", "169.254.169.254", AddressProblem.LINK_LOCAL),
+        (NEAR, "http://169.254.169.254/u", "169.254.169.254", AddressProblem.LINK_LOCAL),
+    ],
+)
+def test_where_a_location_must_not_lead(endpoint: Endpoint, location: str, host: str, problem: AddressProblem) -> None:
+    for header in ("location", "docker-upload-location"):
+        with pytest.raises(PushRejected) as caught:
+            endpoint.located({header: location}, endpoint.uploads())
+        assert caught.value.facts == ForbiddenAddress(host, problem)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "location"),
+    [
+        (PLAIN, "http://127.0.0.1:5001/u"),
+        (PLAIN, "http://[::1]/u"),
+        (PLAIN, "http://store.test/u"),
+        (FAR, "http://store.test/u"),
+        (FAR, "https://10.0.0.1/u"),
+        (NEAR, "http://169.254.1.1:81/u"),
+        (TLS, "https://192.168.1.1:5000/u"),
+    ],
+)
+def test_where_a_registry_may_lead(endpoint: Endpoint, location: str) -> None:
+    assert endpoint.located({"location": location}, endpoint.uploads()) == location
 
 
 def test_its_own_port_is_its_own_host_too() -> None:

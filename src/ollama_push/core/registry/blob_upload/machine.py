@@ -96,13 +96,19 @@ class BlobUpload:
         if others and (yield from probe(self._exchange, self._blob)):
             self._stored = self.mounted_or_shared = True
             return
-        if saved is not None and self._exchange.endpoint.located({"location": saved.location}, saved.location):
+        if saved is not None and self._may_resume(saved):
             yield from self._resume(saved)
         if self._session is None:
             response = yield from self._exchange.ask(Operation.OPEN_UPLOAD, "POST", self._opening, ANY_DEFINITE)
             yield from self._receive_session(response)
         else:
             self.resumed_bytes = self._session.offset
+
+    def _may_resume(self, saved: ResumePoint) -> bool:
+        try:
+            return self._exchange.endpoint.located({"location": saved.location}, saved.location) is not None
+        except PushRejected:  # kept before the rules were these, or by somebody else
+            return False
 
     def _resume(self, saved: ResumePoint) -> Flow[None]:
         self._session = saved

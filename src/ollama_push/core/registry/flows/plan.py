@@ -37,7 +37,8 @@ def _try_to_write(exchange: Exchange) -> Flow[None]:
     url = exchange.endpoint.uploads()
     response = yield from exchange.ask(Operation.OPEN_UPLOAD, "POST", url, (201, 202))
     location = exchange.endpoint.located(response.headers, url)
-    if location is not None:
+    # On another origin there may be anything: nothing is deleted there because a registry names it.
+    if location is not None and exchange.endpoint.owns(location):
         try:
             yield from exchange.once("DELETE", location)
         except (TransportError, ServerError, PushRejected):

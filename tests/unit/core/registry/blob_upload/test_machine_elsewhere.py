@@ -6,7 +6,7 @@ import pytest
 from tests.support.blobs import MIB
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, Responder, response, responses
-from tests.support.upload_machine import DATA, HELD, KEY, SIZE, Upload
+from tests.support.upload_machine import DATA, HELD, KEY, LOST, SIZE, Upload
 
 from ollama_push.core.errors import (
     ConnectCause,
@@ -20,8 +20,10 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.facts import ForbiddenAddress
+from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.effects import ForgetResumePoint
+from ollama_push.core.registry.endpoints import origin_key
 from ollama_push.core.registry.resume import ResumePoint
 from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
@@ -31,7 +33,7 @@ THERE = ResumePoint(f"{ELSEWHERE}/7", 1000)
 HERE = ResumePoint(f"{ORIGIN}/7", 1000)
 TWICE = RetryPolicy(attempts=2, base=0)
 
-FORBIDDEN = PushRejected("", RejectionReason.UNKNOWN, ForbiddenAddress("sessions.test is elsewhere"))
+FORBIDDEN = PushRejected("", RejectionReason.UNKNOWN, ForbiddenAddress("sessions.test", AddressProblem.LINK_LOCAL))
 BUSY = response(503)
 
 out_of_reach = pytest.mark.parametrize(
@@ -111,3 +113,38 @@ def test_within_reach_on_another_host_it_goes_on_there() -> None:
     assert upload.methods == ["GET", f"PATCH 2000+{MIB}"]
     assert {request.url for request in upload.player.requests} == {THERE.location}
     assert upload.upload.resumed_bytes == 2000
+
+
+LED_OFF = ["http://sessions.test/7", "https://127.1:81/7", "https://reg.test@169.254.169.254/7", "https://1\u3002b/7"]
+
+
+@pytest.mark.parametrize("forbidden", LED_OFF)
+@pytest.mark.parametrize("method", ["POST", "PATCH", "GET"])
+def test_no_request_goes_where_the_registry_must_not_lead(method: str, forbidden: str) -> None:
+    registry = MemoryRegistry()
+    again = [LOST] if method == "GET" else []
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        given = registry(request, body)
+        if request.method == "PATCH" and again:
+            return again.pop()
+        if request.method != method:
+            return given
+        assert isinstance(given, BufferedResponse)
+        return BufferedResponse(given.status, {**given.headers, "location": forbidden}, b"")
+
+    upload = Upload(peer)
+    error = upload.fail()
+    assert isinstance(error, PushRejected)
+    assert isinstance(error.facts, ForbiddenAddress)
+    assert upload.methods[-1].split()[0] == method, "nothing is sent after it was named"
+    assert {origin_key(request.url) for request in upload.player.requests} == {origin_key(ORIGIN)}
+
+
+@pytest.mark.parametrize("forbidden", LED_OFF)
+def test_an_upload_that_was_kept_where_the_registry_must_not_lead_is_begun_again(forbidden: str) -> None:
+    registry = MemoryRegistry()
+    upload = Upload(registry, memory=DictMemory({KEY: ResumePoint(forbidden, 1000)}))
+    assert upload.run()[0] == "POST"
+    assert registry.blobs[HELD] == DATA
+    assert {origin_key(request.url) for request in upload.player.requests} == {origin_key(ORIGIN)}

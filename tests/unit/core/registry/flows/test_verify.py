@@ -65,6 +65,20 @@ def test_a_session_that_cannot_be_cancelled_does_not_matter(end: Any) -> None:
     assert player.asked[-1] == "DELETE /u"
 
 
+@pytest.mark.parametrize("elsewhere", ["https://store.test/u", f"https://{HOST}1/u", f"https://{HOST}@store.test/u"])
+def test_nothing_is_deleted_off_the_registrys_origin(elsewhere: str) -> None:
+    player = MODEL.player(responses(*[response(404)] * 4, response(202, {"location": elsewhere})))
+    assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
+    assert [request.method for request in player.requests] == ["HEAD"] * 4 + ["POST"]
+
+
+@pytest.mark.parametrize("forbidden", [f"http://{HOST}1/u", "https://127.1/u", "https://169.254.169.254/u"])
+def test_a_plan_says_that_the_registry_leads_where_it_must_not(forbidden: str) -> None:
+    player = MODEL.player(responses(*[response(404)] * 4, response(202, {"location": forbidden})))
+    with pytest.raises(PushRejected, match="nothing was sent there"):
+        _plan(player)
+
+
 def test_a_session_without_a_place_is_not_cancelled() -> None:
     player = MODEL.player(responses(*[response(404)] * 4, response(202)))
     assert _plan(player).missing_bytes == MODEL.manifest.total_bytes
