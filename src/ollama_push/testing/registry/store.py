@@ -50,7 +50,7 @@ class StoredManifest:
 
 
 class Store:
-    """The blobs, manifests and tags. Every argument must be valid by :mod:`.grammar`.
+    """The blobs, manifests and tags. Every argument must be valid by :mod:`.refused`.
 
     Args:
         data: Folder; created when missing.

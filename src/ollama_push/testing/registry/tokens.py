@@ -148,7 +148,7 @@ def _token_of(request: web.BaseRequest) -> str:
 
 
 class TokenAuth(TokenIssuer):
-    """Token authentication. The endpoint listens while the registry runs.
+    """Tokens from an endpoint on another origin, as Docker Hub does it. It listens while the registry runs.
 
     Args:
         users: Password by name.
