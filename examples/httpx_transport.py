@@ -1,12 +1,16 @@
 """Transports on httpx, sync and async; ``python -m ollama_push.testing.contract`` shows that they keep the contract.
 
 httpx's transports sit below its client: they add no redirects, cookies, decoding, default headers or proxies.
+
+The sync one breaks a part of T10: httpx limits each read of a socket alone, and a thread cannot be called back from it.
+So a peer whose head drips holds it for ever. The async one has the timeouts of asyncio.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 
 import httpx
@@ -54,7 +58,9 @@ class AsyncHttpxTransport:
             raise UsedAfterClose(type(self).__name__)
         sent = _new_request(request, self._read_timeout)
         with _translated(sent):
-            raw = await self._pool.handle_async_request(sent)
+            async with _within(asyncio.timeout(None)) as head:
+                sent.stream = _Body(request.body, lambda: head.reschedule(_due(sent)))
+                raw = await self._pool.handle_async_request(sent)
         async with aclosing(raw):
             yield _AsyncResponse(raw, sent)
 
@@ -85,15 +91,17 @@ class _AsyncResponse(_Head):
         chunks = self._raw.aiter_raw()
         while True:
             with _translated(self._sent):
-                data = await anext(chunks, None)
+                async with _within(asyncio.timeout_at(_due(self._sent))):
+                    data = await anext(chunks, None)
             if data is None:
                 return
             yield data
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
-    def __init__(self, body: RequestBody) -> None:
+    def __init__(self, body: RequestBody, sent: Callable[[], None] = lambda: None) -> None:
         self._buffers = [body] if isinstance(body, bytes) else body
+        self._sent = sent
 
     def __iter__(self) -> Iterator[bytes]:
         yield from map(bytes, self._buffers)
@@ -101,6 +109,24 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for buffer in self._buffers:
             yield bytes(buffer)
+        self._sent()
+
+
+@asynccontextmanager
+async def _within(limit: asyncio.Timeout) -> AsyncIterator[asyncio.Timeout]:
+    try:
+        async with limit:
+            yield limit
+    except TimeoutError as exc:
+        if not limit.expired():  # an error of the body's own
+            raise
+        raise httpx.ReadTimeout("silent") from exc
+
+
+def _due(sent: httpx.Request) -> float | None:
+    """Return the time of the event loop until which the peer may be silent now; ``None`` for no limit."""
+    silence: float | None = sent.extensions["timeout"]["read"]
+    return None if silence is None else asyncio.get_running_loop().time() + silence
 
 
 def _new_request(request: HttpRequest, read_timeout: float) -> httpx.Request:

@@ -224,6 +224,10 @@ class WaitsForEver(Plain):
         return None
 
 
+class LimitsEachReadAlone(Plain):
+    response_class = http.client.HTTPResponse
+
+
 class KnowsOneTimeout(Plain):
     def silence(self, request: HttpRequest) -> float | None:
         return self.read_timeout

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout, UsedAfterClose
@@ -16,6 +20,8 @@ __all__ = ["Plain", "PlainResponse"]
 
 class Plain:
     """One connection a request. Every method is a place where a transport can go wrong."""
+
+    response_class: type[http.client.HTTPResponse]
 
     def __init__(self, read_timeout: float) -> None:
         self.read_timeout = read_timeout
@@ -49,6 +55,7 @@ class Plain:
     def connect(self, request: HttpRequest) -> http.client.HTTPConnection:
         address = urlsplit(request.url).netloc
         connection = http.client.HTTPConnection(address, timeout=self.silence(request))
+        connection.response_class = self.response_class
         try:
             connection.connect()
         except OSError as exc:
@@ -94,6 +101,8 @@ class Plain:
         return {name.lower(): ", ".join(raw.headers.get_all(name, [])) for name in raw.headers}
 
     def read(self, raw: http.client.HTTPResponse) -> bytes:
+        if isinstance(raw, _Timed):
+            raw.wait()
         return raw.read1(65536)
 
     def finish(self, raw: http.client.HTTPResponse) -> None:
@@ -113,6 +122,47 @@ class Plain:
             raise TransportTimeout("http://peer", "read", self.silence(request) or 0.0) from exc
         except (OSError, http.client.HTTPException) as exc:
             raise ConnectionLost("http://peer", str(exc)) from exc
+
+
+class _Timed(http.client.HTTPResponse):
+    """Waits for the whole head, and for each read of the body, only as long as for one read of the socket."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._socket, self._silence = sock, sock.gettimeout()
+        self._raw = self.fp.detach()
+        self.fp = io.BufferedReader(_Reads(self._before_read, self._raw))
+        self.wait()
+
+    def wait(self) -> None:
+        self._due = time.monotonic() + (self._silence or 0)
+
+    def _before_read(self) -> None:
+        if self._silence is not None:
+            left = self._due - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+
+
+class _Reads(io.RawIOBase):
+    def __init__(self, before: Callable[[], None], raw: Any) -> None:
+        self._before, self._raw = before, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._before()
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+Plain.response_class = _Timed
 
 
 class _BodysOwn(Exception):

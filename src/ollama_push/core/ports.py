@@ -15,8 +15,8 @@ T6     No status is an error, and no redirect is followed.
 T7     Only ``TransportError`` kinds are raised, chained ``from`` the library's error.
 T8     A refused connection is ``ConnectFailed`` and names the address.
 T9     A body that ends before its framing says so is ``ConnectionLost``; what arrived is delivered first.
-T10    A silence longer than ``read_timeout``, a body that is not taken included, is ``TransportTimeout``;
-       there is no total timeout.
+T10    No head, or no byte of the body, within ``read_timeout`` is ``TransportTimeout``, whatever drips meanwhile.
+       So is a body that is not taken. There is no total timeout.
 T11    An error raised inside the block, or by the body, passes through untouched, and the connection is gone.
 T12    After ``close()`` nothing is left open, and ``open`` raises ``UsedAfterClose``.
 T13    Requests may run at the same time; a finished one leaves nothing behind.
@@ -71,8 +71,9 @@ class HttpRequest:
         url: Absolute URL; the query is already encoded.
         headers: Header name to value; ``repr`` hides credentials.
         body: The whole body, or a sized iterable of buffers.
-        read_timeout: Longest silence in seconds, while the peer takes the body and while waiting for the
-            response; ``math.inf`` for no limit, ``None`` for the transport's own default.
+        read_timeout: Longest wait in seconds: for the peer to take more of the body, for the head of the response,
+            and then for each further byte of its body; ``math.inf`` for no limit, ``None`` for the transport's own
+            default.
     """
 
     method: str

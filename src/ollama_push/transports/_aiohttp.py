@@ -17,9 +17,15 @@ from yarl import URL
 from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, InvalidSetting, MachineMisuse, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
-from ollama_push.transports._aiohttp_internals import ConnectionWatch, UploadPayload, take_buffered, without_retries
+from ollama_push.transports._aiohttp_internals import (
+    ConnectionWatch,
+    UploadPayload,
+    head_timer,
+    take_buffered,
+    without_retries,
+)
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import RequestLimits, body_length
+from ollama_push.transports._framing import RequestLimits, body_length, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 
 __all__ = ["AiohttpTransport"]
@@ -83,7 +89,7 @@ class AiohttpTransport:
         """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
         self._require_usable()
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
-        upload = UploadPayload(request.body, limits.read, asyncio.timeout(_longest_wait_for_head(request, limits)))
+        upload = UploadPayload(request.body, limits.read)
         raw = await self._send(request, limits, upload)
         # Without a connection the body has arrived completely.
         watch = None if raw.connection is None else ConnectionWatch(raw)
@@ -113,6 +119,7 @@ class AiohttpTransport:
                     skip_auto_headers=_HEADERS_NOT_GIVEN,
                     proxy=None if proxy is None else proxy.url,
                     proxy_headers=login if tunnel else None,
+                    trace_request_ctx=upload,
                 )
         except _FAILURES as exc:
             failure = _without_headers(exc)
@@ -169,6 +176,7 @@ def _new_session(tls: ssl.SSLContext | bool, resolver: AbstractResolver | None) 
             auto_decompress=False,
             max_line_size=_MAX_HEADER_BYTES,
             max_field_size=_MAX_HEADER_BYTES,
+            trace_configs=[head_timer()],
         )
     )
 
@@ -184,15 +192,16 @@ class _Response:
         self._upload = upload
         self._watch = watch
         self.status: int = raw.status
-        names = {name.lower() for name in raw.headers}
-        self.headers: Mapping[str, str] = {name: ", ".join(raw.headers.getall(name)) for name in names}
+        self.headers: Mapping[str, str] = response_headers(raw.version or (0, 9), raw.status, raw.raw_headers, limits)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives."""
         content = self._raw.content
         while True:
             try:
-                data = await content.readany()
+                # aiohttp's own timeout starts again with each byte, be it of an extension or a trailer.
+                async with asyncio.timeout(self._limits.read):
+                    data = await content.readany()
             except _FAILURES as exc:
                 if buffered := take_buffered(content):
                     yield buffered
@@ -218,16 +227,6 @@ def _parsed(url: str, limits: RequestLimits) -> URL:
     except ValueError as exc:
         raise limits.unreached(ConnectCause.UNKNOWN_HOST, str(exc)) from exc
     return parsed
-
-
-def _longest_wait_for_head(request: HttpRequest, limits: RequestLimits) -> float | None:
-    """Return the seconds after which the limits allow no head to come; ``None`` when that is unknown.
-
-    aiohttp stops its own read timeout at an interim response (100 Continue), and would then wait for ever.
-    """
-    if limits.read is None or limits.connect is None or len(request.body):
-        return None
-    return limits.connect + 2 * limits.read
 
 
 def _without_headers(exc: Exception) -> Exception:
@@ -258,6 +257,8 @@ def _translated(
             return limits.unreached(ConnectCause.UNKNOWN_HOST, str(exc))
         case aiohttp.InvalidURL():
             return limits.unreached(ConnectCause.UNKNOWN_HOST, "this is no URL")
+        case aiohttp.ServerDisconnectedError(message=message) if not isinstance(message, str):
+            return limits.lost("the head is incomplete")  # the message is what there is of it
         case aiohttp.ClientResponseError(message=message):
             return limits.lost(message.partition("\n")[0])  # the other lines show the bytes
         case _:

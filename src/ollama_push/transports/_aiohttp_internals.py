@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
 
-__all__ = ["ConnectionWatch", "UploadPayload", "take_buffered", "without_retries"]
+__all__ = ["ConnectionWatch", "UploadPayload", "head_timer", "take_buffered", "without_retries"]
 
 
 def without_retries(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
@@ -36,6 +36,18 @@ def take_buffered(content: aiohttp.StreamReader) -> bytes:
     Works around: the public ``read_nowait()`` raises the failure before it returns what is buffered.
     """
     return bytes(content._read_nowait(-1))  # noqa: SLF001 - see above
+
+
+def head_timer() -> aiohttp.TraceConfig:
+    """Return what begins to limit the wait for a head once a request without a body has been sent."""
+
+    async def sent(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
+        if context.trace_request_ctx.empty:
+            context.trace_request_ctx.wait_for_head()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(sent)
+    return trace
 
 
 class ConnectionWatch:
@@ -73,24 +85,26 @@ class ConnectionWatch:
 class UploadPayload(aiohttp.Payload):
     """A request's body while it is sent.
 
-    Works around: aiohttp sends bodies without a write timeout, hands buffers over that asyncio may still hold when
-    they are used again, and stops its read timeout at an interim response (100 Continue).
+    Works around: aiohttp sends bodies without a write timeout, and hands buffers over that asyncio may still hold when
+    they are used again. Its read timeout starts again with each byte of a head, and stops at an interim response
+    (100 Continue).
 
     Args:
         body: The body.
-        silence: Seconds that the peer may take nothing; ``None`` for no limit.
-        head: Limits the wait for the head of the response; it starts again when the body has been sent.
+        silence: Seconds that the peer may take nothing, and then may take for its head; ``None`` for no limit.
 
     Attributes:
-        head: As given.
+        empty: Whether there is nothing to send; aiohttp then does not call ``write``.
+        head: Limits the wait for the head of the response, from when the request has been sent.
         error: What the body itself raised.
         stalled: Whether the peer took nothing for too long.
     """
 
-    def __init__(self, body: RequestBody, silence: float | None, head: asyncio.Timeout) -> None:
+    def __init__(self, body: RequestBody, silence: float | None) -> None:
         super().__init__(body)
         self._silence = silence
-        self.head = head
+        self.empty = not len(body)
+        self.head = asyncio.timeout(None)
         self.error: Exception | None = None
         self.stalled = False
 
@@ -114,9 +128,13 @@ class UploadPayload(aiohttp.Payload):
             transport.abort()
             raise
         transport.set_write_buffer_limits()
+        self.wait_for_head()
+
+    def wait_for_head(self) -> None:
+        """Begin to limit the wait for the head: the request has been sent."""
         if self._silence is not None:
             with suppress(RuntimeError):  # the head has arrived already
-                self.head.reschedule(asyncio.get_running_loop().time() + 2 * self._silence)
+                self.head.reschedule(asyncio.get_running_loop().time() + self._silence)
 
     async def _send(self, buffer: bytes | memoryview, writer: AbstractStreamWriter) -> None:
         try:

@@ -1,10 +1,10 @@
-"""How bodies are framed: a request's is announced, cut and checked; a response's loses its chunked coding."""
+"""How bodies are framed and cut, what a response's head may say, and how long each may take."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, Self
 
 import attrs
@@ -13,15 +13,25 @@ from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost,
 from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest, RequestBody
 
-__all__ = ["ChunkedBody", "RequestLimits", "body_length", "pieces"]
+__all__ = ["ChunkedBody", "RequestLimits", "body_length", "pieces", "response_headers"]
 
 _PIECE_BYTES: Final = 1 << 20
 """Most that is sent under one write timeout, which limits a silence and not the time that a large buffer takes."""
 _CRLF: Final = b"\r\n"
 # Follows the line end of the previous chunk; a chunk extension is ignored.
-_SIZE: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
+_SIZE: Final = re.compile(rb"\r\n0*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]+)?")
+_EXTENSION_BEGUN: Final = re.compile(rb"\r\n[0-9A-Fa-f]+[ \t]*;[^\r\n]")
 _MAX_HELD_BYTES: Final = 65536
-"""Longest size line, and longest trailer section, that is accepted (http.client: 65,536 bytes a line)."""
+"""Most that is held of a size line or of the trailers. Longer extensions are dropped, as aiohttp does, unread."""
+
+
+# RFC 9110, 5.6.2; lower case.
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_FOLD: Final = re.compile(r"[ \t]*\r?\n[ \t]+|\t")
+_VERSIONS: Final = ((1, 0), (1, 1))
+_MAX_HEADERS: Final = 99
+"""Most header lines of a response: http.client takes no more."""
 
 
 def body_length(request: HttpRequest) -> dict[str, str]:
@@ -139,7 +149,7 @@ class ChunkedBody:
             pieces.append(data[start:end])
             size = _SIZE.fullmatch(data, end, cut)
             if size is None:
-                self.problem = ValueError(f"no chunk size: {data[end:cut][:80]!r}")
+                self.problem = ValueError("a chunk has no size")
                 return b"".join(pieces)
             start, self._left = cut + 2, int(size[1], 16)
             if not self._left:
@@ -154,5 +164,69 @@ class ChunkedBody:
             self._left -= len(pieces[-1])
         self._held = data[start:]
         if len(self._held) > _MAX_HELD_BYTES and not self.ended:
-            self.problem = ValueError(f"no line end in {_MAX_HELD_BYTES} bytes")
+            self._shorten()
         return b"".join(pieces)
+
+    def _shorten(self) -> None:
+        """Drop an extension that is too long to be held; anything else of that length is a problem."""
+        extension = None if self.last else _EXTENSION_BEGUN.match(self._held)
+        if extension is None:
+            self.problem = ValueError(f"no line end in {_MAX_HELD_BYTES} bytes")
+        else:
+            # Its last byte may be the first one of the line end.
+            self._held = extension[0] + self._held[-1:]
+
+
+def response_headers(
+    version: tuple[int, int], status: int, fields: Iterable[tuple[bytes, bytes]], limits: RequestLimits
+) -> dict[str, str]:
+    """Return the headers of a response: names in lower case, repeated ones joined, line folds made one space.
+
+    Libraries differ in what they let pass. What both adapters refuse here is a head that says two things about the
+    length of its body, or something that can be read in two ways (RFC 9112, 5.1, 6.1 and 6.3).
+
+    Args:
+        version: The version of HTTP that the peer named.
+        status: The status of the final response.
+        fields: Names and values as they arrived.
+        limits: Of the request.
+
+    Raises:
+        ConnectionLost: The head cannot be trusted.
+    """
+    lines = [(name.decode("latin-1").lower(), _text(value)) for name, value in fields]
+    joined: dict[str, str] = {}
+    for name, value in lines:
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    if problem := _head_problem(version, status, len(lines), joined):
+        raise limits.lost(problem) from ValueError(problem)
+    return joined
+
+
+def _head_problem(version: tuple[int, int], status: int, count: int, headers: dict[str, str]) -> str:
+    """Return why a head is refused, without a word of the peer's; empty when it is not."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if version not in _VERSIONS:
+        return "the response is of another version of HTTP"
+    if not 200 <= status < 600:  # noqa: PLR2004 - RFC 9110, 15
+        return f"{status} is no status of a final response"
+    if count > _MAX_HEADERS:
+        return f"the response has more than {_MAX_HEADERS} headers"
+    if not all(map(_TOKEN.fullmatch, headers)):
+        return "the name of a header is invalid"
+    if coding is not None and coding.lower() != "chunked":
+        return "the body has a transfer coding that was not asked for"
+    if coding is not None and length is not None:
+        return "the body has a transfer coding and a length"
+    if length is not None and not _LENGTH.fullmatch(length):
+        return "the length of the body is invalid"
+    return ""
+
+
+def _text(value: bytes) -> str:
+    """Return a header's value as UTF-8, or else as Latin-1 (RFC 9110, 5.5)."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return _FOLD.sub(" ", text).strip(" ")

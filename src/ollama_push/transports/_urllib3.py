@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
@@ -16,7 +17,7 @@ from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import ChunkedBody, RequestLimits, body_length
+from ollama_push.transports._framing import ChunkedBody, RequestLimits, body_length, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
@@ -80,7 +81,12 @@ class Urllib3Transport:
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
         upload = UploadBody(request.body, limits.read)
         with self._requests.entered(request) as active:
-            response = _Response(self._send(active, limits, upload), active, limits, upload)
+            raw = self._send(active, limits, upload)
+            try:
+                response = _Response(raw, active, limits, upload)
+            except ConnectionLost:
+                raw.close()
+                raise
             try:
                 yield response
             finally:
@@ -162,17 +168,22 @@ class _Response:
         self._limits = limits
         self._upload = upload
         self.status: int = raw.status
-        # Indexing joins repeated headers; items() would give each of them.
-        self.headers: Mapping[str, str] = {name.lower(): raw.headers[name] for name in raw.headers}
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in raw.headers.items()]
+        self.headers: Mapping[str, str] = response_headers(divmod(raw.version, 10), raw.status, fields, limits)
         # A body that does not exist need not be read to keep the connection.
         self._complete = self._bodiless or not self._announced()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives."""
-        below_chunks = None if self._bodiless else chunked_reader(self._raw)
+        if self._bodiless:
+            return
+        below_chunks = chunked_reader(self._raw)
         if below_chunks is not None:
             yield from self._chunked(below_chunks)
             return
+        if "transfer-encoding" in self.headers:
+            # A connection of an injected pool, whose library does not see what we see.
+            raise self._limits.lost("the body has a transfer coding in an unusual form")
         read1 = plain_reader(self._raw)
         missing = self._announced()
         while data := self._read(read1):
@@ -184,17 +195,23 @@ class _Response:
 
     def _chunked(self, read1: Callable[[int], bytes]) -> Iterator[bytes]:
         body = ChunkedBody()
+        due = self._due()
         while data := self._read(read1):
             if content := body.decode(data):
                 yield content
+                due = self._due()
+            elif time.monotonic() > due:
+                # Extensions and trailers that drip are as good as silence.
+                raise self._limits.exceeded("read") from TimeoutError("no byte of the body")
             if body.problem:
                 raise self._limits.lost(str(body.problem)) from body.problem
             if body.ended:
                 self._complete = not body.surplus
                 return
-        # Some servers omit the line end after the last chunk; http.client accepts that, too.
-        if not body.last:
-            raise self._limits.lost("the body ended within its chunks")
+        raise self._limits.lost("the body ended within its chunks")
+
+    def _due(self) -> float:
+        return time.monotonic() + (math.inf if self._limits.read is None else self._limits.read)
 
     def _read(self, read1: Callable[[int], bytes]) -> bytes:
         try:
@@ -220,7 +237,7 @@ class _Response:
     def _announced(self) -> float:
         """Return how many bytes ``Content-Length`` announces; infinite when the body is framed otherwise."""
         length = self.headers.get("content-length", "")
-        if self._bodiless or "transfer-encoding" in self.headers or not length.isdecimal():
+        if self._bodiless or not length:
             return math.inf
         return int(length)
 

@@ -7,9 +7,13 @@ used by :mod:`ollama_push.transports._urllib3`.
 from __future__ import annotations
 
 import http.client
+import io
+import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import urllib3
@@ -72,11 +76,91 @@ class UploadBody:
         self.complete = True
 
 
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
+_HEADER_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r?\n")
+# Continues the header above it (RFC 9112, 5.2).
+_FOLDED_LINE: Final = re.compile(rb"[ \t][^\0\r\n]*\r?\n")
+_LINE_ENDS: Final = (b"\r\n", b"\n")
+
+
+class _HeadReader(io.BufferedReader):
+    """Reads a head within the socket's timeout, refuses what is none, and then reads the body as any reader.
+
+    Works around: the timeout of a socket limits each read alone, so that a head that drips never ends. http.client
+    takes a line that it cannot read for the end of the head, and the end of the connection as well.
+    """
+
+    def __init__(self, raw: Any, sock: socket.socket) -> None:
+        super().__init__(raw)
+        self._socket = sock
+        self._silence = sock.gettimeout()
+        self._valid: tuple[re.Pattern[bytes], ...] = (_STATUS_LINE,)
+        self._in_head = True
+        if self._silence is not None:
+            self._ends_at = time.monotonic() + self._silence
+            self._readinto = raw.readinto
+            # On the instance: reads of the body then take no detour.
+            raw.readinto = self._readinto_in_time
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if self._in_head and len(line) != size:  # http.client refuses one of that size itself
+            self._check(line)
+        return line
+
+    def end_head(self) -> None:
+        """Set the socket's timeout again for each read. Idempotent."""
+        self._in_head = False
+        if self._silence is not None and "readinto" in vars(self.raw):
+            del self.raw.readinto
+            with suppress(OSError):  # closed
+                self._socket.settimeout(self._silence)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.end_head()
+        super().close()
+
+    def _check(self, line: bytes) -> None:
+        if line in _LINE_ENDS and self._valid[0] is not _STATUS_LINE:
+            # After an interim response, another one follows.
+            self._valid = (_STATUS_LINE,)
+        elif any(pattern.fullmatch(line) for pattern in self._valid):
+            of_first = self._valid[0] is _STATUS_LINE
+            self._valid = (_HEADER_LINE,) if of_first else (_HEADER_LINE, _FOLDED_LINE)
+        elif line or self._valid[0] is not _STATUS_LINE:  # http.client knows a connection that ends without a response
+            raise http.client.HTTPException("this is no head of a response" if line else "the head is incomplete")
+
+    def _readinto_in_time(self, buffer: Any) -> int | None:
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+        read: int | None = self._readinto(buffer)
+        return read
+
+
 class _FinalResponse(http.client.HTTPResponse):
-    """Skips every interim response (RFC 9110, 15.2).
+    """Skips every interim response (RFC 9110, 15.2), and limits the time and the form of the head.
 
     Works around: http.client skips 100 Continue alone, and takes 102 and 103 for the final response.
     """
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp: io.BufferedReader = _HeadReader(self.fp.detach(), sock)
+
+    def begin(self) -> None:
+        """Read the head."""
+        super().begin()
+        if isinstance(self.fp, _HeadReader):
+            self.fp.end_head()
+        # urllib3 raises for two lengths that differ, and forgets to close the connection.
+        if "," in ",".join(self.headers.get_all("content-length", [""])):
+            raise http.client.HTTPException("the length of the body is invalid")
+        # http.client compares the value as it stands, with folds and spaces.
+        if self.headers.get("transfer-encoding", "").strip().lower() == "chunked":
+            self.chunked, self.chunk_left, self.length = True, None, None
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed

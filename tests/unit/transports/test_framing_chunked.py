@@ -83,10 +83,18 @@ def test_a_chunk_longer_than_it_said_breaks_the_body() -> None:
     assert (got, type(body.problem)) == (b"x", ValueError)
 
 
-@pytest.mark.parametrize("start", [b"1;", b"0\r\nX: "])
+@pytest.mark.parametrize("start", [b"1", b"0\r\nX: "])
 def test_an_endless_line_breaks_the_body(start: bytes) -> None:
     _got, body = _decode([start, *[b"a" * 10_000] * 7])
     assert type(body.problem) is ValueError
+
+
+def test_a_long_extension_is_dropped_as_it_comes() -> None:
+    body = ChunkedBody()
+    assert [body.decode(piece) for piece in [b"1;a=", *[b"b" * 10_000] * 20, b"\r", b"\nx\r\n"]] == [b""] * 22 + [b"x"]
+    assert len(body._held) < 66_000
+    assert body.decode(b"0;" + b"c" * 200_000 + b"\r\n\r\n") == b""
+    assert (body.ended, body.problem) == (True, None)
 
 
 class _Socket:

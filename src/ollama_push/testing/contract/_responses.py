@@ -249,6 +249,28 @@ def _times_out_inside_the_body(rig: Rig) -> None:
     _expect_timeout(rig, [CHUNKED, chunk(b"first\n"), Hold(rig.patience), chunk(b"")], _SHORT)
 
 
+def _expect_drip_to_time_out(rig: Rig, before: bytes, drip: bytes, after: bytes) -> None:
+    # Each silence is a twelfth of the limit, and all of them together are twice the limit.
+    limit = 4 * _SHORT
+    drips = [step for _ in range(24) for step in (Pause(limit / 12), drip)]
+    _expect_timeout(rig, [before, *drips, after], limit)
+
+
+@_clause("T10", "a head that drips", "A head that is not complete in time is TransportTimeout.")
+def _times_out_inside_the_head(rig: Rig) -> None:
+    _expect_drip_to_time_out(rig, b"HTTP/1.1 200 OK\r\nX-Long: ", b"a", b"\r\nContent-Length: 0\r\n\r\n")
+
+
+@_clause("T10", "interim responses", "Interim responses do not prolong the wait for the final one.")
+def _times_out_between_interim_responses(rig: Rig) -> None:
+    _expect_drip_to_time_out(rig, b"", b"HTTP/1.1 100 Continue\r\n\r\n", plain(b"late"))
+
+
+@_clause("T10", "framing that drips", "Framing without a byte of the body is silence.")
+def _times_out_inside_the_framing(rig: Rig) -> None:
+    _expect_drip_to_time_out(rig, CHUNKED + chunk(b"first\n") + b"4;a=", b"b", b"\r\nlate\r\n0\r\n\r\n")
+
+
 @_clause("T10", "of the request", "The read timeout of a request goes before the transport's own.")
 def _prefers_the_timeout_of_the_request(rig: Rig) -> None:
     long = 10 * rig.patience
