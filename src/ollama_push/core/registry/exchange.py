@@ -7,14 +7,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from ollama_push.core.errors import (
-    ConnectFailed,
-    OllamaPushError,
-    Peer,
-    PushInterrupted,
-    ServerError,
-    TransportError,
-)
+from ollama_push.core.errors import ConnectFailed, OllamaPushError, Peer, PushInterrupted, ServerError, TransportError
 from ollama_push.core.facts import Operation
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_push.core.errors import (
-    PushRejected,
-    ServerError,
-    TransportError,
-)
+from ollama_push.core.errors import PushRejected, ServerError, TransportError
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.receipts import PlannedBlob, PushPlan
