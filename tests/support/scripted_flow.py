@@ -212,7 +212,7 @@ class FlowPlayer:
         finally:
             flow.close()
 
-    def _together(self, effect: Gather) -> Generator[None, None, list[Any]]:
+    def _together(self, effect: Gather[Any]) -> Generator[None, None, list[Any]]:
         results: list[Any] = [None] * len(effect.flows)
         waiting = deque(enumerate(effect.flows))
         running: list[tuple[int, Generator[None, None, Any]]] = []

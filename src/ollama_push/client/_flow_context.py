@@ -75,7 +75,7 @@ class GatheredFlows:
         failures: What workers ended in, the first one first.
     """
 
-    def __init__(self, effect: Gather, stop: StopSignal) -> None:
+    def __init__(self, effect: Gather[Any], stop: StopSignal) -> None:
         self.workers = min(effect.limit, len(effect.flows))
         self.returned: list[Any] = [None] * len(effect.flows)
         self.failures: list[BaseException] = []

@@ -184,7 +184,7 @@ class AsyncFlowRunner(Generic[R]):
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
             return self._context.failed_request(exc, body, self._transport)
 
-    async def _gather(self, effect: Gather) -> list[Any]:
+    async def _gather(self, effect: Gather[Any]) -> list[Any]:
         flows = GatheredFlows(effect, self._context.stop)
 
         async def work() -> None:

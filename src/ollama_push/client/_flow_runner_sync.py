@@ -199,7 +199,7 @@ class FlowRunner(Generic[R]):
             with self._guard:
                 del self._requests[key]
 
-    def _gather(self, effect: Gather) -> list[Any]:
+    def _gather(self, effect: Gather[Any]) -> list[Any]:
         flows = GatheredFlows(effect, self._context.stop)
 
         def work() -> None:

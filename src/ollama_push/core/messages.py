@@ -105,6 +105,17 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.RECREATE_MODEL: "pull or create the model again",
 }
 
+_STORE: Final[Mapping[StoreProblem, str]] = {
+    StoreProblem.MANIFEST_UNREADABLE: "the manifest {0.path} of {0.model} cannot be read: {0.words}",
+    StoreProblem.BLOB_MISSING: "blob {0.digest} is missing: there is no {0.path}",
+    StoreProblem.BLOB_UNREADABLE: "blob {0.digest} cannot be read from {0.path}: {0.words}",
+    StoreProblem.BLOB_SIZE: (
+        "blob {0.digest} has {0.found_bytes} bytes in {0.path}, but {0.expected_bytes} in the manifest"
+    ),
+    StoreProblem.BLOB_DIGEST: "the file of {0.digest} in the model store does not hold what its name says",
+    StoreProblem.BLOB_CHANGED: "the blob file {0.path} cannot be sent: {0.words}",
+}
+
 
 def shorten(value: object, limit: int = _SHOWN) -> str:
     """Return ``repr(value)``, cut to *limit* characters."""
@@ -290,20 +301,7 @@ class Messages:
         return joined(text, advice or (f"the nearest is {' or '.join(nearest)}" if nearest else ""))
 
     def store_damaged(self, facts: StoreDamaged) -> str:
-        match facts.problem:
-            case StoreProblem.MANIFEST_UNREADABLE:
-                return f"the manifest {facts.path} of {facts.model} cannot be read: {facts.words}"
-            case StoreProblem.BLOB_MISSING:
-                return f"blob {facts.digest} is missing: there is no {facts.path}"
-            case StoreProblem.BLOB_UNREADABLE:
-                return f"blob {facts.digest} cannot be read from {facts.path}: {facts.words}"
-            case StoreProblem.BLOB_SIZE:
-                found, expected = facts.found_bytes, facts.expected_bytes
-                return f"blob {facts.digest} has {found} bytes in {facts.path}, but {expected} in the manifest"
-            case StoreProblem.BLOB_DIGEST:
-                return f"the file of {facts.digest} in the model store does not hold what its name says"
-            case StoreProblem.BLOB_CHANGED:
-                return f"the blob file {facts.path} cannot be sent: {facts.words}"
+        return _STORE[facts.problem].format(facts)
 
     def forbidden_address(self, facts: ForbiddenAddress) -> str:
         return f"the registry leads to {facts.host}, which is {self.address(facts.problem)}: nothing was sent there"

@@ -103,7 +103,7 @@ class NameParts:
         return all(part is not None and is_valid_part(kind, part) for kind, part in parts)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class ModelName:
     """A legal, fully qualified model name.
 
@@ -118,11 +118,11 @@ class ModelName:
         scheme: What stood before ``://``, which Ollama throws away; empty as a rule.
     """
 
-    host: str
-    namespace: str
-    model: str
-    tag: str = DEFAULT_TAG
-    scheme: str = ""
+    host: str = attrs.field(eq=str.lower)
+    namespace: str = attrs.field(eq=str.lower)
+    model: str = attrs.field(eq=str.lower)
+    tag: str = attrs.field(default=DEFAULT_TAG, eq=str.lower)
+    scheme: str = attrs.field(default="", eq=False)
 
     def __attrs_post_init__(self) -> None:
         for kind in _PART:
@@ -220,15 +220,6 @@ class ModelName:
         """Return ``[host/]namespace/model:tag``, without the host when it is Ollama's own."""
         prefix = "" if self.is_default_host else f"{self.host}/"
         return f"{prefix}{self.repository}:{self.tag}"
-
-    def _key(self) -> tuple[str, str, str, str]:
-        return self.host.lower(), self.namespace.lower(), self.model.lower(), self.tag.lower()
-
-    def __eq__(self, other: object) -> bool:
-        return self._key() == other._key() if isinstance(other, ModelName) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._key())
 
 
 def _split(text: str) -> NameParts:

@@ -1,7 +1,8 @@
 """What a hook sees: facts about our side of a push.
 
 The union is closed; a later release may add kinds and fields, so a hook ``match``es and ends in
-``case _: pass``. All observations of one push share its ``PushContext``, which identifies it.
+``case _: pass``. All observations of one push share its ``PushContext``, which identifies it, and
+``elapsed`` counts from its start.
 """
 
 from __future__ import annotations
@@ -51,20 +52,23 @@ class PushOutcome(enum.Enum):
 
 
 @attrs.frozen
-class PushStarted:
-    """A push began; nothing was sent yet."""
+class _Observed:
+    """What all observations have in common."""
 
     push: PushContext
     elapsed: float
-    """Seconds since the push began, here and below."""
+    """Seconds since the push began."""
 
 
 @attrs.frozen
-class AttemptStarted:
+class PushStarted(_Observed):
+    """A push began; nothing was sent yet."""
+
+
+@attrs.frozen
+class AttemptStarted(_Observed):
     """An attempt at the whole push begins. A later one repeats the phases of the one before."""
 
-    push: PushContext
-    elapsed: float
     attempt: int
     """Counted from 1."""
     trace_headers: MutableMapping[str, str] = attrs.field(factory=dict, eq=False)
@@ -72,42 +76,34 @@ class AttemptStarted:
 
 
 @attrs.frozen
-class EventSeen:
+class EventSeen(_Observed):
     """The peer reported an event. ``elapsed`` is when its bytes arrived."""
 
-    push: PushContext
-    elapsed: float
     event: PushEvent
 
 
 @attrs.frozen
-class RolledBack:
+class RolledBack(_Observed):
     """A layer's counter fell: bytes have to be sent again."""
 
-    push: PushContext
-    elapsed: float
     digest: str
     rolled_back_bytes: int
     """By how much it fell."""
 
 
 @attrs.frozen
-class RequestRetried:
+class RequestRetried(_Observed):
     """A request of a push straight to a registry failed and will be sent again; acknowledged bytes are kept."""
 
-    push: PushContext
-    elapsed: float
     error: OllamaPushError
     retry_in: float
     """Seconds until then."""
 
 
 @attrs.frozen
-class AttemptFailed:
+class AttemptFailed(_Observed):
     """An attempt ended without success."""
 
-    push: PushContext
-    elapsed: float
     attempt: int
     error: OllamaPushError
     retry_in: float | None
@@ -115,11 +111,9 @@ class AttemptFailed:
 
 
 @attrs.frozen
-class PushFinished:
+class PushFinished(_Observed):
     """The push is over: ``receipt`` or ``error`` is set; neither when it was cancelled or a bug ended it."""
 
-    push: PushContext
-    elapsed: float
     outcome: PushOutcome
     receipt: PushReceipt | None = None
     error: OllamaPushError | None = None

@@ -42,6 +42,7 @@ __all__ = [
     "HttpRequest",
     "RequestBody",
     "Response",
+    "ResponseHead",
     "SizedBody",
     "Transport",
 ]
@@ -83,8 +84,8 @@ class HttpRequest:
     read_timeout: float | None = None
 
 
-class Response(Protocol):
-    """The response while it arrives; valid inside the block that opened it."""
+class ResponseHead(Protocol):
+    """What a response begins with."""
 
     @property
     def status(self) -> int:
@@ -95,6 +96,10 @@ class Response(Protocol):
     def headers(self) -> Mapping[str, str]:
         """Header names in lower case; repeated ones joined with ``", "`` (RFC 9110, 5.3)."""
         ...
+
+
+class Response(ResponseHead, Protocol):
+    """The response while it arrives; valid inside the block that opened it."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body's bytes as they arrive; call it once."""
@@ -130,18 +135,8 @@ class CancelsRequests(Protocol):
         ...
 
 
-class AsyncResponse(Protocol):
+class AsyncResponse(ResponseHead, Protocol):
     """The awaited twin of :class:`Response`."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status, 200 to 599."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Header names in lower case; repeated ones joined with ``", "`` (RFC 9110, 5.3)."""
-        ...
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body's bytes as they arrive; call it once."""

@@ -25,7 +25,7 @@ from ollama_push.transports._aiohttp_internals import (
     without_retries,
 )
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import RequestLimits, body_length, response_headers
+from ollama_push.transports._framing import RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 
 __all__ = ["AiohttpTransport"]
@@ -108,12 +108,15 @@ class AiohttpTransport:
             login = {} if proxy is None else proxy.headers
             # The proxy reads the headers of its own request for a tunnel; without a tunnel it reads those of ours.
             tunnel = request.url.startswith("https:")
+            size = len(request.body)
+            # Without it, aiohttp sends a body of several buffers chunked.
+            length = {"Content-Length": str(size)} if size else {}
             async with upload.head:
                 return await self._session_for(proxy).request(
                     request.method,
                     _parsed(request.url, limits),
-                    data=upload if len(request.body) else None,
-                    headers={**request.headers, **body_length(request), **({} if tunnel else login)},
+                    data=upload if size else None,
+                    headers={**request.headers, **length, **({} if tunnel else login)},
                     timeout=_client_timeout(limits),
                     allow_redirects=False,
                     skip_auto_headers=_HEADERS_NOT_GIVEN,

@@ -13,7 +13,7 @@ from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost,
 from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest, RequestBody
 
-__all__ = ["ChunkedBody", "RequestLimits", "body_length", "pieces", "response_headers"]
+__all__ = ["ChunkedBody", "RequestLimits", "pieces", "response_headers"]
 
 _PIECE_BYTES: Final = 1 << 20
 """Most that is sent under one write timeout, which limits a silence and not the time that a large buffer takes."""
@@ -32,11 +32,6 @@ _FOLD: Final = re.compile(r"[ \t]*\r?\n[ \t]+|\t")
 _VERSIONS: Final = ((1, 0), (1, 1))
 _MAX_HEADERS: Final = 99
 """Most header lines of a response: http.client takes no more."""
-
-
-def body_length(request: HttpRequest) -> dict[str, str]:
-    """Return the header with the body's length; without it, libraries send a body of several buffers chunked."""
-    return {"Content-Length": str(len(request.body))} if len(request.body) else {}
 
 
 def pieces(body: RequestBody) -> Iterator[bytes | memoryview]:

@@ -17,7 +17,7 @@ from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._failures import connect_failed
-from ollama_push.transports._framing import ChunkedBody, RequestLimits, body_length, response_headers
+from ollama_push.transports._framing import ChunkedBody, RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
@@ -112,13 +112,16 @@ class Urllib3Transport:
     def _send(self, active: CancellableRequest, limits: RequestLimits, upload: UploadBody) -> urllib3.BaseHTTPResponse:
         """Send the request and return its response, of which the head has arrived."""
         request = active.request
+        size = len(request.body)
+        # Without it, urllib3 sends a body of several buffers chunked.
+        length = {"Content-Length": str(size)} if size else {}
         token = SENT_HERE.set(active)
         try:
             return self._pool_for(request.url).request(
                 request.method,
                 request.url,
-                body=upload if len(request.body) else None,  # type: ignore[arg-type]  # it takes any iterable
-                headers={**request.headers, **body_length(request)},
+                body=upload if size else None,  # type: ignore[arg-type]  # it takes any iterable
+                headers={**request.headers, **length},
                 timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
                 retries=False,
                 redirect=False,

@@ -36,7 +36,7 @@ LOST: Final = ConnectionLost("http://h:5000")
 INTERRUPTED: Final = PushInterrupted()
 
 
-def flows_of(count: int) -> Gather:
+def flows_of(count: int) -> Gather[int]:
     def flow(number: int) -> Flow[int]:
         yield from ()
         return number

@@ -28,7 +28,7 @@ from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import Flow, find_credential
+from ollama_push.core.registry.effects import FindCredential, Flow, result_of
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, without_userinfo
 from ollama_push.core.registry.error_responses import refusal, words_in
 from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
@@ -139,7 +139,7 @@ class Authorizer:
 
     def _who(self) -> Flow[Credential | None]:
         if not self._looked:
-            self._credential = yield from find_credential(self._endpoint.host)
+            self._credential = yield from result_of(FindCredential(self._endpoint.host))
             match self._credential:
                 case Login(username, password):
                     self.secrets.add_login(username, password)

@@ -7,7 +7,7 @@ status, no retry, no order.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -18,6 +18,7 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.core.responses import SendRequest
 
 __all__ = [
+    "Asks",
     "ClaimUpload",
     "Effect",
     "EmitEvent",
@@ -31,13 +32,14 @@ __all__ = [
     "ReportRetry",
     "SaveResumePoint",
     "Sleep",
-    "claim",
-    "find_credential",
-    "gather",
-    "rehash",
+    "result_of",
 ]
 
 T = TypeVar("T")
+
+
+class Asks(Generic[T]):
+    """An effect for which a ``T`` is sent back."""
 
 
 @attrs.frozen
@@ -63,7 +65,7 @@ class ReportRetry:
 
 
 @attrs.frozen
-class Gather:
+class Gather(Asks[list[T]]):
     """Run flows side by side; sent back: their results, in order.
 
     The first that raises interrupts the others, each at the end of its current request; its error is raised
@@ -74,26 +76,26 @@ class Gather:
         limit: How many may run at the same time.
     """
 
-    flows: Sequence[Flow[Any]]
+    flows: Sequence[Flow[T]]
     limit: int
 
 
 @attrs.frozen
-class FindCredential:
+class FindCredential(Asks[Credential | None]):
     """Look up who we are to *host*; sent back: a credential or ``None``."""
 
     host: str
 
 
 @attrs.frozen
-class Rehash:
+class Rehash(Asks[bool]):
     """Read the blob *digest* from the store; sent back: whether it still hashes to its name."""
 
     digest: str
 
 
 @attrs.frozen
-class ClaimUpload:
+class ClaimUpload(Asks[tuple[bool, ResumePoint | None]]):
     """Wait while another push of this client uploads the same, then see ``ResumeStore.claim``.
 
     Sent back: whether another push of this client has had it, so that the blob may be stored by now; and a
@@ -128,42 +130,13 @@ class ReleaseUpload:
 Notice = EmitEvent | ReportRetry
 """What hooks, and callers of a push, are told of."""
 
-Effect = (
-    SendRequest
-    | Sleep
-    | Notice
-    | Gather
-    | FindCredential
-    | Rehash
-    | ClaimUpload
-    | SaveResumePoint
-    | ForgetResumePoint
-    | ReleaseUpload
-)
+Effect = SendRequest | Sleep | Notice | Asks[Any] | SaveResumePoint | ForgetResumePoint | ReleaseUpload
 
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""
 
 
-def find_credential(host: str) -> Flow[Credential | None]:
-    """Yield a :class:`FindCredential`; the typed form, for ``yield from``."""
-    credential: Credential | None = yield FindCredential(host)
-    return credential
-
-
-def claim(key: UploadKey) -> Flow[tuple[bool, ResumePoint | None]]:
-    """Yield a :class:`ClaimUpload`; the typed form, for ``yield from``."""
-    claimed: tuple[bool, ResumePoint | None] = yield ClaimUpload(key)
-    return claimed
-
-
-def gather(flows: Sequence[Flow[T]], limit: int) -> Flow[list[T]]:
-    """Yield a :class:`Gather`; the typed form, for ``yield from``."""
-    results: list[T] = yield Gather(flows, limit)
-    return results
-
-
-def rehash(digest: str) -> Flow[bool]:
-    """Yield a :class:`Rehash`; the typed form, for ``yield from``."""
-    sound: bool = yield Rehash(digest)
-    return sound
+def result_of(effect: Asks[T]) -> Flow[T]:
+    """Yield *effect* and return what is sent back; the typed form, for ``yield from``."""
+    result: T = yield effect
+    return result

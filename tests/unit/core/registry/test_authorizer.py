@@ -14,7 +14,7 @@ from ollama_push.core.facts import ForbiddenAddress, RealmRefused
 from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import FindCredential, gather
+from ollama_push.core.registry.effects import FindCredential, Gather, result_of
 from ollama_push.core.responses import BufferedResponse
 
 _TABLES: Final[dict[str, Any]] = json.loads(
@@ -182,7 +182,7 @@ def test_flows_side_by_side_share_one_token() -> None:
 
     player.peer = peer
     request = HttpRequest("GET", URL)
-    got = player.play(gather([player.authorizer.send(request) for _ in range(2)], 2))
+    got = player.play(result_of(Gather([player.authorizer.send(request) for _ in range(2)], 2)))
     assert got == [OK, OK]
     # Both were asked before either had an answer; whoever came second still tried what was there first.
     assert _proofs(player).count("Bearer t1") == 2

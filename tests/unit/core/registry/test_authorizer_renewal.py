@@ -8,7 +8,7 @@ from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, response
 
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.effects import gather
+from ollama_push.core.registry.effects import Gather, result_of
 from ollama_push.core.responses import BufferedResponse
 
 REALM = "https://auth.test/token"
@@ -38,7 +38,7 @@ def test_flows_side_by_side_renew_a_token_once() -> None:
     for issued in (2, 3):  # the new one is renewed in its turn
         player.clock.now += 90.0
         before = len(player.requests)
-        assert player.play(gather([player.authorizer.send(request) for _ in range(4)], 4)) == [OK] * 4
+        assert player.play(result_of(Gather([player.authorizer.send(request) for _ in range(4)], 4))) == [OK] * 4
         assert issuer.issued == issued
         shown = [one.headers["Authorization"] for one in player.requests[before:] if one.url == request.url]
         assert sorted(shown) == [f"Bearer t{issued - 1}"] * 3 + [f"Bearer t{issued}"]

@@ -14,10 +14,10 @@ from ollama_push.core.registry.resume import ResumePoint, UploadKey
 KEY = UploadKey("https://h", "a/b", "sha256:a")
 
 ASKED: Any = [
-    (effects.find_credential("h"), effects.FindCredential("h"), Login("a", "b")),
-    (effects.claim(KEY), effects.ClaimUpload(KEY), ResumePoint("https://h/u", 5)),
-    (effects.gather([], 3), effects.Gather([], 3), []),
-    (effects.rehash("sha256:a"), effects.Rehash("sha256:a"), False),
+    (effects.result_of(effects.FindCredential("h")), effects.FindCredential("h"), Login("a", "b")),
+    (effects.result_of(effects.ClaimUpload(KEY)), effects.ClaimUpload(KEY), ResumePoint("https://h/u", 5)),
+    (effects.result_of(effects.Gather([], 3)), effects.Gather([], 3), []),
+    (effects.result_of(effects.Rehash("sha256:a")), effects.Rehash("sha256:a"), False),
 ]
 
 
@@ -30,7 +30,7 @@ def test_asks_once_and_returns_what_came_of_it(flow: effects.Flow[Any], effect: 
 
 
 def test_what_a_driver_raises_comes_out_where_the_flow_waits() -> None:
-    flow = effects.rehash("sha256:a")
+    flow = effects.result_of(effects.Rehash("sha256:a"))
     next(flow)
     with pytest.raises(PushInterrupted):
         flow.throw(PushInterrupted())

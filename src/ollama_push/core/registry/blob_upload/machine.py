@@ -24,13 +24,14 @@ from ollama_push.core.registry.blob_upload.responses import (
     smallest_part,
 )
 from ollama_push.core.registry.effects import (
+    ClaimUpload,
     EmitEvent,
     Flow,
     ForgetResumePoint,
+    Rehash,
     ReleaseUpload,
     SaveResumePoint,
-    claim,
-    rehash,
+    result_of,
 )
 from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
@@ -91,7 +92,7 @@ class BlobUpload:
         if self._claimed:
             return
         self._exchange.raise_if_interrupted()
-        others, saved = yield from claim(self._key)
+        others, saved = yield from result_of(ClaimUpload(self._key))
         self._claimed = True
         if others and (yield from probe(self._exchange, self._blob)):
             self._stored = self.mounted_or_shared = True
@@ -272,7 +273,7 @@ class BlobUpload:
 
     def _raise_wrong_digest(self, no: PushRejected) -> Flow[None]:
         """Raise the error of a wrong digest: the local file is damaged, or else sending it again may help."""
-        if not (yield from rehash(self._blob.digest)):
+        if not (yield from result_of(Rehash(self._blob.digest))):
             raise damaged_blob(self._blob.digest) from no
         raise RestartUpload(no)
 

@@ -8,7 +8,7 @@ from ollama_push.core.events import LayerProgress
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
-from ollama_push.core.registry.effects import Flow, gather
+from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Descriptor, Manifest, short_digest
 
@@ -32,7 +32,7 @@ _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 
 def held_digests(exchange: Exchange, manifest: Manifest, concurrency: int) -> Flow[set[str]]:
     """Return the digests of *manifest* that the registry has."""
-    found = yield from gather([probe(exchange, blob) for blob in manifest.blobs], concurrency)
+    found = yield from result_of(Gather([probe(exchange, blob) for blob in manifest.blobs], concurrency))
     return {blob.digest for blob, there in zip(manifest.blobs, found, strict=True) if there}
 
 

@@ -17,7 +17,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import held_digests, holds_manifest, layer_progress
-from ollama_push.core.registry.effects import EmitEvent, Flow, gather
+from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.manifests import Manifest
@@ -63,7 +63,7 @@ def push_flow(
                 uploads.append(BlobUpload(exchange, blob, sizes, mount_source(blob, name)))
         if uploads:
             yield from uploads[0].begin()
-            yield from gather([upload.run() for upload in uploads], concurrency)
+            yield from result_of(Gather([upload.run() for upload in uploads], concurrency))
         exchange.raise_if_interrupted()
         yield EmitEvent(StatusChanged("pushing manifest"))
         if uploads or not is_current:

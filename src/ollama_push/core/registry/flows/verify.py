@@ -8,7 +8,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.receipts import Verification
 from ollama_push.core.registry.blob_upload.probe import accept_header
 from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
-from ollama_push.core.registry.effects import Flow, gather
+from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
 
@@ -43,7 +43,7 @@ def verify_flow(
     except ValueError as exc:
         problem = VerificationProblem.NOT_A_MANIFEST
         raise VerificationFailed(wanted, problem, expected=str(name), words=str(exc)) from exc
-    yield from gather([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency)
+    yield from result_of(Gather([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency))
     return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
 
 
