@@ -227,9 +227,7 @@ class Messages:
     ) -> str:
         peer = Peer.SERVER if request is None else Peer.REGISTRY
         text = joined(
-            f"the {peer.value} responded HTTP {status}",
-            self.server_words(words, request, location, advice),
-            by=": ",
+            f"the {peer.value} responded HTTP {status}", self.server_words(words, request, location, advice), by=": "
         )
         return f"{text} ({self.advise(Advice.SIGN_IN, url=signin_url)})" if signin_url else text
 
@@ -310,12 +308,7 @@ class Messages:
         return _ADDRESSES[problem]
 
     def verification_failed(
-        self,
-        digest: str,
-        problem: VerificationProblem,
-        found: str | int | None,
-        expected: str | int | None,
-        words: str,
+        self, digest: str, problem: VerificationProblem, found: str | int | None, expected: str | int | None, words: str
     ) -> str:
         texts = {
             VerificationProblem.NO_MANIFEST: f"the registry has no manifest for {expected}",

@@ -19,6 +19,5 @@ if TYPE_CHECKING:
 __all__ = ["AiohttpTransport", "Urllib3Transport", "connect_failed"]
 
 __getattr__: Callable[[str], Any] = lazy(
-    __name__,
-    {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3", "connect_failed": "_failures"},
+    __name__, {"AiohttpTransport": "_aiohttp", "Urllib3Transport": "_urllib3", "connect_failed": "_failures"}
 )

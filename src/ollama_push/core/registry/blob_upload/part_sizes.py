@@ -29,7 +29,7 @@ _SECONDS_A_PART: Final = 4.0
 
 _LIMITS: Final[Mapping[str, int]] = {
     # 4 MiB a PATCH, 416 on more: ocx#237, kitops
-    "ghcr.io": 4 * _MIB,
+    "ghcr.io": 4 * _MIB
 }
 _WHOLE_ONLY: Final = (
     # No chunked uploads: kitops
