@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ollama_push.core.arguments import checked_hooks, checked_seconds
+from ollama_push.core.arguments import checked_hooks, checked_seconds, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 
 
@@ -23,6 +23,9 @@ def test_what_is_no_duration_is_refused_by_name(value: Any) -> None:
     with pytest.raises(InvalidSetting) as caught:
         checked_seconds("connect_timeout", value)
     assert caught.value.setting == "connect_timeout"
+    with pytest.raises(InvalidSetting) as caught:
+        checked_stall_timeout(value)
+    assert caught.value.setting == "stall_timeout"
 
 
 def test_hooks_are_kept_in_their_order() -> None:
