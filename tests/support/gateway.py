@@ -20,7 +20,7 @@ from tests.support.stores import put_model
 from ollama_push.core.registry.credentials import CredentialSource
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import PUSH_HISTORY, GatewaySettings, PushRecord, create_app
-from ollama_push.gateway.server import new_runner
+from ollama_push.gateway.server import new_runner, new_site
 from ollama_push.local import Credentials, ModelStore, NoResume
 
 PATIENCE = 20.0
@@ -149,7 +149,7 @@ class Gateway:
         runner = new_runner(self.app, self._settings)
         try:
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await new_site(runner, self._settings, "127.0.0.1", 0).start()
             self._started.set_result(runner.addresses[0][1])
             await self.ended.wait()
         except BaseException as exc:

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.client._lanes import Lane
 from ollama_push.gateway.access import AccessControl
+from ollama_push.gateway.connections import begin_request
 from ollama_push.gateway.egress.transport import new_egress_transport
 from ollama_push.gateway.health import Metrics, add_health
 from ollama_push.gateway.push_handler import PushHandler
@@ -93,6 +94,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
 def _middleware(access: AccessControl) -> Middleware:
     @web.middleware
     async def controlled(request: web.Request, handler: Handler) -> web.StreamResponse:
+        begin_request(request)
         if (refusal := access.refusal(request)) is not None:
             return refusal
         if (error := request.match_info.http_exception) is not None:

@@ -1,36 +1,45 @@
-"""Listens with a time limit for the first request: aiohttp (seen in 3.14) has none until it has read one head."""
+"""Listens for the gateway: connections within their limits, and room for others when descriptors run out."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 
-__all__ = ["HeadTimeoutSite"]
+from ollama_push.gateway.connections import Connection, ConnectionLimits, Connections, RareLog
 
-_HEAD_END: Final = b"\r\n\r\n"
+__all__ = ["LimitedSite", "room_for_connections"]
+
+_BACKLOG: Final = 512
+"""Connections that the system keeps until they are accepted; asyncio accepts up to as many in one iteration."""
+_CLOSED_AT_ONCE: Final = 16
+"""Connections that are closed when the system has no descriptors left."""
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class HeadTimeoutSite(web.BaseSite):
-    """Listens on one address, and closes connections whose first request has no complete head in time.
+class LimitedSite(web.BaseSite):
+    """Listens on one address.
 
     Args:
-        runner: Set up.
+        runner: Set up. Its application tells of the beginning and the end of each request (``begin_request``).
         host: Address to listen on.
         port: Port; 0 takes a free one.
-        seconds: Time for the first head, from the beginning of the connection. For later ones the runner's
-            ``keepalive_timeout`` holds.
+        limits: What clients may take.
     """
 
-    __slots__ = ("_host", "_port", "_seconds")
+    __slots__ = ("_connections", "_handler_before", "_host", "_limits", "_log", "_port")
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, seconds: float) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, limits: ConnectionLimits) -> None:
         super().__init__(runner)
         self._host = host
         self._port = port
-        self._seconds = seconds
+        self._limits = limits
+        self._connections = Connections(limits.total, limits.per_client)
+        self._log = RareLog("no connection can be accepted: the system has no descriptors or memory left")
+        self._handler_before: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
 
     @property
     def name(self) -> str:
@@ -40,45 +49,37 @@ class HeadTimeoutSite(web.BaseSite):
         await super().start()
         server = cast("web.Server", self._runner.server)  # BaseSite.start() has checked it
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _FirstHead(server, self._seconds), self._host, self._port)
+        self._handler_before = loop.get_exception_handler()
+        loop.set_exception_handler(self._handle)
+        self._server = await loop.create_server(
+            lambda: Connection(server, self._connections, self._limits), self._host, self._port, backlog=_BACKLOG
+        )
+
+    async def stop(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._handler_before)
+        await super().stop()
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handle a failed accept briefly, and everything else as before.
+
+        asyncio (CPython 3.11 to 3.13, ``selector_events.py``, ``_accept_connection``) reports it with a traceback for
+        each place of the backlog, and tries again after a second.
+        """
+        failure = context.get("exception")
+        if "socket" in context and isinstance(failure, OSError) and failure.errno in _EXHAUSTED:
+            self._log.warn()
+            self._connections.close_some(_CLOSED_AT_ONCE)
+        elif self._handler_before is not None:
+            self._handler_before(loop, context)
+        else:
+            loop.default_exception_handler(context)
 
 
-class _FirstHead(asyncio.Protocol):
-    """Passes a connection to aiohttp's protocol, and aborts it if the first head takes too long.
-
-    Args:
-        make: Makes aiohttp's protocol.
-        seconds: Time for the head.
-    """
-
-    def __init__(self, make: Callable[[], asyncio.Protocol], seconds: float) -> None:
-        self._inner = make()
-        self._seconds = seconds
-        self._tail = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # create_server() makes no other
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._transport.abort)
-        self._inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        # Empty lines before a head are ignored (RFC 9112, 2.2).
-        seen = self._tail + data if self._tail else data.lstrip(b"\r\n")
-        self._tail = seen[1 - len(_HEAD_END) :]
-        if _HEAD_END in seen:
-            self._timer.cancel()
-            self._transport.set_protocol(self._inner)
-        self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        self._inner.connection_lost(exc)
+def room_for_connections(wanted: int) -> int:
+    """Return how many connections there may be: half of this process's descriptors at most, the rest is for pushes."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return wanted
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if soft == resource.RLIM_INFINITY else min(wanted, max(1, soft // 2))

@@ -20,10 +20,11 @@ from ollama_push.core.hosts import is_loopback
 from ollama_push.core.server.address import DEFAULT_PORT
 from ollama_push.gateway.access import ACCESS_LOGGER
 from ollama_push.gateway.app import create_app
-from ollama_push.gateway.listener import HeadTimeoutSite
+from ollama_push.gateway.connections import ConnectionLimits, end_request
+from ollama_push.gateway.listener import LimitedSite, room_for_connections
 from ollama_push.gateway.settings import GatewaySettings
 
-__all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "serve"]
+__all__ = ["ACCESS_LOGGER", "DEFAULT_ADDRESS", "AccessLog", "new_runner", "new_site", "serve"]
 
 DEFAULT_ADDRESS: Final = ("127.0.0.1", DEFAULT_PORT)
 """As of a real server."""
@@ -36,13 +37,13 @@ _LEEWAY_SECONDS: Final = 2.0
 
 
 class AccessLog(AbstractAccessLogger):
-    """Logs one line a request, with nothing of the client's but method and path: no query, no header, no body."""
+    """Logs one line a request, with nothing of the client's but method and path: no query, no header, no body.
 
-    @property
-    def enabled(self) -> bool:
-        return self.logger.isEnabledFor(logging.INFO)
+    aiohttp calls it once a request, also for those that never reach the application: it tells their connections, too.
+    """
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        end_request(request)
         self.logger.info(
             "%s %s %s %d %d bytes %.3f s",
             request.remote or "-",
@@ -80,6 +81,18 @@ def new_runner(app: web.Application, settings: GatewaySettings) -> web.AppRunner
     )
 
 
+def new_site(runner: web.AppRunner, settings: GatewaySettings, host: str, port: int) -> LimitedSite:
+    """Return the listener for a runner of ``new_runner``."""
+    limits = ConnectionLimits(
+        total=room_for_connections(settings.max_connections),
+        per_client=settings.max_connections_per_client,
+        body_bytes=settings.max_body_bytes,
+        head_seconds=settings.body_timeout,
+        write_seconds=settings.response_timeout,
+    )
+    return LimitedSite(runner, host, port, limits)
+
+
 async def serve(
     settings: GatewaySettings,
     host: str = DEFAULT_ADDRESS[0],
@@ -105,7 +118,7 @@ async def serve(
     try:
         await runner.setup()
         try:
-            await HeadTimeoutSite(runner, host, port, settings.body_timeout).start()
+            await new_site(runner, settings, host, port).start()
         except OSError as exc:
             problem = f"cannot listen there: {(exc.strerror or str(exc)).lower()}; choose another"
             raise InvalidSetting("listen", f"{host}:{port}", problem) from exc

@@ -86,7 +86,11 @@ class GatewaySettings:
         max_pushes: Pushes at the same time.
         max_body_bytes: Largest request body.
         body_timeout: Seconds that a request's body may take to arrive; with :func:`~ollama_push.gateway.serve`, also
-            the head of a connection's first request.
+            its head.
+        response_timeout: With ``serve``, seconds in which a client must take a response that is not a push's.
+        max_connections: With ``serve``, connections at the same time, and half of the process's descriptors at most.
+            Beyond that, the connection that has waited longest for its client is closed.
+        max_connections_per_client: Likewise for those from one address; a reverse proxy is one client.
         concurrency: Blobs of one push at the same time.
         verify: After a push, check that the registry holds what was sent.
         ui: Serve the status page.
@@ -115,6 +119,9 @@ class GatewaySettings:
     max_pushes: int = attrs.field(default=64, validator=_positive)
     max_body_bytes: int = attrs.field(default=65_536, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    response_timeout: float = attrs.field(default=30.0, validator=_seconds)
+    max_connections: int = attrs.field(default=1024, validator=_positive)
+    max_connections_per_client: int = attrs.field(default=512, validator=_positive)
     concurrency: int = attrs.field(default=4, validator=_positive)
     verify: bool = True
     ui: bool = True

@@ -10,6 +10,8 @@ from typing import Self
 
 from aiohttp import web
 
+from ollama_push.gateway.connections import limit_writing
+
 __all__ = ["TimedStream", "is_gone"]
 
 
@@ -53,6 +55,7 @@ class TimedStream:
                 # A limit of 0 has each write wait until the system has taken everything: at the end nothing is left
                 # in a buffer that nobody waits for.
                 self._request.transport.set_write_buffer_limits(0)
+            limit_writing(self._request, self._stall_timeout)
             await self.response.prepare(self._request)
         await self._within_time(self.response.write(data))
 

@@ -6,12 +6,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import attrs
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from ollama_push.gateway.listener import HeadTimeoutSite
+from ollama_push.gateway import GatewaySettings
+from ollama_push.gateway.connections import begin_request
+from ollama_push.gateway.listener import LimitedSite
+from ollama_push.gateway.server import new_runner, new_site
 
 PATIENCE = 20.0
 LONG = 60.0
@@ -23,7 +28,7 @@ HEAD = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnecti
 class Listening:
     """A site that listens, and what it holds."""
 
-    site: HeadTimeoutSite
+    site: LimitedSite
     server: web.Server
     port: int
 
@@ -44,13 +49,20 @@ async def echo(request: web.Request) -> web.Response:
     return web.Response(body=await request.read())
 
 
+@web.middleware
+async def announced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    begin_request(request)
+    return await handler(request)
+
+
 @asynccontextmanager
-async def listening(seconds: float) -> AsyncIterator[Listening]:
-    app = web.Application()
+async def listening(seconds: float, **more: Any) -> AsyncIterator[Listening]:
+    settings = GatewaySettings(body_timeout=seconds, **more)
+    app = web.Application(middlewares=[announced])
     app.router.add_post("/echo", echo)
-    runner = web.AppRunner(app)
+    runner = new_runner(app, settings)
     await runner.setup()
-    site = HeadTimeoutSite(runner, "127.0.0.1", 0, seconds)
+    site = new_site(runner, settings, "127.0.0.1", 0)
     try:
         await site.start()
         assert runner.server is not None
