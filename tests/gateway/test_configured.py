@@ -18,11 +18,14 @@ from tests.support.gateway import PATIENCE, Gateway, parse, request_of, settings
 from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 from ollama_push.cli.serve import serve_command
+from ollama_push.client import _lanes
 from ollama_push.core.observations import Observation, PushFinished, PushOutcome
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.gateway import GatewaySettings, create_app, serve
+from ollama_push.gateway import GatewaySettings, app, create_app, listener, serve
+from ollama_push.gateway.connections import ConnectionLimits
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.server import new_runner
+from ollama_push.gateway.status_page import pages
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 from ollama_push.testing.server import ScriptedServer, json_answer
 
@@ -238,12 +241,18 @@ def test_the_limits_are_those_of_the_guide(tmp_path: Path) -> None:
     limits = _limits()
     assert limits["pushes at the same time"] == (settings.max_pushes,)
     assert limits["body of a request"] == (settings.max_body_bytes, settings.body_timeout)
-    lines, line_bytes, seconds = limits["head of a connection's first request"]
+    head_bytes, lines, line_bytes, seconds = limits["head of a request"]
+    assert head_bytes == ConnectionLimits(1, 1, 1, 1.0, 1.0).head_bytes
     assert (lines, seconds) == (most_lines, settings.body_timeout)
     assert line_bytes - 8 <= longest_line <= line_bytes
-    assert limits["a connection without a request"] == (keep_alive,)
+    assert limits["a connection without a request"] == (keep_alive, settings.body_timeout)
+    assert limits["connections at the same time"] == (settings.max_connections,)
+    assert limits["connections from one address"] == (settings.max_connections_per_client,)
+    assert limits["a client that does not take a response"] == (settings.response_timeout,)
+    assert limits["status pages watching at the same time"] == (pages._MAX_STREAMS,)
+    assert limits["a status page that takes nothing"] == (pages._STALL_SECONDS,)
     assert limits["remembered pushes"] == (PushHistory().kept,)
-    assert limits["a client that takes nothing"] == (settings.stall_timeout,)
+    assert limits["a client of a push that takes nothing"] == (settings.stall_timeout,)
     grace = re.search(r"at most (\w+) seconds later", GUIDE.read_text("utf-8"))
     assert grace is not None
     assert settings.shutdown_grace == COUNTED[grace[1]]
@@ -254,3 +263,11 @@ def test_the_command_has_the_limits_of_its_settings() -> None:
     settings = GatewaySettings()
     assert unless_said["max_pushes"] == settings.max_pushes
     assert unless_said["concurrency"] == settings.concurrency
+
+
+def test_the_guide_has_the_threads_and_buffers_that_there_are() -> None:
+    guide = GUIDE.read_text("utf-8")
+    threads = app._READERS, app._LISTERS, _lanes._CREDENTIAL_THREADS, _lanes._HASHING_THREADS, _lanes._RESUME_THREADS
+    assert "{}, {}, {}, {} and {}. Requests".format(*threads) in guide
+    # In both directions, and Linux doubles what is asked for (socket(7)).
+    assert f"In the system's buffers each has at most {listener._SOCKET_BYTES * 2 * 2 // 1024} KiB." in guide

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["GatewayProcess", "hanging_clients", "wait_until"]
+__all__ = ["GatewayProcess", "hanging_clients", "hostile_clients", "wait_until"]
 
 _CLIENTS: Final = Path(__file__).parents[1] / "gateway" / "clients"
 _PATIENCE_SECONDS: Final = 60.0
@@ -104,6 +104,11 @@ class GatewayProcess:
         )
 
     @property
+    def memory(self) -> int:
+        """Bytes of memory that the process takes."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    @property
     def files(self) -> int:
         """Open files and sockets."""
         return len(os.listdir(f"/proc/{self._process.pid}/fd"))  # noqa: PTH208 - they vanish while one looks
@@ -136,6 +141,18 @@ def hanging_clients(port: int, orders: list[dict[str, Any]]) -> Iterator[Callabl
 
     try:
         yield kill
+    finally:
+        process.communicate(timeout=_PATIENCE_SECONDS)
+
+
+@contextmanager
+def hostile_clients(port: int, count: int, kind: str = "mixed") -> Iterator[None]:
+    """Let so many clients take what room they can get; inside the block all of them have connected."""
+    process = _start("hostile_clients.py", str(port), str(count), kind, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield
     finally:
         process.communicate(timeout=_PATIENCE_SECONDS)
 

@@ -30,6 +30,8 @@ PUSH_HISTORY: Final = web.AppKey("ollama_push_history", PushHistory)
 
 _READERS: Final = 4
 """Models whose files are looked up at the same time."""
+_LISTERS: Final = 1
+"""Lists of all models that are made at the same time: whoever asks meanwhile gets the same one."""
 
 
 def create_app(settings: GatewaySettings | None = None) -> web.Application:
@@ -43,7 +45,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     history = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
     metrics = Metrics()
     # Of the list of models, and of all else: whoever asks for the list again and again holds up no push.
-    listing, reading = Lane("gateway-list", 1), Lane("gateway-store", _READERS)
+    listing, reading = Lane("gateway-list", _LISTERS), Lane("gateway-store", _READERS)
     pushes = PushHandler(settings, history, reading)
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -18,7 +20,16 @@ from typing import Final, cast
 import attrs
 from aiohttp import web
 
-__all__ = ["Connection", "ConnectionLimits", "Connections", "RareLog", "begin_request", "end_request", "limit_writing"]
+__all__ = [
+    "Connection",
+    "ConnectionLimits",
+    "Connections",
+    "RareLog",
+    "abort_unread",
+    "begin_request",
+    "end_request",
+    "limit_writing",
+]
 
 _LOGGER: Final = logging.getLogger("ollama_push.gateway")
 
@@ -62,11 +73,11 @@ class RareLog:
         self._count = 0
         self._quiet_until = 0.0
 
-    def warn(self) -> None:
+    def note(self) -> None:
         """Log, unless that was done lately."""
         self._count += 1
         if time.monotonic() >= self._quiet_until:
-            _LOGGER.warning("%s (%d times)", self._text, self._count)
+            _LOGGER.warning("%s (%d since this was last said)", self._text, self._count)
             self._count = 0
             self._quiet_until = time.monotonic() + _LOG_SECONDS
 
@@ -128,7 +139,7 @@ class Connections:
             connection.abort()
 
     def _make_room(self, waiting: Iterable[Connection]) -> bool:
-        self._log.warn()
+        self._log.note()
         longest = next(iter(waiting), None)
         if longest is not None:
             longest.abort()
@@ -228,7 +239,10 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection at once, although the client has not taken everything."""
         self._connections.leave(self)
-        self._transport.abort()
+        if self._write_timer is None:
+            self._transport.abort()
+        else:
+            abort_unread(self._transport)
 
     def _give(self) -> None:
         """Give aiohttp what it may have now."""
@@ -337,6 +351,16 @@ class _Head:
         self._tail = bytes(seen[1 - len(_HEAD_END) :])
         self.size += count
         return count
+
+
+def abort_unread(transport: asyncio.BaseTransport) -> None:
+    """Close a connection whose client takes nothing.
+
+    Without a reset the system would go on offering what it has for minutes (SO_LINGER, socket(7)).
+    """
+    if (connection := transport.get_extra_info("socket")) is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    cast("asyncio.Transport", transport).abort()
 
 
 def begin_request(request: web.BaseRequest) -> None:

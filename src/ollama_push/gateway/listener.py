@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -15,6 +16,8 @@ __all__ = ["LimitedSite", "room_for_connections"]
 
 _BACKLOG: Final = 512
 """Connections that the system keeps until they are accepted; asyncio accepts up to as many in one iteration."""
+_SOCKET_BYTES: Final = 64 * 1024
+"""What the system keeps of a connection in each direction; Linux doubles it."""
 _CLOSED_AT_ONCE: Final = 16
 """Connections that are closed when the system has no descriptors left."""
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -54,6 +57,10 @@ class LimitedSite(web.BaseSite):
         self._server = await loop.create_server(
             lambda: Connection(server, self._connections, self._limits), self._host, self._port, backlog=_BACKLOG
         )
+        for listening in self._server.sockets:
+            # Accepted connections get the same (tcp(7)): the system would keep some MB for each that takes nothing.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
 
     async def stop(self) -> None:
         asyncio.get_running_loop().set_exception_handler(self._handler_before)
@@ -67,7 +74,7 @@ class LimitedSite(web.BaseSite):
         """
         failure = context.get("exception")
         if "socket" in context and isinstance(failure, OSError) and failure.errno in _EXHAUSTED:
-            self._log.warn()
+            self._log.note()
             self._connections.close_some(_CLOSED_AT_ONCE)
         elif self._handler_before is not None:
             self._handler_before(loop, context)

@@ -10,7 +10,7 @@ from typing import Self
 
 from aiohttp import web
 
-from ollama_push.gateway.connections import limit_writing
+from ollama_push.gateway.connections import abort_unread, limit_writing
 
 __all__ = ["TimedStream", "is_gone"]
 
@@ -74,7 +74,7 @@ class TimedStream:
                 await writing
         except TimeoutError:
             if self._request.transport is not None:
-                self._request.transport.abort()  # close() would wait until the client has taken what is buffered
+                abort_unread(self._request.transport)  # close() would wait until the client has taken everything
             raise ConnectionResetError("the client takes nothing") from None
 
 

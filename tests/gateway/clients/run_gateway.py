@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
-from ollama_push.gateway.server import new_runner
+from ollama_push.gateway.server import new_runner, new_site
 from ollama_push.local import Credentials, FileResumeStore, ModelStore
 
 
@@ -62,7 +62,7 @@ async def main(asked: dict[str, Any]) -> None:
     runner = new_runner(app, told)
     try:
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await new_site(runner, told, "127.0.0.1", 0).start()
         sys.stdout.write(f"{runner.addresses[0][1]}\n")
         sys.stdout.flush()
         await ended.wait()

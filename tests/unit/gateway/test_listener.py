@@ -21,6 +21,8 @@ from ollama_push.gateway.server import new_runner, new_site
 PATIENCE = 20.0
 LONG = 60.0
 """Longer than any test waits."""
+_LARGE_BYTES = 4 * 1024 * 1024
+"""More than the system keeps for a reader."""
 HEAD = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
 
 
@@ -31,6 +33,8 @@ class Listening:
     site: LimitedSite
     server: web.Server
     port: int
+    held: asyncio.Event
+    release: asyncio.Event
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -45,10 +49,6 @@ class Listening:
                 await asyncio.sleep(0)
 
 
-async def echo(request: web.Request) -> web.Response:
-    return web.Response(body=await request.read())
-
-
 @web.middleware
 async def announced(request: web.Request, handler: Handler) -> web.StreamResponse:
     begin_request(request)
@@ -59,15 +59,34 @@ async def announced(request: web.Request, handler: Handler) -> web.StreamRespons
 async def listening(seconds: float, **more: Any) -> AsyncIterator[Listening]:
     settings = GatewaySettings(body_timeout=seconds, **more)
     app = web.Application(middlewares=[announced])
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def echo(request: web.Request) -> web.Response:
+        held.set()
+        return web.Response(body=await request.read())
+
+    async def hold(request: web.Request) -> web.Response:
+        body = await request.read()
+        held.set()
+        await release.wait()
+        return web.Response(body=body)
+
+    async def large(_request: web.Request) -> web.Response:
+        held.set()
+        return web.Response(body=bytes(_LARGE_BYTES))
+
     app.router.add_post("/echo", echo)
+    app.router.add_post("/hold", hold)
+    app.router.add_get("/large", large)
     runner = new_runner(app, settings)
     await runner.setup()
     site = new_site(runner, settings, "127.0.0.1", 0)
     try:
         await site.start()
         assert runner.server is not None
-        yield Listening(site, runner.server, runner.addresses[0][1])
+        yield Listening(site, runner.server, runner.addresses[0][1], held, release)
     finally:
+        release.set()
         await runner.cleanup()
 
 
