@@ -23,6 +23,7 @@ from ollama_push.core.observations import Observation, PushFinished, PushOutcome
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, app, create_app, listener, serve
 from ollama_push.gateway.connections import ConnectionLimits
+from ollama_push.gateway.egress import transport
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.server import new_runner
 from ollama_push.gateway.status_page import pages
@@ -268,6 +269,6 @@ def test_the_command_has_the_limits_of_its_settings() -> None:
 def test_the_guide_has_the_threads_and_buffers_that_there_are() -> None:
     guide = GUIDE.read_text("utf-8")
     threads = app._READERS, app._LISTERS, _lanes._CREDENTIAL_THREADS, _lanes._HASHING_THREADS, _lanes._RESUME_THREADS
-    assert "{}, {}, {}, {} and {}. Requests".format(*threads) in guide
+    assert "{}, {}, {}, {}, {} and {}. Requests".format(*threads, transport._DNS_THREADS) in guide
     # In both directions, and Linux doubles what is asked for (socket(7)).
     assert f"In the system's buffers each has at most {listener._SOCKET_BYTES * 2 * 2 // 1024} KiB." in guide

@@ -14,6 +14,7 @@ import struct
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import Final, cast
 
@@ -358,8 +359,8 @@ def abort_unread(transport: asyncio.BaseTransport) -> None:
 
     Without a reset the system would go on offering what it has for minutes (SO_LINGER, socket(7)).
     """
-    if (connection := transport.get_extra_info("socket")) is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(AttributeError, TypeError):  # another event loop than asyncio's own may have no such socket
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     cast("asyncio.Transport", transport).abort()
 
 

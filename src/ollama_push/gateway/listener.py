@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -57,10 +58,11 @@ class LimitedSite(web.BaseSite):
         self._server = await loop.create_server(
             lambda: Connection(server, self._connections, self._limits), self._host, self._port, backlog=_BACKLOG
         )
-        for listening in self._server.sockets:
-            # Accepted connections get the same (tcp(7)): the system would keep some MB for each that takes nothing.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
+        with suppress(TypeError):  # other event loops than asyncio's own may not let their sockets be changed
+            for listening in self._server.sockets:
+                # Accepted connections get the same (tcp(7)): the system would keep some MB for each.
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
 
     async def stop(self) -> None:
         asyncio.get_running_loop().set_exception_handler(self._handler_before)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import PathLike
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from ollama_push.client._lanes import Lane
 from ollama_push.core.errors import ConnectFailed, PushRejected, RejectionReason
 from ollama_push.core.facts import ForbiddenAddress
 from ollama_push.core.hosts import AddressProblem, address_problems, host_problems, literal_address
@@ -20,6 +23,9 @@ from ollama_push.gateway.egress.rules import AddressRules
 from ollama_push.transports import AiohttpTransport
 
 __all__ = ["EgressTransport", "GuardedResolver", "forbidden_url", "new_egress_transport"]
+
+_DNS_THREADS: Final = 64
+"""As many as pushes by default: each waits for one name at a time."""
 
 
 def new_egress_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = None) -> EgressTransport:
@@ -53,17 +59,33 @@ class AddressForbidden(OSError):
         self.facts = facts
 
 
+class _LookUps:
+    """The look-ups of an event loop, in threads of their own."""
+
+    def __init__(self) -> None:
+        self.lane: Lane = Lane("dns", _DNS_THREADS)
+
+    async def getaddrinfo(self, host: str, port: int, **more: int) -> Any:
+        return await self.lane.run(socket.getaddrinfo, host, port, **more)
+
+    async def getnameinfo(self, address: tuple[str, int], flags: int) -> tuple[str, str]:
+        return await self.lane.run(socket.getnameinfo, address, flags)
+
+
 class GuardedResolver(AbstractResolver):
     """Resolves names, and leaves out addresses that may not be reached. aiohttp connects to no others.
 
     Args:
         rules: The addresses that may be reached.
-        inner: Resolves the names; aiohttp's default one when not given.
+        inner: Resolves the names; when not given, the system does, in threads that nothing else uses: a client may
+            name hosts whose name servers are slow.
     """
 
     def __init__(self, rules: AddressRules, inner: AbstractResolver | None = None) -> None:
         self._rules = rules
-        self._inner = inner or aiohttp.DefaultResolver()
+        self._lookups = _LookUps()
+        # It asks the loop for these two functions only (aiohttp 3.13 to 3.14, resolver.py).
+        self._inner = inner or aiohttp.ThreadedResolver(cast("asyncio.AbstractEventLoop", self._lookups))
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -79,6 +101,7 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
+        self._lookups.lane.retire()
 
     def _problem(self, host: str) -> AddressProblem | None:
         address = literal_address(host)

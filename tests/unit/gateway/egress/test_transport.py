@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -127,3 +129,23 @@ def test_what_it_was_made_of_is_closed_with_it() -> None:
         assert inner.closed
 
     asyncio.run(story())
+
+
+def test_names_are_looked_up_although_the_loop_s_own_threads_wait() -> None:
+    async def story() -> list[ResolveResult]:
+        hold = threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        waiting = loop.run_in_executor(None, hold.wait, 20.0)
+        resolver = GuardedResolver(AddressRules(loopback=True))
+        try:
+            async with asyncio.timeout(20.0):
+                return await resolver.resolve("localhost", 11434)
+        finally:
+            hold.set()
+            await waiting
+            await resolver.close()
+
+    found = asyncio.run(story())
+    assert {(result["hostname"], result["port"]) for result in found} == {("localhost", 11434)}
+    assert not [each for each in threading.enumerate() if each.name.startswith("ollama-push-dns")]
