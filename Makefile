@@ -92,7 +92,7 @@ verdicts: $(VENV)/.dev  ## Print every misbehaviour with our verdict beside the 
 bench: $(VENV)/.dev  ## Print ratios against peers measured in the same run
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-fuzz: $(VENV)/.dev  ## Fuzz the state machine (FUZZ_SECONDS, default 600)
+fuzz: $(VENV)/.dev  ## Fuzz all that reads bytes of others (FUZZ_SECONDS each, default 600)
 	$(BIN)/python -m tests.fuzz
 
 clean:

@@ -1,20 +1,23 @@
-"""Fuzzes the state machine: ``python -m tests.fuzz`` for FUZZ_SECONDS seconds (default 600).
+"""Fuzzes what reads bytes of others: ``python -m tests.fuzz [TARGET...]``, FUZZ_SECONDS each (default 600).
 
-The law: whatever bytes come, ``PushProtocol`` ends in success or in one of our verdicts, the verdict fits the
-status, and cutting the bytes changes nothing. Inputs are recordings of a real server, damaged; atheris guides
-the damage by coverage when it can be imported, a seeded generator does otherwise. FUZZ_SEED repeats a run.
+The targets are ``stream``, the state machine of a push, and those of :mod:`tests.fuzz_targets`. The law of ``stream``:
+whatever bytes come, ``PushProtocol`` ends in success or in one of our verdicts, the verdict fits the status, and
+cutting the bytes changes nothing. Inputs are recordings of a real server, damaged; atheris guides the damage by
+coverage when it can be imported, a seeded generator does otherwise. FUZZ_SEED repeats a run.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
+from tests.fuzz_targets import TARGETS, Target, damaged
 from tests.support.odd_lines import ODD_LINES
 from tests.support.server_recordings import NDJSON, Reading, cut_at, read_answer, recorded_answers
 
@@ -98,14 +101,21 @@ def damage(data: bytes, chance: random.Random) -> bytes:
     return bytes(body)
 
 
-def fuzz_by_chance(seconds: float, seed: int) -> int:
-    """Damage recordings for *seconds*; return how many inputs held."""
-    chance, pool, runs = random.Random(seed), seeds(), 0
+STREAM: Final = Target(check, seeds())
+
+
+def _damaged(target: Target, data: bytes, chance: random.Random) -> bytes:
+    return damage(data, chance) if target is STREAM else damaged(target, data, chance)
+
+
+def fuzz_by_chance(target: Target, seconds: float, seed: int) -> int:
+    """Damage what *target* starts from for *seconds*; return how many inputs held."""
+    chance, runs = random.Random(seed), 0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        data = damage(chance.choice(pool), chance)
+        data = _damaged(target, chance.choice(target.seeds), chance)
         try:
-            check(data)
+            target.check(data)
         except BaseException:
             _say(f"failed after {runs} executions, seed {seed}, input {data!r}")
             raise
@@ -113,24 +123,27 @@ def fuzz_by_chance(seconds: float, seed: int) -> int:
     return runs
 
 
-def fuzz_by_coverage(seconds: float, seed: int) -> None:
+def fuzz_by_coverage(target: Target, seconds: float, seed: int) -> None:
     """Let atheris look for *seconds*; it prints the number of executions and ends the process.
 
     Raises:
         ImportError: atheris is not installed.
     """
     atheris = import_module("atheris")  # optional, untyped, and slow to load
-    pool = seeds()
 
     def mutate(data: bytes, max_size: int, number: int) -> bytes:
         chance = random.Random(number)
         if len(data) < 4 or chance.random() < 0.1:
-            return damage(chance.choice(pool), chance)[:max_size]
-        return damage(data, chance)[:max_size] if chance.random() < 0.5 else bytes(atheris.Mutate(data, max_size))
+            return _damaged(target, chance.choice(target.seeds), chance)[:max_size]
+        return (
+            _damaged(target, data, chance)[:max_size]
+            if chance.random() < 0.5
+            else bytes(atheris.Mutate(data, max_size))
+        )
 
     atheris.instrument_all()
     options = (f"-max_total_time={seconds:.0f}", f"-seed={seed}", f"-max_len={_LONGEST_BODY}", "-print_final_stats=1")
-    atheris.Setup([sys.argv[0], *options], check, custom_mutator=mutate)
+    atheris.Setup([sys.argv[0], *options], target.check, custom_mutator=mutate)
     atheris.Fuzz()
 
 
@@ -139,18 +152,24 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
-    """Fuzz for as long as the environment says."""
+def main(names: Sequence[str]) -> None:
+    """Fuzz what *names* say, or everything, for as long as the environment says."""
+    targets = {"stream": STREAM, **TARGETS}
+    if len(names) != 1:
+        # Each in a process of its own: atheris ends its process.
+        for name in names or targets:
+            subprocess.run([sys.executable, "-m", "tests.fuzz", name], check=True)
+        return
     seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
     seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(1, 2**31))
-    _say(f"fuzzing PushProtocol for {seconds:g} s, seed {seed}")
+    target = targets[names[0]]
+    _say(f"fuzzing {names[0]} for {seconds:g} s, seed {seed}")
     try:
-        fuzz_by_coverage(seconds, seed)
+        fuzz_by_coverage(target, seconds, seed)
     except ImportError:
-        _say("atheris is not installed: damaging recordings by chance")
-        runs = fuzz_by_chance(seconds, seed)
-        _say(f"{runs} executions, no input broke the law")
+        _say("atheris is not installed: damage by chance")
+        _say(f"{fuzz_by_chance(target, seconds, seed)} executions, no input broke the law")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -73,3 +73,30 @@ def test_a_user_name_that_nobody_can_have_is_no_push(
         assert gateway.records() == ()
     assert (response.status, "no colon" in response.error) == (400, True)
     assert "hunter2" not in response.body.decode() + caplog.text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("echo", ["/login?next=%2F&auth={}", "/login/{}/again", "https://sso.example.com/#{}"])
+def test_our_login_in_a_location_reaches_no_client_and_no_page(tmp_path: Path, echo: str, *, stream: bool) -> None:
+    location = echo.format(basic(OURS).partition(" ")[2])
+    scripts = json_answer(b"", 401, CHALLENGE), json_answer(b"", 302, {"Location": location})
+    with ScriptedServer(*scripts) as registry:
+        host = registry.url.removeprefix("http://")
+        store = store_of(tmp_path, f"{host}/team/demo/latest")
+        with Gateway(settings_for(store, credentials=Credentials(OURS, environ={}))) as gateway:
+            response = gateway.push({"model": f"{host}/team/demo", "insecure": True, "stream": stream})
+            page = gateway.send("GET", "/ui").body
+    assert any("authorization" in request.headers for request in registry.requests)
+    assert b"redirected to" in response.body
+    for form in (OURS.password, basic(OURS).partition(" ")[2].rstrip("=")):
+        assert form.encode() not in response.body + page
+
+
+@pytest.mark.parametrize("unit", ["a.", "a://", "://", "basic ", "password="])
+def test_a_long_name_is_refused_in_few_words(tmp_path: Path, unit: str) -> None:
+    """That it takes no longer than reading it is tested in tests/property/test_growth.py."""
+    with Gateway(settings_for(store_of(tmp_path))) as gateway:
+        response = gateway.push({"model": f"{unit * (60_000 // len(unit))}/b", "stream": False})
+        assert len(gateway.send("GET", "/ui").body) < 20_000
+    assert response.status == 500
+    assert len(response.body) < 2_000

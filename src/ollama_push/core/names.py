@@ -146,7 +146,8 @@ class ModelName:
         parts = _split(text)
         namespace = parts.namespace
         if namespace is None:
-            raise InvalidModelName(text, f"a push needs a namespace; use the form 'myuser/{parts.model or 'mymodel'}'")
+            example = f"myuser/{parts.model[:80] or 'mymodel'}"
+            raise InvalidModelName(text, f"a push needs a namespace; use the form '{example}'")
         host = parts.host
         if host is None and is_host_like(namespace):
             host, namespace = namespace, DEFAULT_NAMESPACE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_push.core.events import LayerCounter, LayerProgress, PushPlanned, PushSucceeded, StatusChanged
+from ollama_push.core.events import MAX_LAYERS, LayerCounter, LayerProgress, PushPlanned, PushSucceeded, StatusChanged
+from ollama_push.core.json_text import MAX_COUNT
 from ollama_push.core.progress import LayerSnapshot, PushProgress
 
 
@@ -237,3 +238,19 @@ def test_nothing_moved_has_no_speed_when_it_has_succeeded() -> None:
     progress.receive_event(LayerProgress("sha256:a", 10, 10, "pushing"), 0.0)
     progress.receive_event(PushSucceeded(), 5.0)
     assert progress.snapshot(5.0).bytes_per_second is None
+
+
+def test_counts_that_no_clock_can_hold_are_drawn_all_the_same() -> None:
+    progress = PushProgress()
+    for now, completed in enumerate((1, MAX_COUNT // 2, MAX_COUNT)):
+        progress.receive_event(LayerProgress("sha256:model", MAX_COUNT, completed), float(now))
+        shown = progress.snapshot(float(now))
+    assert shown.total_bytes == MAX_COUNT
+    assert shown.eta_seconds == 0
+
+
+def test_of_more_layers_than_a_model_has_the_first_are_shown() -> None:
+    progress = PushProgress()
+    for number in range(MAX_LAYERS + 5):
+        progress.receive_event(LayerProgress(f"sha256:{number}", 2, 1), 0.0)
+    assert len(progress.snapshot(0.0).layers) == MAX_LAYERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ollama_push.core.json_text import MAX_COUNT
 from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 
@@ -47,3 +48,7 @@ def test_a_share_is_rounded_down_so_that_only_what_is_complete_has_all() -> None
 
 def test_speed() -> None:
     assert speed_text(1_200_000.0) == "1.2 MB/s"
+
+
+def test_the_largest_count_of_a_peer_can_be_shown() -> None:
+    assert bytes_text(MAX_COUNT).endswith(" PB")

@@ -150,3 +150,22 @@ def test_progress_makes_patience_forget() -> None:
     with pytest.raises(ConnectionLost) as caught:
         patience.after_setback(LOST)
     assert caught.value.attempts == 2
+
+
+def test_neither_an_error_nor_a_retry_quotes_the_login_that_was_shown() -> None:
+    echo = {"location": "/login/open-sesame"}
+    challenge = response(401, {"www-authenticate": 'Basic realm="x"'})
+    player = FlowPlayer(
+        responses(challenge, response(503, {}, b"busy: open-sesame"), response(302, echo)),
+        credentials={HOST: Login("me", "open-sesame")},
+    )
+    with pytest.raises(PushRejected) as caught:
+        player.play(player.exchange.without_secrets(player.exchange.ask(Operation.LOG_IN, "GET", URL, {200})))
+    [retried] = player.of(ReportRetry)
+    assert "open-sesame" not in f"{caught.value!r} {caught.value} {retried!r} {retried.error}"
+    assert "/login/<hidden>" in str(caught.value)
+
+
+def test_what_a_flow_returns_stays_as_it_is() -> None:
+    player = FlowPlayer(responses(response(200, {}, b"x")))
+    assert player.play(player.exchange.without_secrets(player.exchange.once("GET", URL))).body == b"x"
