@@ -19,7 +19,10 @@ from tests.support.gateway_requests import BIG, order_for, stalling, start
 
 from ollama_push.cli.serve import serve_command
 from ollama_push.client import _lanes
+from ollama_push.core.names import MAX_NAME_CHARACTERS
 from ollama_push.core.observations import Observation, PushFinished, PushOutcome
+from ollama_push.core.peer_text import INSPECTED_CHARACTERS, SHOWN_CHARACTERS
+from ollama_push.core.registry import endpoints
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, app, create_app, listener, serve
 from ollama_push.gateway.connections import ConnectionLimits
@@ -254,6 +257,9 @@ def test_the_limits_are_those_of_the_guide(tmp_path: Path) -> None:
     assert limits["a status page that takes nothing"] == (pages._STALL_SECONDS,)
     assert limits["remembered pushes"] == (PushHistory().kept,)
     assert limits["a client of a push that takes nothing"] == (settings.stall_timeout,)
+    assert limits["a text of a registry in an error"] == (SHOWN_CHARACTERS, INSPECTED_CHARACTERS)
+    assert limits["an illegal name in an error"] == (MAX_NAME_CHARACTERS,)
+    assert limits["a registry's `Location`"] == (endpoints._MAX_LOCATION_CHARACTERS,)
     grace = re.search(r"at most (\w+) seconds later", GUIDE.read_text("utf-8"))
     assert grace is not None
     assert settings.shutdown_grace == COUNTED[grace[1]]
