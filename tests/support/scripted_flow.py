@@ -111,6 +111,7 @@ class FlowPlayer:
         retry: When to try again.
         plain_http: Whether the registry is spoken to in plain HTTP.
         most_effects: More than these are a loop.
+        body_timeout: Longest silence while a body is sent.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class FlowPlayer:
         repository: str = "me/llama",
         scopes: tuple[str, ...] = ("repository:me/llama:pull,push",),
         most_effects: int = 5_000,
+        body_timeout: float = 900.0,
     ) -> None:
         self.peer = peer
         self.blobs = dict(blobs)
@@ -154,7 +156,7 @@ class FlowPlayer:
             random=lambda: 1.0,
             clock=self.clock,
             interrupted=lambda: self.interrupted,
-            body_timeout=900.0,
+            body_timeout=body_timeout,
         )
 
     def play(self, flow: Flow[T]) -> T:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.ports import AsyncTransport, HttpRequest
-from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
+from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse, response_late, response_seconds
 
 __all__ = ["OwnsAsyncTransport", "run_flow_async", "send_request_async"]
 
 E = TypeVar("E")
 T = TypeVar("T")
+
+_ERRORS: Final = 400
 
 
 async def run_flow_async(flow: Generator[E, Any, T], perform: Callable[[E], Awaitable[Any]]) -> T:
@@ -32,14 +35,22 @@ async def run_flow_async(flow: Generator[E, Any, T], perform: Callable[[E], Awai
             return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
 
 
-async def send_request_async(transport: AsyncTransport, request: HttpRequest) -> BufferedResponse:
-    """Send *request* and read its whole response; what *transport* raises passes through."""
+async def send_request_async(
+    transport: AsyncTransport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
+) -> BufferedResponse:
+    """Send *request* and read its whole response, in time; what *transport* raises passes through."""
     body = bytearray()
     async with transport.open(request) as response:
+        due = clock() + response_seconds(request)
         async for chunk in response.chunks():
             body += chunk
             if len(body) >= MAX_RESPONSE_BYTES:
                 break
+            if clock() > due:
+                # The status of an error says enough; what is missing of its body are words.
+                if response.status >= _ERRORS:
+                    break
+                raise response_late(request)
         return BufferedResponse(response.status, dict(response.headers), bytes(body[:MAX_RESPONSE_BYTES]))
 
 

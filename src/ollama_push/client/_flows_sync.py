@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.ports import HttpRequest, Transport
-from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
+from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse, response_late, response_seconds
 
 __all__ = ["OwnsTransport", "run_flow", "send_request"]
 
 E = TypeVar("E")
 T = TypeVar("T")
+
+_ERRORS: Final = 400
 
 
 def run_flow(flow: Generator[E, Any, T], perform: Callable[[E], Any]) -> T:
@@ -32,14 +35,22 @@ def run_flow(flow: Generator[E, Any, T], perform: Callable[[E], Any]) -> T:
             return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
 
 
-def send_request(transport: Transport, request: HttpRequest) -> BufferedResponse:
-    """Send *request* and read its whole response; what *transport* raises passes through."""
+def send_request(
+    transport: Transport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
+) -> BufferedResponse:
+    """Send *request* and read its whole response, in time; what *transport* raises passes through."""
     body = bytearray()
     with transport.open(request) as response:
+        due = clock() + response_seconds(request)
         for chunk in response.chunks():
             body += chunk
             if len(body) >= MAX_RESPONSE_BYTES:
                 break
+            if clock() > due:
+                # The status of an error says enough; what is missing of its body are words.
+                if response.status >= _ERRORS:
+                    break
+                raise response_late(request)
         return BufferedResponse(response.status, dict(response.headers), bytes(body[:MAX_RESPONSE_BYTES]))
 
 

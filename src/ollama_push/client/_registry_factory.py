@@ -28,6 +28,7 @@ from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import direct_name, scopes_for
+from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
 from ollama_push.local import StoredModel
 
 __all__ = ["FlowFactory"]
@@ -115,7 +116,13 @@ class FlowFactory:
         endpoint = Endpoint.of(host, name.repository if name else "", plain_http=self._plain_http)
         scopes = scopes_for(name, stored.manifest if stored else None) if name else ()
         authorizer = Authorizer(
-            endpoint, scopes, self._plain_http, clock=time.monotonic, now=time.time, nonce=os.urandom
+            endpoint,
+            scopes,
+            self._plain_http,
+            clock=time.monotonic,
+            now=time.time,
+            nonce=os.urandom,
+            read_timeout=min(REQUEST_TIMEOUT_SECONDS, settings.stall_timeout),
         )
         exchange = Exchange(
             endpoint,

@@ -260,11 +260,11 @@ class ConnectionLost(TransportError):
 
 @attrs.define(eq=False, slots=False)
 class TransportTimeout(TransportError, TimeoutError):
-    """Connecting, or one silence between two reads, took too long.
+    """Connecting, one wait for the peer, or a whole response took too long.
 
     Attributes:
         address: Scheme, host and port of the peer, without credentials.
-        phase: ``"connect"``, ``"read"`` or ``"write"``.
+        phase: ``"connect"``, ``"read"``, ``"write"`` or ``"response"``.
         seconds: The limit that was passed.
     """
 

@@ -188,6 +188,8 @@ class Messages:
     def transport_timeout(self, address: str, phase: str, seconds: float) -> str:
         if phase == "connect":
             return f"no connection to {address} within {seconds:g} s"
+        if phase == "response":
+            return f"{address} did not complete its response within {seconds:g} s"
         return f"{address} was silent for {seconds:g} s ({phase})"
 
     # --- the protocol of POST /api/push

@@ -6,27 +6,37 @@ of both ways share; the others are in :mod:`ollama_push.core.registry.effects`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 import attrs
 
-from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved
+from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, TransportTimeout
+from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest
 
 __all__ = [
     "MAX_RESPONSE_BYTES",
+    "MAX_RESPONSE_SECONDS",
     "BlobSpan",
     "BufferedResponse",
     "SendRequest",
     "failed_request",
     "own_error",
+    "response_late",
+    "response_seconds",
     "retry_after_seconds",
 ]
 
 MAX_RESPONSE_BYTES: Final = 8_000_000
 """Longest body read: a list of some thousand models fits, and any manifest (4 MiB at most by convention)."""
+
+MAX_RESPONSE_SECONDS: Final = 60.0
+"""Longest time from the head of a response to its end, for all responses but the stream of a push."""
+
+_MOST_SILENCES: Final = 5
 
 # Longer than every date of RFC 9110, 5.6.7, with a zone in words.
 _DATE_CHARACTERS: Final = 64
@@ -93,6 +103,17 @@ class SendRequest:
 
     request: HttpRequest
     span: BlobSpan | None = None
+
+
+def response_seconds(request: HttpRequest) -> float:
+    """Return how long the response to *request* may take from its head on: a minute, or five of its read timeouts."""
+    silence = math.inf if request.read_timeout is None else request.read_timeout
+    return min(MAX_RESPONSE_SECONDS, _MOST_SILENCES * silence)
+
+
+def response_late(request: HttpRequest) -> TransportTimeout:
+    """Return the error of a response that is not complete after ``response_seconds``."""
+    return TransportTimeout(origin_of(request.url), "response", response_seconds(request))
 
 
 def own_error(exc: Exception, transport: object) -> OllamaPushError:

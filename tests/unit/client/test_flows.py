@@ -12,6 +12,7 @@ import pytest
 
 from ollama_push.client._flows_async import send_request_async
 from ollama_push.client._flows_sync import send_request
+from ollama_push.core.errors import TransportTimeout
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
 
@@ -21,8 +22,13 @@ REQUEST = HttpRequest("GET", "http://h/")
 class Endless:
     """A transport of either kind whose response never ends."""
 
+    status = 200
+
     def __init__(self) -> None:
         self.given = 0
+
+    def clock(self) -> float:
+        return 0.0
 
     def _chunk(self) -> bytes:
         self.given += 1
@@ -38,18 +44,33 @@ class Endless:
 
     @contextmanager
     def open(self, _request: HttpRequest, /) -> Iterator[Any]:
-        yield SimpleNamespace(status=200, headers={"a": "b"}, chunks=self._chunks)
+        yield SimpleNamespace(status=self.status, headers={"a": "b"}, chunks=self._chunks)
 
     @asynccontextmanager
     async def open_async(self, _request: HttpRequest, /) -> AsyncIterator[Any]:
-        yield SimpleNamespace(status=200, headers={"a": "b"}, chunks=self._chunks_async)
+        yield SimpleNamespace(status=self.status, headers={"a": "b"}, chunks=self._chunks_async)
+
+
+class Dripping(Endless):
+    """The same, a byte and ten seconds at a time."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+    def _chunk(self) -> bytes:
+        self.given += 1
+        return b"x"
+
+    def clock(self) -> float:
+        return self.given * 10.0
 
 
 def _read(kind: str, transport: Endless) -> BufferedResponse:
     if kind == "sync":
-        return send_request(transport, REQUEST)  # type: ignore[arg-type]  # it is never closed
+        return send_request(transport, REQUEST, transport.clock)  # type: ignore[arg-type]  # it is never closed
     twin: Any = SimpleNamespace(open=transport.open_async)
-    return asyncio.run(send_request_async(twin, REQUEST))
+    return asyncio.run(send_request_async(twin, REQUEST, transport.clock))
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -58,3 +79,17 @@ def test_a_response_is_read_up_to_a_limit(kind: str) -> None:
     response = _read(kind, transport)
     assert (response.status, response.headers, len(response.body)) == (200, {"a": "b"}, MAX_RESPONSE_BYTES)
     assert transport.given == 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_response_that_drips_is_not_read_to_its_end(kind: str) -> None:
+    transport = Dripping(200)
+    with pytest.raises(TransportTimeout, match="did not complete its response within 60 s"):
+        _read(kind, transport)
+    assert transport.given == 7
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_error_that_drips_is_told_by_its_status(kind: str) -> None:
+    response = _read(kind, Dripping(403))
+    assert (response.status, response.body) == (403, b"x" * 7)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from ollama_push.core.errors import ConnectionLost, PushInterrupted, TransportMisbehaved
-from ollama_push.core.responses import failed_request, own_error
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.responses import failed_request, own_error, response_late, response_seconds
 
 
 def test_a_flow_is_sent_the_error_of_the_network() -> None:
@@ -26,3 +29,15 @@ def test_what_a_transport_must_not_raise_is_its_mistake() -> None:
     with pytest.raises(TransportMisbehaved, match="object raised KeyError") as caught:
         failed_request(raised, object())
     assert caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize(
+    ("silence", "seconds"), [(1.0, 5.0), (10.0, 50.0), (60.0, 60.0), (900.0, 60.0), (math.inf, 60.0), (None, 60.0)]
+)
+def test_a_whole_response_has_a_limited_time(silence: float | None, seconds: float) -> None:
+    assert response_seconds(HttpRequest("GET", "http://h/", read_timeout=silence)) == seconds
+
+
+def test_a_response_that_is_late_says_how_long_was_waited() -> None:
+    error = response_late(HttpRequest("GET", "http://user:secret@h:1/v2/", read_timeout=1.0))
+    assert str(error) == "http://h:1 did not complete its response within 5 s"

@@ -31,7 +31,7 @@ from ollama_push.core.registry.credentials import AccessToken, Credential, Ident
 from ollama_push.core.registry.effects import FindCredential, Flow, result_of
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, without_userinfo
 from ollama_push.core.registry.error_responses import refusal, words_in
-from ollama_push.core.registry.tokens import basic, signed_realm, token_in, token_request
+from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS, basic, signed_realm, token_in, token_request
 from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
 from ollama_push.core.secrets import Secrets
 from ollama_push.core.version import USER_AGENT
@@ -55,6 +55,7 @@ class Authorizer:
         clock: Monotonic seconds, for the age of tokens.
         now: Unix time in seconds, for signatures.
         nonce: Random bytes, for signatures.
+        read_timeout: Longest silence of a realm.
 
     Attributes:
         secrets: What was shown, or is to be, to the registry and its realm.
@@ -66,6 +67,7 @@ class Authorizer:
     _clock: Callable[[], float]
     _now: Callable[[], float]
     _nonce: Callable[[int], bytes]
+    _read_timeout: float = REQUEST_TIMEOUT_SECONDS
     secrets: Secrets = attrs.field(factory=Secrets, init=False)
     _credential: Credential | None = attrs.field(default=None, init=False)
     _looked: bool = attrs.field(default=False, init=False)
@@ -163,7 +165,13 @@ class Authorizer:
         # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
         scopes = challenge.scope.split() if self._signs() or not self._scopes else self._scopes
         request = token_request(
-            challenge, scopes, credential, nonce=self._nonce, now=self._now, headers={"User-Agent": USER_AGENT}
+            challenge,
+            scopes,
+            credential,
+            nonce=self._nonce,
+            now=self._now,
+            headers={"User-Agent": USER_AGENT},
+            read_timeout=self._read_timeout,
         )
         response = yield from self._send(request)
         if isinstance(response, TransportError):

@@ -87,7 +87,9 @@ class Exchange:
             TransportError: There is no response.
             PushRejected: The registry does not let us in.
         """
-        silence = self._body_timeout if method in _SLOW_METHODS else REQUEST_TIMEOUT_SECONDS
+        silence = self._body_timeout
+        if method not in _SLOW_METHODS:
+            silence = min(silence, REQUEST_TIMEOUT_SECONDS)
         fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
         try:
             response = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)

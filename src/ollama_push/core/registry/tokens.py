@@ -60,6 +60,7 @@ def token_request(
     nonce: Callable[[int], bytes],
     now: Callable[[], float],
     headers: dict[str, str],
+    read_timeout: float = REQUEST_TIMEOUT_SECONDS,
 ) -> HttpRequest:
     """Return the request that asks the realm of *challenge* for a token.
 
@@ -70,6 +71,7 @@ def token_request(
         nonce: Random bytes, for the signed form.
         now: Unix time in seconds, for the signed form.
         headers: Sent along.
+        read_timeout: Longest silence of the realm.
     """
     service = {"service": challenge.service} if challenge.service else {}
     query = [*service.items(), *(("scope", scope) for scope in scopes)]
@@ -81,7 +83,7 @@ def token_request(
                 challenge.realm,
                 {**headers, "Content-Type": "application/x-www-form-urlencoded"},
                 urlencode({**form, "refresh_token": token}).encode(),
-                REQUEST_TIMEOUT_SECONDS,
+                read_timeout,
             )
         case None | AccessToken():
             url, proof = _with_query(challenge.realm, query), {}
@@ -93,7 +95,7 @@ def token_request(
             # Go's Encode sorts by key, and the signature is over the text.
             url = _with_query(challenge.realm, sorted([*query, *signature.items()]))
             proof = {"Authorization": _proof(signer, f"GET,{url},{_EMPTY_BODY}")}
-    return HttpRequest("GET", url, {**headers, **proof}, b"", REQUEST_TIMEOUT_SECONDS)
+    return HttpRequest("GET", url, {**headers, **proof}, b"", read_timeout)
 
 
 def token_in(response: BufferedResponse) -> Token | None:

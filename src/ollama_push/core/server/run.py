@@ -7,6 +7,7 @@ error carries are decided here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 import attrs
 
@@ -25,13 +26,15 @@ from ollama_push.core.observations import (
 )
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
-from ollama_push.core.responses import own_error
+from ollama_push.core.responses import own_error, response_seconds
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.secrets import Secrets
 from ollama_push.core.server.protocol import PushProtocol
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
 
 __all__ = ["PushRun"]
+
+_ERRORS: Final = 300
 
 
 class PushRun:
@@ -86,6 +89,7 @@ class PushRun:
         self._layers: dict[str, LayerCounter] = {}
         self._last: PushEvent | None = None
         self._moved_at = self._started_at
+        self._patience = stall_timeout
         self._finished = False
         self.receipt: PushReceipt | None = None
 
@@ -107,6 +111,7 @@ class PushRun:
         started = AttemptStarted(self._context, self._elapsed(), self._attempt)
         self._tell(started)
         self._moved_at = self._clock()
+        self._patience = self._stall_timeout
         if not started.trace_headers:
             return self._request
         return attrs.evolve(self._request, headers={**self._request.headers, **started.trace_headers})
@@ -115,6 +120,10 @@ class PushRun:
         """Take the head of the response."""
         self._reached = True
         self._machine.receive_head(status, headers)
+        if status >= _ERRORS or not self._stream:
+            # What is not a stream comes at once, however long its head has taken.
+            self._moved_at = self._clock()
+            self._patience = response_seconds(self._request)
 
     def receive_data(self, data: bytes) -> Iterator[PushEvent]:
         """Take bytes; yield the events in them, then raise the verdict if they hold one."""
@@ -178,7 +187,7 @@ class PushRun:
                 # Before the caller gets the event: closing the stream on it must not turn success into a cancellation.
                 self._finish(PushOutcome.SUCCEEDED, receipt=self.receipt)
             yield odd
-        if now - self._moved_at > self._stall_timeout:
+        if now - self._moved_at > self._patience:
             raise PushStalled(now - self._moved_at)
         # The time the caller spends on the events is not a stall of the server.
         self._moved_at += self._clock() - now

@@ -46,6 +46,13 @@ def test_a_registry_may_think_longer_about_a_body(method: str, seconds: float) -
     assert player.requests[0].read_timeout == seconds < math.inf
 
 
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_no_request_may_take_longer_than_a_body(method: str) -> None:
+    player = FlowPlayer(responses(response(200)), body_timeout=3.0)
+    player.play(player.exchange.once(method, URL))
+    assert player.requests[0].read_timeout == 3.0
+
+
 def test_a_span_goes_as_the_body() -> None:
     player = FlowPlayer(lambda _request, body: response(200, {}, body), blobs=[("sha256:a", b"0123456789")])
     got = player.play(player.exchange.once("PATCH", URL, span=BlobSpan("sha256:a", 2, 3)))

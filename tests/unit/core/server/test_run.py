@@ -372,6 +372,35 @@ def test_an_endless_timeout_never_stalls() -> None:
         driven.feed(tick(50))
 
 
+@pytest.mark.parametrize("stall_timeout", [60.0, math.inf])
+def test_the_body_of_an_error_has_a_minute_from_its_head_on(stall_timeout: float) -> None:
+    driven = Driven(stall_timeout=stall_timeout, retry=RetryPolicy(attempts=1))
+    driven.run.begin_attempt()
+    driven.clock.now += 59.0
+    driven.run.receive_head(500, {})
+    for _ in range(6):
+        driven.clock.now += 10.0
+        driven.feed(b"x")
+    driven.clock.now += 0.5
+    with pytest.raises(PushStalled) as caught:
+        driven.feed(b"y")
+    verdict = driven.verdict(caught.value)
+    assert isinstance(verdict, ServerError)
+    assert (verdict.status, verdict.words) == (500, "xxxxxxy")
+
+
+def test_a_response_that_is_no_stream_may_come_late_but_not_in_drips() -> None:
+    driven = Driven(stream=False)
+    driven.run.begin_attempt()
+    driven.clock.now += 3600.0
+    driven.run.receive_head(200, {"content-type": "application/json"})
+    driven.clock.now += 60.0
+    assert driven.feed(b'{"status":') == []
+    driven.clock.now += 0.5
+    with pytest.raises(PushStalled):
+        driven.feed(b'"')
+
+
 def test_a_stall_is_tried_again() -> None:
     driven = Driven()
     driven.begin()
