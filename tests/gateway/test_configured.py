@@ -23,6 +23,8 @@ from ollama_push.core.names import MAX_NAME_CHARACTERS
 from ollama_push.core.observations import Observation, PushFinished, PushOutcome
 from ollama_push.core.peer_text import INSPECTED_CHARACTERS, SHOWN_CHARACTERS
 from ollama_push.core.registry import endpoints
+from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
+from ollama_push.core.responses import MAX_RESPONSE_SECONDS
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, app, create_app, listener, serve
 from ollama_push.gateway.connections import ConnectionLimits
@@ -260,6 +262,8 @@ def test_the_limits_are_those_of_the_guide(tmp_path: Path) -> None:
     assert limits["a text of a registry in an error"] == (SHOWN_CHARACTERS, INSPECTED_CHARACTERS)
     assert limits["an illegal name in an error"] == (MAX_NAME_CHARACTERS,)
     assert limits["a registry's `Location`"] == (endpoints._MAX_LOCATION_CHARACTERS,)
+    assert limits["the head of a registry's response"] == (REQUEST_TIMEOUT_SECONDS, settings.stall_timeout)
+    assert limits["the rest of a registry's response"] == (MAX_RESPONSE_SECONDS,)
     grace = re.search(r"at most (\w+) seconds later", GUIDE.read_text("utf-8"))
     assert grace is not None
     assert settings.shutdown_grace == COUNTED[grace[1]]
