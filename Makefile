@@ -7,17 +7,20 @@ WORKERS ?= 4
 # Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find.
 BARE := env -i PATH="$$PATH" HOME="$$HOME"
 
-# Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, a client.
+# Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, three clients; crane
+# is a registry, too. A registry that no Go proxy serves (olareg, zot) is tested where its program is on the PATH.
 GO_PROGRAMS := \
 	github.com/distribution/distribution/v3/cmd/registry@v3.0.0 \
 	github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111 \
-	github.com/google/go-containerregistry/cmd/crane@v0.22.1
+	github.com/google/go-containerregistry/cmd/crane@v0.22.1 \
+	github.com/regclient/regclient/cmd/regctl@v0.11.7 \
+	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench docs changelog verdicts fuzz format lint types contracts coverage clean
+.PHONY: help demo test test-all test-registries check bench docs changelog verdicts fuzz format lint types contracts coverage clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,7 +35,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.run
 # Never fails: without these programs the tests that need them say so and are skipped.
 $(VENV)/.go: Makefile | $(VENV)/.run
 	@missing=; if ! command -v go >/dev/null; then \
-	  echo "go is not on the PATH: tests with distribution 3, the conformance suite and crane will be skipped"; \
+	  echo "go is not on the PATH: tests with distribution 3, the conformance suite, crane, oras and regctl will be skipped"; \
 	else \
 	  for program in $(GO_PROGRAMS); do \
 	    GOBIN='$(CURDIR)/$(VENV)/go/bin' go install "$$program" || { echo "not installed: $$program"; missing=yes; }; \
@@ -48,6 +51,10 @@ test: $(VENV)/.dev  ## Run the quick tests, in under two minutes
 
 test-all: $(VENV)/.dev $(VENV)/.go  ## Run every test
 	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q
+
+# What it saw goes into the page docs/registries.md with: python -m tests.registries.table --write
+test-registries: $(VENV)/.dev $(VENV)/.go  ## Run the same checks against every registry program that is at hand
+	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q --junit-xml=.registries.xml tests/registries
 
 check: format lint types contracts docs coverage  ## Everything a commit must pass
 

@@ -1,0 +1,121 @@
+"""What is seen today instead of what is right: each row says where, what, and why.
+
+A row is asserted as what is right is: who mends something changes the row.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+from tests.registries.checks import Check
+
+__all__ = ["DEVIATIONS", "Deviation", "deviation_of", "expected"]
+
+
+@attrs.frozen
+class Deviation:
+    """One thing that is seen otherwise.
+
+    Attributes:
+        check: Its name.
+        registries: Where; ``None`` for everywhere.
+        seen: Instead of what is right.
+        why: For people.
+        theirs: Whether it is not for this package to mend.
+    """
+
+    check: str
+    registries: tuple[str, ...] | None
+    seen: str
+    why: str
+    theirs: bool = False
+
+
+_DISTRIBUTION: Final = ("distribution-2.8", "distribution-3", "tokens", "nginx")
+
+DEVIATIONS: Final = (
+    Deviation(
+        "other-repository",
+        (*_DISTRIBUTION, "olareg", "embedded"),
+        "verified, everything sent",
+        "no mount is asked for where only this machine knows that the blobs are in another repository",
+    ),
+    Deviation(
+        "deep-name",
+        None,
+        "InvalidModelName",
+        "names are held to Ollama's grammar, which has one namespace, also where a registry allows more",
+    ),
+    Deviation(
+        "kill-9",
+        ("distribution-2.8", "zot", "crane"),
+        "verified, that layer sent from its start",
+        "the registry drops an upload when a part of it breaks",
+        theirs=True,
+    ),
+    Deviation(
+        "ctrl-c",
+        ("crane",),
+        "verified, that layer sent from its start",
+        "the registry cannot tell how far an upload is",
+        theirs=True,
+    ),
+    Deviation(
+        "two-processes",
+        None,
+        "both verified, sent twice",
+        "only pushes of one process share an upload",
+    ),
+    Deviation(
+        "lost-layer",
+        _DISTRIBUTION,
+        "verified",
+        "`blobdescriptor: inmemory` lets the registry say that it has a blob that is gone, and no byte of it is read",
+    ),
+    Deviation(
+        "garbage-collected",
+        _DISTRIBUTION,
+        "VerificationFailed, blobs are not there",
+        "for the same reason nothing is sent; the registry then has no manifest, and the verdict says so",
+    ),
+    Deviation(
+        "wrong-scheme",
+        ("nginx",),
+        "PushRejected REGISTRY_REFUSED",
+        "HTTP spoken to a TLS port is told as the front's HTTP 400, not as the wrong scheme",
+    ),
+    Deviation(
+        "redirect",
+        ("nginx",),
+        "PushRejected REGISTRY_REFUSED",
+        "a redirect to TLS is told in the words of the front's page, not as the wrong scheme",
+    ),
+    Deviation(
+        "rate-limit",
+        ("nginx",),
+        "ServerError",
+        "after a 429 questions are asked before the request is repeated, and they use up the allowance",
+    ),
+    Deviation(
+        "crane",
+        ("tokens",),
+        "Error: fetching manifest HOST/team/my-llama:v1: invalid realm in www-authenticate: "
+        'realm host "127.0.0.1" is a private or link-local address',
+        "crane refuses a realm at a private address",
+        theirs=True,
+    ),
+)
+
+
+def deviation_of(registry: str, check: str) -> Deviation | None:
+    """Return the row for a check of a registry."""
+    rows = [row for row in DEVIATIONS if row.check == check and (row.registries is None or registry in row.registries)]
+    assert len(rows) <= 1, "a check can be seen in one way"
+    return rows[0] if rows else None
+
+
+def expected(registry: str, check: Check) -> str:
+    """Return what *check* sees at *registry* today."""
+    row = deviation_of(registry, check.name)
+    return check.right if row is None else row.seen
