@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
@@ -42,6 +42,8 @@ _SECOND_PROCESS_SECONDS: Final = 3.0
 """How long a second process may take to begin an upload of its own; one that shares never does."""
 
 _OCI: Final = "application/vnd.oci.image.manifest.v1+json"
+_LAYERS: Final = (4 * MIB, 12 * MIB)
+"""Bytes of the layers of the large model."""
 _PART_BYTES: Final = 2 * MIB
 _MIDDLE: Final = 9 * MIB + 100_000
 """In the second layer of the large model, and at no end of a part."""
@@ -115,10 +117,7 @@ def _sent(told: Told) -> str:
 
 
 def _holds(running: Running, *blobs: bytes) -> bool:
-    return all(
-        any(path.read_bytes() == blob for path in running.files(digest_of(blob)))
-        for blob in blobs
-    )
+    return all(any(path.read_bytes() == blob for path in running.files(digest_of(blob))) for blob in blobs)
 
 
 def _plain(running: Running, home: Path) -> str:
@@ -190,8 +189,8 @@ def _store_oci(home: Path) -> bytes:
 
 
 def _large(home: Path) -> LargeModel:
-    """Write ``my-llama`` with a layer of 4 MiB and one of 12 MiB."""
-    return put_large_model(home / "models", 4 * MIB, 12 * MIB)
+    """Write ``my-llama`` with two layers that go out in parts."""
+    return put_large_model(home / "models", *_LAYERS)
 
 
 def _surroundings(running: Running, home: Path, login: tuple[str, str] | None) -> dict[str, str]:
@@ -215,11 +214,14 @@ def _scheme(running: Running) -> tuple[str, ...]:
     return ("--plain-http",) if running.ca_file is None else ("--ca", str(running.ca_file))
 
 
-def _started(running: Running, home: Path, *, logged_in: bool = True) -> subprocess.Popen[str]:
+def _started(
+    running: Running, home: Path, *, part_bytes: int = _PART_BYTES, logged_in: bool = True
+) -> subprocess.Popen[str]:
     """Start the command that pushes ``my-llama``."""
-    options = ("--direct", "--from", "my-llama", "--part-size", "2MiB", "--concurrency", "1", "--progress", "json")
+    options = ("--direct", "--from", "my-llama", "--part-size", str(part_bytes), "--concurrency", "1")
+    name = f"{running.counted}/{REPOSITORY}:v1"
     return subprocess.Popen(
-        command("push", f"{running.counted}/{REPOSITORY}:v1", *options, *_scheme(running)),
+        command("push", name, *options, "--progress", "json", *_scheme(running)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -234,12 +236,12 @@ def _ended(process: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(said.splitlines()[-1]))
 
 
-def _resumed_after(number: signal.Signals, running: Running, home: Path) -> str:
+def _resumed_after(number: signal.Signals, running: Running, home: Path, part_bytes: int) -> str:
     """Push, send *number* in the middle of the second layer, and push again."""
     model = _large(home)
     started: Future[subprocess.Popen[str]] = Future()
     running.proxy.at(_MIDDLE, lambda: started.result(_PATIENCE_SECONDS).send_signal(number))
-    process = _started(running, home)
+    process = _started(running, home, part_bytes=part_bytes)
     started.set_result(process)
     process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
@@ -254,11 +256,12 @@ def _resumed_after(number: signal.Signals, running: Running, home: Path) -> str:
 
 
 def _kill_9(running: Running, home: Path) -> str:
-    return _resumed_after(signal.SIGKILL, running, home)
+    # In one part, so that the kill breaks it: what is in buffers at a kill arrives and must not be its end.
+    return _resumed_after(signal.SIGKILL, running, home, max(_LAYERS))
 
 
 def _ctrl_c(running: Running, home: Path) -> str:
-    return _resumed_after(signal.SIGINT, running, home)
+    return _resumed_after(signal.SIGINT, running, home, _PART_BYTES)
 
 
 def _in_the_middle(running: Running, home: Path, action: Callable[[], object]) -> str:
@@ -489,7 +492,9 @@ def _skopeo(running: Running, home: Path) -> str:
     assert reader.run(SKOPEO, "inspect", "--raw", *more, f"--{trust}", f"docker://{asked.name}") == raw
     copy = home / "copy"
     source = f"docker://{again.name}"
-    reader.run(SKOPEO, "--insecure-policy", "copy", *more, f"--src-{trust}", "--preserve-digests", source, f"dir:{copy}")
+    reader.run(
+        SKOPEO, "--insecure-policy", "copy", *more, f"--src-{trust}", "--preserve-digests", source, f"dir:{copy}"
+    )
     assert (copy / "manifest.json").read_bytes() == oci
     for blob in (BIG, SMALL, CONFIG):
         assert (copy / digest_of(blob).removeprefix("sha256:")).read_bytes() == blob
@@ -570,5 +575,7 @@ CHECKS: Final = (
         how="apt-get install skopeo",
     ),
     Check(name="rate-limit", title="two requests a second", right="verified", run=_rate_limit, needs=_FRONT),
-    Check(name="redirect", title="a redirect from HTTP to TLS", right="ConnectFailed NOT_TLS", run=_redirect, needs=_FRONT),
+    Check(
+        name="redirect", title="a redirect from HTTP to TLS", right="ConnectFailed NOT_TLS", run=_redirect, needs=_FRONT
+    ),
 )

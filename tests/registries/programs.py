@@ -40,7 +40,11 @@ class Olareg(ServerProcess):
         users = self.folder / "users.yml"  # JSON is YAML
         rights = {"repo": "*", "members": ["staff"], "access": ["*"]}
         ping = {"repo": "", "members": ["staff"], "access": ["read"]}
-        config = {"users": {"ann": {"cred": _BCRYPT}}, "groups": {"staff": {"members": ["ann"]}}, "acls": [rights, ping]}
+        config = {
+            "users": {"ann": {"cred": _BCRYPT}},
+            "groups": {"staff": {"members": ["ann"]}},
+            "acls": [rights, ping],
+        }
         users.write_text(json.dumps(config), "utf-8")
         data = self.folder / "data"
         address = ("--addr", "127.0.0.1", "--port", str(port))

@@ -34,7 +34,7 @@ _PATIENCE_SECONDS: Final = 20.0
 REPOSITORY: Final = "team/my-llama"
 OTHER: Final = "another/my-llama"
 DEEP: Final = "group/sub/project/my-llama"
-_RIGHTS: Final = {name: ("pull", "push") for name in (REPOSITORY, OTHER, DEEP)}
+_RIGHTS: Final = dict.fromkeys((REPOSITORY, OTHER, DEEP), ("pull", "push"))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """The table of ``docs/registries.md``: what the suite saw, registry by registry.
 
-``make test-registries`` leaves what it saw in ``.registries.xml``. ``python -m tests.registries.table --write`` takes it
-into ``seen.json``, where a registry that was not at hand keeps what was seen of it before, and writes the page.
+``make test-registries`` leaves what it saw in ``.registries.xml``. ``python -m tests.registries.table --write`` takes
+that into ``seen.json``, where a registry that was not at hand keeps what was seen of it before, and writes the page.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +43,7 @@ def load() -> Seen:
 def merge(seen: Seen, results: Path) -> Seen:
     """Return *seen* with what pytest wrote to *results*: a registry that was run is taken from there alone."""
     new: Seen = {}
-    for suite in ET.parse(results).iter("testsuite"):  # noqa: S314 - our own file
+    for suite in ET.parse(results).iter("testsuite"):
         date = suite.attrib["timestamp"][:10]
         for case in suite.iter("testcase"):
             about = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
@@ -90,7 +91,7 @@ def _matrix(seen: Mapping[str, Mapping[str, Any]], numbers: Mapping[Deviation, i
 
 def _cell(subject: Subject, check: Check, seen: Mapping[str, str], numbers: Mapping[Deviation, int]) -> str:
     if not applies(subject, check):
-        return "–"
+        return "-"
     if check.name not in seen:
         return "not run"
     row = deviation_of(subject.name, check.name)
@@ -99,7 +100,7 @@ def _cell(subject: Subject, check: Check, seen: Mapping[str, str], numbers: Mapp
 
 def _list(numbers: Mapping[Deviation, int]) -> str:
     lines = [
-        f"{number}. `{row.check}`: {row.why}. Seen: “{row.seen}”."
+        f"{number}. `{row.check}`: {row.why}. Seen: `{row.seen}`."
         + (" This is the way of that program, not ours to mend." if row.theirs else "")
         for row, number in numbers.items()
     ]
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--write", nargs="?", type=Path, const=_RESULTS, metavar="RESULTS", help="what pytest wrote")
     results = parser.parse_args().write
     if results is None:
-        print(render(load()))  # noqa: T201 - this is what it is for
+        sys.stdout.write(render(load()))
         return
     seen = merge(load() if SEEN.exists() else {}, results)
     ordered = {subject.name: seen[subject.name] for subject in SUBJECTS if subject.name in seen}

@@ -182,7 +182,7 @@ class RealRegistry(ServerProcess):
     def collect_garbage(self, repository: str) -> None:
         """Take the manifests of *repository* away, and with its own collector all that only they used."""
         shutil.rmtree(self._root / "repositories" / repository / "_manifests")
-        command = [self._program, "garbage-collect", self._folder / "config.yml"]
+        command: list[str | Path] = [self._program, "garbage-collect", self._folder / "config.yml"]
         subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE_SECONDS)
 
     def command(self, port: int) -> Sequence[str | Path]:
