@@ -70,6 +70,17 @@ def test_a_wrong_password_exits_with_6_at_once_and_is_kept_and_shown_nowhere(tmp
     assert not kept(home).exists()
 
 
+def test_a_mode_that_lets_others_read_is_kept_and_told(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        kept(home).parent.mkdir(exist_ok=True)
+        kept(home).write_text("{}")
+        kept(home).chmod(0o640)
+        done = log_in(home)
+    assert done.returncode == 0
+    assert "warning: its mode 640 was kept, with which other users may read it; chmod 600 stops that" in done.stderr
+    assert stat.S_IMODE(kept(home).stat().st_mode) == 0o640
+
+
 def test_a_registry_that_wants_no_login_is_said_so(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         done = log_in(home)

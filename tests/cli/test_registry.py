@@ -109,6 +109,7 @@ def test_a_port_in_use_is_wrong_usage() -> None:
         (["--data", "/dev/null/x"], "cannot be written: not a directory"),
         (["--user", "me"], "expected NAME:FILE"),
         (["--user", "me:/nowhere"], "the file cannot be read: no such file or directory"),
+        (["--user", "me:/dev/zero"], "the file has a first line of more than 65536 bytes"),
         (["--user", "me:/dev/null"], "the file holds no password on its first line"),
     ],
 )

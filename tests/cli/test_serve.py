@@ -236,6 +236,7 @@ def test_a_port_in_use_is_wrong_usage(tmp_path: Path) -> None:
         (["--models", "/dev"], "--models='/dev': this is no model store"),
         (["--token-file", "/nowhere"], "--token-file='/nowhere': it cannot be read: no such file or directory"),
         (["--token-file", "/dev/null"], "--token-file='/dev/null': it holds no token on its first line"),
+        (["--token-file", "/dev/zero"], "--token-file='/dev/zero': it has a first line of more than 65536 bytes"),
         (["--token", "two words"], "--token='<hidden>': expected visible ASCII"),
         (["--default-registry", "http://x"], "--default-registry='http://x': expected host or host:port"),
         (["--allow", "x/y"], "--allow='x/y': expected host or host:port"),

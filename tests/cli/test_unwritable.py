@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, command, environment
-from tests.support.command_direct import Home, at_home
+from tests.support.command_direct import PASSWORD, Home, at_home
 from tests.support.terminals import terminal
 
+from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
@@ -85,3 +86,40 @@ def test_a_directory_that_can_be_used_is_not_told_of(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "warning" not in done.stderr
     assert os.listdir(tmp_path / "state" / "ollama-push" / "uploads") == ["directory.lock"]  # noqa: PTH208 - names
+
+
+def test_a_state_directory_that_others_may_write_to_is_not_used_and_told(tmp_path: Path) -> None:
+    """A planted session would send the model elsewhere."""
+    folder = tmp_path / "state" / "ollama-push" / "uploads"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    with at_home(tmp_path) as home:
+        done = home.run("push", home.name, *home.options)
+        assert home.pushed()
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        f"warning: unfinished uploads cannot be kept in {folder}: other users may write to it; "
+    )
+    assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "docker" / "config.json"
+    config.parent.mkdir()
+    config.write_text('{"psFormat": "t"}')
+    with at_home(tmp_path, auth=BasicAuth({"me": PASSWORD})) as home:
+        words = command("login", home.registry.host, "--plain-http", "-u", "me", "--password-stdin")
+        done = subprocess.run(
+            ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *words],
+            input=PASSWORD,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=home.variables,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: docker config=")
+    assert done.stderr.endswith(": the file cannot be written: File too large\n")
+    assert done.stderr.count("\n") == 1
+    assert config.read_text() == '{"psFormat": "t"}'

@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
         return exit_codes.exit_code(exc)
     except OSError as exc:
         # Transports and metrics translate their OSErrors, so this one is from our own output.
-        if exc.errno not in (errno.ENOSPC, errno.EIO):
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
         write_whole(sys.stdout, "")  # What is still buffered would fail again at exit.
         say(f"error: the output cannot be written: {exc.strerror}")

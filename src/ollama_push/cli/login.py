@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import sys
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,7 @@ from ollama_push.local import Credentials
 
 __all__ = ["login", "logout"]
 
+_READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -57,6 +60,9 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
             f"warning: {place} holds the password in base64, which is no encryption: everyone who can read the file"
             " can read it. A credential helper (credsStore) protects it."
         )
+        mode = stat.S_IMODE(place.stat().st_mode)
+        if os.name == "posix" and mode & _READABLE_BY_OTHERS:
+            say(f"warning: its mode {mode:o} was kept, with which other users may read it; chmod 600 stops that")
     else:
         say(f"the password is kept by {place}")
     return exit_codes.OK

@@ -12,6 +12,7 @@ import click
 
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.display.streams import say
+from ollama_push.cli.secret_files import first_line
 from ollama_push.core.errors import InvalidSetting
 
 __all__ = ["registry"]
@@ -85,11 +86,7 @@ def _user(text: str) -> tuple[str, str]:
     name, _, file = text.partition(":")
     if not name or not file:
         raise InvalidSetting("--user", text, "expected NAME:FILE, the file holding the password on its first line")
-    try:
-        password = Path(file).read_text("utf-8").partition("\n")[0].removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as exc:
-        said = system_message(exc) if isinstance(exc, OSError) else "it is not UTF-8"
-        raise InvalidSetting("--user", text, f"the file cannot be read: {said}") from exc
+    password = first_line(file, option="--user", shown=text, called="the file")
     if not password:
         raise InvalidSetting("--user", text, "the file holds no password on its first line")
     return name, password

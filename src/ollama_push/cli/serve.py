@@ -19,6 +19,7 @@ import click
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.display.streams import log_handler, say, tell
 from ollama_push.cli.reports import unkept_text
+from ollama_push.cli.secret_files import first_line
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.names import DEFAULT_HOST
@@ -182,11 +183,7 @@ def _holds_nothing(folder: Path) -> bool:
 
 
 def _token_in(file: str) -> str:
-    try:
-        token = Path(file).read_text("utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        said = system_message(exc) if isinstance(exc, OSError) else "it is not UTF-8"
-        raise InvalidSetting("--token-file", file, f"it cannot be read: {said}") from exc
+    token = first_line(file, option="--token-file", shown=file).strip()
     if not token:
         raise InvalidSetting("--token-file", file, "it holds no token on its first line")
     return token

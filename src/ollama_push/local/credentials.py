@@ -181,4 +181,12 @@ class Credentials:
         try:
             yield DockerConfig.read(path)
         finally:
+            if _is_of_another_user(real.parent):
+                # root in the folder of a user, who could not open a lock of root's.
+                with contextlib.suppress(OSError):
+                    Path(lock.lock_file).unlink()
             lock.release()
+
+
+def _is_of_another_user(directory: Path) -> bool:
+    return hasattr(os, "geteuid") and directory.stat().st_uid != os.geteuid()

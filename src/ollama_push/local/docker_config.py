@@ -115,14 +115,15 @@ class DockerConfig:
         return self._with_entries({key: entry for key, entry in entries.items() if key not in removed})
 
     def write(self) -> None:
-        """Replace the file, mode 0600; a link stays a link.
+        """Replace the file: owner and mode stay, a new one has mode 0600; a link stays a link.
 
         Raises:
             InvalidSetting: The file cannot be written; the old content is still there.
         """
         data = json.dumps(self.content, ensure_ascii=False, indent="\t").encode("utf-8", "surrogatepass")
         try:
-            write_private(self.path, data, durable=True)
+            # As docker does: docker/cli ``cli/config/configfile/file_unix.go`` (``copyFilePermissions``).
+            write_private(self.path, data, durable=True, keep_access=True)
         except OSError as exc:
             raise _problem(self.path, f"the file cannot be written: {problem_text(exc)}") from exc
 

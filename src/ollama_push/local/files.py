@@ -1,6 +1,7 @@
 """Reads files that others put there, and writes files that hold secrets.
 
-Reading: regular files only, inside given places only, without waiting. Writing: atomically, for the owner only.
+Reading: regular files only, inside given places only, without waiting. Writing: atomically, for those only who may
+read the file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = [
     "BlobFile",
     "Identity",
     "identity_of",
+    "is_own",
+    "make_own_directory",
     "make_private_directory",
     "open_regular",
     "place_of",
@@ -120,6 +123,8 @@ def _check_regular(state: os.stat_result) -> None:
 
 
 _OWNER_ONLY: Final = 0o700
+_GROUP: Final = 0o070
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 def make_private_directory(path: Path) -> None:
@@ -131,24 +136,46 @@ def make_private_directory(path: Path) -> None:
     path.mkdir(_OWNER_ONLY, parents=True, exist_ok=True)
 
 
-def write_private(path: Path, data: bytes, *, durable: bool) -> None:
-    """Replace the content of *path*, or of the file it is a link to, with *data*; mode 0600.
+def is_own(state: os.stat_result) -> bool:
+    """Say whether what *state* is of belongs to this user or to root, as far as the system tells."""
+    return not hasattr(os, "geteuid") or state.st_uid in (os.geteuid(), 0)
 
-    A concurrent reader sees the old content or the new content, never a part.
+
+def make_own_directory(path: Path) -> None:
+    """Make the directory *path*, for its owner only; an existing one must be writable by this user and root alone.
+
+    Raises:
+        OSError: It cannot be made, or somebody else may write to it.
+    """
+    make_private_directory(path)
+    state = path.stat()
+    # On Windows, modes tell nothing about others.
+    if not is_own(state) or (os.name == "posix" and state.st_mode & _WRITABLE_BY_OTHERS):
+        raise PermissionError("other users may write to it")
+
+
+def write_private(path: Path, data: bytes, *, durable: bool, keep_access: bool = False) -> None:
+    """Replace the content of *path*, or of the file it is a link to, with *data*.
+
+    A concurrent reader sees the old content or the new content, never a part. Its owner is this user, and its
+    mode 0600.
 
     Args:
         path: Its directory exists.
         data: The new content.
         durable: Whether to flush to disk, so that it survives a loss of power.
+        keep_access: Whether a file that is there keeps its owner, group and mode.
 
     Raises:
-        OSError: It cannot be written; the old content is still there.
+        OSError: It cannot be written, or its owner cannot be kept; the old content is still there.
     """
     real = Path(os.path.realpath(path))
     # mkstemp creates the file with mode 0600; a rename within one directory is atomic (POSIX, rename()).
     descriptor, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:64]}.", suffix=".tmp")
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            if keep_access:
+                _keep_access(real, descriptor)
             file.write(data)
             file.flush()
             if durable:
@@ -158,3 +185,26 @@ def write_private(path: Path, data: bytes, *, durable: bool) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def _keep_access(real: Path, descriptor: int) -> None:
+    """Give the file of *descriptor* the owner, the group and the mode of *real*, if that exists."""
+    try:
+        before = real.stat()
+    except FileNotFoundError:
+        return
+    if not hasattr(os, "fchown"):  # Windows: the file has what its directory passes on
+        return
+    mode, now = stat.S_IMODE(before.st_mode) & 0o777, os.fstat(descriptor)
+    if before.st_uid != now.st_uid:
+        try:
+            os.fchown(descriptor, before.st_uid, -1)
+        except PermissionError:
+            raise PermissionError("the file belongs to another user") from None
+    if before.st_gid != now.st_gid:
+        try:
+            os.fchown(descriptor, -1, before.st_gid)
+        except PermissionError:
+            # What the mode grants, it would grant to another group.
+            mode &= ~_GROUP
+    os.fchmod(descriptor, mode)

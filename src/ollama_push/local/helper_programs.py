@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections.abc import Mapping
-from typing import Final
+from contextlib import suppress
+from typing import IO, Final
 
 import attrs
 
@@ -24,6 +27,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _NOT_FOUND: Final = (b"credentials not found in native keychain", b"no credentials server URL")
 _TOKEN_USER: Final = "<token>"  # noqa: S105 - the user name that marks the secret as an identity token
 _TIMEOUT_SECONDS: Final = 30.0
+_MAX_BYTES: Final = 1024 * 1024
+"""The longest output that is read; tokens have a few kilobytes."""
 
 
 @attrs.frozen
@@ -85,32 +90,61 @@ class HelperProgram:
 
     def _run(self, verb: str, request: bytes) -> bytes | None:
         import shutil  # noqa: PLC0415 - few pushes run a helper
-        import subprocess  # noqa: PLC0415 - likewise
 
         if not _NAME.fullmatch(self.name):
             raise self._problem("this is no helper's name; expected letters, digits and _ . -")
         path = shutil.which(self.program, path=self.environ.get("PATH", ""))
         if path is None:
             raise self._problem(f"there is no program {self.program} on the PATH")
+        code, output = self._talk(path, verb, request)
+        if code == 0:
+            return output
+        if any(message in output for message in _NOT_FOUND):
+            return None
+        raise self._problem(f"{self.program} {verb} failed with exit code {code}; run it to see why")
+
+    def _talk(self, path: str, verb: str, request: bytes) -> tuple[int, bytes]:
+        """Run the program and return its exit code and what it printed; kill it when either takes too much.
+
+        ``subprocess.run`` keeps all output, and after a timeout it waits for whoever still holds the pipe.
+        """
+        import subprocess  # noqa: PLC0415 - few pushes run a helper
+
         try:
-            done = subprocess.run(  # noqa: S603 - the name is checked, and the user configured it
+            process = subprocess.Popen(  # noqa: S603 - the name is checked, and the user configured it
                 [path, verb],
-                input=request,
-                capture_output=True,
-                check=False,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 env=dict(self.environ),
-                timeout=self.timeout_seconds,
             )
-        except subprocess.TimeoutExpired:
-            # Not chained: the exception holds the output so far.
-            raise self._problem(f"{self.program} {verb} did not answer within {self.timeout_seconds:g} s") from None
         except OSError as exc:
             raise self._problem(f"{self.program} cannot be run: {exc.strerror}") from exc
-        if done.returncode == 0:
-            return done.stdout
-        if any(message in done.stdout for message in _NOT_FOUND):
-            return None
-        raise self._problem(f"{self.program} {verb} failed with exit code {done.returncode}; run it to see why")
+        output: list[bytes] = []
+
+        def talk(sending: IO[bytes], receiving: IO[bytes]) -> None:
+            # OSError: it does not read what it is sent.
+            with receiving:
+                with suppress(OSError), sending:
+                    sending.write(request)
+                output.append(receiving.read(_MAX_BYTES + 1))
+
+        talker = threading.Thread(target=talk, args=(process.stdin, process.stdout), daemon=True)
+        deadline = time.monotonic() + self.timeout_seconds
+        talker.start()
+        try:
+            talker.join(self.timeout_seconds)
+            if output and len(output[0]) > _MAX_BYTES:
+                raise self._problem(f"{self.program} {verb} printed more than {_MAX_BYTES} bytes")
+            if output:
+                return process.wait(max(0.0, deadline - time.monotonic())), output[0]
+        except subprocess.TimeoutExpired:  # it closed its output and still runs
+            pass
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        raise self._problem(f"{self.program} {verb} did not answer within {self.timeout_seconds:g} s") from None
 
     def _problem(self, text: str) -> InvalidSetting:
         return InvalidSetting("credential helper", self.name, text)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +232,42 @@ def test_a_helper_that_hangs_is_given_up(machine: Machine) -> None:
     with pytest.raises(InvalidSetting, match=r"did not answer within 0\.5 s") as caught:
         HelperProgram("fake", machine.environ, timeout_seconds=0.5).get(_HOST)
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["printf s3cret; exec >&-; exec $SLEEP 60", "while :; do printf s3cret; $SLEEP 0.1; done"],
+    ids=["closes its output", "drips"],
+)
+@pytest.mark.parametrize("verb", ["get", "store"])
+def test_a_helper_that_never_ends_is_cut_off(machine: Machine, script: str, verb: str) -> None:
+    machine.helper.install_script(f"#!/bin/sh\nSLEEP={shutil.which('sleep')}\n{script}\n")
+    helper = HelperProgram("fake", machine.environ, timeout_seconds=0.5)
+    with pytest.raises(InvalidSetting, match=rf"{verb} did not answer within 0\.5 s"):
+        helper.get(_HOST) if verb == "get" else helper.store(_HOST, Login("me", "p" * 1_000_000))
+
+
+def test_a_helper_whose_child_keeps_its_output_open_is_cut_off(machine: Machine, tmp_path: Path) -> None:
+    script = f"#!/bin/sh\n{shutil.which('sleep')} 60 & echo $! > {tmp_path}/child\nwait\n"
+    machine.helper.install_script(script)
+    began = time.monotonic()
+    with pytest.raises(InvalidSetting, match=r"did not answer within 2 s"):
+        HelperProgram("fake", machine.environ, timeout_seconds=2).get(_HOST)
+    took = time.monotonic() - began
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    assert took < 30
+
+
+def test_a_helper_that_prints_for_ever_is_cut_off(machine: Machine) -> None:
+    machine.helper.install_script(f"#!/bin/sh\nexec {shutil.which('yes')} s3cret\n")
+    with pytest.raises(InvalidSetting, match="get printed more than 1048576 bytes") as caught:
+        HelperProgram("fake", machine.environ).get(_HOST)
+    assert "s3cret" not in repr(caught.value)
+
+
+def test_a_helper_that_reads_nothing_is_heard_all_the_same(machine: Machine) -> None:
+    machine.helper.install_script("#!/bin/sh\nexit 0\n")
+    HelperProgram("fake", machine.environ).store(_HOST, Login("me", "p" * 1_000_000))
 
 
 def test_nothing_of_a_helper_shows_its_environment(machine: Machine) -> None:

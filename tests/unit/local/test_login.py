@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
@@ -16,6 +18,7 @@ from tests.support.credential_helper import Helper
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import Login
 from ollama_push.local import Credentials
+from ollama_push.local.files import write_private
 
 _HOST = "registry.example.com"
 _ME = Login("me", "s3cret:pässwörd")
@@ -69,7 +72,7 @@ def test_everything_else_and_its_order_are_kept(credentials: Credentials, config
     assert after == {key: value for key, value in before.items() if key != "auths"}
     assert list(json.loads(config.read_text())) == list(before)
     assert list(json.loads(config.read_text())["auths"])[:2] == ["z.example.com", "a.example.com"]
-    assert _mode(config) == 0o600
+    assert _mode(config) == 0o644, "as docker keeps it"
     credentials.logout(_HOST)
     assert json.loads(config.read_text()) == before
 
@@ -181,6 +184,7 @@ from pathlib import Path
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import Login
 from ollama_push.local import Credentials
+from ollama_push.local.files import write_private
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5, limits[1]))  # the disk is full, after five bytes
 try:
@@ -200,6 +204,7 @@ def test_logins_at_the_same_time_are_all_kept(config: Path, credentials: Credent
 import sys
 from ollama_push.core.registry.credentials import Login
 from ollama_push.local import Credentials
+from ollama_push.local.files import write_private
 sys.stdin.read(1)  # all start together
 for number in range(10):
     host = f"h{{sys.argv[1]}}.example.com:{{number + 1}}"
@@ -214,3 +219,77 @@ for number in range(10):
         writer.stdin.close()
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert len(json.loads(config.read_text())["auths"]) == 30
+
+
+_AS_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+_OTHER_USER = 12345
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o606])
+def test_the_mode_of_a_file_is_kept(credentials: Credentials, config: Path, mode: int) -> None:
+    _write(config, {})
+    config.chmod(mode)
+    credentials.login(_HOST, _ME)
+    assert _mode(config) == mode
+    credentials.logout(_HOST)
+    assert _mode(config) == mode
+
+
+@_AS_ROOT
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_root_leaves_a_file_to_its_owner(
+    credentials: Credentials, config: Path, tmp_path: Path, *, through_a_link: bool, mode: int
+) -> None:
+    _write(config, {"psFormat": "t"})
+    file = config
+    if through_a_link:
+        file = tmp_path / "elsewhere" / "config.json"
+        file.parent.mkdir()
+        config.rename(file)
+        config.symlink_to(file)
+    file.chmod(mode)
+    os.chown(file, _OTHER_USER, _OTHER_USER + 1)
+    os.chown(file.parent, _OTHER_USER, _OTHER_USER)
+    for change in (lambda: credentials.login(_HOST, _ME), lambda: credentials.logout(_HOST)):
+        change()
+        now = file.lstat()
+        assert (now.st_uid, now.st_gid, S_IMODE(now.st_mode)) == (_OTHER_USER, _OTHER_USER + 1, mode)
+    assert config.is_symlink() is through_a_link
+    assert [path for path in file.parent.iterdir() if path != file] == [], "no lock that its owner cannot open"
+
+
+@_AS_ROOT
+def test_a_file_of_another_user_is_not_taken_over() -> None:
+    """By somebody who may write to the folder, and cannot give the file back to its owner."""
+    # Not in tmp_path, whose parents only root may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.json"
+        file.write_text("{}")
+        file.chmod(0o644)
+        os.chown(folder, _OTHER_USER, _OTHER_USER)
+        os.seteuid(_OTHER_USER)
+        try:
+            with pytest.raises(PermissionError, match="the file belongs to another user"):
+                write_private(file, b"x", durable=False, keep_access=True)
+        finally:
+            os.seteuid(0)
+        assert file.read_text() == "{}"
+        assert file.stat().st_uid == 0
+        assert list(Path(folder).iterdir()) == [file]
+
+
+@_AS_ROOT
+def test_a_mode_for_a_group_is_not_passed_on_to_another_group() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.json"
+        file.write_text("{}")
+        file.chmod(0o640)
+        os.chown(file, _OTHER_USER, _OTHER_USER)
+        os.chown(folder, _OTHER_USER, _OTHER_USER)
+        os.seteuid(_OTHER_USER)  # which is in no group but root's
+        try:
+            write_private(file, b"x", durable=False, keep_access=True)
+        finally:
+            os.seteuid(0)
+        assert (file.stat().st_uid, _mode(file)) == (_OTHER_USER, 0o600)

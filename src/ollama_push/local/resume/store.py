@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
-from ollama_push.local.files import make_private_directory, problem_text, write_private
+from ollama_push.local.files import is_own, make_own_directory, problem_text, write_private
 from ollama_push.local.resume.files import encode_resume_point, read_resume_point, remove_stale
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FileResumeStore", "NoResume"]
 
+_LOGGER: Final = logging.getLogger("ollama_push.resume")
 _WEEK_SECONDS: Final = 7 * 24 * 3600.0
 _BATCH: Final = 32
 _MAX_KEPT: Final = 1000
 _LOCK_SECONDS: Final = 5.0
+_PROBE_BYTES: Final = 4096
 _POLL_SECONDS: Final = 0.005
 _IMPATIENT_SECONDS: Final = 60.0
 """How long after a wait in vain nobody waits again: each blob of each push would wait as long."""
@@ -66,8 +69,8 @@ class FileResumeStore:
     """Keeps resume points (``core.registry.resume.ResumeStore``) in a directory for its owner only.
 
     Safe with several threads and processes. An instance is one claimant: a second ``claim`` of a key returns
-    nothing, and the claim ends with the last ``release``. If the directory cannot be used, nothing is kept and
-    nothing is raised.
+    nothing, and the claim ends with the last ``release``. If the directory cannot be used, or other users may write to
+    it, who could send uploads elsewhere, nothing is kept and nothing is raised.
 
     Args:
         directory: Made if missing; default: ``uploads`` in the user's state directory.
@@ -96,6 +99,7 @@ class FileResumeStore:
         self._claims: dict[str, _Claim] = {}
         self._mutex = threading.Lock()
         self._swept = False
+        self._warned = False
         # One sweep for each new upload would take quadratic time.
         self._batch = max(1, min(_BATCH, max_kept // _BATCH))
         self._until_sweep = 0
@@ -112,11 +116,14 @@ class FileResumeStore:
     def problem(self) -> str | None:
         """Return why nothing can be kept in ``directory``, which is made if missing; ``None`` if it can be used."""
         try:
-            make_private_directory(self.directory)
-            with self._directory_lock(), tempfile.TemporaryFile(dir=self.directory):
-                return None
+            make_own_directory(self.directory)
+            with self._directory_lock(), tempfile.TemporaryFile(dir=self.directory) as file:
+                # A full disk still makes empty files.
+                file.write(bytes(_PROBE_BYTES))
+                file.flush()
         except _UNUSABLE as exc:
             return problem_text(exc)
+        return None
 
     def claim(self, key: UploadKey, /) -> ResumePoint | None:
         name = _name_of(key)
@@ -134,12 +141,15 @@ class FileResumeStore:
 
     def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
         name = _name_of(key)
-        with self._mutex, contextlib.suppress(*_UNUSABLE):
-            if self._is_locked(name):
-                path = self._path(name)
-                if not path.exists():
-                    self._make_room()
-                write_private(path, encode_resume_point(key, upload), durable=False)
+        with self._mutex:
+            try:
+                if self._is_locked(name):
+                    path = self._path(name)
+                    if not path.exists():
+                        self._make_room()
+                    write_private(path, encode_resume_point(key, upload), durable=False)
+            except _UNUSABLE as exc:
+                self._warn(exc)
 
     def forget(self, key: UploadKey, /) -> None:
         name = _name_of(key)
@@ -159,6 +169,12 @@ class FileResumeStore:
             del self._claims[name]
             if held.lock is not None:
                 self._unlock(name, held.lock)
+
+    def _warn(self, exc: Exception) -> None:
+        """Log once that nothing is kept: the disk is full, usually."""
+        if not self._warned:
+            self._warned = True
+            _LOGGER.warning("unfinished uploads cannot be kept in %s: %s", self.directory, problem_text(exc))
 
     def _make_room(self) -> None:
         if not self._until_sweep:
@@ -181,7 +197,7 @@ class FileResumeStore:
         return self._clock() - self._max_age_seconds
 
     def _lock(self, name: str) -> BaseFileLock | None:
-        make_private_directory(self.directory)
+        make_own_directory(self.directory)
         with self._directory_lock():
             lock = self._try_lock(name)
             if not self._swept:
@@ -192,7 +208,8 @@ class FileResumeStore:
     def _read(self, name: str, key: UploadKey) -> ResumePoint | None:
         path = self._path(name)
         try:
-            if path.lstat().st_mtime >= self._oldest():
+            state = path.lstat()
+            if state.st_mtime >= self._oldest() and is_own(state):
                 return read_resume_point(path, key)
         except FileNotFoundError:
             return None

@@ -125,9 +125,9 @@ def test_all_of_it_is_for_its_owner_alone(directory: Path) -> None:
 
 def test_a_directory_that_was_there_keeps_its_mode(directory: Path) -> None:
     directory.mkdir(parents=True)
-    directory.chmod(0o777)
+    directory.chmod(0o755)
     _keep(directory)
-    assert S_IMODE(directory.stat().st_mode) == 0o777
+    assert S_IMODE(directory.stat().st_mode) == 0o755
     assert {S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
 
 
@@ -258,7 +258,8 @@ sessions.release(key)
 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    assert (done.stdout, done.stderr) == ("None\n", "")
+    told = f"unfinished uploads cannot be kept in {directory}: File too large\n"
+    assert (done.stdout, done.stderr) == ("None\n", told)
     assert _names(directory) == ["directory.lock"]
 
 
@@ -286,3 +287,64 @@ def test_another_thread_may_release_a_claim(directory: Path) -> None:
     thread.start()
     thread.join()
     assert FileResumeStore(directory).claim(_KEY) == _SAVED
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes tell who may write there")
+@pytest.mark.parametrize("mode", [0o770, 0o722, 0o1777])
+def test_a_directory_that_others_may_write_to_is_not_used(directory: Path, mode: int) -> None:
+    planted = _keep(directory)
+    directory.chmod(mode)
+    store = FileResumeStore(directory)
+    assert store.problem() == "other users may write to it"
+    assert store.claim(_KEY) is None
+    store.save(_KEY, _SAVED)
+    store.release(_KEY)
+    assert planted.exists()
+    directory.chmod(0o750)
+    assert FileResumeStore(directory).problem() is None
+    assert FileResumeStore(directory).claim(_KEY) == _SAVED
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_what_belongs_to_another_user_is_not_used(directory: Path) -> None:
+    planted = _keep(directory)
+    os.chown(planted, 12345, 12345)
+    assert FileResumeStore(directory).claim(_KEY) is None
+    assert not planted.exists()
+    planted = _keep(directory)
+    os.chown(directory, 12345, 12345)
+    assert FileResumeStore(directory).problem() == "other users may write to it"
+    assert FileResumeStore(directory).claim(_KEY) is None
+    assert planted.exists()
+
+
+_ON_A_FULL_DISK = """
+import sys
+from pathlib import Path
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.local import FileResumeStore
+
+store = FileResumeStore(Path(sys.argv[1]))
+print(store.problem())
+for repository in ("a", "b"):
+    key = UploadKey("https://registry.example.com", repository, "sha256:x")
+    store.claim(key)
+    store.save(key, ResumePoint("https://registry.example.com/u"))
+    store.release(key)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell limits what may be written")
+def test_a_full_disk_is_told_once_and_fails_nothing(directory: Path) -> None:
+    # No file may have a byte: a write fails as on a full disk, and making files does not.
+    words = [sys.executable, "-c", _ON_A_FULL_DISK, str(directory)]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "File too large\n"
+    assert done.stderr == f"unfinished uploads cannot be kept in {directory}: File too large\n"
+    assert _names(directory, ".json") == []
