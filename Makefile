@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# With the lowest versions that pyproject.toml allows.
+LOWEST := .venv-lowest
 # More than cores: half of what tests do is waiting for sockets and processes.
 WORKERS ?= 4
 # Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find.
@@ -17,7 +19,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-registries check bench docs changelog verdicts fuzz format lint types contracts coverage clean
+.PHONY: help demo test test-all test-lowest test-registries check bench docs changelog verdicts fuzz format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +57,15 @@ test-all: $(VENV)/.dev $(VENV)/.go  ## Run every test
 # What it saw goes into the page docs/registries.md with: python -m tests.registries.table --write
 test-registries: $(VENV)/.dev $(VENV)/.go  ## Run the same checks against every registry program that is at hand
 	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q --junit-xml=.registries.xml tests/registries
+
+# pip has no such resolution.
+$(LOWEST)/.test: pyproject.toml $(VENV)/.dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[all]' --group test
+	@touch $@
+
+test-lowest: $(LOWEST)/.test  ## Run the quick tests with the lowest versions that we say we work with
+	$(BARE) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -q -m 'not slow and not docs'
 
 check: format lint types contracts docs coverage  ## Everything a commit must pass
 
@@ -103,4 +114,4 @@ fuzz: $(VENV)/.dev  ## Fuzz all that reads bytes of others (FUZZ_SECONDS each, d
 	$(BIN)/python -m tests.fuzz
 
 clean:
-	rm -rf $(VENV) site dist
+	rm -rf $(VENV) $(LOWEST) site dist

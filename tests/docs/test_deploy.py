@@ -20,6 +20,7 @@ import yaml  # type: ignore[import-untyped] # its types are a package of their o
 from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.cli.app import app
+from ollama_push.core.version import __version__
 from ollama_push.testing.server import ScriptedServer, json_answer
 
 ROOT: Final = Path(__file__).parents[2]
@@ -159,6 +160,29 @@ def test_a_service_of_compose_uses_what_is_declared_or_there(name: str) -> None:
         assert (DEPLOY / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"]
     assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
     assert set(service.get("depends_on", ())) <= COMPOSE["services"].keys()
+
+
+def _images() -> Iterator[str]:
+    yield from instructions("ARG")
+    yield from (service["image"] for service in COMPOSE["services"].values() if "build" not in service)
+    yield from (container["image"] for container in pod()["containers"])
+
+
+@pytest.mark.parametrize("image", [*_images()])
+def test_every_image_is_pinned_by_its_full_version(image: str) -> None:
+    assert re.search(r":v?\d+\.\d+\.\d+(-[a-z-]+)?$", image)
+
+
+def test_the_image_is_made_from_the_one_that_is_pinned() -> None:
+    assert {line.split()[0] for line in instructions("FROM")} == {"${PYTHON_IMAGE}"}
+    assert sidecar()["image"].endswith(f":{__version__}")
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yml", "kubernetes.yml"])
+def test_a_recipe_says_how_to_pin_by_digest(name: str) -> None:
+    comments = re.findall(r"^# (.*)$", (DEPLOY / name).read_text("utf-8"), re.MULTILINE)
+    assert any("@sha256:" in comment for comment in comments)
+    assert any("docker buildx imagetools inspect" in comment for comment in comments)
 
 
 def test_compose_builds_the_image_of_the_recipe() -> None:

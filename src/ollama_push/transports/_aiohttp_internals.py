@@ -1,6 +1,6 @@
 """All uses of undocumented parts of aiohttp; no other module touches those.
 
-Tested with aiohttp 3.13.0 and 3.14.5 on CPython 3.11. Each part says what it works around. What aiohttp documents is
+Tested with aiohttp 3.14.1 and 3.14.5 on CPython 3.11. Each part says what it works around. What aiohttp documents is
 used by :mod:`ollama_push.transports._aiohttp`.
 """
 
