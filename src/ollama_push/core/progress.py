@@ -6,6 +6,7 @@ Pure: the time is an argument. Everything that shows progress reads these number
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ _MEMORY_SECONDS: Final = 8.0
 
 _MIN_SAMPLE_SECONDS: Final = 0.5
 """Speeds are sampled no closer than this: the server ticks every 60 ms and sends in bursts."""
+
+_CROWD: Final = 1000
 
 _MIN_SPEED: Final = 1.0
 """Bytes per second below which an ETA would be fiction."""
@@ -105,6 +108,11 @@ class PushProgress:
         """Bytes that moved in this push; see :attr:`LayerCounter.moved_bytes`."""
         return self._moved
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are so many layers that a snapshot for each event would take too long."""
+        return len(self._layers) > _CROWD
+
     def receive_event(self, event: PushEvent, now: float) -> bool:
         """Take *event*, which arrived at *now* seconds on a monotonic clock.
 
@@ -180,7 +188,7 @@ class PushProgress:
         if self._expected is not None:
             return max(self._expected, seen)
         # The aggregate of a tensor model is the whole; a single layer never is known to be.
-        return seen if self._succeeded or set(self._layers) == {"sha256:model"} else None
+        return seen if self._succeeded or [*islice(self._layers, 2)] == ["sha256:model"] else None
 
     def _sample(self, now: float) -> None:
         if self._succeeded:

@@ -17,6 +17,8 @@ from tests.support.server_push import MODEL, Push, Told, push, push_awaited
 from ollama_push import AsyncPushClient, PushClient
 from ollama_push.contrib.progress import ProgressCallback, RichProgress, TqdmProgress
 from ollama_push.core.errors import ConnectionLost
+from ollama_push.core.events import LayerProgress, PushSucceeded
+from ollama_push.core.observations import EventSeen, PushContext
 from ollama_push.core.ports import Hook
 from ollama_push.core.progress import ProgressSnapshot
 from ollama_push.testing.memory import AsyncScriptedTransport, ScriptedAnswer, ScriptedTransport
@@ -298,3 +300,14 @@ def test_all_displays_see_the_same_bytes(story: Callable[[Hook], None]) -> None:
     done = seen[-1].completed_bytes
     assert f"{done} B of {done} B" in rich.text
     assert f"{done:.0f}/{done:.0f}" in tqdm.text
+
+
+def test_ever_new_layers_are_shown_by_the_clock() -> None:
+    """Each snapshot has all layers: one for each event would let a server stop the push."""
+    shown: list[int] = []
+    hook = ProgressCallback(lambda now: shown.append(len(now.layers)), min_interval=1.0)
+    context = PushContext("a/b:latest", "http://h:1")
+    for number in range(3000):
+        hook(EventSeen(context, number / 1000, LayerProgress(f"sha256:{number}", 2, 1)))
+    hook(EventSeen(context, 3.0, PushSucceeded()))
+    assert shown == [*range(1, 1001), 2000, 3000, 3000]

@@ -254,3 +254,11 @@ def test_of_more_layers_than_a_model_has_the_first_are_shown() -> None:
     for number in range(MAX_LAYERS + 5):
         progress.receive_event(LayerProgress(f"sha256:{number}", 2, 1), 0.0)
     assert len(progress.snapshot(0.0).layers) == MAX_LAYERS
+
+
+@pytest.mark.parametrize(("layers", "crowded"), [(1000, False), (1001, True)])
+def test_a_push_with_ever_new_layers_is_crowded(layers: int, crowded: bool) -> None:  # noqa: FBT001 - a table
+    progress = PushProgress()
+    for number in range(layers):
+        progress.receive_event(LayerProgress(f"sha256:{number}", 2, 1), 0.0)
+    assert progress.is_crowded is crowded

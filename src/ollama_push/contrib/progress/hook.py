@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
+from ollama_push.core.events import LayerProgress
 from ollama_push.core.observations import AttemptStarted, EventSeen, Observation, PushContext, PushFinished, PushStarted
 from ollama_push.core.progress import ProgressSnapshot, PushProgress
 
@@ -25,6 +26,7 @@ class ProgressHook:
     def __init__(self, min_interval: float, expected_bytes: ExpectedBytes) -> None:
         self.min_interval = min_interval
         self._expected = expected_bytes
+        self._due: WeakKeyDictionary[PushContext, float] = WeakKeyDictionary()
         self._pushes: WeakKeyDictionary[PushContext, PushProgress] = WeakKeyDictionary()
 
     def __call__(self, seen: Observation, /) -> None:
@@ -33,6 +35,10 @@ class ProgressHook:
             case EventSeen(push=push, event=event, elapsed=elapsed):
                 progress = self._progress_of(push)
                 progress.receive_event(event, elapsed)
+                # Events of new layers are not throttled, and each snapshot has all: ever new ones would stop a push.
+                if progress.is_crowded and isinstance(event, LayerProgress) and elapsed < self._due.get(push, 0.0):
+                    return
+                self._due[push] = elapsed + self.min_interval
                 self.show(push, progress.snapshot(elapsed))
             case PushStarted(push=push):
                 self.begin(push)
@@ -66,8 +72,9 @@ class ProgressHook:
 class ProgressCallback(ProgressHook):
     """Calls *fn* with a snapshot, no more often than every *min_interval* seconds per layer.
 
-    Phases, the first and last progress of a layer, and success are never skipped. ``snapshot.model`` names the
-    push. If *fn* raises, that is logged once, and *fn* is not called again for that push.
+    Phases, the first and last progress of a layer, and success are never skipped; of a push with more than a thousand
+    layers, the interval holds for all of them together. ``snapshot.model`` names the push. If *fn* raises, that is
+    logged once, and *fn* is not called again for that push.
 
     Args:
         fn: Takes a ``ProgressSnapshot``; called on the pushing thread or loop: be quick, do not block.
