@@ -42,7 +42,8 @@ def decode_json(data: bytes) -> Any:
 
 def bounded_count(value: int) -> int:
     """Return a count of a peer as one that can be added and drawn: 0 for less, ``MAX_COUNT`` for more."""
-    return min(max(0, value), MAX_COUNT)
+    # For every event of a push: quicker than min() and max().
+    return value if 0 <= value <= MAX_COUNT else (MAX_COUNT if value > 0 else 0)
 
 
 def encode_json(value: Any) -> bytes:

@@ -178,9 +178,10 @@ def _to_event(value: Any) -> PushEvent | ErrorLine:
 
 
 def _kept(text: str, limit: int) -> str:
-    text = _well_formed(text)
+    if not text.isascii():
+        text = _well_formed(text)
     # It may hold a presigned URL; looked for only then, for speed.
-    return clean(text, limit) if "://" in text or "=" in text or len(text) > limit else text
+    return clean(text, limit) if "=" in text or "://" in text or len(text) > limit else text
 
 
 def _well_formed(text: str) -> str:
