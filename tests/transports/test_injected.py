@@ -10,9 +10,9 @@ import pytest
 import urllib3
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from ollama_push.core.errors import InvalidSetting, MachineMisuse, UsedAfterClose
+from ollama_push.core.errors import InvalidSetting, MachineMisuse, TransportTimeout, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
-from ollama_push.testing.server import ScriptedServer, json_answer
+from ollama_push.testing.server import Pause, ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 from ollama_push.transports._aiohttp import _client_timeout
 from ollama_push.transports._framing import RequestLimits
@@ -160,3 +160,17 @@ def test_endless_timeouts_are_no_limit() -> None:
         endless.open(HttpRequest("GET", server.url)) as response,
     ):
         assert b"".join(response.chunks()) == b"x"
+
+
+def test_a_head_that_drips_is_limited_in_a_session_of_others_too() -> None:
+    drips = [step for _ in range(100) for step in (Pause(0.05), b"a")]
+
+    async def run(url: str) -> None:
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            transport = AiohttpTransport(session, connect_timeout=0.3, read_timeout=0.3)
+            with pytest.raises(TransportTimeout):
+                async with transport.open(HttpRequest("GET", url)):
+                    pass
+
+    with ScriptedServer([b"HTTP/1.1 200 OK\r\nX-Long: ", *drips, b"\r\n\r\n"]) as server:
+        asyncio.run(run(server.url))

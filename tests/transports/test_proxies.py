@@ -10,9 +10,9 @@ from contextlib import closing
 import pytest
 from tests.transports.conftest import MakeTransport
 
-from ollama_push.core.errors import ConnectCause, ConnectFailed, TransportError
+from ollama_push.core.errors import ConnectCause, ConnectFailed, TransportError, TransportTimeout
 from ollama_push.core.ports import HttpRequest
-from ollama_push.testing.server import Script, ScriptedServer, json_answer
+from ollama_push.testing.server import Pause, Script, ScriptedServer, json_answer
 
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 TARGET = "http://registry.example.com/api/version"
@@ -186,3 +186,17 @@ def test_a_proxy_that_cannot_be_used_is_named_without_a_word_of_its_password(
     assert "must be written as in %2F" in str(caught.value)
     text = shown(caught.value)
     assert [secret for secret in SECRETS if secret in text] == []
+
+
+@pytest.mark.parametrize("drip", [b"a", b"a\r\nX-Many: "])
+def test_a_proxy_whose_response_to_connect_drips_is_not_waited_for(
+    make: MakeTransport, monkeypatch: pytest.MonkeyPatch, drip: bytes
+) -> None:
+    drips = [step for _ in range(100) for step in (Pause(0.05), drip)]
+    with ScriptedServer([b"HTTP/1.1 200 OK\r\nX-Long: ", *drips, b"\r\n\r\n"]) as server:
+        monkeypatch.setenv("https_proxy", server.url)
+        with pytest.raises(TransportError) as caught:
+            fetch(make, TUNNELLED, connect_timeout=0.4)
+    assert server.accepted == 1
+    assert isinstance(caught.value, TransportTimeout)
+    assert (caught.value.phase, caught.value.seconds) == ("connect", 0.4)

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 from tests.transports.conftest import Certificates, MakeTransport
 
-from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, InvalidSetting, TransportError
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidSetting,
+    TransportError,
+    TransportTimeout,
+)
 from ollama_push.core.ports import HttpRequest
 from ollama_push.testing.server import Hangup, Reset, Script, ScriptedServer, json_answer
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
@@ -137,3 +144,9 @@ def test_a_connection_that_is_reset_is_told_in_words() -> None:
     with ScriptedServer([Reset()]) as server, pytest.raises(ConnectionLost) as caught:
         fetch(Urllib3Transport, server.url)
     assert caught.value.detail == "connection reset by peer"
+
+
+def test_a_peer_that_is_silent_in_its_handshake_was_not_reached_in_time(make: MakeTransport) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TransportTimeout) as caught:
+        fetch(make, f"https://127.0.0.1:{silent.getsockname()[1]}/", connect_timeout=0.3)
+    assert (caught.value.phase, caught.value.seconds) == ("connect", 0.3)

@@ -112,6 +112,8 @@ class AiohttpTransport:
             # Without it, aiohttp sends a body of several buffers chunked.
             length = {"Content-Length": str(size)} if size else {}
             async with upload.head:
+                if not self._owned and upload.empty and limits.connect is not None:
+                    upload.wait_for_head(limits.connect)  # a session of others does not tell when it has sent
                 return await self._session_for(proxy).request(
                     request.method,
                     _parsed(request.url, limits),

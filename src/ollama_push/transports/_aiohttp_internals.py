@@ -130,11 +130,11 @@ class UploadPayload(aiohttp.Payload):
         transport.set_write_buffer_limits()
         self.wait_for_head()
 
-    def wait_for_head(self) -> None:
-        """Begin to limit the wait for the head: the request has been sent."""
+    def wait_for_head(self, longer: float = 0.0) -> None:
+        """Begin to limit the wait for the head: the request has been sent, or will be within *longer* seconds."""
         if self._silence is not None:
             with suppress(RuntimeError):  # the head has arrived already
-                self.head.reschedule(asyncio.get_running_loop().time() + self._silence)
+                self.head.reschedule(asyncio.get_running_loop().time() + longer + self._silence)
 
     async def _send(self, buffer: bytes | memoryview, writer: AbstractStreamWriter) -> None:
         try:

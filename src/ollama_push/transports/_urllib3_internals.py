@@ -196,6 +196,16 @@ class _Connection(HTTPConnection):
         finally:
             body.connection = None
 
+    def connect(self) -> None:
+        """Connect, through a proxy and with TLS if need be; a silence in there is one of connecting.
+
+        Works around: urllib3 takes a timeout of a proxy's response or of TLS for one of the response.
+        """
+        try:
+            super().connect()
+        except TimeoutError as exc:
+            raise u3.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from exc
+
     def _new_conn(self) -> socket.socket:
         """Connect as urllib3's method of this name does, with a socket that is noted before it is connected.
 
