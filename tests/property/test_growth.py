@@ -18,6 +18,7 @@ from ollama_push.core.json_text import decode_json
 from ollama_push.core.names import ModelName, NameParts, is_registry_host
 from ollama_push.core.observations import EventSeen, PushContext
 from ollama_push.core.peer_text import clean, readable_excerpt
+from ollama_push.core.ports import HttpRequest
 from ollama_push.core.redaction import hide_secret_headers, redact
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.blob_upload.responses import bytes_arrived, smallest_part
@@ -177,10 +178,11 @@ def _errors(text: str) -> None:
 
 
 def _challenge(text: str) -> None:
-    flow = Authorizer(
-        _ENDPOINT, ("s",), plain_http=False, clock=lambda: 0.0, now=lambda: 0.0, nonce=bytes
-    )._answer_challenge(_response(f'Bearer realm="{text}"', 401), refused=False)
+    flow = Authorizer(_ENDPOINT, ("s",), plain_http=False, clock=lambda: 0.0, now=lambda: 0.0, nonce=bytes).send(
+        HttpRequest("GET", _ENDPOINT.base)
+    )
     next(flow)
+    flow.send(_response(f'Bearer realm="{text}"', 401))
     flow.send(Login("u", "p"))
 
 

@@ -258,7 +258,7 @@ class FlowPlayer:
             case Sleep(seconds):
                 assert seconds >= 0
                 self.clock.now += seconds
-            case FindCredential(host):
+            case FindCredential(host, _repository):
                 return self.credentials.get(host)
             case Rehash(digest):
                 return digest not in self.damaged

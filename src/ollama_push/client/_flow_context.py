@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 
 from ollama_push.core.errors import PushInterrupted, TransportError
-from ollama_push.core.registry.credentials import CredentialSource
+from ollama_push.core.registry.credentials import CredentialSource, credential_for
 from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
@@ -141,8 +141,8 @@ class FlowContext(Generic[T]):
                 self._claimed.discard(key)
                 self._resume.release(key)
                 return True
-            case FindCredential(host):
-                return self.credentials.find(host)
+            case FindCredential(host, repository):
+                return credential_for(self.credentials, host, repository)
             case Rehash(digest):
                 return self._rehash(digest)
         raise TypeError(f"{effect!r} is for the driver")

@@ -168,8 +168,8 @@ class AsyncFlowRunner(Generic[R]):
                 await self._lanes.resume.run(self._context.perform, effect)
             case FindCredential() if isinstance(self._context.credentials, GivenCredential):
                 return self._context.perform(effect)
-            case FindCredential(host):
-                return await self._lanes.credential(self._context.credentials, host)
+            case FindCredential(host, repository):
+                return await self._lanes.credential(self._context.credentials, host, repository)
             case Rehash():
                 return await self._lanes.hashing.run(self._context.perform, effect)
         return None

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from threading import Lock
 from typing import Any, Final, ParamSpec, TypeVar
 
-from ollama_push.core.registry.credentials import Credential, CredentialSource
+from ollama_push.core.registry.credentials import Credential, CredentialSource, credential_for
 
 __all__ = ["Lane", "Lanes"]
 
@@ -87,7 +87,7 @@ class Lanes:
         self.resume: Lane = Lane("resume", _RESUME_THREADS)
         self.hashing: Lane = Lane("hashing", _HASHING_THREADS)
         self._credentials = Lane("credentials", _CREDENTIAL_THREADS)
-        self._lookups: dict[tuple[int, str], asyncio.Future[Credential | None]] = {}
+        self._lookups: dict[tuple[int, str, str], asyncio.Future[Credential | None]] = {}
         self._users = 0
 
     @contextmanager
@@ -101,12 +101,12 @@ class Lanes:
             if not self._users:
                 self._retire()
 
-    async def credential(self, source: CredentialSource, host: str) -> Credential | None:
+    async def credential(self, source: CredentialSource, host: str, repository: str = "") -> Credential | None:
         """Look up a credential. Those who ask the same at the same time share one look-up: it may run a program."""
         # An id is not used again meanwhile: the look-up refers to the source.
-        key = id(source), host
+        key = id(source), host, repository
         if (lookup := self._lookups.get(key)) is None:
-            lookup = self._lookups[key] = self._credentials.start(source.find, host)
+            lookup = self._lookups[key] = self._credentials.start(credential_for, source, host, repository)
 
             def forget(done: asyncio.Future[Credential | None]) -> None:
                 if self._lookups.get(key) is done:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +30,12 @@ _LOCK_SECONDS: Final = 10.0
 class Credentials:
     """Finds credentials (``core.registry.credentials.CredentialSource``), and keeps logins.
 
-    The first one that exists is used: *explicit*; ``OLLAMA_USERNAME`` and ``OLLAMA_PASSWORD``; docker's configuration
-    (``$DOCKER_CONFIG/config.json``, else ``~/.docker/config.json``), then podman's (``$REGISTRY_AUTH_FILE``,
-    ``$XDG_RUNTIME_DIR/containers/auth.json``, ``~/.config/containers/auth.json``), in each ``credHelpers``,
-    ``auths``, ``credsStore``; for Ollama's own registry, Ollama's key.
+    The first one that exists is used: *explicit*; ``OLLAMA_USERNAME`` and ``OLLAMA_PASSWORD``; the JSON in
+    ``DOCKER_AUTH_CONFIG``; the files ``$DOCKER_CONFIG/config.json``, ``$REGISTRY_AUTH_FILE``,
+    ``~/.docker/config.json``, ``$XDG_RUNTIME_DIR/containers/auth.json`` and ``~/.config/containers/auth.json``; for
+    Ollama's own registry, Ollama's key. In each file: a login for the repository or the nearest of its parents in
+    ``auths``, ``credHelpers``, the registry's login in ``auths``, ``credsStore``. A source that cannot be read is an
+    error only where no later one has a credential.
 
     Args:
         explicit: Used for every registry.
@@ -61,15 +64,28 @@ class Credentials:
         Raises:
             InvalidSetting: There is a credential, but it cannot be read.
         """
+        return self.find_for(host, "")
+
+    def find_for(self, host: str, repository: str, /) -> Credential | None:
+        """Return the credential for *repository* at *host*; see :meth:`find`."""
         found = self._explicit or (self._from_environment() if self._environment_is_for(host) else None)
         if found is not None:
             return found
-        for path in self._files():
-            found = self._in_file(DockerConfig.read(path), host)
+        problem: InvalidSetting | None = None
+        for read in self._configs():
+            try:
+                found = self._in_file(read(), host, repository)
+            except InvalidSetting as exc:
+                # Such as a helper that was removed together with the program it came with.
+                problem = problem or exc
             if found is not None:
                 return found
         key = ollama_key_path(self._home) if is_ollama_cloud(host) else None
-        return None if key is None else OllamaKey.load(key)
+        if key is not None:
+            return OllamaKey.load(key)
+        if problem is not None:
+            raise problem
+        return None
 
     def login(self, host: str, login: Login) -> Path | str:
         """Keep *login* for *host* where docker would: with the configured helper, else in the file.
@@ -122,11 +138,16 @@ class Credentials:
             raise InvalidSetting(given, "<hidden>", f"{missing} is not set; a login needs both")
         return Login(username, password) if username else None
 
-    def _in_file(self, config: DockerConfig, host: str) -> Credential | None:
+    def _in_file(self, config: DockerConfig, host: str, repository: str) -> Credential | None:
         def ask(helper: str | None) -> Credential | None:
             return None if helper is None else HelperProgram(helper, self._environ).get(key_for(host))
 
-        return ask(config.helper(host)) or config.login(host) or ask(config.store)
+        return (
+            config.namespace_login(host, repository)
+            or ask(config.helper(host))
+            or config.login(host)
+            or ask(config.store)
+        )
 
     def _helper(self, config: DockerConfig, host: str) -> HelperProgram | None:
         """Return the helper that keeps logins for *host*; ``None`` where the file keeps them."""
@@ -147,15 +168,24 @@ class Credentials:
             raise InvalidSetting("DOCKER_CONFIG", "", "there is no home directory to keep logins in; set it")
         return self._home / ".docker" / "config.json"
 
+    def _configs(self) -> Iterator[Callable[[], DockerConfig]]:
+        """Yield functions that read what may hold logins, in the order of the search."""
+        text = self._environ.get("DOCKER_AUTH_CONFIG", "")
+        if text and self._config_file is None:
+            yield partial(DockerConfig.parse, Path("DOCKER_AUTH_CONFIG"), text.encode("utf-8", "surrogateescape"))
+        for path in self._files():
+            yield partial(DockerConfig.read, path)
+
     def _files(self) -> Iterator[Path]:
         """Yield the files that may hold logins, in the order of the search."""
         if self._config_file is not None:
             yield self._config_file
             return
-        if self._environ.get("DOCKER_CONFIG") or self._home is not None:
-            yield self._docker_file()
-        if named := self._environ.get("REGISTRY_AUTH_FILE"):
-            yield Path(named)
+        own = [self._docker_file()] if self._environ.get("DOCKER_CONFIG") or self._home is not None else []
+        named = self._environ.get("REGISTRY_AUTH_FILE")
+        others = [Path(named)] if named else []
+        # What a variable names comes before the usual place.
+        yield from own + others if self._environ.get("DOCKER_CONFIG") else others + own
         if runtime := self._environ.get("XDG_RUNTIME_DIR"):
             yield Path(runtime) / "containers" / "auth.json"
         if configured := self._environ.get("XDG_CONFIG_HOME"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,7 +18,7 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.local.files import make_private_directory, problem_text, read_regular, write_private
-from ollama_push.local.registry_keys import key_for, keys_for
+from ollama_push.local.registry_keys import key_for, keys_for, namespace_keys
 
 __all__ = ["DockerConfig"]
 
@@ -50,6 +50,15 @@ class DockerConfig:
             return cls(path)
         except (OSError, RuntimeError, ValueError) as exc:
             raise _problem(path, f"the file cannot be read: {problem_text(exc)}") from exc
+        return cls.parse(path, raw)
+
+    @classmethod
+    def parse(cls, path: Path, raw: bytes) -> Self:
+        """Return the configuration in *raw*, the content of *path*.
+
+        Raises:
+            InvalidSetting: It is not a JSON object.
+        """
         try:
             # docker reads an empty file as one without content.
             content = decode_json(raw) if raw.strip() else {}
@@ -77,8 +86,19 @@ class DockerConfig:
         Raises:
             InvalidSetting: The entry is not in docker's format.
         """
+        return self._first_login(keys_for(host, self._section("auths")))
+
+    def namespace_login(self, host: str, repository: str) -> Credential | None:
+        """Return the credential for *repository* at *host*, or for the nearest of its parents below the host.
+
+        Raises:
+            InvalidSetting: The entry is not in docker's format.
+        """
+        return self._first_login(namespace_keys(host, repository, self._section("auths")))
+
+    def _first_login(self, keys: Iterable[str]) -> Credential | None:
         entries = self._section("auths")
-        for key in keys_for(host, entries):
+        for key in keys:
             try:
                 found = _credential(entries[key])
             except ValueError as exc:
@@ -171,7 +191,8 @@ def _credential(entry: Any) -> Credential | None:
 
 def _decoded(auth: str) -> Login:
     try:
-        text = base64.b64decode(auth.strip(), validate=True).decode()
+        # Tools that write it may wrap the lines, as base64(1) does.
+        text = base64.b64decode("".join(auth.split()), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         text = ""
     username, colon, password = text.partition(":")

@@ -8,7 +8,7 @@ from typing import Final
 
 from ollama_push.core.errors import InvalidSetting
 
-__all__ = ["key_for", "keys_for"]
+__all__ = ["key_for", "keys_for", "namespace_keys"]
 
 _DOCKER_HUB: Final = "https://index.docker.io/v1/"
 """The key of Docker Hub in files and for helpers (docker/cli ``registry.IndexServer``)."""
@@ -36,13 +36,30 @@ def key_for(host: str) -> str:
 def keys_for(host: str, keys: Iterable[str]) -> list[str]:
     """Return those of *keys* that mean *host*, the key of :func:`key_for` first.
 
-    A key with a namespace (``host/namespace``), which podman allows, does not mean a host.
+    A key with a namespace (``host/namespace``) does not mean a host; see :func:`namespace_keys`.
 
     Source: docker/cli ``cli/config/credentials/file_store.go`` (``ConvertToHostname``); containers-auth.json(5).
     """
     usual = key_for(host)
     name = _canonical(usual)
     return sorted((key for key in keys if _canonical(key) == name), key=lambda key: key != usual)
+
+
+def namespace_keys(host: str, repository: str, keys: Iterable[str]) -> list[str]:
+    """Return those of *keys* that mean *repository* at *host*, or one of its parents, the longest first.
+
+    >>> namespace_keys("quay.io", "team/sub/m", ["quay.io", "quay.io/team", "quay.io/te", "quay.io/team/sub/m"])
+    ['quay.io/team/sub/m', 'quay.io/team']
+
+    Source: containers-auth.json(5), "FORMAT".
+    """
+    name, found = _canonical(key_for(host)), dict[str, str]()
+    for key in keys:
+        place, _, namespace = key.partition("/")
+        namespace = namespace.strip("/")
+        if namespace and _canonical(place) == name and f"{repository}/".startswith(f"{namespace}/"):
+            found[key] = namespace
+    return sorted(found, key=lambda key: len(found[key]), reverse=True)
 
 
 def _canonical(key: str) -> str | None:

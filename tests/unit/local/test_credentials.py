@@ -299,3 +299,48 @@ def test_the_environments_login_is_for_the_registries_it_is_said_to_be_for(
     environ = {"OLLAMA_USERNAME": "me", "OLLAMA_PASSWORD": "hush", "HOME": str(tmp_path)}
     credentials = Credentials(environ=environ, environment_for=["registry.example.com", "other.example.com:5000"])
     assert (credentials.find(host) == Login("me", "hush")) is found
+
+
+# --- logins for namespaces, and more places
+
+
+def _robots(**logins: str) -> dict[str, Any]:
+    return {"auths": {key.replace("_", "/"): {"auth": encoded(f"{name}:s")} for key, name in logins.items()}}
+
+
+def test_the_login_of_the_nearest_namespace_counts(machine: Machine) -> None:
+    machine.helper.install(h={"Username": "helper", "Secret": "s"})
+    machine.write({"credsStore": "fake", **_robots(h="host", h_team="team", h_team_m="model", h_tea="other")})
+    credentials = machine.credentials()
+    found = [credentials.find_for("h", name) for name in ("team/m", "team/x", "team2/m", "tea")]
+    assert found == [Login(name, "s") for name in ("model", "team", "host", "other")]
+    assert credentials.find("h") == Login("host", "s")
+
+
+def test_a_helper_that_is_gone_does_not_hide_a_later_login(machine: Machine) -> None:
+    machine.write({"credsStore": "gone"})
+    assert "gone" in str(machine.problem())
+    machine.write({"auths": {_HOST: {"auth": encoded("podman:s")}}}, ".config/containers/auth.json")
+    assert machine.credentials().find(_HOST) == Login("podman", "s")
+
+
+def test_what_a_variable_names_comes_before_the_usual_places(machine: Machine) -> None:
+    def login(name: str) -> dict[str, Any]:
+        return {"auths": {_HOST: {"auth": encoded(f"{name}:s")}}}
+
+    machine.write(login("home"))
+    named = {"REGISTRY_AUTH_FILE": str(machine.write(login("podman"), "podman.json"))}
+    chosen = {"DOCKER_CONFIG": str(machine.write(login("docker"), "docker/config.json").parent)}
+    text = {"DOCKER_AUTH_CONFIG": json.dumps(login("text"))}
+    places: list[dict[str, str]] = [{}, named, {**named, **chosen}, {**named, **chosen, **text}]
+    found = [machine.credentials(**environ).find(_HOST) for environ in places]
+    assert found == [Login(name, "s") for name in ("home", "podman", "docker", "text")]
+
+
+def test_a_configuration_in_a_variable_that_cannot_be_read_is_not_shown(machine: Machine) -> None:
+    assert "DOCKER_AUTH_CONFIG" in str(machine.problem(DOCKER_AUTH_CONFIG="{s3cret"))
+
+
+def test_base64_may_be_wrapped(machine: Machine) -> None:
+    machine.write({"auths": {_HOST: {"auth": "\n".join([encoded(f"me:{_SECRET}")[:9], encoded(f"me:{_SECRET}")[9:]])}}})
+    assert machine.credentials().find(_HOST) == _ME

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.local.registry_keys import key_for, keys_for
+from ollama_push.local.registry_keys import key_for, keys_for, namespace_keys
 
 _HUB = "https://index.docker.io/v1/"
 
@@ -44,3 +44,10 @@ def test_every_spelling_of_a_host_is_found_the_usual_one_first() -> None:
     others = ["h:443", "h/namespace", "hh", "", "ftp://h", "https://index.docker.io/v1/"]
     assert keys_for("h", [*others, *keys]) == ["h", *(key for key in keys if key != "h")]
     assert keys_for("docker.io", [*keys, *others, "docker.io"]) == [_HUB, "docker.io"]
+
+
+def test_keys_with_a_namespace_are_for_it_alone_the_longest_first() -> None:
+    keys = ["h", "h/team/", "H/team", "h/tea", "h/team/m", "h/team/m2", "h/other", "g/team", "https://h/team", "h/Team"]
+    assert namespace_keys("h", "team/m", keys) == ["h/team/m", "h/team/", "H/team"]
+    assert namespace_keys("docker.io", "team/m", ["index.docker.io/team"]) == ["index.docker.io/team"]
+    assert namespace_keys("h", "", keys) == []

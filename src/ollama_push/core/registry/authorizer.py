@@ -1,7 +1,8 @@
 """Adds credentials to requests: reads challenges, keeps tokens, renews them before they expire.
 
 One :class:`Authorizer` belongs to one push. Credentials go to the registry's own origin and to the realm that
-its challenge names, never elsewhere, and never in the clear off this machine unless plain HTTP was asked for.
+its challenge names, never elsewhere, also not where either redirects to, and never in the clear off this machine
+unless plain HTTP was asked for.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
-from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, TransportError
+from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.facts import (
     CredentialKind,
+    ForbiddenAddress,
     LoginRefused,
     Operation,
     RealmProblem,
@@ -23,15 +25,22 @@ from ollama_push.core.facts import (
     ResponseProblem,
     UnusableResponse,
 )
-from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.hosts import AddressProblem, is_ollama_cloud
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.effects import FindCredential, Flow, result_of
-from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, without_userinfo
+from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key, without_userinfo
 from ollama_push.core.registry.error_responses import refusal, words_in
-from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS, basic, signed_realm, token_in, token_request
+from ollama_push.core.registry.tokens import (
+    REQUEST_TIMEOUT_SECONDS,
+    basic,
+    merged_scopes,
+    signed_realm,
+    token_in,
+    token_request,
+)
 from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
 from ollama_push.core.secrets import Secrets
 from ollama_push.core.version import USER_AGENT
@@ -39,9 +48,16 @@ from ollama_push.core.version import USER_AGENT
 __all__ = ["Authorizer"]
 
 _REDIRECTION: Final = 300
+_REDIRECTS: Final = frozenset({301, 302, 307, 308})
+_MOST_REDIRECTS: Final = 6
 _UNAUTHORIZED: Final = 401
+_MOST_PROOFS: Final = 5
+"""Requests of which a registry may refuse each, before its word is taken."""
 _RENEWED_AHEAD: Final = 0.1
 """Share of a token's life before whose end a new one is fetched."""
+
+_Tried = dict[object, OllamaPushError | None]
+"""The proofs that one request was sent with, and the realms that were asked for one, with their errors."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -71,6 +87,8 @@ class Authorizer:
     secrets: Secrets = attrs.field(factory=Secrets, init=False)
     _credential: Credential | None = attrs.field(default=None, init=False)
     _looked: bool = attrs.field(default=False, init=False)
+    # Whether the registry has accepted a proof in this push.
+    _accepted: bool = attrs.field(default=False, init=False)
     # The Authorization value in use; empty while nobody asked for one.
     _proof: str = attrs.field(default="", init=False)
     _bearer: Challenge | None = attrs.field(default=None, init=False)
@@ -82,31 +100,52 @@ class Authorizer:
         return bool(self._proof)
 
     def send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
-        """Send *request*, with a credential when the registry wants one.
+        """Send *request*, with a credential when the registry wants one; redirects are followed.
 
         Raises:
             PushRejected: The registry wants a login and there is none, or does not accept the one there is.
+                It redirects to where it must not lead.
             ServerError: The realm cannot give a token now.
         """
         if not self._endpoint.owns(request.url):
-            return (yield from self._send(request, span))
+            return (yield from self._send(request, span))[0]
         if self._bearer is not None and self._clock() >= self._renew_at:
             # Flows side by side: one renews it, the others go on with what is left of its life.
             self._renew_at = math.inf
-            yield from self._fetch_token(self._bearer)
-        used = self._proof
-        response = yield from self._send(self._signed(request), span)
-        if isinstance(response, TransportError) or response.status != _UNAUTHORIZED:
-            return response
-        # Another flow may have renewed it since: then that one is tried first.
-        if self._proof == used:
-            yield from self._answer_challenge(response, refused=bool(used))
-        response = yield from self._send(self._signed(request), span)
-        if isinstance(response, BufferedResponse) and response.status == _UNAUTHORIZED:
-            raise self._refused(words_in(response))
-        return response
+            yield from self._obtain_proof((self._bearer,), "", {})
+        tried: _Tried = {}
+        words = ""
+        for _ in range(_MOST_PROOFS):
+            used = self._proof
+            response, is_own = yield from self._send(self._signed(request), span)
+            if isinstance(response, TransportError) or response.status != _UNAUTHORIZED or not is_own:
+                self._accepted = self._accepted or bool(used and isinstance(response, BufferedResponse))
+                return response
+            words = words_in(response)
+            # Another flow may have renewed it since: then that one is tried first.
+            if self._proof == used:
+                challenges = yield from self._challenges(request.url, response)
+                yield from self._obtain_proof(challenges, words, tried)
+        raise self._refused(words)
 
-    def _send(self, request: HttpRequest, span: BlobSpan | None = None) -> Flow[BufferedResponse | TransportError]:
+    def _send(
+        self, request: HttpRequest, span: BlobSpan | None = None
+    ) -> Flow[tuple[BufferedResponse | TransportError, bool]]:
+        """Send *request* and follow redirects; also return whether the response is of the origin that was asked."""
+        origin, url = origin_key(request.url), request.url
+        for _ in range(_MOST_REDIRECTS):
+            response = yield from self._send_once(request, span)
+            target = None if isinstance(response, TransportError) else self._redirected(request, response)
+            if target is None:
+                break
+            request = target
+        if request.url != url and isinstance(response, BufferedResponse) and "location" in response.headers:
+            # A relative one is relative to the last URL (RFC 9110, 10.2.2).
+            located = urljoin(request.url, response.headers["location"])
+            response = attrs.evolve(response, headers={**response.headers, "location": located})
+        return response, origin_key(request.url) == origin
+
+    def _send_once(self, request: HttpRequest, span: BlobSpan | None) -> Flow[BufferedResponse | TransportError]:
         self.secrets.add_headers(request.headers)
         self.secrets.add_url(request.url)
         response: BufferedResponse | TransportError = yield SendRequest(request, span)
@@ -116,32 +155,106 @@ class Authorizer:
         body = self.secrets.hidden(response.body[: 2 * MAX_ERROR_BODY_BYTES])
         return response if body == response.body else attrs.evolve(response, body=body)
 
+    def _redirected(self, request: HttpRequest, response: BufferedResponse) -> HttpRequest | None:
+        """Return the request that *response* redirects *request* to; ``None`` when it is to be taken as it is.
+
+        The method stays the same, which RFC 9110, 15.4 allows for each of these statuses but 303.
+
+        Raises:
+            PushRejected: The registry must not lead there.
+        """
+        reads = request.method in ("GET", "HEAD")
+        if response.status not in _REDIRECTS and not (response.status == 303 and reads):  # noqa: PLR2004 - See Other
+            return None
+        url = self._endpoint.resolved(response.headers.get("location", ""), request.url)
+        if url is None:
+            return None
+        if origin_key(url) == origin_key(request.url):
+            return attrs.evolve(request, url=url)
+        was, parts = urlsplit(request.url), urlsplit(url)
+        # A redirected question whether something is there says yes. A form with a token goes to its realm only.
+        # From plain HTTP to TLS: the registry itself must be asked by TLS, or its login would never be shown.
+        upgrade = (was.scheme, was.hostname) == ("http", parts.hostname) and parts.scheme == "https"
+        if request.method == "HEAD" or upgrade or (isinstance(self._credential, IdentityToken) and request.body):
+            return None
+        if was.scheme == "https" and parts.scheme == "http":
+            facts = ForbiddenAddress(parts.hostname or "", AddressProblem.PLAIN_HTTP)
+            raise PushRejected("", RejectionReason.UNKNOWN, facts)
+        self._endpoint.require_allowed(url)
+        headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
+        return attrs.evolve(request, url=url, headers=headers)
+
     def _signed(self, request: HttpRequest) -> HttpRequest:
         if not self._proof:
             return request
         return attrs.evolve(request, headers={**request.headers, "Authorization": self._proof})
 
-    def _answer_challenge(self, response: BufferedResponse, *, refused: bool) -> Flow[None]:
-        challenges = parse_challenges(response.headers.get("www-authenticate", ""))
+    def _challenges(self, url: str, response: BufferedResponse) -> Flow[tuple[Challenge, ...]]:
+        """Return what *response* to *url* offers, else what was offered before, else what the registry's root does."""
+        found = _usable(response)
+        if found:
+            return found
+        if self._bearer is not None:
+            return (self._bearer,)
+        if self._proof.startswith("Basic "):
+            return (Challenge("basic"),)
+        if self._proof or url == self._endpoint.base:
+            return ()
+        request = HttpRequest("GET", self._endpoint.base, {"User-Agent": USER_AGENT}, b"", self._read_timeout)
+        root, is_own = yield from self._send(request)
+        return _usable(root) if isinstance(root, BufferedResponse) and is_own else ()
+
+    def _obtain_proof(self, challenges: Sequence[Challenge], words: str, tried: _Tried) -> Flow[None]:
+        """Take the first proof that meets one of *challenges* and was not tried before.
+
+        Raises:
+            OllamaPushError: There is none.
+        """
         credential = yield from self._who()
+        problem = yield from self._prove(challenges, credential, words, tried)
+        if problem is not None and self._accepted and not self._signs():
+            # What was good has run out: a credential helper may have a new one.
+            self._looked = False
+            renewed = yield from self._who()
+            if renewed != credential:
+                problem = yield from self._prove(challenges, renewed, words, tried)
+        if problem is not None:
+            raise problem
+
+    def _prove(
+        self, challenges: Sequence[Challenge], credential: Credential | None, words: str, tried: _Tried
+    ) -> Flow[OllamaPushError | None]:
+        """Take the next proof of *credential*; return why there is none."""
         if isinstance(credential, AccessToken):
-            if refused:
-                raise self._refused(words_in(response))
-            self._proof = f"Bearer {credential.token}"
-            return
-        bearer = next((c for c in challenges if c.scheme == "bearer" and c.realm), None)
-        if bearer is not None:
-            yield from self._fetch_token(bearer)
-            return
-        if isinstance(credential, Login) and any(c.scheme == "basic" for c in challenges):
-            used, self._proof = self._proof, basic(credential)
-            if self._proof != used:
-                return
-        raise self._refused(words_in(response))
+            return self._take(f"Bearer {credential.token}", words, tried)
+        for challenge in challenges:
+            way = (challenge.realm, self._scopes_of(challenge), credential)
+            if challenge.scheme != "bearer" or way in tried:
+                continue
+            tried[way] = None
+            try:
+                yield from self._fetch_token(challenge, credential)
+            except (PushRejected, ServerError, TransportError) as error:
+                tried[way] = error
+            else:
+                return None
+        if isinstance(credential, Login) and any(challenge.scheme == "basic" for challenge in challenges):
+            return self._take(basic(credential), words, tried)
+        return self._problem(words, tried)
+
+    def _take(self, proof: str, words: str, tried: _Tried) -> OllamaPushError | None:
+        if proof in tried or proof == self._proof:
+            return self._problem(words, tried)
+        tried[proof] = None
+        self._bearer, self._proof, self._renew_at = None, proof, math.inf
+        return None
+
+    def _problem(self, words: str, tried: _Tried) -> OllamaPushError:
+        return next(filter(None, tried.values()), None) or self._refused(words)
 
     def _who(self) -> Flow[Credential | None]:
         if not self._looked:
-            self._credential = yield from result_of(FindCredential(self._endpoint.host))
+            self._credential = yield from result_of(FindCredential(self._endpoint.host, self._endpoint.repository))
             match self._credential:
                 case Login(username, password):
                     self.secrets.add_login(username, password)
@@ -150,20 +263,23 @@ class Authorizer:
             self._looked = True
         return self._credential
 
-    def _fetch_token(self, challenge: Challenge) -> Flow[None]:
-        credential = yield from self._who()
-        problem = self._realm_problem(challenge.realm)
+    def _scopes_of(self, challenge: Challenge) -> tuple[str, ...]:
+        # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go). Others
+        # may call the repository differently than its clients do, or know scopes of their own.
+        named = challenge.scope.split()
+        return tuple(named) if self._signs() else merged_scopes([*self._scopes, *named])
+
+    def _fetch_token(self, offered: Challenge, credential: Credential | None) -> Flow[None]:
+        realm = self._endpoint.realm(offered.realm)
+        problem = self._realm_problem(realm)
         if problem:
-            facts = RealmRefused(
-                challenge.realm, _host_of(challenge.realm), urlsplit(self._endpoint.origin).netloc, problem
-            )
+            facts = RealmRefused(realm, _host_of(realm), urlsplit(self._endpoint.origin).netloc, problem)
             raise PushRejected("", RejectionReason.REALM_MISMATCH, facts)
-        self._endpoint.require_allowed(challenge.realm)
-        realm = without_userinfo(challenge.realm).geturl()
-        challenge = attrs.evolve(challenge, parameters={**challenge.parameters, "realm": realm})
+        self._endpoint.require_allowed(realm)
+        realm = without_userinfo(realm).geturl()
+        challenge = attrs.evolve(offered, parameters={**offered.parameters, "realm": realm})
         asked_at = self._clock()
-        # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go).
-        scopes = challenge.scope.split() if self._signs() or not self._scopes else self._scopes
+        scopes = self._scopes_of(challenge)
         request = token_request(
             challenge,
             scopes,
@@ -173,12 +289,14 @@ class Authorizer:
             headers={"User-Agent": USER_AGENT},
             read_timeout=self._read_timeout,
         )
-        response = yield from self._send(request)
+        response, _ = yield from self._send(request)
         if isinstance(response, TransportError):
             raise response
         token = token_in(response) if response.status == 200 else None  # noqa: PLR2004 - OK
         if token is None:
-            raise self._no_token(challenge.realm, response)
+            raise self._no_token(realm, response)
+        if not self._signs():
+            self._scopes = scopes
         self._bearer, self._proof = challenge, f"Bearer {token.value}"
         self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
 
@@ -224,6 +342,12 @@ class Authorizer:
             self._endpoint.host, shown, self._endpoint.repository, username, public_key, plain_http=self._plain_http
         )
         return PushRejected(words, RejectionReason.UNAUTHORIZED, facts)
+
+
+def _usable(response: BufferedResponse) -> tuple[Challenge, ...]:
+    """Return the challenges in *response* that can be met: Basic, and Bearer with a realm."""
+    challenges = parse_challenges(response.headers.get("www-authenticate", ""))
+    return tuple(c for c in challenges if c.scheme == "basic" or (c.scheme == "bearer" and c.realm))
 
 
 def _host_of(realm: str) -> str:

@@ -17,7 +17,9 @@ __all__ = [
     "GivenCredential",
     "IdentityToken",
     "Login",
+    "RepositoryCredentialSource",
     "Signer",
+    "credential_for",
 ]
 
 
@@ -103,6 +105,22 @@ class CredentialSource(Protocol):
             InvalidSetting: There is one, but it cannot be read.
         """
         ...
+
+
+@runtime_checkable
+class RepositoryCredentialSource(CredentialSource, Protocol):
+    """A source that may have different credentials for the repositories of one registry."""
+
+    def find_for(self, host: str, repository: str, /) -> Credential | None:
+        """Return the credential for *repository* at *host*; see ``find``."""
+        ...
+
+
+def credential_for(source: CredentialSource, host: str, repository: str) -> Credential | None:
+    """Return the credential that *source* has for *repository* at *host*; see ``CredentialSource.find``."""
+    if isinstance(source, RepositoryCredentialSource):
+        return source.find_for(host, repository)
+    return source.find(host)
 
 
 @attrs.frozen

@@ -82,9 +82,10 @@ class Gather(Asks[list[T]]):
 
 @attrs.frozen
 class FindCredential(Asks[Credential | None]):
-    """Look up who we are to *host*; sent back: a credential or ``None``."""
+    """Look up who we are to *host*, for its *repository*; sent back: a credential or ``None``."""
 
     host: str
+    repository: str = ""
 
 
 @attrs.frozen

@@ -104,20 +104,40 @@ class Endpoint:
         Raises:
             PushRejected: The registry must not lead there; see :meth:`require_allowed`.
         """
-        location = (headers.get("docker-upload-location") or headers.get("location", "")).strip()
+        location = headers.get("docker-upload-location") or headers.get("location", "")
+        url = self.resolved(location, asked)
+        if url is None:
+            return None
+        self.require_allowed(url)
+        return urlunsplit((*without_userinfo(url)[:4], ""))
+
+    def resolved(self, location: str, asked: str) -> str | None:
+        """Return the absolute URL of *location* in the response to *asked*; ``None`` when it is none.
+
+        On the registry's own host, its own scheme is kept.
+        """
+        location = location.strip()
         if not 0 < len(location) <= _MAX_LOCATION_CHARACTERS:
             return None
         url = _joined(asked, location)
-        if url is None:
-            return None
-        parts = urlsplit(url)
-        own = urlsplit(self.origin)
+        return None if url is None else self._by_own_scheme(url)
+
+    def realm(self, text: str) -> str:
+        """Return the URL that the realm *text* of a bearer challenge means; *text* itself when it means none.
+
+        A path is one of the registry. On the registry's own host, its own scheme is kept: a registry behind a proxy
+        that ends TLS may name an ``http://`` URL (harbor#3933).
+        """
+        url = _joined(self.base, text) if text.startswith("/") or _joined(text, "") else None
+        return text if url is None else self._by_own_scheme(url)
+
+    def _by_own_scheme(self, url: str) -> str:
+        parts, own = urlsplit(url), urlsplit(self.origin)
         if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
             port = _port(url)
             if port in (DEFAULT_PORTS["http"], origin_key(self.origin)[2]):
                 return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
-        self.require_allowed(url)
-        return urlunsplit((*without_userinfo(url)[:4], ""))
+        return url
 
     @staticmethod
     def finishing(location: str, digest: str) -> str:

@@ -20,7 +20,7 @@ from ollama_push.core.registry.challenges import Challenge
 from ollama_push.core.registry.credentials import PRINTABLE, AccessToken, Credential, IdentityToken, Login, Signer
 from ollama_push.core.responses import BufferedResponse
 
-__all__ = ["REQUEST_TIMEOUT_SECONDS", "Token", "basic", "signed_realm", "token_in", "token_request"]
+__all__ = ["REQUEST_TIMEOUT_SECONDS", "Token", "basic", "merged_scopes", "signed_realm", "token_in", "token_request"]
 
 REQUEST_TIMEOUT_SECONDS: Final = 60.0
 """Longest silence of a registry or realm that is asked a small question."""
@@ -50,6 +50,21 @@ class Token:
 def basic(login: Login) -> str:
     """Return the ``Authorization`` value of *login* (RFC 7617)."""
     return f"Basic {base64.b64encode(f'{login.username}:{login.password}'.encode()).decode()}"
+
+
+def merged_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
+    """Return *scopes* with each resource once, and all actions that any of them names for it.
+
+    >>> merged_scopes(["repository:a/b:pull,push", "aws", "repository:a/b:pull"])
+    ('repository:a/b:pull,push', 'aws')
+
+    Source: distribution "Token Scope Documentation"; not every registry's scopes are of that form.
+    """
+    merged: dict[str, dict[str, None]] = {}
+    for scope in scopes:
+        resource, colon, actions = scope.rpartition(":")
+        merged.setdefault(f"{resource}{colon}" or scope, {}).update(dict.fromkeys(actions.split(",") if colon else ()))
+    return tuple(resource + ",".join(actions) for resource, actions in merged.items())
 
 
 def token_request(

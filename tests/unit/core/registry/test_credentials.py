@@ -13,7 +13,9 @@ from ollama_push.core.registry.credentials import (
     GivenCredential,
     IdentityToken,
     Login,
+    RepositoryCredentialSource,
     Signer,
+    credential_for,
 )
 
 
@@ -27,6 +29,17 @@ class _Key:
 class _Source:
     def find(self, host: str, /) -> None:
         return None
+
+
+class _Robots(_Source):
+    def find_for(self, host: str, repository: str, /) -> Login:
+        return Login(f"{host}+{repository}", "x")
+
+
+def test_a_source_may_know_repositories() -> None:
+    assert credential_for(_Robots(), "h", "team/m") == Login("h+team/m", "x")
+    assert credential_for(_Source(), "h", "team/m") is None
+    assert isinstance(_Robots(), RepositoryCredentialSource)
 
 
 @pytest.mark.parametrize("secret", [Login("me", "pa55"), IdentityToken("pa55"), AccessToken("pa55")])
