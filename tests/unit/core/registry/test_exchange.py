@@ -160,7 +160,7 @@ def test_progress_makes_patience_forget() -> None:
 
 
 def test_neither_an_error_nor_a_retry_quotes_the_login_that_was_shown() -> None:
-    echo = {"location": "/login/open-sesame"}
+    echo = {"location": "ftp://elsewhere.test/login/open-sesame"}
     challenge = response(401, {"www-authenticate": 'Basic realm="x"'})
     player = FlowPlayer(
         responses(challenge, response(503, {}, b"busy: open-sesame"), response(302, echo)),
