@@ -24,6 +24,7 @@ from tests.registries.programs import NginxFront, few_requests, to_https
 from tests.registries.subjects import DEEP, OTHER, REPOSITORY, Running
 from tests.support.blobs import MIB, digest_of
 from tests.support.command import command, environment
+from tests.support.counting_proxy import CountingProxy
 from tests.support.direct_push import BIG, SMALL, TOTAL, Direct, push, push_awaited, settings, stored
 from tests.support.large_models import LargeModel, put_large_model
 from tests.support.registries import CRANE, ORAS, REGCTL, SKOPEO
@@ -38,8 +39,10 @@ __all__ = ["CHECKS", "Check"]
 
 _PATIENCE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.01
-_SECOND_PROCESS_SECONDS: Final = 3.0
-"""How long a second process may take to begin an upload of its own; one that shares never does."""
+_START_SECONDS: Final = 20.0
+"""How long a process may take until its first request."""
+_SHARING_SECONDS: Final = 3.0
+"""How long a process may take from there until it sends; one that shares an upload of the other never does."""
 
 _OCI: Final = "application/vnd.oci.image.manifest.v1+json"
 _LAYERS: Final = (4 * MIB, 12 * MIB)
@@ -243,7 +246,7 @@ def _resumed_after(number: signal.Signals, running: Running, home: Path, part_by
     running.proxy.at(_MIDDLE, lambda: started.result(_PATIENCE_SECONDS).send_signal(number))
     process = _started(running, home, part_bytes=part_bytes)
     started.set_result(process)
-    process.communicate(timeout=_PATIENCE_SECONDS)
+    said_first, _complaints = process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     running.proxy.wait_until_idle()
     said = _ended(_started(running, home))
@@ -251,8 +254,11 @@ def _resumed_after(number: signal.Signals, running: Running, home: Path, part_by
     if said["event"] != "succeeded":
         return str(said["error"])
     assert said["skipped_bytes"] == model.sizes[0]
-    kept = "resumed within the layer" if said["resumed_bytes"] else "that layer sent from its start"
-    return f"{'verified' if said['verified'] else 'not verified'}, {kept}"
+    verified = "verified" if said["verified"] else "not verified"
+    if said["resumed_bytes"]:
+        return f"{verified}, resumed within the layer"
+    promised = ", against the promise to resume" if "to resume" in said_first else ""
+    return f"{verified}, that layer sent from its start{promised}"
 
 
 def _kill_9(running: Running, home: Path) -> str:
@@ -282,27 +288,38 @@ def _restart(running: Running, home: Path) -> str:
 
 
 def _two_processes(running: Running, home: Path) -> str:
-    """Push one model by two processes; the second one begins when the first one sends its first bytes."""
+    """Push one model by two processes at once; neither has sent a layer before the other one asks for it."""
     model = _large(home)
-    second: Future[subprocess.Popen[str]] = Future()
+    proxy = running.proxy
 
-    def uploads() -> int:
-        return sum(passed.method == "POST" for passed in running.proxy.passed)
+    def is_sending(uploads: int, sent_bytes: int) -> bool:
+        return _uploads(proxy) > uploads or proxy.body_bytes > sent_bytes
 
-    def start_the_second() -> None:
-        before, deadline = uploads(), time.monotonic() + _SECOND_PROCESS_SECONDS
-        second.set_result(_started(running, home))
-        never = threading.Event()
-        while uploads() == before and time.monotonic() < deadline:
-            never.wait(_POLL_SECONDS)
+    def wait_for_the_other() -> None:
+        # The connection that has sent the first byte of all is held here, the other process goes on.
+        requests, uploads, sent_bytes = len(proxy.passed), _uploads(proxy), proxy.body_bytes
+        _wait(lambda: len(proxy.passed) > requests, _START_SECONDS)
+        _wait(lambda: is_sending(uploads, sent_bytes), _SHARING_SECONDS)
 
-    running.proxy.at(1, start_the_second)
-    first = _ended(_started(running, home))
-    both = (first, _ended(second.result(_PATIENCE_SECONDS)))
+    proxy.at(1, wait_for_the_other)
+    both = [_ended(process) for process in [_started(running, home), _started(running, home)]]
     assert all(running.files(digest) for digest in model.layers)
     if any(said["event"] != "succeeded" or not said["verified"] for said in both):
         return ", ".join(str(said.get("error", said["event"])) for said in both)
-    return f"both verified, sent {'once' if running.proxy.body_bytes < model.total_bytes * 1.25 else 'twice'}"
+    return f"both verified, sent {'once' if proxy.body_bytes < model.total_bytes * 1.25 else 'twice'}"
+
+
+def _uploads(proxy: CountingProxy) -> int:
+    """Return how many uploads were opened through *proxy*."""
+    return sum(passed.method == "POST" for passed in proxy.passed)
+
+
+def _wait(holds: Callable[[], bool], seconds: float) -> None:
+    """Wait until *holds* is true, but not longer."""
+    deadline = time.monotonic() + seconds
+    never = threading.Event()
+    while not holds() and time.monotonic() < deadline:
+        never.wait(_POLL_SECONDS)
 
 
 def _refused_login(running: Running, home: Path, login: tuple[str, str] | None) -> str:

@@ -57,9 +57,8 @@ DEVIATIONS: Final = (
     Deviation(
         "ctrl-c",
         ("crane",),
-        "verified, that layer sent from its start",
-        "the registry cannot tell how far an upload is",
-        theirs=True,
+        "verified, that layer sent from its start, against the promise to resume",
+        "the registry cannot tell how far an upload is, and the push that is interrupted does not know that",
     ),
     Deviation(
         "two-processes",
