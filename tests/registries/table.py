@@ -112,6 +112,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
+def _in_order(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *row* with its checks in the order of the suite: tests run in any."""
+    checks = {check.name: row["checks"][check.name] for check in CHECKS if check.name in row["checks"]}
+    return {**row, "checks": checks}
+
+
 def main() -> None:
     """Print the tables, or write them into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,7 +127,7 @@ def main() -> None:
         sys.stdout.write(render(load()))
         return
     seen = merge(load() if SEEN.exists() else {}, results)
-    ordered = {subject.name: seen[subject.name] for subject in SUBJECTS if subject.name in seen}
+    ordered = {subject.name: _in_order(seen[subject.name]) for subject in SUBJECTS if subject.name in seen}
     SEEN.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", "utf-8")
     PAGE.write_text(written(PAGE.read_text("utf-8"), ordered), "utf-8")
 
