@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import Final, Self
 
 import attrs
@@ -50,7 +51,9 @@ _EXPECTED: Final[Mapping[str, str]] = {
 # distribution-spec v1.1, "Pulling manifests": <name>, <reference>; distribution/reference for the length.
 _OCI_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _MAX_PORT: Final = 65535
-_OCI_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
+_OCI_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[(?P<address>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 def is_valid_part(kind: str, text: str) -> bool:
@@ -64,9 +67,14 @@ def is_host_like(namespace: str) -> bool:
 
 
 def is_registry_host(text: str) -> bool:
-    """Say whether *text* is ``host`` or ``host:port`` as an OCI registry can have it."""
-    port = text.rpartition(":")[2]
-    return _OCI_HOST.fullmatch(text) is not None and (":" not in text or int(port) <= _MAX_PORT)
+    """Say whether *text* is ``host`` or ``host:port`` as an OCI registry can have it; IPv6 stands in brackets."""
+    found = _OCI_HOST.fullmatch(text)
+    if found is None or int(found["port"] or 0) > _MAX_PORT:
+        return False
+    try:
+        return found["address"] is None or bool(IPv6Address(found["address"]))
+    except ValueError:
+        return False
 
 
 @attrs.frozen
@@ -81,7 +89,7 @@ class NameParts:
 
     @classmethod
     def split(cls, text: str) -> Self:
-        """Cut *text* into parts from the right, without judging them."""
+        """Cut *text* into parts from the right, without judging them. What is left of the namespace is the host."""
         tag = None
         if text.rfind(":") > text.rfind("/"):
             text, _, tag = text.rpartition(":")

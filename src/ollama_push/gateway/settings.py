@@ -11,12 +11,13 @@ import attrs
 from attrs.validators import deep_iterable, optional
 
 from ollama_push.core.arguments import checked_seconds
-from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.names import is_registry_host
+from ollama_push.core.errors import InvalidModelName, InvalidSetting
+from ollama_push.core.names import DEFAULT_NAMESPACE, is_registry_host
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.credentials import CredentialSource
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.resume import ResumeStore
+from ollama_push.core.registry.target import RegistryName
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway.egress.rules import AddressRules
 from ollama_push.local import ModelStore
@@ -51,6 +52,16 @@ def _host(_instance: object, attribute: attrs.Attribute[Any], value: str) -> Non
         raise InvalidSetting(attribute.name, value, "expected host or host:port, without a scheme or a path")
 
 
+def _place(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    # A model of any name must do below it.
+    try:
+        host, _, path = value.partition("/")
+        RegistryName(host, path if "/" in value else DEFAULT_NAMESPACE, "model")
+    except (InvalidModelName, AttributeError, TypeError):
+        problem = "expected host or host:port without a scheme, perhaps with a path of lower-case names"
+        raise InvalidSetting(attribute.name, value, problem) from None
+
+
 def _origin(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
     if not _ORIGIN.fullmatch(value):
         raise InvalidSetting(attribute.name, value, "expected scheme://host[:port], with one * at most, or *")
@@ -77,7 +88,8 @@ class GatewaySettings:
     Attributes:
         store: The models to push from.
         plain_http: Speak plain HTTP with every registry; otherwise only where a client says ``insecure``.
-        default_registry: Registry of names without a host, ``"host"`` or ``"host:port"``; ``None`` for Ollama's.
+        default_registry: Registry of names without a host, ``"host"`` or ``"host:port"``, perhaps with the path
+            that their repositories are below, ``"host/project/repository"``; ``None`` for Ollama's.
         allow: The only registries that may be pushed to, each ``"host"`` (any port) or ``"host:port"``; empty for
             all. These may resolve to any address.
         token: Bearer token that clients must send; ``None`` for none. Never shown.
@@ -112,7 +124,7 @@ class GatewaySettings:
 
     store: ModelStore = attrs.field(factory=ModelStore)
     plain_http: bool = False
-    default_registry: str | None = attrs.field(default=None, validator=optional(_host))
+    default_registry: str | None = attrs.field(default=None, validator=optional(_place))
     allow: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=deep_iterable(_host))
     token: str | None = attrs.field(default=None, repr=False, validator=optional(_token))
     origins: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=deep_iterable(_origin))
@@ -142,7 +154,7 @@ class GatewaySettings:
     @property
     def named_hosts(self) -> tuple[str, ...]:
         """The registries that the operator names: those of ``allow``, and the default one."""
-        return (*self.allow, *([self.default_registry] if self.default_registry else ()))
+        return (*self.allow, *([self.default_registry.partition("/")[0]] if self.default_registry else ()))
 
     def allows(self, registry: Endpoint) -> bool:
         """Return whether *registry* may be pushed to."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from ollama_push.local.registry_keys import key_for
 __all__ = ["Credentials"]
 
 _LOCK_SECONDS: Final = 10.0
+_PORT: Final = re.compile(r":[0-9]+\Z")
 
 
 class Credentials:
@@ -129,7 +131,7 @@ class Credentials:
             return kept or config.holds(host)
 
     def _environment_is_for(self, host: str) -> bool:
-        return self._environment_for is None or not {host, host.partition(":")[0]}.isdisjoint(self._environment_for)
+        return self._environment_for is None or not {host, _PORT.sub("", host)}.isdisjoint(self._environment_for)
 
     def _from_environment(self) -> Login | None:
         username, password = (self._environ.get(name, "") for name in ("OLLAMA_USERNAME", "OLLAMA_PASSWORD"))

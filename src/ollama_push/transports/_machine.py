@@ -6,18 +6,25 @@ The only place that reads the proxy variables.
 from __future__ import annotations
 
 import base64
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from os import PathLike, fspath
+from typing import Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass  # noqa: TID251 - the platform's own rules, no request is made
 
 import attrs
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidSetting
-from ollama_push.core.hosts import is_loopback, origin_of
+from ollama_push.core.hosts import DEFAULT_PORTS, is_loopback, origin_of
 
 __all__ = ["ClientCertificate", "Proxy", "build_tls_context", "proxy_for"]
+
+
+_RULE: Final = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>[0-9]+))?|[0-9a-f:.]+(?:%.*)?")
+"""One rule of ``NO_PROXY``: a name or an address with a port, or a bare IPv6 address."""
 
 
 @attrs.frozen
@@ -54,13 +61,60 @@ def proxy_for(url: str) -> Proxy | None:
         return None
     # The port as it is written, which parts.port would refuse when out of range: that error is the connection's.
     _, colon, port = parts.netloc.rpartition("@")[2].removeprefix(f"[{host}]").partition(":")
-    if proxy_bypass(f"{host}{colon}{port}"):
+    direct = proxies.get("no")
+    if proxy_bypass(f"{host}{colon}{port}") if direct is None else _is_direct(host, port or parts.scheme, direct):
         return None
     found = _parsed(proxy if "://" in proxy else f"http://{proxy}")
+    detail = ""
     if found is None:
         detail = "its URL cannot be used; special characters in its password must be written as in %2F"
+    elif (scheme := found.url.partition("://")[0]) not in DEFAULT_PORTS:
+        detail = f"a proxy is reached by http:// or https://, not by {scheme}://"
+    if found is None or detail:
         raise ConnectFailed(origin_of(url), ConnectCause.PROXY, detail)
     return found
+
+
+def _is_direct(host: str, port: str, rules: str) -> bool:
+    """Say whether ``NO_PROXY=rules`` covers *host* at *port*, or at the port of a scheme.
+
+    Source: golang.org/x/net/http/httpproxy, "config.go" (networks, ``*.domain``, ports); CURLOPT_NOPROXY(3) (blanks
+    between rules, and a domain for itself where it is written with a leading dot).
+    """
+    host = host.rstrip(".").lower()
+    address = _address(host)
+    port = str(DEFAULT_PORTS.get(port, port))
+    for rule in re.split(r"[,\s]+", rules.lower()):
+        if rule == "*":
+            return True
+        if "/" in rule:
+            if address is not None and address in _network(rule):
+                return True
+            continue
+        found = _RULE.fullmatch(rule)
+        if found is None or found["port"] not in (None, port):
+            continue
+        name = found["address"] or found["name"] or rule
+        if address is not None and _address(name) == address:
+            return True
+        # "*.domain" is for what is below it only.
+        if host == name.removeprefix(".") or host.endswith(f".{name.removeprefix('*').removeprefix('.')}"):
+            return True
+    return False
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _network(text: str) -> Container[IPv4Address | IPv6Address]:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return ()
 
 
 def _parsed(url: str) -> Proxy | None:

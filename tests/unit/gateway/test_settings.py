@@ -22,7 +22,8 @@ def settings(**more: Any) -> GatewaySettings:
     ("name", "value"),
     [
         ("default_registry", "https://registry.example.com"),
-        ("default_registry", "registry.example.com/team"),
+        ("default_registry", "registry.example.com/Team"),
+        ("default_registry", "registry.example.com/"),
         ("allow", ("registry.example.com", "a b")),
         ("origins", ("evil",)),
         ("origins", ("https://*.*.com",)),
@@ -111,3 +112,18 @@ def test_with_a_default_registry_the_model_is_looked_for_as_written_first() -> N
 def test_a_name_that_cannot_be_pushed_is_refused(name: str) -> None:
     with pytest.raises(InvalidModelName):
         route_for(name, None)
+
+
+@pytest.mark.parametrize(
+    ("registry", "target"),
+    [
+        ("us-docker.pkg.dev/proj/repo", "us-docker.pkg.dev/proj/repo/library/my-llama:latest"),
+        ("[::1]:5000", "[::1]:5000/library/my-llama:latest"),
+    ],
+)
+def test_a_default_registry_may_have_a_path_or_an_address(registry: str, target: str) -> None:
+    chosen = settings(default_registry=registry, allow=("quay.io",))
+    route = route_for("my-llama", chosen.default_registry)
+    assert str(route.target) == target
+    assert chosen.allows(Endpoint.of(route.target.host, plain_http=False))
+    assert chosen.rules.allows_url(Endpoint.of(route.target.host, plain_http=False).origin)

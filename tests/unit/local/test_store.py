@@ -13,6 +13,7 @@ from tests.support.stores import CONFIG, LAYERS, descriptor, put_blob, put_manif
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.names import ModelName
+from ollama_push.core.registry.target import direct_name
 from ollama_push.local import ModelStore
 
 _NAME: Final = ModelName.parse_local("my-llama")
@@ -215,3 +216,12 @@ def test_a_size_that_two_layers_contradict_is_damage(root: Path) -> None:
     layers = [descriptor(LAYERS[0]), {**descriptor(LAYERS[0]), "size": 1}]
     put_manifest(root, _PATH, json.dumps({"layers": layers}).encode())
     assert "it gives two sizes" in _damage(root)
+
+
+def test_a_name_that_only_registries_have_is_no_local_model(root: Path) -> None:
+    with pytest.raises(PushRejected) as caught:
+        ModelStore(root).load(direct_name("registry.gitlab.com/group/sub/my-llama", plain_http=False))
+    assert caught.value.reason is RejectionReason.MODEL_NOT_FOUND
+    text = str(caught.value)
+    assert "no model 'registry.gitlab.com/group/sub/my-llama:latest'" in text
+    assert "say source='my-llama:latest'" in text

@@ -1,23 +1,82 @@
-"""What the name of a direct push means in a registry: the repository, the scopes of its tokens, blobs to mount."""
+"""What the name of a direct push means in a registry: the repository, the scopes of its tokens, blobs to mount.
+
+The target of a direct push is the registry's business: any repository of the OCI distribution-spec is one.
+"""
 
 from __future__ import annotations
 
+import re
+from typing import Final, Self
+
+import attrs
+
 from ollama_push.core.errors import InvalidModelName
 from ollama_push.core.facts import Advice
-from ollama_push.core.names import ModelName
+from ollama_push.core.messages import shorten
+from ollama_push.core.names import DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
-__all__ = ["direct_name", "mount_source", "scopes_for"]
+__all__ = ["RegistryName", "direct_name", "mount_source", "scopes_for"]
+
+# distribution-spec v1.1, "Pulling manifests".
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_MAX_HOST_CHARACTERS: Final = 350
+_MAX_REPOSITORY_CHARACTERS: Final = 255
+"""distribution/reference ``RepositoryNameTotalLengthMax``."""
+
+
+@attrs.frozen
+class RegistryName(ModelName):
+    """A name that registries can have and Ollama's grammar has not.
+
+    Its namespace may have any depth and hold dots, its host may be an IPv6 address, its tag may have 128 characters.
+    No model in a local store has such a name.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        problem = self.oci_problem()
+        if problem is None and len(self.host) > _MAX_HOST_CHARACTERS:
+            problem = f"the host has more than {_MAX_HOST_CHARACTERS} characters"
+        if problem is None and len(self.repository) > _MAX_REPOSITORY_CHARACTERS:
+            problem = f"the repository has more than {_MAX_REPOSITORY_CHARACTERS} characters"
+        if problem is None and not _TAG.fullmatch(self.tag):
+            problem = f"tag {shorten(self.tag)} is not legal; expected 1 to 128 of A-Z a-z 0-9 _ - ."
+        if problem is not None:
+            raise InvalidModelName(str(self), problem)
+
+    @classmethod
+    def of_parts(cls, text: str, parts: NameParts) -> Self | None:
+        """Return the name that *text* is; ``None`` where it names no registry.
+
+        Raises:
+            InvalidModelName: No registry takes it.
+        """
+        host, namespace = parts.host, parts.namespace or ""
+        if host is not None:
+            host, slash, above = host.partition("/")
+            namespace = f"{above}{slash}{namespace}"
+        elif is_host_like(namespace):
+            host, namespace = namespace, DEFAULT_NAMESPACE
+        else:
+            return None
+        tag = DEFAULT_TAG if parts.tag is None else parts.tag
+        try:
+            return cls(host, namespace, parts.model, tag, parts.scheme or "")
+        except InvalidModelName as exc:
+            raise InvalidModelName(text, exc.problem) from None
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}:{self.tag}"
 
 
 def direct_name(text: str | ModelName, *, plain_http: bool) -> ModelName:
     """Return the name of a push straight to a registry, before any I/O.
 
     Raises:
-        InvalidModelName: Ollama's grammar or a registry's does not allow it, or it carries a scheme that
+        InvalidModelName: Neither Ollama's grammar nor that of registries allows it, or it carries a scheme that
             says something else than *plain_http*.
     """
-    name = text if isinstance(text, ModelName) else ModelName.parse(text)
+    name = text if isinstance(text, ModelName) else _parsed(text)
     problem, advice = name.oci_problem(), None
     if name.scheme == "http" and not plain_http:
         problem = "a name does not choose plain HTTP; leave http:// out"
@@ -29,6 +88,24 @@ def direct_name(text: str | ModelName, *, plain_http: bool) -> ModelName:
     if problem is not None:
         raise InvalidModelName(text if isinstance(text, str) else str(name), problem, advice)
     return name
+
+
+def _parsed(text: str) -> ModelName:
+    try:
+        return ModelName.parse(text)
+    except InvalidModelName:
+        parts = NameParts.split(text) if isinstance(text, str) else None
+        # Where only Ollama's grammar can be meant, its reason is the one to tell.
+        deep = parts is not None and ("/" in (parts.host or "") or text.startswith("["))
+        try:
+            name = RegistryName.of_parts(text, parts) if parts is not None else None
+        except InvalidModelName:
+            if deep:
+                raise
+            name = None
+        if name is None:
+            raise
+        return name
 
 
 def mount_source(blob: Descriptor, name: ModelName) -> str:

@@ -30,7 +30,7 @@ class AddressRules:
 
     def allows_by_name(self, host: str, port: int | str | None) -> bool:
         """Return whether *host* is on the list, with this *port* or without one."""
-        host = host.lower()
+        host = f"[{host.lower()}]" if ":" in host else host.lower()
         return host in self.allowed or f"{host}:{port}" in self.allowed
 
     def allows_url(self, url: str) -> bool:

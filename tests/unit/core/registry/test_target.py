@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.support.blobs import noise
 from tests.support.memory_models import NAME, Model
@@ -11,7 +13,7 @@ from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidModelNam
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.manifests import Descriptor
-from ollama_push.core.registry.target import direct_name, mount_source, scopes_for
+from ollama_push.core.registry.target import RegistryName, direct_name, mount_source, scopes_for
 
 A, B = noise(10, 1), noise(20, 2)
 
@@ -69,3 +71,59 @@ def test_a_host_nobody_can_connect_to_is_a_verdict(host: str) -> None:
     player = FlowPlayer(responses(ConnectFailed(f"https://{host}", ConnectCause.OTHER)), host=host)
     with pytest.raises(OllamaPushError):
         player.play(verify_flow(player.exchange, direct_name(f"{host}/a/b", plain_http=False), None, concurrency=1))
+
+
+# --- names that registries have and Ollama has not
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "repository", "tag"),
+    [
+        ("us-docker.pkg.dev/proj/repo/model", "us-docker.pkg.dev", "proj/repo/model", "latest"),
+        ("registry.gitlab.com/group/sub/project/model:v1", "registry.gitlab.com", "group/sub/project/model", "v1"),
+        ("ghcr.io/my.org/model", "ghcr.io", "my.org/model", "latest"),
+        ("[::1]:5000/team/model:v1", "[::1]:5000", "team/model", "v1"),
+        ("[fd00::1]/model", "[fd00::1]", "library/model", "latest"),
+        ("https://reg.test/a/b/c", "reg.test", "a/b/c", "latest"),
+        ("registry.ollama.ai/a/b/c", "registry.ollama.ai", "a/b/c", "latest"),
+        (f"reg.test/{'a' * 100}/model:{'t' * 128}", "reg.test", f"{'a' * 100}/model", "t" * 128),
+    ],
+)
+def test_any_repository_of_the_specification_is_a_target(text: str, host: str, repository: str, tag: str) -> None:
+    name = direct_name(text, plain_http=False)
+    assert (name.host, name.repository, name.tag) == (host, repository, tag)
+    assert str(name) == f"{host}/{repository}:{tag}"
+    assert direct_name(str(name), plain_http=False) == name
+    assert isinstance(name, RegistryName)
+    assert scopes_for(name) == (f"repository:{repository}:pull,push",)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("reg.test/a//c", "is no repository name"),
+        ("reg.test/a/b/C", "lower case only; use 'a/b/c'"),
+        ("reg.test/a/../c", "is no repository name"),
+        ("reg.test/a/-b/c", "is no repository name"),
+        ("reg.test/a/b/c:", "tag '' is not legal"),
+        ("reg.test/a/b/c:.", "tag '.' is not legal"),
+        (f"reg.test/a/b/{'c' * 255}", "more than 255 characters"),
+        (f"{'h' * 351}/a/b/c", "more than 350 characters"),
+        ("/a/b/c", "is no registry host"),
+        ("[::1/a/b", "is no registry host"),
+        ("[::1]:99999/a/b", "is no registry host"),
+        ("[1::2::3]/a/b", "is no registry host"),
+        ("reg.test/a.b/C", "namespace 'a.b' is not legal"),
+        ("my model/x", "namespace 'my model' is not legal"),
+        ("model", "a push needs a namespace"),
+        (" reg.test/a/b", "spaces around"),
+    ],
+)
+def test_what_no_registry_takes_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(InvalidModelName, match=re.escape(problem)):
+        direct_name(text, plain_http=False)
+
+
+def test_a_name_is_text() -> None:
+    with pytest.raises(InvalidModelName, match="a model name is a str"):
+        direct_name(7, plain_http=False)  # type: ignore[arg-type]
