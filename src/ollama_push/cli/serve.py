@@ -43,7 +43,7 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     help="The default is Ollama's own address; port 0 is a free port.",
 )
 @click.option("--models", metavar="DIR", help="Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.")
-@click.option("--default-registry", metavar="HOST", help="Registry for names without a host, or HOST/PATH; default: Ollama's.")
+@click.option("--default-registry", metavar="HOST[/PATH]", help="Registry for names without a host; default: Ollama's.")
 @click.option("--allow", multiple=True, metavar="HOST", help="Push to this registry only; may be repeated.")
 @click.option("--plain-http", is_flag=True, help="Use plain HTTP for every registry.")
 @click.option("--token-file", metavar="FILE", help="Require the bearer token on the first line of FILE.")
