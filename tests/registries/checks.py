@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from tests.registries.programs import NginxFront, few_requests, to_https
+from tests.registries.programs import NginxFront, Zot, few_requests, to_https
 from tests.registries.subjects import DEEP, OTHER, REPOSITORY, Running
 from tests.support.blobs import MIB, digest_of
 from tests.support.command import command, environment
@@ -533,6 +533,14 @@ def _redirect(running: Running, home: Path) -> str:
         return _outcome(push(_direct(running, home, host=front.host, plain_http=True)))
 
 
+def _oci_only(running: Running, home: Path) -> str:
+    """Push a manifest of docker's kind, as Ollama writes them, to a zot as it comes."""
+    stored(home)
+    with Zot(home / "as-it-comes", takes_docker=False) as zot, CountingProxy(zot.host) as proxy:
+        told = push(_direct(running, home, host=proxy.host))
+        return f"{_outcome(told)}, {'nothing' if proxy.body_bytes < TOTAL else 'everything'} sent"
+
+
 _ALL: Final = "verified, everything sent"
 _NOTHING: Final = "verified, nothing sent"
 _RESUMED: Final = "verified, resumed within the layer"
@@ -592,6 +600,13 @@ CHECKS: Final = (
         how="apt-get install skopeo",
     ),
     Check(name="rate-limit", title="two requests a second", right="verified", run=_rate_limit, needs=_FRONT),
+    Check(
+        name="oci-only",
+        title="a manifest of docker's kind where OCI's alone are taken",
+        right="PushRejected REGISTRY_REFUSED, nothing sent",
+        run=_oci_only,
+        needs=frozenset({"oci-only"}),
+    ),
     Check(
         name="redirect", title="a redirect from HTTP to TLS", right="ConnectFailed NOT_TLS", run=_redirect, needs=_FRONT
     ),

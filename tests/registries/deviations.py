@@ -97,6 +97,13 @@ DEVIATIONS: Final = (
         "after a 429 questions are asked before the request is repeated, and they use up the allowance",
     ),
     Deviation(
+        "oci-only",
+        ("zot",),
+        "PushRejected REGISTRY_REFUSED, everything sent",
+        'zot takes docker\'s manifests only with `"compat": ["docker2s2"]` in its `http` section; the refusal (415) comes '
+        "after the bytes, and nothing names the setting",
+    ),
+    Deviation(
         "crane",
         ("tokens",),
         "Error: fetching manifest HOST/team/my-llama:v1: invalid realm in www-authenticate: "

@@ -52,9 +52,18 @@ class Olareg(ServerProcess):
 
 
 class Zot(ServerProcess):
-    """zot, told to take docker's manifests too: as it comes it takes those of OCI alone."""
+    """zot, with Basic authentication.
+
+    Args:
+        folder: As for any.
+        takes_docker: Whether it is told to take manifests of docker's kind; as it comes it takes OCI's alone.
+    """
 
     LISTENS = b""
+
+    def __init__(self, folder: Path, *, takes_docker: bool = True) -> None:
+        super().__init__(folder)
+        self._compat = {"compat": ["docker2s2"]} if takes_docker else {}
 
     def command(self, port: int) -> Sequence[str | Path]:
         assert ZOT is not None
@@ -63,7 +72,7 @@ class Zot(ServerProcess):
         http = {"address": "127.0.0.1", "port": str(port), "auth": {"htpasswd": {"path": str(users)}}}
         settings = {
             "storage": {"rootDirectory": str(self.folder / "data"), "gc": False},
-            "http": {**http, "compat": ["docker2s2"]},
+            "http": {**http, **self._compat},
         }
         config.write_text(json.dumps(settings), "utf-8")
         return ZOT, "serve", config

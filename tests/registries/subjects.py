@@ -81,7 +81,8 @@ class Subject:
         how: How to get the program.
         start: Starts it; gets a folder.
         read_version: Asks the program for its version.
-        features: Of ``"login"``, ``"tls"``, ``"front"``: which checks apply.
+        features: Which checks apply: ``"login"`` where logins are asked for, ``"front"`` for nginx with TLS, and
+            ``"oci-only"`` for a program that is made to refuse manifests of docker's kind.
     """
 
     name: str
@@ -227,7 +228,7 @@ SUBJECTS: Final = (
         how=f"apt-get install nginx-light; distribution 3: {_GO}",
         start=_behind_nginx,
         read_version=lambda: f"{_last_word(DISTRIBUTION_3, '--version')()}, {_last_word(NGINX, '-v')()}",
-        features=frozenset({"login", "tls", "front"}),
+        features=frozenset({"login", "front"}),
     ),
     Subject(
         name="crane",
@@ -253,6 +254,7 @@ SUBJECTS: Final = (
         how="put zot, or its smaller zot-minimal under that name, on the PATH: its project offers the program",
         start=_alone(Zot, LOGIN),
         read_version=_zot_version,
+        features=frozenset({"login", "oci-only"}),
     ),
     Subject(
         name="embedded",
