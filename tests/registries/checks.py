@@ -243,9 +243,20 @@ def _resumed_after(number: signal.Signals, running: Running, home: Path, part_by
     """Push, send *number* in the middle of the second layer, and push again."""
     model = _large(home)
     started: Future[subprocess.Popen[str]] = Future()
-    running.proxy.at(_MIDDLE, lambda: started.result(_PATIENCE_SECONDS).send_signal(number))
+    heard = threading.Event()
+
+    def send_the_signal() -> None:
+        started.result(_PATIENCE_SECONDS).send_signal(number)
+        # Under load a process may send much between a signal and its handler.
+        heard.wait(_PATIENCE_SECONDS)
+
+    running.proxy.at(_MIDDLE, send_the_signal)
     process = _started(running, home, part_bytes=part_bytes)
     started.set_result(process)
+    assert process.stderr is not None
+    # Ctrl-C is answered with a line; of a killed process this is the end of the file.
+    process.stderr.readline()
+    heard.set()
     said_first, _complaints = process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     running.proxy.wait_until_idle()
@@ -253,7 +264,7 @@ def _resumed_after(number: signal.Signals, running: Running, home: Path, part_by
     assert all(running.files(digest) for digest in model.layers)
     if said["event"] != "succeeded":
         return str(said["error"])
-    assert said["skipped_bytes"] == model.sizes[0]
+    assert said["skipped_bytes"] == model.sizes[0], said
     verified = "verified" if said["verified"] else "not verified"
     if said["resumed_bytes"]:
         return f"{verified}, resumed within the layer"

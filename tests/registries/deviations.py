@@ -100,8 +100,8 @@ DEVIATIONS: Final = (
         "oci-only",
         ("zot",),
         "PushRejected REGISTRY_REFUSED, everything sent",
-        'zot takes docker\'s manifests only with `"compat": ["docker2s2"]` in its `http` section; the refusal (415) comes '
-        "after the bytes, and nothing names the setting",
+        'zot takes manifests of docker\'s kind only with `"compat": ["docker2s2"]` in its section `http`; the refusal '
+        "(415) comes after the bytes, and nothing names the setting",
     ),
     Deviation(
         "crane",
