@@ -42,12 +42,6 @@ DEVIATIONS: Final = (
         "no mount is asked for where only this machine knows that the blobs are in another repository",
     ),
     Deviation(
-        "deep-name",
-        None,
-        "InvalidModelName",
-        "names are held to Ollama's grammar, which has one namespace, also where a registry allows more",
-    ),
-    Deviation(
         "kill-9",
         ("distribution-2.8", "zot", "crane"),
         "verified, that layer sent from its start",
