@@ -237,6 +237,42 @@ def test_a_certificate_nobody_trusts_exits_with_4_and_ca_helps(tmp_path: Path, t
     assert "pass the CA that signed it with --ca, or SSL_CERT_FILE" in refused.stderr
 
 
+@pytest.mark.parametrize("transport", ["urllib3", "aiohttp"])
+def test_a_client_certificate_is_shown_with_its_key_in_one_file_or_two(tmp_path: Path, transport: str) -> None:
+    authority, client = trustme.CA(), tmp_path / "client.pem"
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    issued = authority.issue_cert("me@example.com")
+    issued.private_key_and_cert_chain_pem.write_to_path(str(client))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    manifest = put_model(tmp_path / "models")
+    with EmbeddedRegistry(tmp_path / "data", tls=context) as registry:
+        home = Home(tmp_path, registry, manifest)
+        ca = ("--ca", str(tmp_path / "ca.pem"))
+        options = ("push", home.name, "--direct", "--from", "my-llama", "--transport", transport, *ca)
+        without = home.run(*options, "--retries", "0")
+        one = home.run(*options, "--cert", str(client))
+        two = home.run(*options, "--cert", str(tmp_path / "cert.pem"), "--key", str(tmp_path / "key.pem"))
+        assert home.pushed()
+        login = home.run("login", registry.host, "-u", "me", "--password-stdin", *ca, "--cert", str(client), typed="x")
+    assert (without.returncode, one.returncode, two.returncode, login.returncode) == (4, 0, 0, 0)
+
+
+def test_a_key_without_a_certificate_is_for_ollamas_registry(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        through = home.run("check", "me/llama", "--key", "id")
+        missing = home.direct("push", "--cert", str(tmp_path / "nothing.pem"))
+        named = home.run("check", "myuser/my-llama", "--direct", "--from", "my-llama", "--key", str(tmp_path / "nokey"))
+    assert (through.returncode, missing.returncode) == (2, 2)
+    assert "--key needs --cert, or --direct" in through.stderr
+    assert "--cert=" in missing.stderr
+    assert "the key cannot be read" in named.stdout
+
+
 def test_who_may_only_read_is_refused_before_the_first_byte_of_a_blob(tmp_path: Path) -> None:
     auth = TokenAuth({"reader": PASSWORD}, {"reader": {"team/my-llama": {"pull"}}})
     with at_home(tmp_path, auth=auth) as home:

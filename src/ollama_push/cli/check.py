@@ -9,14 +9,17 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
-from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
+from ollama_push.cli.direct import DirectSettings, connect_directly, credentials_of, direct_options
 from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.reports import model_text, plan_lines, readiness_lines
 from ollama_push.client import PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.registry.credentials import Signer
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.target import direct_name
+from ollama_push.local import Credentials
 
 __all__ = ["check"]
 
@@ -37,7 +40,7 @@ def check(names: Sequence[str], settings: Settings, direct: DirectSettings | Non
             codes = [_check(server, name) for name in names]
     else:
         with connect_directly(settings, direct) as registry:
-            codes = [_check_directly(registry, direct, name) for name in names]
+            codes = [_check_directly(registry, direct, name, credentials_of(settings)) for name in names]
     return next(filter(None, codes), exit_codes.OK)
 
 
@@ -48,12 +51,16 @@ def _check(server: ClientRunner[PushClient], name: str) -> int:
     return exit_codes.OK if problem is None else exit_codes.exit_code(problem)
 
 
-def _check_directly(registry: ClientRunner[RegistryClient], direct: DirectSettings, name: str) -> int:
+def _check_directly(
+    registry: ClientRunner[RegistryClient], direct: DirectSettings, name: str, credentials: Credentials
+) -> int:
     lines = []
     try:
         parsed = direct_name(name, plain_http=direct.plain_http)
         name = str(parsed)
         lines.append(f"registry: {Endpoint.of(parsed.host, plain_http=direct.plain_http).origin}")
+        if is_ollama_cloud(parsed.host) and isinstance(signer := credentials.find(parsed.host), Signer):
+            lines.append(f"key: ssh-ed25519 {signer.public_key}")
         lines += plan_lines(registry.run(lambda client: client.plan(parsed, source=direct.source)))
     except OllamaPushError as problem:
         _tell(name, [*lines, f"problem: {USUAL.format(problem)}"], is_ready=False)

@@ -17,9 +17,15 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.address import DEFAULT_PORT
 
-__all__ = ["Settings", "connect", "connection_options", "transport_for"]
+__all__ = ["CERT_OPTION", "Settings", "client_cert", "connect", "connection_options", "transport_for"]
 
 _GROUP: Final = "ollama_push.transports"
+
+_ClientCertificate = str | tuple[str, str]
+"""A PEM file with certificate and key, or the two files."""
+CERT_OPTION: Final = click.option(
+    "--cert", metavar="FILE", help="PEM file of the client certificate to show, with or without its key."
+)
 
 
 def _seconds(_context: click.Context, option: click.Parameter, seconds: float | None) -> float | None:
@@ -41,6 +47,13 @@ class Settings:
     stall_timeout: float
     retries: int
     ca: str | None
+    cert: str | None
+    key: str | None
+
+    @property
+    def client_cert(self) -> _ClientCertificate | None:
+        """The certificate to show, with its key."""
+        return client_cert(self.cert, self.key)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -79,12 +92,19 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+def client_cert(cert: str | None, key: str | None) -> _ClientCertificate | None:
+    """Return the client certificate that ``--cert`` and ``--key`` mean."""
+    return cert if cert is None or key is None else (cert, key)
+
+
 def connect(settings: Settings) -> ClientRunner[PushClient]:
     """Return a runner of clients of the server; use it as a context manager.
 
     Raises:
         InvalidSetting: An option cannot be used.
     """
+    if settings.key and not settings.cert:
+        raise click.UsageError("--key needs --cert, or --direct: an Ollama server signs with its own key")
     transport = transport_for(settings)
     return ClientRunner(
         transport, PushClient, AsyncPushClient, host=settings.host, headers=settings.headers, **settings.limits
@@ -97,7 +117,7 @@ def transport_for(settings: Settings) -> Any:
     Raises:
         InvalidSetting: No transport has that name, or it does not take an option.
     """
-    given = {"connect_timeout": settings.timeout, "ca_file": settings.ca}
+    given = {"connect_timeout": settings.timeout, "ca_file": settings.ca, "client_cert": settings.client_cert}
     options = {name: value for name, value in given.items() if value is not None}
     return _build_transport(settings.transport, options)
 
@@ -113,7 +133,8 @@ def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
     try:
         return factory(**options)
     except TypeError as exc:
-        used = " and ".join({"connect_timeout": "--timeout", "ca_file": "--ca"}[option] for option in options)
+        names = {"connect_timeout": "--timeout", "ca_file": "--ca", "client_cert": "--cert"}
+        used = " and ".join(names[option] for option in options)
         raise InvalidSetting("--transport", name, f"it does not take {used or 'no arguments'}: {exc}") from exc
 
 
@@ -143,4 +164,11 @@ _OPTIONS: Final = (
         "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Attempts after the first one."
     ),
     click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's."),
+    CERT_OPTION,
+    click.option(
+        "--key",
+        metavar="FILE",
+        help="With --cert: its private key, if it is not in the same file. With --direct and without --cert: Ollama's"
+        " key for Ollama's registry; default: OLLAMA_KEY, else ~/.ollama/id_ed25519.",
+    ),
 )

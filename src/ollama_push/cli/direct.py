@@ -14,9 +14,9 @@ from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
-from ollama_push.local import NoResume
+from ollama_push.local import Credentials, NoResume
 
-__all__ = ["DirectSettings", "connect_directly", "direct_options"]
+__all__ = ["DirectSettings", "connect_directly", "credentials_of", "direct_options"]
 
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
@@ -93,8 +93,18 @@ def connect_directly(settings: Settings, direct: DirectSettings) -> ClientRunner
         InvalidSetting: An option cannot be used.
     """
     return ClientRunner(
-        transport_for(settings), RegistryClient, AsyncRegistryClient, **settings.limits, **direct.client_options
+        transport_for(settings),
+        RegistryClient,
+        AsyncRegistryClient,
+        credentials=credentials_of(settings),
+        **settings.limits,
+        **direct.client_options,
     )
+
+
+def credentials_of(settings: Settings) -> Credentials:
+    """Return where logins and keys for registries are found."""
+    return Credentials(key=None if settings.cert else settings.key)
 
 
 def _refuse_other_options(*, direct: bool, given: list[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from ollama_push.cli import exit_codes
+from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import say
 from ollama_push.client import RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected
@@ -31,7 +32,18 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
 @click.option("--plain-http", is_flag=True, help="Use plain HTTP for the registry: the password is sent in the clear.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
-def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bool, plain_http: bool) -> int:
+@CERT_OPTION
+@click.option("--key", metavar="FILE", help="With --cert: its private key, if it is not in the same file.")
+def login(
+    registry: str,
+    user: str | None,
+    ca: str | None,
+    cert: str | None,
+    key: str | None,
+    *,
+    password_stdin: bool,
+    plain_http: bool,
+) -> int:
     """Log in to REGISTRY, for pushes with --direct.
 
     REGISTRY is host or host:port, such as docker.io. The registry checks the login first; if it accepts the login,
@@ -41,7 +53,7 @@ def login(registry: str, user: str | None, ca: str | None, *, password_stdin: bo
 
     host = _host(registry)
     wanted = Login(user or _ask_user(password_stdin=password_stdin), _password(password_stdin=password_stdin))
-    transport = Urllib3Transport(ca_file=ca)
+    transport = Urllib3Transport(ca_file=ca, client_cert=client_cert(cert, key))
     try:
         with RegistryClient(transport=transport, plain_http=plain_http) as client:
             was_asked = client.try_login(host, wanted)

@@ -39,6 +39,7 @@ _SLASHES_WITH_HOST: Final = 2
 _OPTIONS: Final[Mapping[str, str]] = {
     "allow": "--allow",
     "ca_file": "--ca",
+    "client_cert": "--cert",
     "concurrency": "--concurrency",
     "connect_timeout": "--timeout",
     "default_registry": "--default-registry",

@@ -32,7 +32,8 @@ _PORT: Final = re.compile(r":[0-9]+\Z")
 class Credentials:
     """Finds credentials (``core.registry.credentials.CredentialSource``), and keeps logins.
 
-    The first one that exists is used: *explicit*; ``OLLAMA_USERNAME`` and ``OLLAMA_PASSWORD``; the JSON in
+    The first one that exists is used: *explicit*; ``OLLAMA_USERNAME`` and ``OLLAMA_PASSWORD``; for Ollama's own
+    registry, *key* or the key in ``OLLAMA_KEY`` (itself or its path); the JSON in
     ``DOCKER_AUTH_CONFIG``; the files ``$DOCKER_CONFIG/config.json``, ``$REGISTRY_AUTH_FILE``,
     ``~/.docker/config.json``, ``$XDG_RUNTIME_DIR/containers/auth.json`` and ``~/.config/containers/auth.json``; for
     Ollama's own registry, Ollama's key. In each file: a login for the repository or the nearest of its parents in
@@ -45,6 +46,7 @@ class Credentials:
         config_file: The only file to read and write, instead of those above.
         environment_for: The only registries, each ``"host"`` (any port) or ``"host:port"``, that the login in the
             environment is for; default: all. A program whose clients choose the registry must set it.
+        key: Path of the OpenSSH private key for Ollama's own registry.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Credentials:
         environ: Mapping[str, str] | None = None,
         config_file: Path | None = None,
         environment_for: Collection[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
         self._explicit = explicit
         self._environ = os.environ if environ is None else environ
         self._config_file = config_file
         self._environment_for = environment_for
+        self._key = key
 
     def find(self, host: str, /) -> Credential | None:
         """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` for an anonymous push.
@@ -71,6 +75,8 @@ class Credentials:
     def find_for(self, host: str, repository: str, /) -> Credential | None:
         """Return the credential for *repository* at *host*; see :meth:`find`."""
         found = self._explicit or (self._from_environment() if self._environment_is_for(host) else None)
+        if found is None and is_ollama_cloud(host):
+            found = self._given_key()
         if found is not None:
             return found
         problem: InvalidSetting | None = None
@@ -139,6 +145,12 @@ class Credentials:
             given, missing = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")[:: 1 if username else -1]
             raise InvalidSetting(given, "<hidden>", f"{missing} is not set; a login needs both")
         return Login(username, password) if username else None
+
+    def _given_key(self) -> OllamaKey | None:
+        if self._key is not None:
+            return OllamaKey.load(self._key)
+        text = self._environ.get("OLLAMA_KEY")
+        return OllamaKey.given(text) if text else None
 
     def _in_file(self, config: DockerConfig, host: str, repository: str) -> Credential | None:
         def ask(helper: str | None) -> Credential | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OllamaKey", "ollama_key_path"]
 
 _MAX_BYTES: Final = 64 * 1024
+_ARMOUR: Final = "-----BEGIN "
 _SERVICE_KEY: Final = Path("/usr/share/ollama/.ollama/id_ed25519")
 """The key of the user ``ollama``, as whom the Linux package runs the server."""
 
@@ -44,6 +45,23 @@ class OllamaKey:
             raw = read_regular(Path(path).resolve(), _MAX_BYTES)
         except (OSError, RuntimeError, ValueError) as exc:
             raise _problem(path, f"the key cannot be read: {problem_text(exc)}") from exc
+        return cls.parse(raw, path)
+
+    @classmethod
+    def given(cls, text: str) -> Self:
+        """Return the key that the variable ``OLLAMA_KEY`` means with *text*: the key itself, or its path.
+
+        Raises:
+            InvalidSetting: See :meth:`load`. The text of a key is not shown.
+        """
+        if text.lstrip().startswith(_ARMOUR):
+            # Systems that keep secrets may cut the line end that OpenSSH's format has at its end.
+            return cls.parse(f"{text.strip()}\n".encode("utf-8", "surrogateescape"), "<hidden>")
+        return cls.load(text)
+
+    @classmethod
+    def parse(cls, raw: bytes, path: str | os.PathLike[str]) -> Self:
+        """Return the OpenSSH private key in *raw*, the content of *path*; see :meth:`load`."""
         try:
             from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - an extra
             from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra

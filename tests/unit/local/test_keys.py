@@ -122,3 +122,27 @@ except InvalidSetting as exc:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "None\nNone\nsigning with it needs: pip install 'ollama-push[signing]'\n"
+
+
+def test_a_key_comes_from_a_variable_or_an_argument(path: Path, tmp_path: Path) -> None:
+    own, text = OllamaKey.load(path), path.read_text()
+    assert OllamaKey.given(str(path)).public_key == own.public_key
+    assert OllamaKey.given(f"  {text.strip()}").public_key == own.public_key
+    other = tmp_path / "other"
+    other.write_bytes(Ed25519PrivateKey.generate().private_bytes(_PEM, _SSH, _PLAIN))
+    environ = {"HOME": str(path.parent.parent), "OLLAMA_KEY": str(other)}
+    for credentials, wanted in [
+        (Credentials(environ={**environ, "OLLAMA_KEY": ""}), own),
+        (Credentials(environ=environ), OllamaKey.load(other)),
+        (Credentials(environ=environ, key=path), own),
+    ]:
+        found = credentials.find("registry.ollama.ai")
+        assert isinstance(found, OllamaKey)
+        assert found.public_key == wanted.public_key
+    assert Credentials(environ=environ).find("registry.example.com") is None
+
+
+def test_a_key_in_a_variable_that_cannot_be_read_is_not_shown() -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        OllamaKey.given("-----BEGIN OPENSSH PRIVATE KEY----- s3cret")
+    assert "s3cret" not in f"{caught.value} {caught.value!r}"
