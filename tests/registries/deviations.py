@@ -1,6 +1,7 @@
 """What is seen today instead of what is right: each row says where, what, and why.
 
-A row is asserted as what is right is: who mends something changes the row.
+A row is asserted as what is right is. Who mends something drops or changes the row, runs ``make test-registries``, and
+writes the page with ``python -m tests.registries.table --write``.
 """
 
 from __future__ import annotations

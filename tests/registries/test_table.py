@@ -17,7 +17,9 @@ def test_what_was_seen_has_the_names_of_the_suite() -> None:
     seen = load()
     assert list(seen) == [subject.name for subject in SUBJECTS]
     for subject in SUBJECTS:
-        assert sorted(seen[subject.name]["checks"]) == sorted(each.name for owner, each in _PAIRS if owner is subject)
+        known, was_seen = {each.name for owner, each in _PAIRS if owner is subject}, set(seen[subject.name]["checks"])
+        # A check may be newer than the last time that a registry was run by hand.
+        assert was_seen <= known if subject.by_hand else was_seen == known
 
 
 def test_what_was_seen_is_what_the_suite_expects() -> None:
@@ -25,7 +27,7 @@ def test_what_was_seen_is_what_the_suite_expects() -> None:
     assert {
         (subject.name, check.name): seen[subject.name]["checks"][check.name]
         for subject, check in _PAIRS
-        if seen[subject.name]["checks"][check.name] != expected(subject.name, check)
+        if not subject.by_hand and seen[subject.name]["checks"][check.name] != expected(subject.name, check)
     } == {}
 
 
