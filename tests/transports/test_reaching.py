@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,28 @@ def test_an_untrusted_certificate_names_the_option(make: MakeTransport, certific
         error = failure(make, server.url)
     assert error.cause is ConnectCause.UNTRUSTED_CERTIFICATE
     assert "pass the CA that signed it" in str(error)
+
+
+def test_a_certificate_that_has_expired_is_told_apart(make: MakeTransport, certificates: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    certificates.ca.issue_cert("127.0.0.1", not_after=yesterday).configure_cert(context)
+    with ScriptedServer(OK, tls=context) as server:
+        error = failure(make, server.url, ca_file=certificates.ca_file)
+    assert error.cause is ConnectCause.EXPIRED_CERTIFICATE
+    assert "it must be renewed there" in str(error)
+
+
+@pytest.mark.parametrize("name", ["other.example", "127.0.0.2"])
+def test_a_certificate_of_another_host_is_told_apart(
+    make: MakeTransport, certificates: Certificates, name: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificates.ca.issue_cert(name).configure_cert(context)
+    with ScriptedServer(OK, tls=context) as server:
+        error = failure(make, server.url, ca_file=certificates.ca_file)
+    assert error.cause is ConnectCause.CERTIFICATE_OF_ANOTHER_HOST
+    assert "use a name that the certificate is for" in str(error)
 
 
 def test_a_custom_ca_is_trusted(make: MakeTransport, certificates: Certificates) -> None:

@@ -214,6 +214,9 @@ _ADVICE: Final[Mapping[tuple[Peer, ConnectCause], Advice]] = {
 _ADVICE_OF_ANY_PEER: Final[Mapping[ConnectCause, Advice]] = {
     ConnectCause.UNREACHABLE: Advice.CHECK_NETWORK,
     ConnectCause.UNTRUSTED_CERTIFICATE: Advice.TRUST_CA,
+    ConnectCause.EXPIRED_CERTIFICATE: Advice.RENEW_CERTIFICATE,
+    ConnectCause.CERTIFICATE_OF_ANOTHER_HOST: Advice.USE_NAME_IN_CERTIFICATE,
+    ConnectCause.CLIENT_CERTIFICATE: Advice.SHOW_CERTIFICATE,
     ConnectCause.PROXY: Advice.CHECK_PROXY,
 }
 

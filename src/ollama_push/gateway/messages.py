@@ -76,12 +76,19 @@ _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.UNKNOWN_HOST: "dial tcp: lookup {host}: no such host",
     ConnectCause.UNREACHABLE: "dial tcp {host}: connect: network is unreachable",
     ConnectCause.UNTRUSTED_CERTIFICATE: _REAL[_R.CERTIFICATE],
+    ConnectCause.EXPIRED_CERTIFICATE: (
+        "tls: failed to verify certificate: x509: certificate has expired or is not yet valid"
+    ),
+    ConnectCause.CERTIFICATE_OF_ANOTHER_HOST: (
+        "tls: failed to verify certificate: x509: certificate is valid for another name, not {host}"
+    ),
     ConnectCause.NOT_TLS: _REAL[_R.REGISTRY_NOT_TLS],
 }
 _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.ASK_PLAIN_HTTP: 'plain HTTP must be asked for with "insecure": true',
     Advice.TRY_PLAIN_HTTP: 'if it speaks plain HTTP, ask for that with "insecure": true',
     Advice.TRUST_CA: "the gateway must trust the CA that signed it: --ca, or SSL_CERT_FILE",
+    Advice.SHOW_CERTIFICATE: "the gateway has none to show",
     Advice.CHOOSE_SOURCE: "the gateway's store has {twin!r}",
     Advice.LOG_IN: 'run {login} where the gateway runs, or send "username" and "password"',
     Advice.LOG_IN_AGAIN: "run {login} again where the gateway runs",

@@ -24,7 +24,7 @@ from ollama_push.transports._aiohttp_internals import (
     take_buffered,
     without_retries,
 )
-from ollama_push.transports._failures import connect_failed
+from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 
@@ -131,7 +131,8 @@ class AiohttpTransport:
         # Outside the except clause the body's own error gets no context: it is raised as it was.
         if upload.error is not None:
             raise upload.error
-        raise _translated(failure, limits, upload) from failure
+        refused = refused_certificate(limits.url, failure)
+        raise (refused or _translated(failure, limits, upload)) from failure
 
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.hosts import origin_of
 
-__all__ = ["connect_failed"]
+__all__ = ["connect_failed", "refused_certificate"]
+
+# OpenSSL x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH.
+_CERTIFICATES = {
+    9: ConnectCause.EXPIRED_CERTIFICATE,
+    10: ConnectCause.EXPIRED_CERTIFICATE,
+    62: ConnectCause.CERTIFICATE_OF_ANOTHER_HOST,
+    64: ConnectCause.CERTIFICATE_OF_ANOTHER_HOST,
+}
 
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
 
@@ -28,6 +36,17 @@ def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
         if cause is not None:
             return ConnectFailed(origin_of(url), cause, _words(link))
     return ConnectFailed(origin_of(url), ConnectCause.OTHER, _words(chain[-1]))
+
+
+def refused_certificate(url: str, exc: BaseException) -> ConnectFailed | None:
+    """Return the error for a request to *url* whose peer did not take our certificate, or misses one.
+
+    With TLS 1.3 it says so after the handshake (RFC 8446, 4.4.2.4), as late as in place of the response.
+    """
+    for link in _chain(exc):
+        if isinstance(link, ssl.SSLError) and _cause_of(link) is ConnectCause.CLIENT_CERTIFICATE:
+            return ConnectFailed(origin_of(url), ConnectCause.CLIENT_CERTIFICATE, _words(link))
+    return None
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -48,7 +67,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 def _cause_of(exc: BaseException) -> ConnectCause | None:
     match exc:
         case ssl.SSLCertVerificationError():
-            return ConnectCause.UNTRUSTED_CERTIFICATE
+            return _CERTIFICATES.get(getattr(exc, "verify_code", 0), ConnectCause.UNTRUSTED_CERTIFICATE)
         case ssl.SSLError():
             return _tls_cause(exc)
         case socket.gaierror():
@@ -64,7 +83,8 @@ def _cause_of(exc: BaseException) -> ConnectCause | None:
 
 
 def _tls_cause(exc: ssl.SSLError) -> ConnectCause:
-    words = f"{exc.reason} {exc}".upper()
+    # One that a library made, and not the interpreter, has no reason.
+    words = f"{getattr(exc, 'reason', '')} {exc}".upper()
     # OpenSSL's names for a response that is no TLS record; they differ by version.
     if any(
         mark in words for mark in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")

@@ -16,7 +16,7 @@ from urllib3 import exceptions as u3
 from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
-from ollama_push.transports._failures import connect_failed
+from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import ChunkedBody, RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
@@ -135,7 +135,8 @@ class Urllib3Transport:
                 raise _cancelled(limits) from exc
             if upload.stalled:
                 raise limits.exceeded("write") from exc
-            raise _translated(exc, limits, connected=upload.started) from exc
+            refused = refused_certificate(limits.url, exc)
+            raise (refused or _translated(exc, limits, connected=upload.started)) from exc
         finally:
             SENT_HERE.reset(token)
         # Outside the except clause the body's own error gets no context: it is raised as it was.

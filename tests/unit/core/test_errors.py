@@ -68,7 +68,18 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (
         ConnectFailed(_AT, ConnectCause.CLIENT_CERTIFICATE),
-        f"{_AT} wants a client certificate, or refused the one given",
+        f"{_AT} wants a client certificate, or refused the one given; pass the right one with client_cert=",
+    ),
+    (
+        ConnectFailed(_AT, ConnectCause.EXPIRED_CERTIFICATE),
+        (
+            f"the certificate of {_AT} has expired, or is not valid yet;"
+            " it must be renewed there, if the clock of this machine is right"
+        ),
+    ),
+    (
+        ConnectFailed(_AT, ConnectCause.CERTIFICATE_OF_ANOTHER_HOST),
+        f"the certificate of {_AT} is for another host; use a name that the certificate is for",
     ),
     (ConnectFailed(_AT, ConnectCause.NOT_TLS), f"{_AT} does not speak TLS; use http:// instead of https://"),
     (
