@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.direct_push import PATIENCE, Colour, Direct, either_colour, push, settings
+from tests.support.direct_push import PATIENCE, Colour, Direct, either_colour, push, settings, stored
 
-from ollama_push import AsyncRegistryClient, RegistryClient
+from ollama_push import AsyncRegistryClient, Credentials, RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.registry.credentials import Login
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry
@@ -60,3 +61,17 @@ def test_what_is_no_host_is_asked_nothing(host: str, colour: Colour, tmp_path: P
     with pytest.raises(InvalidSetting) as caught:
         try_login(colour, Direct(host=host, home=tmp_path), RIGHT)
     assert caught.value.setting == "registry"
+
+
+@either_colour
+def test_the_key_for_a_server_is_shown_to_no_registry(
+    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "key-1")
+    stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        assert colour(Direct(host=registry.host, home=tmp_path)).error is None
+        assert not any(seen.had_authorization for seen in registry.requests)
+    with EmbeddedRegistry(tmp_path / "asks", auth=BasicAuth({RIGHT.username: RIGHT.password})) as registry:
+        assert colour(Direct(host=registry.host, home=tmp_path, credentials=Credentials(environ=os.environ))).error
+        assert not any(seen.had_authorization for seen in registry.requests)

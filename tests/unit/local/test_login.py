@@ -176,6 +176,18 @@ def test_a_lock_that_cannot_be_taken_is_named(credentials: Credentials, config: 
         credentials.login(_HOST, _ME)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="not everybody may make links elsewhere")
+def test_a_link_in_the_place_of_the_lock_is_not_followed(
+    credentials: Credentials, config: Path, tmp_path: Path
+) -> None:
+    _write(config, {})
+    (config.parent / ".config.json.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InvalidSetting, match="it cannot be changed"):
+        credentials.login(_HOST, _ME)
+    assert not (tmp_path / "elsewhere").exists()
+    assert config.read_text() == "{}"
+
+
 def test_a_write_that_fails_leaves_the_old_file(config: Path, credentials: Credentials, tmp_path: Path) -> None:
     _write(config, {"auths": {}})
     program = f"""

@@ -178,6 +178,18 @@ def test_what_is_no_file_is_dropped_unread(directory: Path, tmp_path: Path, kind
     assert not file.exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="not everybody may make links elsewhere")
+def test_a_link_in_the_place_of_a_lock_is_not_followed(directory: Path, tmp_path: Path) -> None:
+    file = _keep(directory)
+    for lock in (file.with_suffix(".lock"), directory / "directory.lock"):
+        lock.unlink(missing_ok=True)
+        lock.symlink_to(tmp_path / "elsewhere")
+        assert FileResumeStore(directory).claim(_KEY) is None
+        assert not (tmp_path / "elsewhere").exists()
+        lock.unlink()
+    assert FileResumeStore(directory).claim(_KEY) == _SAVED
+
+
 def test_an_upload_that_is_too_old_is_dropped(directory: Path) -> None:
     file, now = _keep(directory), time.time()
     assert FileResumeStore(directory, clock=lambda: now + 3600, max_age_seconds=3700).claim(_KEY) == _SAVED
