@@ -11,6 +11,7 @@ from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, co
 from tests.support.command_direct import PASSWORD, Home, at_home
 from tests.support.terminals import terminal
 
+from ollama_push.cli.metrics import metrics_hooks
 from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 
@@ -123,3 +124,21 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.endswith(": the file cannot be written: File too large\n")
     assert done.stderr.count("\n") == 1
     assert config.read_text() == '{"psFormat": "t"}'
+
+
+@pytest.mark.skipif(os.name != "posix", reason="not everybody may make links elsewhere")
+def test_the_metrics_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """Neither in its own place nor in that of a temporary file that prometheus_client would name so."""
+    folder, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.write_text("mine")
+    file = folder / "x.prom"
+    planted = folder / f"x.prom.{os.getpid()}.{threading.get_ident()}"
+    for link in (file, planted):
+        link.symlink_to(elsewhere)
+    with metrics_hooks(None, str(file)):
+        assert elsewhere.read_text() == "mine"
+    assert elsewhere.read_text() == "mine"
+    assert not file.is_symlink()
+    assert "ollama_push_pushes" in file.read_text()
+    assert sorted(folder.iterdir()) == [file, planted]

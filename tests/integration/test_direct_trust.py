@@ -76,7 +76,9 @@ def test_another_origin_that_asks_for_a_login_gets_none(colour: Colour, tmp_path
         ("GET", "/manifests/"),
     ],
 )
-def test_a_redirect_elsewhere_is_followed_without_the_login(method: str, path: str, colour: Colour, tmp_path: Path) -> None:
+def test_a_redirect_elsewhere_is_followed_without_the_login(
+    method: str, path: str, colour: Colour, tmp_path: Path
+) -> None:
     stored(tmp_path)
     with EmbeddedRegistry(tmp_path / "thief") as thief:
         redirect = Reply(307, {"Location": f"{thief.url}/v2/myuser/my-llama/x"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
 
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.display.streams import say
@@ -28,7 +30,7 @@ def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
         yield []
         return
     try:
-        from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+        from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
         from ollama_push.contrib.metrics import MetricsHook, PrometheusSink
     except ImportError as exc:
@@ -38,7 +40,7 @@ def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
     registry = CollectorRegistry()
     hook = MetricsHook(PrometheusSink(registry))
     if file is not None:
-        _write(lambda: write_to_textfile(file, registry), file)
+        _write(file, generate_latest(registry))
     server = None
     if port is not None:
         address, number = parse_address("--metrics-port", port)
@@ -56,14 +58,21 @@ def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
             thread.join()
         if file is not None:
             try:
-                _write(lambda: write_to_textfile(file, registry), file)
+                _write(file, generate_latest(registry))
             except InvalidSetting as exc:
                 # A warning only: the file could be written before the pushes, and the pushes are done.
                 say(f"warning: {exc}")
 
 
-def _write(write: Callable[[], None], file: str) -> None:
+def _write(file: str, text: bytes) -> None:
+    # Not by prometheus_client (seen in 0.26, "exposition.py"): the name of its temporary file can be guessed, and it is
+    # written through a link that another user has put there.
+    temporary = Path(f"{file}.{token_hex(8)}.tmp")
     try:
-        write()
+        with temporary.open("xb") as output:
+            output.write(text)
+        temporary.replace(file)
     except OSError as exc:
+        with suppress(OSError):
+            temporary.unlink()
         raise InvalidSetting("--metrics-file", file, f"cannot be written: {system_message(exc)}") from exc
