@@ -74,6 +74,7 @@ def test_odd_texts_are_none(odd: Any) -> None:
         (b"", "no JSON"),
         (b'{"layers": [', "no JSON"),
         (b"\xff{}", "no JSON"),
+        (b'{"layers": ' + b"[" * 100_000, "nested too deeply"),
         (b"[]", "no JSON object"),
         (b"{}", "no list of layers"),
         (b'{"layers": {}}', "no list of layers"),
@@ -83,7 +84,7 @@ def test_odd_texts_are_none(odd: Any) -> None:
         (b'{"layers": [{"digest": "x", "size": 1}]}', "invalid digest format"),
         *(
             (json.dumps({"layers": [_layer(A, size)]}).encode(), f"{A} has no size")
-            for size in (None, -1, 1.0, True, "1")
+            for size in (None, -1, 1.0, True, "1", 2**100 + 1)
         ),
         (json.dumps({"layers": [_layer(A, 1), _layer(A, 2)]}).encode(), f"two sizes for {A}"),
         (json.dumps({"layers": [], "config": _layer("x")}).encode(), "invalid digest format"),
