@@ -48,7 +48,7 @@ def keys_for(host: str, keys: Iterable[str]) -> list[str]:
 def namespace_keys(host: str, repository: str, keys: Iterable[str]) -> list[str]:
     """Return those of *keys* that mean *repository* at *host*, or one of its parents, the longest first.
 
-    >>> namespace_keys("quay.io", "team/sub/m", ["quay.io", "quay.io/team", "quay.io/te", "quay.io/team/sub/m"])
+    >>> namespace_keys("quay.io", "team/sub/m", ["quay.io", "quay.io/team", "quay.io/tea", "quay.io/team/sub/m"])
     ['quay.io/team/sub/m', 'quay.io/team']
 
     Source: containers-auth.json(5), "FORMAT".
