@@ -50,12 +50,15 @@ class RegistryState:
     quirks: Quirks
     faults: FaultPlan
     log: Log = attrs.field(factory=Log)
-    store: Store = attrs.field(init=False, default=attrs.Factory(lambda self: Store(self.data), takes_self=True))
-    sessions: Sessions = attrs.field(
-        init=False, default=attrs.Factory(lambda self: Sessions(self.data), takes_self=True)
-    )
+    store: Store = attrs.field(init=False)
+    sessions: Sessions = attrs.field(init=False)
     closing: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
-    secret: bytes = attrs.field(init=False, factory=lambda: secrets.token_bytes(16), repr=False)
+    secret: bytes = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.store = Store(self.data)
+        self.sessions = Sessions(self.data)
+        self.secret = secrets.token_bytes(16)
 
 
 @attrs.frozen(eq=False)

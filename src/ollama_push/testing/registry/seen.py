@@ -62,7 +62,7 @@ class Log:
     def __init__(self) -> None:
         self._changed = threading.Condition()  # guards what follows
         self._entries: list[Entry] = []
-        self.received_bytes = 0  # of the bodies of blobs
+        self.received_bytes: int = 0  # of the bodies of blobs
 
     def took(self, count: int) -> None:
         """Note *count* further bytes of a blob."""

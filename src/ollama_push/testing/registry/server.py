@@ -131,8 +131,8 @@ class EmbeddedRegistry:
         app = application_of(self._state, self._tls)
         self._running = LoopThread(lambda: listening(app, self._address, self._port, self._tls), "embedded-registry")
         self._port = self._running.value
-        self.host = f"{self._address}:{self._port}"
-        self.url = f"{'https' if self._tls else 'http'}://{self.host}"
+        self.host: str = f"{self._address}:{self._port}"
+        self.url: str = f"{'https' if self._tls else 'http'}://{self.host}"
 
     def stop(self) -> None:
         """Cancel the requests in progress and stop listening; what is on disk stays. Idempotent."""

@@ -190,7 +190,7 @@ class TokenAuth(TokenIssuer):
         app.router.add_route("*", "/token", self._respond)
         # The same port after a restart, as a token endpoint keeps its URL.
         async with listening(app, _LOOPBACK, self._port, tls) as self._port:
-            self.realm = f"{'https' if tls else 'http'}://{_LOOPBACK}:{self._port}/token"
+            self.realm: str = f"{'https' if tls else 'http'}://{_LOOPBACK}:{self._port}/token"
             yield
 
     async def _respond(self, request: web.Request) -> web.StreamResponse:
