@@ -268,8 +268,7 @@ class Messages:
                 return self.model_missing(facts)
             case StoreDamaged():
                 return joined(self.store_damaged(facts), self.advise(facts.advice))
-            case ForbiddenAddress():
-                return self.forbidden_address(facts)
+        return self.forbidden_address(facts)
 
     def operation(self, facts: RefusedRequest | UnusableResponse) -> str:
         return _OPERATIONS[facts.operation].format(subject=facts.subject)
@@ -284,8 +283,7 @@ class Messages:
                 return f"{text} for {facts.repository}" if facts.repository else text
             case CredentialKind.TOKEN:
                 return f"{facts.host} does not accept the stored token; {advice}"
-            case CredentialKind.KEY:
-                return f"{facts.host} does not let this key push to {facts.repository}; {advice}"
+        return f"{facts.host} does not let this key push to {facts.repository}; {advice}"
 
     def realm_refused(self, facts: RealmRefused) -> str:
         if facts.problem is RealmProblem.NOT_HTTPS:
@@ -341,8 +339,7 @@ class Messages:
                 return f"{self.operation(facts)}: the registry responded without a Location"
             case ResponseProblem.NO_TOKEN:
                 return f"{facts.subject} responded without a token"
-            case ResponseProblem.WRONG_COUNT:
-                return f"the registry counts {facts.counted_bytes} bytes of {facts.sent_bytes} sent"
+        return f"the registry counts {facts.counted_bytes} bytes of {facts.sent_bytes} sent"
 
 
 PYTHON: Final = Messages()
