@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
@@ -24,9 +23,10 @@ from ollama_push.transports._aiohttp_internals import (
     take_buffered,
     without_retries,
 )
+from ollama_push.transports._certificates import HostCertificates
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import RequestLimits, response_headers
-from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
+from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
 
 __all__ = ["AiohttpTransport"]
 
@@ -50,7 +50,8 @@ class AiohttpTransport:
         read_timeout: Longest silence in seconds for requests that set none; ``None`` for no limit.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
-        trust_env: Whether to use the proxies of the environment (never for loopback).
+        trust_env: Whether to use the proxies of the environment (never for loopback), and docker's and podman's
+            ``certs.d``.
         resolver: Finds the addresses of hosts without a proxy. The address of a proxy is found as usual, and a proxy
             finds those behind it. It is not closed by this transport. Not with *session*, whose connector has
             its own.
@@ -80,8 +81,7 @@ class AiohttpTransport:
         self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
         self._read_timeout = checked_seconds("read_timeout", read_timeout)
         self._trust_env = trust_env
-        # True: aiohttp's own default context, which it builds once for the process.
-        self._tls = build_tls_context(ca_file, client_cert) or True
+        self._certificates = HostCertificates(ca_file, client_cert, search=trust_env and self._owned)
         self._closed = False
 
     @asynccontextmanager
@@ -122,6 +122,8 @@ class AiohttpTransport:
                     timeout=_client_timeout(limits),
                     allow_redirects=False,
                     skip_auto_headers=_HEADERS_NOT_GIVEN,
+                    # True: the connector's, which is aiohttp's own default context, built once for the process.
+                    ssl=(self._certificates.context_for(request.url) if self._owned else None) or True,
                     proxy=None if proxy is None else proxy.url,
                     proxy_headers=login if tunnel else None,
                     trace_request_ctx=upload,
@@ -163,9 +165,9 @@ class AiohttpTransport:
     def _session_for(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         if proxy is not None and self._resolver is not None:
             # A session of its own: a connector caches the addresses of a name, whichever resolver found them.
-            self._proxy_session = self._proxy_session or _new_session(self._tls, None)
+            self._proxy_session = self._proxy_session or _new_session(None)
             return self._proxy_session
-        self._session = self._session or _new_session(self._tls, self._resolver)
+        self._session = self._session or _new_session(self._resolver)
         return self._session
 
 
@@ -174,10 +176,10 @@ def _client_timeout(limits: RequestLimits) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_connect=limits.connect, sock_read=limits.read)
 
 
-def _new_session(tls: ssl.SSLContext | bool, resolver: AbstractResolver | None) -> aiohttp.ClientSession:  # noqa: FBT001 - aiohttp's type
+def _new_session(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
     return without_retries(
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls, resolver=resolver),
+            connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=_MAX_HEADER_BYTES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from urllib3 import exceptions as u3
 from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
+from ollama_push.transports._certificates import HostCertificates
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import ChunkedBody, RequestLimits, response_headers
-from ollama_push.transports._machine import ClientCertificate, Proxy, build_tls_context, proxy_for
+from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
     BodyFailed,
@@ -48,7 +50,8 @@ class Urllib3Transport:
         read_timeout: Longest silence in seconds for requests that set none; ``None`` for no limit.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
-        trust_env: Whether to use the proxies of the environment (never for loopback).
+        trust_env: Whether to use the proxies of the environment (never for loopback), and docker's and podman's
+            ``certs.d``.
 
     Raises:
         InvalidSetting: A timeout, ``ca_file`` or ``client_cert`` cannot be used.
@@ -65,11 +68,11 @@ class Urllib3Transport:
         trust_env: bool = True,
     ) -> None:
         self._injected = pool
-        self._pools: dict[Proxy | None, urllib3.PoolManager] = {}
+        self._pools: dict[tuple[Proxy | None, ssl.SSLContext | None], urllib3.PoolManager] = {}
         self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
         self._read_timeout = checked_seconds("read_timeout", read_timeout)
         self._trust_env = trust_env
-        self._tls = build_tls_context(ca_file, client_cert)
+        self._certificates = HostCertificates(ca_file, client_cert, search=trust_env)
         self._requests = ActiveRequests()
         self._closed = False
 
@@ -146,14 +149,15 @@ class Urllib3Transport:
         if self._injected is not None:
             return self._injected
         proxy = proxy_for(url) if self._trust_env else None
-        pool = self._pools.get(proxy)
+        tls = self._certificates.context_for(url)
+        pool = self._pools.get((proxy, tls))
         if pool is None:
             # setdefault: two threads may get here at once, and both must end up with one pool.
-            pool = self._pools.setdefault(proxy, self._new_pool(proxy))
+            pool = self._pools.setdefault((proxy, tls), self._new_pool(proxy, tls))
         return pool
 
-    def _new_pool(self, proxy: Proxy | None) -> urllib3.PoolManager:
-        options: dict[str, Any] = {"maxsize": _POOLED_CONNECTIONS, "ssl_context": self._tls}
+    def _new_pool(self, proxy: Proxy | None, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": _POOLED_CONNECTIONS, "ssl_context": tls}
         if proxy is None:
             return use_own_connections(urllib3.PoolManager(**options))
         return use_own_connections(urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options))
