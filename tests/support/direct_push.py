@@ -53,8 +53,8 @@ PATIENCE: Final = 20.0
 REPOSITORY: Final = "myuser/my-llama"
 LOCAL: Final = "my-llama"
 
-BIG: Final = random.Random(5).randbytes(2 * MIB + MIB // 2)
-"""Goes in parts: three of them at 1 MiB each."""
+BIG: Final = random.Random(5).randbytes(3 * MIB + MIB // 2)
+"""Goes in parts: three of 1 MiB each, and the rest with the request that ends the upload."""
 SMALL: Final = random.Random(6).randbytes(300_000)
 """Goes in one request."""
 TOTAL: Final = len(BIG) + len(SMALL) + len(CONFIG)

@@ -118,6 +118,8 @@ class MemoryRegistry:
             case "HEAD", "blobs":
                 blob = self.blobs.get((repository, reference))
                 return response(404) if blob is None else response(200, {"content-length": str(len(blob))})
+            case "GET", "blobs":
+                return self._read_first_byte(request, self.blobs.get((repository, reference)))
             case "HEAD" | "GET", "manifests":
                 return self._read_manifest(request.method, repository, reference)
             case "PUT", "manifests":
@@ -145,6 +147,13 @@ class MemoryRegistry:
             if found:
                 return repository, kind, reference
         raise AssertionError(f"no registry has {path}")
+
+    def _read_first_byte(self, request: HttpRequest, blob: bytes | None) -> BufferedResponse:
+        assert request.headers["Range"] == "bytes=0-0", "a whole blob is asked for"
+        if blob is None:
+            return refuse(404, "BLOB_UNKNOWN")
+        size = {"content-range": f"bytes {'0-0' if blob else '*'}/{len(blob)}"}
+        return response(206, size, blob[:1]) if blob else response(416, size)
 
     def _read_manifest(self, method: str, repository: str, reference: str) -> BufferedResponse:
         found = self.manifests.get((repository, reference))

@@ -20,6 +20,7 @@ from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
     EmitEvent,
+    Exclusive,
     FindCredential,
     Flow,
     ForgetResumePoint,
@@ -139,6 +140,7 @@ class FlowPlayer:
         self.interrupted = False
         self.effects: list[Effect] = []
         self.most_at_once = 0
+        self._occupied = False
         self._most_effects = most_effects
         self.endpoint = Endpoint.of(host, repository, plain_http=plain_http)
         self.authorizer = Authorizer(
@@ -202,6 +204,8 @@ class FlowPlayer:
                 try:
                     if isinstance(effect, Gather):
                         result: Any = yield from self._together(effect)
+                    elif isinstance(effect, Exclusive):
+                        result = yield from self._alone(effect)
                     else:
                         result = self._perform(effect)
                         yield
@@ -213,6 +217,15 @@ class FlowPlayer:
             return end.value  # type: ignore[no-any-return]  # a generator's value is untyped
         finally:
             flow.close()
+
+    def _alone(self, effect: Exclusive[Any]) -> Generator[None, None, Any]:
+        while self._occupied:
+            yield
+        self._occupied = True
+        try:
+            return (yield from self._follow(effect.flow))
+        finally:
+            self._occupied = False
 
     def _together(self, effect: Gather[Any]) -> Generator[None, None, list[Any]]:
         results: list[Any] = [None] * len(effect.flows)

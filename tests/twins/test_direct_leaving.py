@@ -160,7 +160,7 @@ def test_a_push_leaves_nothing_behind(colour: Colour, tmp_path: Path) -> None:
 def test_a_failed_push_leaves_nothing_behind(colour: Colour, tmp_path: Path) -> None:
     stored(tmp_path)
     colour(Direct(host="127.0.0.1:1", home=tmp_path))
-    fault = Fault("PATCH", times=None, action=Reply(403))
+    fault = Fault("PATCH", times=None, action=Reply(507))
     with nothing_left(), EmbeddedRegistry(tmp_path / "registry", faults=[fault]) as registry:
         told = colour(Direct(host=registry.host, home=tmp_path, concurrency=4))
     assert told.error is not None

@@ -155,7 +155,7 @@ def test_a_login_in_a_location_that_is_no_address_is_not_quoted(
 def test_a_login_in_a_location_elsewhere_is_not_sent_there(colour: Colour, tmp_path: Path) -> None:
     """The bodies follow the registry's word to another server; whose login that is, is not ours to say."""
     stored(tmp_path)
-    with ScriptedServer([head(403, {"Content-Length": "0"})]) as there:
+    with ScriptedServer([head(507, {"Content-Length": "0"})]) as there:
         location = f"http://user:{SECRET}@localhost:{there.port}/upload?digest-of={BIG_DIGEST}"
         fault = Fault("POST", action=Reply(202, {"Location": location}))
         with EmbeddedRegistry(tmp_path / "registry", faults=[fault]) as registry:

@@ -75,16 +75,16 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         Fault("PATCH", times=None, after_bytes=1000, action=FULL), R.REGISTRY_FULL, "no space left", 1, 1000
     ),
     "full at the commit": Refusal(
-        Fault("PUT", BIG_DIGEST, times=None, action=FULL), R.REGISTRY_FULL, "no space left", 1, len(BIG)
+        Fault("PUT", BIG_DIGEST, times=None, action=FULL), R.REGISTRY_FULL, "no space left", 1, 3 * MIB
     ),
     "digest refused": Refusal(
-        Fault("PUT", BIG_DIGEST, times=None, action=NO_DIGEST), R.DIGEST_INVALID, "DIGEST_INVALID", 4, 4 * len(BIG)
+        Fault("PUT", BIG_DIGEST, times=None, action=NO_DIGEST), R.DIGEST_INVALID, "DIGEST_INVALID", 4, 12 * MIB
     ),
     "digest of a small blob refused": Refusal(
         Fault("PUT", SMALL_DIGEST, times=None, action=NO_DIGEST), R.DIGEST_INVALID, "DIGEST_INVALID", 4, len(BIG)
     ),
     "manifest refused for an unknown blob": Refusal(
-        Fault("PUT", "/manifests/", times=None, action=NO_BLOB), R.BLOB_UNKNOWN, "pushing the manifest", 1, TOTAL
+        Fault("PUT", "/manifests/", times=None, action=NO_BLOB), R.BLOB_UNKNOWN, "pushing the manifest", 4, TOTAL
     ),
     "manifest refused": Refusal(
         Fault("PUT", "/manifests/", times=None, action=says(400, "MANIFEST_INVALID", "manifest invalid")),
@@ -92,9 +92,6 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "MANIFEST_INVALID",
         1,
         TOTAL,
-    ),
-    "no permission to look": Refusal(
-        Fault("HEAD", "/manifests/", times=None, action=Reply(403)), R.UNAUTHORIZED, "looking for the manifest", 1, 0, 6
     ),
     "a page of something else": Refusal(
         Fault("POST", times=None, action=Reply(418, {}, b"<html><title>Portal</title><p>Log in here</html>")),
@@ -127,13 +124,13 @@ def test_a_no_for_ever_ends_the_push(name: str, colour: Colour, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("fault", "sent_again"),
     [
-        (Fault("PUT", BIG_DIGEST, action=NO_DIGEST), len(BIG)),
+        (Fault("PUT", BIG_DIGEST, action=NO_DIGEST), 3 * MIB),
         (Fault("PUT", SMALL_DIGEST, action=NO_DIGEST), 0),
         (Fault("PATCH", nth=2, after_bytes=1000, action=BROKEN), 0),
         (Fault("PUT", SMALL_DIGEST, after_bytes=1000, action=BROKEN), 0),
         (Fault("PATCH", nth=2, action=Reply(404)), MIB),
         (Fault("PATCH", nth=2, action=Reply(410)), MIB),
-        (Fault("PUT", BIG_DIGEST, action=Reply(404)), len(BIG)),
+        (Fault("PUT", BIG_DIGEST, action=Reply(404)), 3 * MIB),
     ],
     ids=[
         "digest of a large blob",
@@ -193,7 +190,6 @@ def test_a_refused_digest_is_the_stores_fault_when_it_is(blob: bytes, colour: Co
 
 
 LIES: Final[Mapping[str, tuple[Quirks, str]]] = {
-    "absent, of another size": (Quirks(lies_about_blobs={SMALL_DIGEST: 7}), SMALL_DIGEST),
     "accepted and lost": (Quirks(loses_blobs=frozenset({BIG_DIGEST})), BIG_DIGEST),
     "another manifest": (Quirks(wrong_manifest=True), ""),
 }
@@ -209,9 +205,50 @@ def test_a_registry_that_lies_is_found_out(name: str, colour: Colour, tmp_path: 
     assert isinstance(told.error, VerificationFailed)
     assert digest in told.error.digest
     assert exit_code(told.error) == 10
-    # What the registry claims to have is not sent.
-    assert told.error.bytes_moved == TOTAL - (len(SMALL) if quirks.lies_about_blobs else 0)
+    assert told.error.bytes_moved == TOTAL
     assert told.receipt is None
+
+
+@either_colour
+def test_what_is_said_to_be_there_and_is_not_is_sent_after_all(colour: Colour, tmp_path: Path) -> None:
+    raw = stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry", quirks=Quirks(lies_about_blobs={SMALL_DIGEST: 7})) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path))
+        assert (registry.manifest("myuser/my-llama", "v1"), registry.blob(SMALL_DIGEST)) == (raw, SMALL)
+        assert registry.received_bytes == TOTAL
+    assert told.receipt is not None
+    assert (told.receipt.verified, told.receipt.skipped_bytes) == (True, 0)
+
+
+QUESTIONS: Final = {
+    "manifests": [Fault("HEAD", "/manifests/", times=None, action=Reply(403))],
+    "blobs": [Fault("HEAD", "/blobs/", times=None, action=Reply(400, {}, b"<html>no</html>"))],
+    "everything": [Fault("HEAD", times=None, action=Reply(406))],
+    "failing": [Fault("HEAD", times=None, action=Reply(500))],
+}
+
+
+@either_colour
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_no_to_what_only_saves_work_is_no_end(name: str, colour: Colour, tmp_path: Path) -> None:
+    raw = stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry", faults=QUESTIONS[name]) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path))
+        assert registry.manifest("myuser/my-llama", "v1") == raw
+    assert told.receipt is not None
+    assert told.receipt.verified is True
+
+
+@either_colour
+@pytest.mark.parametrize("path", ["/manifests/", "/blobs/sha256:"])
+def test_a_login_that_may_not_read_has_pushed(path: str, colour: Colour, tmp_path: Path) -> None:
+    raw = stored(tmp_path)
+    faults = [Fault(method, path, times=None, action=DENIED) for method in ("GET", "HEAD")]
+    with EmbeddedRegistry(tmp_path / "registry", faults=faults) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path))
+        assert registry.manifest("myuser/my-llama", "v1") == raw
+    assert told.receipt is not None
+    assert (told.receipt.verified, told.receipt.read_refused) == (False, True)
 
 
 @either_colour

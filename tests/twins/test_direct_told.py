@@ -124,7 +124,7 @@ def test_the_events_of_a_push(colour: Colour, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "moved"),
     [
-        (Fault("HEAD", "/manifests/", times=None, action=Reply(403)), PushRejected, 0),
+        (Fault("POST", times=None, action=Reply(403)), PushRejected, 0),
         (Fault("PATCH", nth=2, times=None, action=Reply(403)), PushRejected, MIB),
         (Fault("PATCH", nth=3, times=None), ConnectionLost, 2 * MIB),
         (DENIED, PushRejected, TOTAL),

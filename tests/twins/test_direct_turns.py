@@ -139,7 +139,7 @@ def test_what_another_push_brought_between_the_look_and_the_turn_is_not_sent(sha
 def test_what_another_push_failed_to_bring_is_sent(sharing: Sharing, tmp_path: Path) -> None:
     raw = stored(tmp_path)
     gate = last_look()
-    denied = Fault("PATCH", action=Reply(403))
+    denied = Fault("PATCH", action=Reply(507))
     with EmbeddedRegistry(tmp_path / "registry", faults=[denied]) as registry:
         with sharing(Direct(host=registry.host, home=tmp_path), gate) as client:
             slow = client.push()

@@ -25,6 +25,8 @@ def receipt_text(receipt: PushReceipt) -> str:
         parts.append(f"{bytes_text(receipt.resumed_bytes)} resumed")
     if receipt.verified:
         parts.append("verified")
+    elif receipt.read_refused:
+        parts.append("not verified (this login may not read there)")
     parts.append(f"in {seconds_text(receipt.elapsed_seconds)}")
     if receipt.attempts > 1:
         parts.append(f"after {receipt.attempts} attempts")

@@ -19,6 +19,7 @@ from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
     EmitEvent,
+    Exclusive,
     FindCredential,
     ForgetResumePoint,
     Gather,
@@ -87,6 +88,7 @@ class AsyncFlowRunner(Generic[R]):
     _run: RegistryRun | None = None
     result: R = attrs.field(init=False)
     _locked: set[UploadKey] = attrs.field(factory=set, init=False)
+    _alone: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
     _woken: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     # The last message of the tasks is how the flow ended: None, or the exception.
@@ -150,6 +152,9 @@ class AsyncFlowRunner(Generic[R]):
                     await asyncio.wait_for(self._woken.wait(), seconds)
             case Gather():
                 return await self._gather(effect)
+            case Exclusive(flow):
+                async with self._alone:
+                    return await run_flow_async(flow, self._perform)
             case _:
                 return await self._perform_in_lane(effect)
         return None

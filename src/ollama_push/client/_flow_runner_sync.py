@@ -19,6 +19,7 @@ from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
     EmitEvent,
+    Exclusive,
     Gather,
     Notice,
     ReleaseUpload,
@@ -96,6 +97,7 @@ class FlowRunner(Generic[R]):
     # The last message of the threads is how the flow ended: None, or the exception.
     _inbox: SimpleQueue[Notice | BaseException | None] = attrs.field(factory=SimpleQueue, init=False)
     _worker: threading.Thread | None = attrs.field(default=None, init=False)
+    _alone: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _requests: dict[object, HttpRequest] = attrs.field(factory=dict, init=False)
 
@@ -152,6 +154,9 @@ class FlowRunner(Generic[R]):
                 self._sleep(seconds)
             case Gather():
                 return self._gather(effect)
+            case Exclusive(flow):
+                with self._alone:
+                    return run_flow(flow, self._perform)
             case ClaimUpload():
                 return self._claim(effect)
             case ReleaseUpload(key):

@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.ports import HttpRequest, Transport
-from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse, response_late, response_seconds
+from ollama_push.core.responses import BufferedResponse, response_late, response_limit, response_seconds
 
 __all__ = ["OwnsTransport", "run_flow", "send_request"]
 
@@ -39,19 +39,19 @@ def send_request(
     transport: Transport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
 ) -> BufferedResponse:
     """Send *request* and read its whole response, in time; what *transport* raises passes through."""
-    body = bytearray()
+    body, limit = bytearray(), response_limit(request)
     with transport.open(request) as response:
         due = clock() + response_seconds(request)
         for chunk in response.chunks():
             body += chunk
-            if len(body) >= MAX_RESPONSE_BYTES:
+            if len(body) >= limit:
                 break
             if clock() > due:
                 # The status of an error says enough; what is missing of its body are words.
                 if response.status >= _ERRORS:
                     break
                 raise response_late(request)
-        return BufferedResponse(response.status, dict(response.headers), bytes(body[:MAX_RESPONSE_BYTES]))
+        return BufferedResponse(response.status, dict(response.headers), bytes(body[:limit]))
 
 
 class OwnsTransport:

@@ -40,6 +40,8 @@ class PushReceipt:
         resumed_bytes: Bytes an earlier push had left in unfinished uploads.
         verified: Whether the registry was asked afterwards, and holds what it should.
         retries: How many requests were sent again.
+        read_refused: Whether the registry has taken everything and does not let this login read: ``verified`` is
+            ``False`` then, because what it holds could not be read.
     """
 
     model: str
@@ -53,6 +55,7 @@ class PushReceipt:
     resumed_bytes: int | None = None
     verified: bool | None = None
     retries: int = 0
+    read_refused: bool | None = None
 
 
 @attrs.frozen

@@ -26,6 +26,7 @@ __all__ = [
     "failed_request",
     "own_error",
     "response_late",
+    "response_limit",
     "response_seconds",
     "retry_after_seconds",
 ]
@@ -43,6 +44,10 @@ _DATE_CHARACTERS: Final = 64
 _MAX_WAIT_SECONDS: Final = 1e9
 
 
+# A range is asked for to see that a blob can be read: a registry that ignores it would send the whole of it.
+_MAX_RANGE_BYTES: Final = 1
+
+
 @attrs.frozen
 class BufferedResponse:
     """A whole response to a small request.
@@ -56,6 +61,11 @@ class BufferedResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def response_limit(request: HttpRequest) -> int:
+    """Return how many bytes of the response to *request* are read."""
+    return _MAX_RANGE_BYTES if "Range" in request.headers else MAX_RESPONSE_BYTES
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

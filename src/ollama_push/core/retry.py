@@ -78,9 +78,11 @@ class RetryPolicy:
 
     def backoff(self, attempt: int, random: float) -> float | None:
         """Return the seconds to wait after failure number *attempt*, whatever it was; ``None`` for no retry."""
-        if attempt >= self.attempts:
-            return None
-        ceiling = min(self.cap, self.base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+        return None if attempt >= self.attempts else self.growing_wait(attempt, random)
+
+    def growing_wait(self, number: int, random: float) -> float:
+        """Return the seconds of wait *number*, from 1, however many there are."""
+        ceiling = min(self.cap, self.base * 2.0 ** min(number - 1, _MAX_DOUBLINGS))
         return ceiling * (0.5 + 0.5 * random)
 
 

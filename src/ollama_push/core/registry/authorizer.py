@@ -30,7 +30,7 @@ from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import FindCredential, Flow, result_of
+from ollama_push.core.registry.effects import Exclusive, FindCredential, Flow, result_of
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key, without_userinfo
 from ollama_push.core.registry.error_responses import refusal, words_in
 from ollama_push.core.registry.tokens import (
@@ -89,6 +89,7 @@ class Authorizer:
     _looked: bool = attrs.field(default=False, init=False)
     # Whether the registry has accepted a proof in this push.
     _accepted: bool = attrs.field(default=False, init=False)
+    _refusal: PushRejected | None = attrs.field(default=None, init=False)
     # The Authorization value in use; empty while nobody asked for one.
     _proof: str = attrs.field(default="", init=False)
     _bearer: Challenge | None = attrs.field(default=None, init=False)
@@ -113,20 +114,52 @@ class Authorizer:
             # Flows side by side: one renews it, the others go on with what is left of its life.
             self._renew_at = math.inf
             yield from self._obtain_proof((self._bearer,), "", {})
+        used = self._proof
+        response, is_challenge = yield from self._try(request, span)
+        if isinstance(response, TransportError) or not is_challenge:
+            return response
+        again = self._send_again(request, span, response, used)
+        if self._accepted:
+            return (yield from again)
+        # Flows side by side are challenged at the same time. One finds a proof that is accepted, the others use it.
+        return (yield from result_of(Exclusive(self._send_first(again))))
+
+    def _send_first(self, again: Flow[BufferedResponse | TransportError]) -> Flow[BufferedResponse | TransportError]:
+        """Run *again*, unless the registry has refused all there is: it may lock an account after a few."""
+        if self._refusal is not None:
+            raise PushRejected(self._refusal.words, self._refusal.reason, self._refusal.facts)
+        try:
+            return (yield from again)
+        except PushRejected as error:
+            self._refusal = error
+            raise
+
+    def _send_again(
+        self, request: HttpRequest, span: BlobSpan | None, response: BufferedResponse, used: str
+    ) -> Flow[BufferedResponse | TransportError]:
+        """Send *request* with the next proof, until the registry accepts one: it refused *used* by *response*."""
         tried: _Tried = {}
-        words = ""
-        for _ in range(_MOST_PROOFS):
-            used = self._proof
-            response, is_own = yield from self._send(self._signed(request), span)
-            if isinstance(response, TransportError) or response.status != _UNAUTHORIZED or not is_own:
-                self._accepted = self._accepted or bool(used and isinstance(response, BufferedResponse))
-                return response
-            words = words_in(response)
+        for _ in range(1, _MOST_PROOFS):
             # Another flow may have renewed it since: then that one is tried first.
             if self._proof == used:
                 challenges = yield from self._challenges(request.url, response)
-                yield from self._obtain_proof(challenges, words, tried)
-        raise self._refused(words)
+                yield from self._obtain_proof(challenges, words_in(response), tried)
+            used = self._proof
+            given, is_challenge = yield from self._try(request, span)
+            if isinstance(given, TransportError) or not is_challenge:
+                return given
+            response = given
+        raise self._refused(words_in(response))
+
+    def _try(self, request: HttpRequest, span: BlobSpan | None) -> Flow[tuple[BufferedResponse | TransportError, bool]]:
+        """Send *request* with the proof in use; also return whether the registry wants another one."""
+        used = self._proof
+        response, is_own = yield from self._send(self._signed(request), span)
+        if isinstance(response, TransportError):
+            return response, False
+        is_challenge = response.status == _UNAUTHORIZED and is_own
+        self._accepted = self._accepted or bool(used and not is_challenge)
+        return response, is_challenge
 
     def _send(
         self, request: HttpRequest, span: BlobSpan | None = None

@@ -22,6 +22,7 @@ __all__ = [
     "ClaimUpload",
     "Effect",
     "EmitEvent",
+    "Exclusive",
     "FindCredential",
     "Flow",
     "ForgetResumePoint",
@@ -78,6 +79,17 @@ class Gather(Asks[list[T]]):
 
     flows: Sequence[Flow[T]]
     limit: int
+
+
+@attrs.frozen
+class Exclusive(Asks[T]):
+    """Run *flow* while no other flow of the same push is inside one of these; sent back: its result.
+
+    Attributes:
+        flow: Not started yet; it asks for no other ``Exclusive``.
+    """
+
+    flow: Flow[T]
 
 
 @attrs.frozen

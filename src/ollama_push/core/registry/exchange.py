@@ -136,6 +136,10 @@ class Exchange:
             except (TransportError, ServerError) as error:
                 yield from self.wait(patience.after(error), error)
 
+    def growing_wait(self, number: int) -> float:
+        """Return the seconds to wait before look number *number* for what may take long."""
+        return self._retry.growing_wait(number, self._random())
+
     def wait(self, seconds: float, error: OllamaPushError) -> Flow[None]:
         """Wait after *error*, before the same is tried again."""
         self._authorizer.secrets.hide_in(error)
@@ -152,6 +156,11 @@ class RetryBudget:
     _random: Callable[[], float]
     _reached: Callable[[], bool]
     _failures: int = attrs.field(default=0, init=False)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something has failed since the last progress."""
+        return self._failures > 0
 
     def after(self, error: OllamaPushError) -> float:
         """Return the seconds to wait after *error*; raise it when enough is enough, or it is for good."""

@@ -118,6 +118,7 @@ class RegistryRun:
             resumed_bytes=delivery.resumed_bytes,
             verified=delivery.verified,
             retries=self._retries,
+            read_refused=delivery.read_refused,
         )
         event = PushSucceeded()
         self.receive_event(event)

@@ -9,12 +9,19 @@ from typing import Any, Final
 import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
-from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.errors import (
+    ConnectionLost,
+    OllamaPushError,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+)
 from ollama_push.core.facts import ForbiddenAddress, RealmRefused
 from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import FindCredential, Gather, result_of
+from ollama_push.core.registry.effects import Exclusive, FindCredential, Flow, Gather, result_of
 from ollama_push.core.responses import BufferedResponse
 
 _TABLES: Final[dict[str, Any]] = json.loads(
@@ -195,11 +202,30 @@ def test_a_token_renewed_meanwhile_is_tried_first() -> None:
     second = player.authorizer.send(HttpRequest("GET", URL))
     next(first)
     next(second)
-    assert isinstance(first.send(WANTS_BASIC), FindCredential)
-    shown: Any = first.send(ME)
+    alone: Any = first.send(WANTS_BASIC)
+    assert isinstance(alone, Exclusive)
+    assert isinstance(next(alone.flow), FindCredential)
+    shown: Any = alone.flow.send(ME)
     assert shown.request.headers["Authorization"] == BASIC
-    shown = second.send(WANTS_BASIC)
+    alone = second.send(WANTS_BASIC)
+    shown = next(alone.flow)
     assert shown.request.headers["Authorization"] == BASIC
+
+
+def test_a_wrong_login_is_shown_once_although_several_are_asked_for_it() -> None:
+    player = _player(ME, *[WANTS_BASIC] * 4)
+    flows = [player.authorizer.send(HttpRequest("GET", URL)) for _ in range(3)]
+
+    def caught(flow: Flow[Any]) -> Flow[OllamaPushError]:
+        try:
+            yield from flow
+        except PushRejected as error:
+            return error
+        raise AssertionError("it was let in")
+
+    refusals = player.play(result_of(Gather([caught(flow) for flow in flows], 3)))
+    assert _proofs(player) == [None, None, None, BASIC]
+    assert len({str(refusal) for refusal in refusals}) == 1
 
 
 def test_other_origins_are_shown_nothing() -> None:

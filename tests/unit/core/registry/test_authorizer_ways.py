@@ -64,7 +64,7 @@ def test_a_registry_that_always_wants_something_else_gets_no_more_than_a_few_tok
     player = _player(ME, *script)
     with pytest.raises(PushRejected, match="does not accept the login"):
         _send(player)
-    assert len(player.requests) == 10
+    assert len(player.requests) == 9
 
 
 @pytest.mark.parametrize("credential", [ME, AccessToken("t0")])

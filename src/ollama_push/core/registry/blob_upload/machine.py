@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.errors import (
+    OllamaPushError,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+    TransportTimeout,
+)
 from ollama_push.core.facts import Operation, ResponseProblem, UnusableResponse
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import layer_progress, probe
@@ -17,9 +24,14 @@ from ollama_push.core.registry.blob_upload.responses import (
     AFTER_COMMIT,
     AFTER_PART,
     ANY_DEFINITE,
+    GATEWAY_STATUSES,
+    NO_LAST_PART,
+    TIMEOUT_STATUSES,
     NextStep,
     RestartUpload,
     bytes_arrived,
+    denies,
+    is_wrong_digest,
     refuses_parts,
     smallest_part,
 )
@@ -43,6 +55,8 @@ __all__ = ["BlobUpload"]
 
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _REFUSED: Final = RejectionReason.REGISTRY_REFUSED
+_COMMIT_LOOKS: Final = 7
+"""How often a blob is looked for that may still be committed: for one to two minutes with the default policy."""
 
 
 class BlobUpload:
@@ -53,19 +67,22 @@ class BlobUpload:
         blob: What to upload; the registry does not have it.
         sizes: How much goes into one request.
         mount_from: Repository of the same registry that may have the blob; empty when there is none.
+        force: Send it even where the registry says that it has it.
 
     Attributes:
         resumed_bytes: How much of it an earlier push had left in the registry.
         mounted_or_shared: Whether it came from another repository, or from another push meanwhile.
     """
 
-    def __init__(self, exchange: Exchange, blob: Descriptor, sizes: PartSizes, mount_from: str = "") -> None:
+    def __init__(
+        self, exchange: Exchange, blob: Descriptor, sizes: PartSizes, mount_from: str = "", *, force: bool = False
+    ) -> None:
         self._exchange = exchange
         self._blob = blob
         self._sizes = sizes
         self._mount_from = mount_from
-        mount = {"mount": blob.digest, "source": mount_from} if mount_from else {}
-        self._opening = exchange.endpoint.uploads(**mount)
+        self._force = force
+        self._opening = exchange.endpoint.uploads()
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
         self._session: ResumePoint | None = None
         self._budget = exchange.retry_budget()
@@ -73,6 +90,7 @@ class BlobUpload:
         self._claimed = False
         self._stored = False
         self._committing = False
+        self._lost_commits = 0
         self.resumed_bytes: int = 0
         self.mounted_or_shared: bool = False
 
@@ -83,27 +101,35 @@ class BlobUpload:
             return self._blob.size
         return self._session.offset if self._session else 0
 
-    def begin(self) -> Flow[None]:
-        """Resume what an earlier push left, or open a session: either shows that we may write.
-
-        Raises:
-            OllamaPushError: We may not, or the registry does not respond.
-        """
-        if self._claimed:
-            return
+    def _begin(self) -> Flow[None]:
+        """Resume what an earlier push left, mount the blob, or open a session: each shows that we may write."""
         self._exchange.raise_if_interrupted()
         others, saved = yield from result_of(ClaimUpload(self._key))
         self._claimed = True
-        if others and (yield from probe(self._exchange, self._blob)):
+        if others and not self._force and (yield from probe(self._exchange, self._blob)):
             self._stored = self.mounted_or_shared = True
             return
         if saved is not None and self._may_resume(saved):
             yield from self._resume(saved)
-        if self._session is None:
+        if self._session is None and self._mount_from:
+            yield from self._mount()
+        if self._session is not None:
+            self.resumed_bytes = self._session.offset
+        elif not self._stored:
             response = yield from self._exchange.ask(Operation.OPEN_UPLOAD, "POST", self._opening, ANY_DEFINITE)
             yield from self._receive_session(response)
-        else:
-            self.resumed_bytes = self._session.offset
+
+    def _mount(self) -> Flow[None]:
+        """Ask once for the blob of another repository; any refusal leaves the upload to do."""
+        url = self._exchange.endpoint.uploads(mount=self._blob.digest, source=self._mount_from)
+        try:
+            response = yield from self._exchange.once("POST", url)
+        except TransportError:
+            return
+        if response.status == 201:  # noqa: PLR2004 - "Created": mounted
+            self._stored = self.mounted_or_shared = True
+        elif response.status == 202:  # noqa: PLR2004 - "Accepted": a session instead
+            yield from self._receive_session(response)
 
     def _may_resume(self, saved: ResumePoint) -> bool:
         try:
@@ -129,7 +155,7 @@ class BlobUpload:
             OllamaPushError: It cannot be uploaded.
         """
         try:
-            yield from self.begin()
+            yield from self._begin()
             yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             while not self._stored:
                 yield from self._send_and_recover()
@@ -152,9 +178,9 @@ class BlobUpload:
             wait = self._budget.after(error)
             yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             yield from self._exchange.wait(wait, error)
-            if self._committing and (yield from probe(self._exchange, self._blob)):
-                self._stored = True
-            else:
+            if self._committing:
+                yield from self._find_commit(error)
+            elif not _was_not_begun(error):
                 yield from self._ask_status()
         except RestartUpload as restart:
             yield from self._drop_session()
@@ -163,9 +189,6 @@ class BlobUpload:
 
     def _receive_session(self, response: BufferedResponse) -> Flow[None]:
         self._committing = False
-        if response.status == 201 and self._mount_from:  # noqa: PLR2004 - "Created": mounted
-            self._stored = self.mounted_or_shared = True
-            return
         if response.status not in (201, 202):
             raise refusal(response, Operation.OPEN_UPLOAD)
         if self._exchange.endpoint.located(response.headers, self._opening) is None:
@@ -179,34 +202,73 @@ class BlobUpload:
             left = self._blob.size - self._session.offset
             if left:
                 self._exchange.raise_if_interrupted()
-            if self._session.offset == 0 and self._sizes.fits_whole(left):
-                yield from self._finish(self._session, BlobSpan(self._blob.digest, 0, left), Operation.SEND_BLOB)
-            elif left:
-                yield from self._send_part(self._session, self._sizes.next_size(left))
+            span = BlobSpan(self._blob.digest, self._session.offset, left)
+            is_whole = span.offset == 0 and self._sizes.fits_whole(left)
+            if is_whole or not left or self._sizes.is_last_part(left):
+                yield from self._finish(self._session, span, is_part=not is_whole and left > 0)
             else:
-                end = BlobSpan(self._blob.digest, self._blob.size, 0)
-                yield from self._finish(self._session, end, Operation.COMMIT_BLOB)
+                yield from self._send_part(self._session, self._sizes.next_size(left))
 
     def _send_part(self, session: ResumePoint, size: int) -> Flow[None]:
         span = BlobSpan(self._blob.digest, session.offset, size)
-        # Without "bytes", unlike RFC 9110: distribution-spec, "Pushing a blob in chunks".
-        headers = {**_OCTETS, "Content-Range": f"{span.offset}-{span.offset + size - 1}"}
         began = self._exchange.clock()
-        response = yield from self._exchange.once("PATCH", session.location, headers, span=span)
+        try:
+            response = yield from self._exchange.once("PATCH", session.location, _part_headers(span), span=span)
+        except TransportError:
+            self._sizes.broke(size, again=self._budget.has_failed)
+            raise
         after = AFTER_PART.get(response.status)
         if refuses_parts(response):
             after = NextStep.SEND_WHOLE
-        if after is NextStep.CONTINUE:
+        if after in (NextStep.CONTINUE, NextStep.CONTINUE_HERE):
             self._sizes.took(size, self._exchange.clock() - began)
+        elif response.status in GATEWAY_STATUSES:
+            self._sizes.broke(size, again=self._budget.has_failed)
+        elif span.offset == 0 and not denies(response) and self._sizes.may_go_whole(response.status):
+            after = NextStep.SEND_WHOLE
         yield from self._handle(after, response, Operation.SEND_PART, session, span)
 
-    def _finish(self, session: ResumePoint, span: BlobSpan, operation: Operation) -> Flow[None]:
-        """End the upload with *span*: the whole blob, or nothing behind the last part."""
+    def _finish(self, session: ResumePoint, span: BlobSpan, *, is_part: bool) -> Flow[None]:
+        """End the upload with *span*: the whole blob, its last part, or nothing behind the last part.
+
+        Source: distribution-spec v1.1.1, "Pushing a blob in chunks": the last part may come with the ``PUT``.
+        """
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
+        headers = _part_headers(span) if is_part and span.offset else _OCTETS
         # An empty body is no body: nothing is read from the store for it.
-        response = yield from self._exchange.once("PUT", url, _OCTETS, span=span if span.size else None)
-        yield from self._handle(AFTER_COMMIT.get(response.status), response, operation, session, span)
+        response = yield from self._exchange.once("PUT", url, headers, span=span if span.size else None)
+        after = AFTER_COMMIT.get(response.status)
+        if is_part and response.status in NO_LAST_PART and not is_wrong_digest(response):
+            self._sizes.refuse_last_part()
+            self._committing = False
+            yield from self._ask_status()
+        else:
+            operation = Operation.SEND_BLOB if span.size and not span.offset else Operation.COMMIT_BLOB
+            yield from self._handle(after, response, operation, session, span)
+
+    def _find_commit(self, error: OllamaPushError) -> Flow[None]:
+        """Find out what a commit came to whose response was lost, before anything is sent again.
+
+        A gateway may have stopped waiting while the registry is still at work, for minutes where it copies what it
+        has (goharbor/harbor#15729). So the blob is looked for with growing waits.
+        """
+        session = self._session
+        self._lost_commits += 1
+        for look in range(1, _COMMIT_LOOKS + 1):
+            self._stored = yield from probe(self._exchange, self._blob)
+            if self._stored or session is None:
+                return
+            response = yield from self._status_of(session)
+            offset = _offset_in(response)
+            if offset is None:
+                may_be_at_work = _may_be_at_work(error) or session.offset > 0
+            else:
+                may_be_at_work = offset >= self._blob.size and (_may_be_at_work(error) or self._lost_commits > 1)
+            if not may_be_at_work or look == _COMMIT_LOOKS:
+                yield from self._take_status(response, session)
+                return
+            yield from self._exchange.wait(self._exchange.growing_wait(look + 1), error)
 
     def _handle(
         self,
@@ -219,8 +281,13 @@ class BlobUpload:
         """Take *response* to *span* and do what *after* says."""
         if after is NextStep.CONTINUE:
             yield from self._advance(response, session, span)
+        elif after is NextStep.CONTINUE_HERE:
+            self._stored = yield from probe(self._exchange, self._blob)
+            if not self._stored:
+                # The headers of a "Created" describe the blob, not the session: they are left out.
+                yield from self._advance(BufferedResponse(response.status, {}, b""), session, span)
         elif after is NextStep.STORED:
-            yield from self._handle_created(response.status, session, span)
+            self._stored = True
         else:
             no = refusal(response, operation, self._blob.digest)
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
@@ -254,7 +321,10 @@ class BlobUpload:
         if offset is None or offset == 1:
             # Not said, or ambiguous: an accepted part is a whole one.
             offset = sent_to
-        if not span.offset < offset <= sent_to:
+        if offset <= span.offset or offset in (span.size, sent_to + 1):
+            # Some count the last part alone, or one byte too many. The digest of the whole is the proof.
+            offset = sent_to
+        if offset > sent_to:
             facts = UnusableResponse(
                 Operation.SEND_PART, ResponseProblem.WRONG_COUNT, counted_bytes=offset, sent_bytes=sent_to
             )
@@ -263,13 +333,6 @@ class BlobUpload:
         if offset < sent_to:
             yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)
-
-    def _handle_created(self, status: int, session: ResumePoint, span: BlobSpan) -> Flow[None]:
-        """Take "Created" as the end after the last byte; before it, ask whether the blob is really stored."""
-        self._stored = span.offset + span.size == self._blob.size or (yield from probe(self._exchange, self._blob))
-        if not self._stored:
-            # The headers of a "Created" describe the blob, not the session: they are left out.
-            yield from self._advance(BufferedResponse(status, {}, b""), session, span)
 
     def _raise_wrong_digest(self, no: PushRejected) -> Flow[None]:
         """Raise the error of a wrong digest: the local file is damaged, or else sending it again may help."""
@@ -287,11 +350,21 @@ class BlobUpload:
         session = self._session
         if session is None:
             return
+        response = yield from self._status_of(session)
+        yield from self._take_status(response, session, first=first, refused=refused)
+
+    def _status_of(self, session: ResumePoint) -> Flow[BufferedResponse]:
+        return self._exchange.ask(Operation.UPLOAD_STATUS, "GET", session.location, ANY_DEFINITE)
+
+    def _take_status(
+        self, response: BufferedResponse, session: ResumePoint, *, first: bool = False, refused: int | None = None
+    ) -> Flow[None]:
         # 400: crane's registry, which has no status. 404: a dead session. Both start from the beginning.
-        response = yield from self._exchange.ask(Operation.UPLOAD_STATUS, "GET", session.location, ANY_DEFINITE)
-        offset = bytes_arrived(response) if response.status in (200, 202, 204) else None
+        offset = _offset_in(response)
         if offset == 1 and session.offset != 1:
             offset = 0
+        elif offset == self._blob.size + 1 and not first:
+            offset = self._blob.size
         # An empty session, or one that stays at the refused offset, is no better than a new one.
         if offset is None or offset > self._blob.size or offset == refused or (first and not offset):
             yield from self._drop_session()
@@ -316,3 +389,23 @@ class BlobUpload:
         self.resumed_bytes = 0
         yield ForgetResumePoint(self._key)
         yield EmitEvent(layer_progress(self._blob, 0))
+
+
+def _part_headers(span: BlobSpan) -> dict[str, str]:
+    # Without "bytes", unlike RFC 9110: distribution-spec, "Pushing a blob in chunks".
+    return {**_OCTETS, "Content-Range": f"{span.offset}-{span.offset + span.size - 1}"}
+
+
+def _offset_in(response: BufferedResponse) -> int | None:
+    """Return the offset of a session, from the response to its status; ``None`` when it does not say."""
+    return bytes_arrived(response) if response.status in (200, 202, 204) else None
+
+
+def _may_be_at_work(error: OllamaPushError) -> bool:
+    """Say whether *error* ended the waiting for a response, and perhaps not the work."""
+    return isinstance(error, TransportTimeout) or (isinstance(error, ServerError) and error.status in TIMEOUT_STATUSES)
+
+
+def _was_not_begun(error: OllamaPushError) -> bool:
+    """Say whether the registry put the request off, so that the same may be sent again without a question."""
+    return isinstance(error, ServerError) and error.status == 429  # noqa: PLR2004 - Too Many Requests

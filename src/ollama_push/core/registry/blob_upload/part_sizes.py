@@ -11,12 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["FIRST_PART_BYTES", "SMALLEST_PART_BYTES", "WHOLE_UP_TO_BYTES", "PartSizes"]
+from ollama_push.core.retry import TRANSIENT_STATUSES
+
+__all__ = ["FIRST_PART_BYTES", "SMALLEST_PART_BYTES", "USUAL_MINIMUM_BYTES", "WHOLE_UP_TO_BYTES", "PartSizes"]
 
 _MIB: Final = 1024 * 1024
 
 FIRST_PART_BYTES: Final = 32 * _MIB
 """Size of a part while the speed is unknown."""
+
+USUAL_MINIMUM_BYTES: Final = 5 * _MIB
+"""No part but the last is smaller while nobody says otherwise: object stores refuse less at the commit (ECR)."""
 
 SMALLEST_PART_BYTES: Final = 256 * 1024
 """A registry that calls a part of this size too large is not tried with smaller ones."""
@@ -31,6 +36,9 @@ _LIMITS: Final[Mapping[str, int]] = {
     # 4 MiB a PATCH, 416 on more: ocx#237, kitops
     "ghcr.io": 4 * _MIB
 }
+# No login, no such session, too large, no room. 403 is none of them: firewalls say it of a PATCH.
+_NO_MATTER_OF_PARTS: Final = frozenset({401, 404, 410, 413, 507})
+_MATTER_OF_SESSION: Final = frozenset({400, 409, 416})
 _WHOLE_ONLY: Final = (
     # No chunked uploads: kitops
     "gcr.io",
@@ -52,12 +60,34 @@ class PartSizes:
         self._limit = _LIMITS.get(name, _LARGEST_PART_BYTES)
         self._minimum = 0
         self._next = FIRST_PART_BYTES
+        self._parts_accepted = False
+        self._refusals = 0
+        self._last_in_commit = True
         self._whole_only = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
 
     def fits_whole(self, size: int) -> bool:
         """Return whether a blob of *size* bytes goes into one request, which also ends its upload."""
         limit = self._limit if self._fixed is None else min(self._limit, self._fixed)
         return self._whole_only or size <= min(WHOLE_UP_TO_BYTES, limit)
+
+    def is_last_part(self, left: int) -> bool:
+        """Return whether *left* bytes go into one part, and that one into the request that ends the upload."""
+        return self._last_in_commit and self.next_size(left) == left
+
+    def refuse_last_part(self) -> None:
+        """Note that the registry accepts no part in the request that ends an upload."""
+        self._last_in_commit = False
+
+    def may_go_whole(self, status: int) -> bool:
+        """Note that the first part of a blob was refused; return whether the blob is to be sent whole instead.
+
+        Not when this registry has accepted parts before, or when *status* says that this is no matter of parts. A
+        status that may be about the session alone must be seen twice.
+        """
+        if self._parts_accepted or self._whole_only or status in _NO_MATTER_OF_PARTS or status in TRANSIENT_STATUSES:
+            return False
+        self._refusals += 1
+        return self._refusals > 1 or status not in _MATTER_OF_SESSION
 
     def refuse_parts(self) -> None:
         """Note that the registry accepts blobs only whole."""
@@ -74,9 +104,21 @@ class PartSizes:
 
     def took(self, size: int, seconds: float) -> None:
         """Note how long a part took."""
+        self._parts_accepted = True
         if size >= SMALLEST_PART_BYTES:
             speed = size / max(seconds, 0.001)
-            self._next = round(min(max(speed * _SECONDS_A_PART, FIRST_PART_BYTES / 8), _LARGEST_PART_BYTES))
+            self._next = round(min(max(speed * _SECONDS_A_PART, USUAL_MINIMUM_BYTES), _LARGEST_PART_BYTES))
+
+    def broke(self, size: int, *, again: bool) -> None:
+        """Note that a part broke, perhaps because it took too long or was too large for a proxy.
+
+        The next one is smaller; after *again*, all that follow are.
+        """
+        floor = USUAL_MINIMUM_BYTES if size > USUAL_MINIMUM_BYTES else SMALLEST_PART_BYTES
+        smaller = max(size // 4, floor, self._minimum)
+        self._next = min(self._next, smaller)
+        if again:
+            self._limit = min(self._limit, smaller)
 
     def too_large(self, size: int) -> bool:
         """Note that the registry did not accept *size* bytes at once; return whether less can be tried."""

@@ -17,14 +17,18 @@ from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
 __all__ = [
-    "ABSENT",
     "AFTER_COMMIT",
     "AFTER_PART",
     "ANY_DEFINITE",
+    "GATEWAY_STATUSES",
+    "NO_LAST_PART",
     "PRESENT",
+    "TIMEOUT_STATUSES",
     "NextStep",
     "RestartUpload",
     "bytes_arrived",
+    "denies",
+    "is_wrong_digest",
     "refuses_parts",
     "smallest_part",
 ]
@@ -35,9 +39,6 @@ _RANGE: Final = re.compile(r"(?:bytes[ =])?0-(-?[0-9]{1,18})")
 PRESENT: Final = frozenset({200, 204, 206, 301, 302, 303, 307, 308})
 """Statuses of a ``HEAD`` on a blob that is there; a redirect leads to where it is stored."""
 
-ABSENT: Final = frozenset({404, 405, 501})
-"""Statuses of a blob that is not there, or of a registry without ``HEAD``: then the upload itself will tell."""
-
 ANY_DEFINITE: Final[Collection[int]] = frozenset(range(200, 600)) - TRANSIENT_STATUSES
 """Every status that a retry would not change."""
 
@@ -46,6 +47,8 @@ class NextStep(enum.Enum):
     """What to do after the response to a body."""
 
     CONTINUE = enum.auto()
+    CONTINUE_HERE = enum.auto()
+    """At the URL that the session had."""
     STORED = enum.auto()
     ASK_STATUS = enum.auto()
     RESTART = enum.auto()
@@ -57,8 +60,8 @@ class NextStep(enum.Enum):
 AFTER_PART: Final[Mapping[int, NextStep]] = {
     202: NextStep.CONTINUE,
     204: NextStep.CONTINUE,
-    # ECR, to the last part: apple/containerization#790
-    201: NextStep.STORED,
+    # ECR, to every part; it still wants the commit: apple/containerization#790, jdx/mise#11376
+    201: NextStep.CONTINUE_HERE,
     # Also for a part that arrived although its acknowledgement was lost.
     416: NextStep.ASK_STATUS,
     400: NextStep.ASK_STATUS,
@@ -83,6 +86,26 @@ AFTER_COMMIT: Final[Mapping[int, NextStep]] = {
     416: NextStep.ASK_STATUS,
     413: NextStep.SEND_LESS,
 }
+
+
+GATEWAY_STATUSES: Final = frozenset({408, 499, 502, 504, 520, 522, 524})
+"""What gateways say when a request took too long, or was too large for them (Caddy's body limit: 502)."""
+
+TIMEOUT_STATUSES: Final = frozenset({408, 504, 522, 524})
+"""What gateways say when they have stopped waiting. 522 and 524 are Cloudflare's."""
+
+NO_LAST_PART: Final = frozenset({400, 405, 411, 415, 416, 422, 501})
+"""What a registry may say to a last part in the closing ``PUT`` if it takes parts by ``PATCH`` only."""
+
+
+def is_wrong_digest(response: BufferedResponse) -> bool:
+    """Say whether the registry computed another digest."""
+    return "DIGEST_INVALID" in codes_in(response)
+
+
+def denies(response: BufferedResponse) -> bool:
+    """Say whether the registry itself refuses a right; a firewall that knows no ``PATCH`` has no such codes."""
+    return bool({"DENIED", "UNAUTHORIZED"}.intersection(codes_in(response)))
 
 
 def refuses_parts(response: BufferedResponse) -> bool:

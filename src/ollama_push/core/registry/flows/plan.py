@@ -6,7 +6,7 @@ from ollama_push.core.errors import PushRejected, ServerError, TransportError
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.receipts import PlannedBlob, PushPlan
-from ollama_push.core.registry.blob_upload.probe import held_digests, holds_manifest
+from ollama_push.core.registry.blob_upload.probe import look_around
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Manifest
@@ -20,8 +20,7 @@ def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concur
     Raises:
         OllamaPushError: What the push would end in.
     """
-    is_current = yield from holds_manifest(exchange, name, manifest)
-    present = yield from held_digests(exchange, manifest, concurrency)
+    is_current, present = yield from look_around(exchange, name, manifest, concurrency)
     blobs = tuple(PlannedBlob(blob.digest, blob.size, blob.digest in present) for blob in manifest.blobs)
     if not is_current or len(present) < len(blobs):
         yield from _try_to_write(exchange)

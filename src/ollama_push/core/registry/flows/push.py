@@ -1,26 +1,36 @@
 """A whole push straight to a registry.
 
-Order: look for what is there, open a session for the first missing blob (so a missing permission shows before any
-byte is sent), send the missing blobs side by side, then the manifest, then verify.
+Order: look for what is there, send the missing blobs side by side (each opens a session first, so a missing permission
+shows before any byte is sent), then the manifest, then read everything back. What was not sent because the registry
+said that it has it, and turns out to be lost, is sent after all.
 
 Source: distribution-spec v1.1.1, "Pushing manifests": a manifest comes after its blobs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
-from ollama_push.core.errors import PushInterrupted
+from ollama_push.core.errors import (
+    OllamaPushError,
+    PushInterrupted,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+)
 from ollama_push.core.events import PushPlanned, StatusChanged
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
-from ollama_push.core.registry.blob_upload.probe import held_digests, holds_manifest, layer_progress
+from ollama_push.core.registry.blob_upload.probe import holds_manifest, layer_progress, look_around
 from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.flows.verify import verify_flow
-from ollama_push.core.registry.manifests import Manifest
+from ollama_push.core.registry.flows.verify import find_faults
+from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.target import mount_source
 
 __all__ = ["Delivery", "push_flow"]
@@ -33,50 +43,167 @@ class Delivery:
     Attributes:
         skipped_bytes: In blobs the registry had, mounted from another repository, or got from another push.
         resumed_bytes: In unfinished uploads of an earlier push.
-        verified: Whether the registry was checked afterwards.
+        verified: Whether the registry was checked afterwards, and holds what it should.
+        read_refused: Whether it was to be checked, and the registry does not let us read.
     """
 
     skipped_bytes: int
     resumed_bytes: int
     verified: bool
+    read_refused: bool = False
 
 
 def push_flow(
-    exchange: Exchange, name: ModelName, manifest: Manifest, *, sizes: PartSizes, concurrency: int, verify: bool
+    exchange: Exchange,
+    name: ModelName,
+    manifest: Manifest,
+    *,
+    sizes: PartSizes,
+    concurrency: int,
+    verify: bool,
+    force: bool = False,
 ) -> Flow[Delivery]:
     """Push *manifest* and its blobs to *name*; see the module docstring for the order.
+
+    Args:
+        exchange: The requests of this flow.
+        name: Where to.
+        manifest: What to push.
+        sizes: How much goes into one request.
+        concurrency: Blobs sent at the same time.
+        verify: Whether everything is read back.
+        force: Whether blobs are sent that the registry says it has.
 
     Raises:
         OllamaPushError: The verdict, when it is not a success.
     """
-    uploads: list[BlobUpload] = []
-    had = 0
-    try:
-        yield EmitEvent(PushPlanned(manifest.total_bytes))
-        is_current = yield from holds_manifest(exchange, name, manifest)
-        present = yield from held_digests(exchange, manifest, concurrency)
-        had = sum(blob.size for blob in manifest.blobs if blob.digest in present)
-        for blob in manifest.blobs:
-            if blob.digest in present:
-                yield EmitEvent(layer_progress(blob, blob.size))
-            else:
-                uploads.append(BlobUpload(exchange, blob, sizes, mount_source(blob, name)))
-        if uploads:
-            yield from uploads[0].begin()
-            yield from result_of(Gather([upload.run() for upload in uploads], concurrency))
-        exchange.raise_if_interrupted()
-        yield EmitEvent(StatusChanged("pushing manifest"))
-        if uploads or not is_current:
-            url = exchange.endpoint.manifest(name.tag)
-            headers = {"Content-Type": manifest.media_type}
-            yield from exchange.ask(
-                Operation.PUSH_MANIFEST, "PUT", url, (200, 201, 202, 204), headers=headers, body=manifest.raw
+    return (yield from _Push(exchange, name, manifest, sizes, concurrency).run(verify=verify, force=force))
+
+
+@attrs.define(eq=False)
+class _Push:
+    """The steps of one push; ``uploads`` are those that were begun, by digest."""
+
+    exchange: Exchange
+    name: ModelName
+    manifest: Manifest
+    sizes: PartSizes
+    concurrency: int
+    uploads: dict[str, BlobUpload] = attrs.field(factory=dict, init=False)
+    present: set[str] = attrs.field(factory=set, init=False)
+
+    def run(self, *, verify: bool, force: bool) -> Flow[Delivery]:
+        manifest, is_current, read_refused = self.manifest, False, False
+        try:
+            yield EmitEvent(PushPlanned(manifest.total_bytes))
+            if not force:
+                is_current, self.present = yield from look_around(self.exchange, self.name, manifest, self.concurrency)
+            for blob in manifest.blobs:
+                if blob.digest in self.present:
+                    yield EmitEvent(layer_progress(blob, blob.size))
+            missing = [blob for blob in manifest.blobs if blob.digest not in self.present]
+            yield from self._send(missing, force=force)
+            self.exchange.raise_if_interrupted()
+            yield EmitEvent(StatusChanged("pushing manifest"))
+            is_stored = bool(missing) or not is_current
+            if is_stored:
+                yield from self._store_manifest()
+            if verify:
+                yield EmitEvent(StatusChanged("verifying"))
+                read_refused = yield from self._read_back(is_stored=is_stored)
+        except PushInterrupted as stop:
+            kept = self._skipped_bytes() + sum(upload.held_bytes for upload in self.uploads.values())
+            raise PushInterrupted(kept, manifest.total_bytes) from stop
+        shared = sum(upload.held_bytes for upload in self.uploads.values() if upload.mounted_or_shared)
+        resumed = sum(upload.resumed_bytes for upload in self.uploads.values())
+        return Delivery(self._skipped_bytes() + shared, resumed, verify and not read_refused, read_refused)
+
+    def _skipped_bytes(self) -> int:
+        return sum(blob.size for blob in self.manifest.blobs if blob.digest in self.present - set(self.uploads))
+
+    def _send(self, blobs: Collection[Descriptor], *, force: bool) -> Flow[None]:
+        """Send *blobs* side by side; with *force* even those that the registry says it has."""
+        begun = {
+            blob.digest: BlobUpload(
+                self.exchange, blob, self.sizes, "" if force else mount_source(blob, self.name), force=force
             )
-        if verify:
-            yield EmitEvent(StatusChanged("verifying"))
-            yield from verify_flow(exchange, name, manifest, concurrency=concurrency)
-    except PushInterrupted as stop:
-        kept = had + sum(upload.held_bytes for upload in uploads)
-        raise PushInterrupted(kept, manifest.total_bytes) from stop
-    shared = sum(upload.held_bytes for upload in uploads if upload.mounted_or_shared)
-    return Delivery(had + shared, sum(upload.resumed_bytes for upload in uploads), verify)
+            for blob in blobs
+        }
+        self.uploads.update(begun)
+        if begun:
+            yield from result_of(Gather([upload.run() for upload in begun.values()], self.concurrency))
+
+    def _unsent(self) -> set[str]:
+        """Return the digests that this push has not sent, because the registry said that it has them."""
+        sent = {digest for digest, upload in self.uploads.items() if not upload.mounted_or_shared}
+        return {blob.digest for blob in self.manifest.blobs} - sent
+
+    def _store_manifest(self) -> Flow[None]:
+        try:
+            yield from self._put_manifest()
+        except PushRejected as error:
+            named = {digest for digest in self._unsent() if digest in error.words}
+            lost = named or self._unsent()
+            if error.reason is not RejectionReason.BLOB_UNKNOWN or not lost:
+                raise
+            yield from self._send([blob for blob in self.manifest.blobs if blob.digest in lost], force=True)
+            yield from self._put_manifest()
+
+    def _put_manifest(self) -> Flow[None]:
+        """Store the manifest; blobs that were just stored may be unknown for a moment."""
+        exchange, patience = self.exchange, self.exchange.retry_budget()
+        url = exchange.endpoint.manifest(self.name.tag)
+        headers, body = {"Content-Type": self.manifest.media_type}, self.manifest.raw
+        stored = (200, 201, 202, 204)
+        while True:
+            try:
+                yield from exchange.ask(Operation.PUSH_MANIFEST, "PUT", url, stored, headers=headers, body=body)
+            except PushRejected as error:
+                if error.reason is not RejectionReason.BLOB_UNKNOWN:
+                    raise
+                yield from exchange.wait(patience.after_setback(error), error)
+            except (TransportError, ServerError):
+                # A gateway may have stopped waiting, while the registry has not.
+                if not (yield from self._is_stored_after_all()):
+                    raise
+                return
+            else:
+                return
+
+    def _is_stored_after_all(self) -> Flow[bool]:
+        try:
+            return (yield from holds_manifest(self.exchange, self.name, self.manifest))
+        except (PushRejected, ServerError, TransportError):
+            return False
+
+    def _read_back(self, *, is_stored: bool) -> Flow[bool]:
+        """Check what the registry holds, and send what it has lost; return whether it does not let us read.
+
+        Raises:
+            VerificationFailed: Something is missing or different, and sending it again does not help.
+        """
+        digest = self.manifest.digest
+        unsent = self._unsent() | (set() if is_stored else {digest})
+        faults = yield from self._find_faults(unsent)
+        lost = unsent & {each for each, fault in faults.items() if not isinstance(fault, PushRejected)}
+        if lost:
+            yield from self._send([blob for blob in self.manifest.blobs if blob.digest in lost], force=True)
+            yield from self._put_manifest()
+            faults = yield from self._find_faults(set())
+        for fault in faults.values():
+            if not isinstance(fault, PushRejected):
+                raise fault
+        return bool(faults)
+
+    def _find_faults(self, unsent: Collection[str]) -> Flow[dict[str, OllamaPushError]]:
+        everything = {self.manifest.digest, *(blob.digest for blob in self.manifest.blobs)}
+        return (
+            yield from find_faults(
+                self.exchange,
+                self.name,
+                self.manifest,
+                concurrency=self.concurrency,
+                stored=everything.difference(unsent),
+                repairable=unsent,
+            )
+        )

@@ -1,18 +1,35 @@
-"""Reads back what a registry holds under a name: its manifest, and every blob with its size."""
+"""Reads back what a registry holds under a name: its manifest, and every blob with its size.
+
+A ``HEAD`` is no proof: an index may know a blob that the disk has lost to a garbage collection (distribution 2.8 with
+``blobdescriptor: inmemory``; distribution#1803, #4269). One byte of each blob is read instead.
+"""
 
 from __future__ import annotations
 
-from ollama_push.core.errors import VerificationFailed
+import re
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final
+
+from ollama_push.core.errors import OllamaPushError, PushRejected, ServerError, TransportError, VerificationFailed
 from ollama_push.core.facts import Operation, VerificationProblem
 from ollama_push.core.names import ModelName
 from ollama_push.core.receipts import Verification
-from ollama_push.core.registry.blob_upload.probe import accept_header
-from ollama_push.core.registry.blob_upload.responses import ABSENT, PRESENT
+from ollama_push.core.registry.blob_upload.probe import accept_header, side_by_side
+from ollama_push.core.registry.blob_upload.responses import PRESENT
 from ollama_push.core.registry.effects import Flow, Gather, result_of
-from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.exchange import Exchange, RetryBudget
 from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
+from ollama_push.core.responses import BufferedResponse
 
-__all__ = ["verify_flow"]
+__all__ = ["find_faults", "verify_flow"]
+
+_FIRST_BYTE: Final = {"Range": "bytes=0-0"}
+_NOT_FOUND: Final = 404
+_NO_SUCH_RANGE: Final = 416
+# Of a registry that cannot read a part of a blob; it may still know the whole.
+_NO_RANGES: Final = frozenset({400, 405, 501})
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:0-0|\*)/([0-9]{1,18})")
 
 
 def verify_flow(
@@ -29,37 +46,122 @@ def verify_flow(
     Raises:
         VerificationFailed: Something is missing or different.
     """
+    if expected is None:
+        manifest = yield from _read_manifest(exchange, name, None)
+        blobs = [_outcome(exchange, partial(_read_blob, exchange, blob)) for blob in manifest.blobs]
+        found = yield from result_of(Gather(blobs, concurrency))
+        faults = [fault for fault in found if fault is not None]
+    else:
+        manifest = expected
+        faults = list((yield from find_faults(exchange, name, expected, concurrency=concurrency)).values())
+    if faults:
+        raise faults[0]
+    return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
+
+
+def find_faults(
+    exchange: Exchange,
+    name: ModelName,
+    manifest: Manifest,
+    *,
+    concurrency: int,
+    stored: Collection[str] = (),
+    repairable: Collection[str] = (),
+) -> Flow[dict[str, OllamaPushError]]:
+    """Read back *manifest* and its blobs, side by side; return what is wrong, by digest, the manifest first.
+
+    Args:
+        exchange: The requests of this flow.
+        name: Where the manifest is.
+        manifest: What must be there.
+        concurrency: Blobs looked at at the same time.
+        stored: Digests that have just been stored: they may show up late, and are asked for again.
+        repairable: Digests that can be sent again: a failure to read them is returned, too.
+    """
+
+    def look(digest: str, make: Callable[[], Flow[object]]) -> Flow[OllamaPushError | None]:
+        patience = exchange.retry_budget() if digest in stored else None
+        return _outcome(exchange, make, patience, repairable=digest in repairable)
+
+    flows = [
+        look(manifest.digest, partial(_read_manifest, exchange, name, manifest)),
+        *(look(blob.digest, partial(_read_blob, exchange, blob)) for blob in manifest.blobs),
+    ]
+    found = yield from result_of(Gather(flows, side_by_side(concurrency)))
+    digests = [manifest.digest, *(blob.digest for blob in manifest.blobs)]
+    return {digest: fault for digest, fault in zip(digests, found, strict=True) if fault is not None}
+
+
+def _outcome(
+    exchange: Exchange,
+    make: Callable[[], Flow[object]],
+    patience: RetryBudget | None = None,
+    *,
+    repairable: bool = False,
+) -> Flow[OllamaPushError | None]:
+    """Return what a flow of *make* ends in, after it was tried for as long as *patience* allows."""
+    while True:
+        try:
+            yield from make()
+        except VerificationFailed as error:
+            if patience is None:
+                return error
+            try:
+                wait = patience.after_setback(error)
+            except VerificationFailed:
+                return error
+            yield from exchange.wait(wait, error)
+        except PushRejected as error:
+            return error
+        except (TransportError, ServerError) as error:
+            if repairable:
+                return error
+            raise
+        else:
+            return None
+
+
+def _read_manifest(exchange: Exchange, name: ModelName, expected: Manifest | None) -> Flow[Manifest]:
     url = exchange.endpoint.manifest(name.tag)
     wanted = expected.digest if expected is not None else str(name)
     response = yield from exchange.ask(
-        Operation.READ_MANIFEST, "GET", url, frozenset({200, 404}), headers=accept_header(expected)
+        Operation.READ_MANIFEST, "GET", url, frozenset({200, _NOT_FOUND}), headers=accept_header(expected)
     )
-    if response.status != 200:  # noqa: PLR2004 - OK
+    if response.status == _NOT_FOUND:
         raise VerificationFailed(wanted, VerificationProblem.NO_MANIFEST, expected=str(name))
     if expected is not None and response.body != expected.raw:
         raise VerificationFailed(wanted, VerificationProblem.OTHER_MANIFEST, digest_of(response.body), str(name))
     try:
-        manifest = expected or Manifest.parse(response.body)
+        return expected or Manifest.parse(response.body)
     except ValueError as exc:
         problem = VerificationProblem.NOT_A_MANIFEST
         raise VerificationFailed(wanted, problem, expected=str(name), words=str(exc)) from exc
-    yield from result_of(Gather([_verify_blob(exchange, blob) for blob in manifest.blobs], concurrency))
-    return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
 
 
-def _verify_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
+def _read_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
-    response = yield from exchange.ask(Operation.FIND_BLOB, "HEAD", url, PRESENT | ABSENT, subject=blob.digest)
-    if response.status in ABSENT and response.status != 404:  # noqa: PLR2004 - no HEAD, which is not: no blob
-        one = {"Range": "bytes=0-0"}
-        response = yield from exchange.ask(
-            Operation.FIND_BLOB, "GET", url, PRESENT | {404, 416}, subject=blob.digest, headers=one
-        )
-    if response.status == 404:  # noqa: PLR2004 - Not Found
+    accept = PRESENT | _NO_RANGES | {_NOT_FOUND, _NO_SUCH_RANGE}
+    response = yield from exchange.ask(
+        Operation.FIND_BLOB, "GET", url, accept, subject=blob.digest, headers=_FIRST_BYTE
+    )
+    size = _size_in(response)
+    if response.status in _NO_RANGES:
+        accept = PRESENT | {_NOT_FOUND}
+        response = yield from exchange.ask(Operation.FIND_BLOB, "HEAD", url, accept, subject=blob.digest)
+        size = _size_in(response) or None  # some say 0 of every blob to a HEAD
+    if response.status == _NOT_FOUND:
         raise VerificationFailed(blob.digest, VerificationProblem.NO_BLOB)
-    size = response.headers.get("content-length", "")
-    if response.status == 200 and size.isdecimal() and size.lstrip("0") != str(blob.size).lstrip("0"):  # noqa: PLR2004 - OK
-        raise VerificationFailed(blob.digest, VerificationProblem.OTHER_SIZE, int(size[:18]), blob.size)
+    if size is not None and size != blob.size:
+        raise VerificationFailed(blob.digest, VerificationProblem.OTHER_SIZE, size, blob.size)
     digest = response.headers.get("docker-content-digest", blob.digest)
     if digest != blob.digest:
         raise VerificationFailed(blob.digest, VerificationProblem.OTHER_BLOB, digest)
+
+
+def _size_in(response: BufferedResponse) -> int | None:
+    """Return the size of the whole blob; ``None`` when *response* does not say."""
+    if response.status == 200:  # noqa: PLR2004 - OK
+        size = response.headers.get("content-length", "")
+        return int(size[:18]) if size.isdecimal() else None
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+    return None if found is None else int(found[1])

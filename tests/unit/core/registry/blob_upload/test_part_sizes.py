@@ -27,7 +27,7 @@ def test_a_size_that_was_asked_for_is_kept() -> None:
         (32 * MIB, 4.0, 32 * MIB),
         (32 * MIB, 1.0, 128 * MIB),
         (32 * MIB, 0.0, GIB),
-        (32 * MIB, 1000.0, FIRST_PART_BYTES // 8),
+        (32 * MIB, 1000.0, 5 * MIB),
         # Too small to tell a speed from.
         (SMALLEST_PART_BYTES - 1, 0.0, FIRST_PART_BYTES),
     ],
@@ -99,3 +99,36 @@ def test_what_was_too_large_does_not_go_whole() -> None:
     assert sizes.too_large(MIB)
     assert not sizes.fits_whole(MIB)
     assert sizes.fits_whole(MIB // 2)
+
+
+def test_a_part_that_broke_is_followed_by_smaller_ones_down_to_what_object_stores_take() -> None:
+    sizes = PartSizes()
+    sizes.broke(32 * MIB, again=False)
+    assert sizes.next_size(GIB) == 8 * MIB
+    sizes.took(8 * MIB, 0.1)
+    assert sizes.next_size(GIB) == 320 * MIB, "once is no rule"
+    for size, after in [(320, 80), (80, 20), (20, 5)]:
+        sizes.broke(size * MIB, again=True)
+        sizes.took(5 * MIB, 0.001)
+        assert sizes.next_size(GIB) == after * MIB
+    sizes.broke(5 * MIB, again=True)
+    assert sizes.next_size(GIB) == 5 * MIB // 4, "a proxy's limit may be lower still"
+
+
+def test_the_last_part_ends_the_upload_unless_the_registry_refuses_that() -> None:
+    sizes = PartSizes(fixed=100)
+    assert (sizes.is_last_part(101), sizes.is_last_part(100)) == (False, True)
+    sizes.refuse_last_part()
+    assert not sizes.is_last_part(100)
+
+
+def test_a_first_part_that_is_refused_leads_to_the_whole_blob() -> None:
+    assert PartSizes().may_go_whole(403)
+    sizes = PartSizes()
+    assert [sizes.may_go_whole(status) for status in (409, 409)] == [False, True]
+    assert not any(PartSizes().may_go_whole(status) for status in (401, 413, 507, 503))
+    sizes = PartSizes()
+    sizes.took(MIB, 1.0)
+    assert not sizes.may_go_whole(403), "parts are taken here"
+    sizes.refuse_parts()
+    assert not sizes.may_go_whole(403)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.scripted_flow import FlowPlayer, response, responses
 
-from ollama_push.core.errors import PushRejected
+from ollama_push.core.errors import PushRejected, ServerError
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.registry.blob_upload.probe import layer_progress, probe
 from ollama_push.core.registry.manifests import Descriptor
@@ -13,16 +13,29 @@ from ollama_push.core.registry.manifests import Descriptor
 BLOB = Descriptor(f"sha256:{'0123456789ab' + 'c' * 52}", 7)
 
 
-@pytest.mark.parametrize(("status", "there"), [(200, True), (307, True), (404, False), (405, False), (501, False)])
+@pytest.mark.parametrize(
+    ("status", "there"), [(200, True), (307, True), *((status, False) for status in (400, 403, 404, 405, 406, 501))]
+)
 def test_a_blob_is_there_or_not(status: int, there: bool) -> None:  # noqa: FBT001 - a table's column
     player = FlowPlayer(responses(response(status)))
     assert player.play(probe(player.exchange, BLOB)) is there
     assert player.asked == [f"HEAD /v2/me/llama/blobs/{BLOB.digest}"]
 
 
-def test_a_no_is_neither() -> None:
-    player = FlowPlayer(responses(response(403)))
-    with pytest.raises(PushRejected, match=f"looking for {BLOB.digest}: HTTP 403"):
+def test_a_registry_that_always_fails_at_the_question_does_not_know() -> None:
+    player = FlowPlayer(responses(*[response(500)] * 4))
+    assert player.play(probe(player.exchange, BLOB)) is False
+
+
+def test_a_registry_that_is_down_is_no_matter_of_the_question() -> None:
+    player = FlowPlayer(responses(*[response(503)] * 4))
+    with pytest.raises(ServerError, match=f"looking for {BLOB.digest}"):
+        player.play(probe(player.exchange, BLOB))
+
+
+def test_a_login_that_is_refused_is_no_matter_of_the_question() -> None:
+    player = FlowPlayer(responses(response(401), response(404)))
+    with pytest.raises(PushRejected):
         player.play(probe(player.exchange, BLOB))
 
 
