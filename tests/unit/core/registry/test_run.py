@@ -115,7 +115,8 @@ def test_success_leaves_a_receipt() -> None:
     assert told.run.succeed(Delivery(5, 40, verified=True)) == PushSucceeded()
     receipt = PushReceipt(
         CONTEXT.model, (LayerReceipt(A.digest, 100), LayerReceipt(B.digest, 5)), 105, 1, 3.0,
-        manifest_digest=MANIFEST.digest, sent_bytes=0, skipped_bytes=5, resumed_bytes=40, verified=True, read_refused=False,
+        manifest_digest=MANIFEST.digest, sent_bytes=0, skipped_bytes=5, resumed_bytes=40, verified=True,
+        read_refused=False,
     )  # fmt: skip
     assert told.run.result() == receipt
     assert told.seen[-2:] == [
