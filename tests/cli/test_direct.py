@@ -119,7 +119,7 @@ def test_the_part_size_and_how_many_at_once_are_obeyed(tmp_path: Path) -> None:
         done = home.direct("push", "--part-size", "3MB", "--concurrency", "1")
         parts = [seen.content_range for seen in home.registry.requests if seen.method == "PATCH"]
     assert done.returncode == 0
-    assert parts == ["0-2999999", "3000000-5999999", "6000000-8999999"]
+    assert parts == ["0-2999999", "3000000-5999999"], "the last one goes with the request that ends the upload"
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "x", "3XB", "1.5M", "", "1", "262143"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import attrs
 
@@ -18,6 +18,9 @@ from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
 
 __all__ = ["JsonLines"]
+
+# "model" is in every line; "verified" is false where reading was refused.
+_NOT_WRITTEN: Final = frozenset({"model", "read_refused"})
 
 
 class JsonLines:
@@ -70,7 +73,7 @@ class JsonLines:
 
     def succeeded(self, receipt: PushReceipt) -> None:
         """Write the receipt, the last object."""
-        self._write("succeeded", attrs.asdict(receipt, filter=lambda field, _value: field.name != "model"))
+        self._write("succeeded", attrs.asdict(receipt, filter=lambda field, _value: field.name not in _NOT_WRITTEN))
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error, the last object."""
