@@ -6,6 +6,7 @@ The only place that reads the proxy variables.
 from __future__ import annotations
 
 import base64
+import os
 import re
 import ssl
 from collections.abc import Container, Mapping
@@ -146,13 +147,16 @@ def build_tls_context(
     """Return a verifying context that trusts the system's CAs and those in *ca_file* (PEM).
 
     With neither file it is ``None``: libraries have a default, and to load the system's CAs takes tens of milliseconds.
+    With the extra ``truststore``, the CAs are those that the operating system manages, unless ``SSL_CERT_FILE`` or
+    ``SSL_CERT_DIR`` names others.
 
     Raises:
         InvalidSetting: A file cannot be read or holds no usable PEM.
     """
-    if ca_file is None and client_cert is None:
+    context = _context_of_the_system()
+    if context is None and ca_file is None and client_cert is None:
         return None
-    context = ssl.create_default_context()
+    context = context or ssl.create_default_context()
     if ca_file is not None:
         # CPython 3.13 began to ask for what RFC 5280 wants of a CA, key identifiers for example. CAs of companies lack
         # them, and this one was chosen by hand.
@@ -168,6 +172,18 @@ def build_tls_context(
             context.load_cert_chain(fspath(cert), None if key is None else fspath(key), password=str)
         except (OSError, ssl.SSLError, ValueError) as exc:
             raise InvalidSetting("client_cert", fspath(cert), f"no usable certificate and key: {_words(exc)}") from exc
+    return context
+
+
+def _context_of_the_system() -> ssl.SSLContext | None:
+    """Return a context that asks the operating system whom to trust; ``None`` without the extra for it."""
+    if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
+        return None
+    try:
+        import truststore  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return context
 
 
