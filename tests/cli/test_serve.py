@@ -303,3 +303,11 @@ def test_a_wildcard_is_shown_as_an_address_that_can_be_opened(tmp_path: Path, ad
 def test_without_a_default_registry_names_go_where_ollama_sends_them(tmp_path: Path) -> None:
     line = next(line for line in welcome(tmp_path, "127.0.0.1", loopback=True) if line.startswith("names without"))
     assert line.startswith("names without a host go to: registry.ollama.ai, ")
+
+
+def test_a_client_certificate_that_cannot_be_used_ends_it(tmp_path: Path) -> None:
+    put_model(tmp_path / "models")
+    options = ("--listen", "127.0.0.1:0", "--models", str(tmp_path / "models"))
+    done = run("serve", *options, "--cert", str(tmp_path / "none.pem"), "--key", str(tmp_path / "none.key"))
+    assert done.returncode == 2
+    assert "--cert=" in done.stderr

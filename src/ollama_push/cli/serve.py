@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ollama_push.cli.addresses import parse_address, system_message
+from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import log_handler, say, tell
 from ollama_push.cli.reports import unkept_text
 from ollama_push.cli.secret_files import first_line
@@ -67,6 +68,8 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
 @click.option("--no-verify", is_flag=True, help="Do not verify the model in the registry after a push.")
 @click.option("--no-ui", is_flag=True, help="Do not serve the status page.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
+@CERT_OPTION
+@click.option("--key", metavar="FILE", help="With --cert: its private key, if it is not in the same file.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each request to stderr, without secrets.")
 def serve_command(
     *,
@@ -79,6 +82,8 @@ def serve_command(
     max_pushes: int,
     concurrency: int,
     ca: str | None,
+    cert: str | None,
+    key: str | None,
     plain_http: bool,
     no_verify: bool,
     no_ui: bool,
@@ -111,6 +116,7 @@ def serve_command(
             ui=not no_ui,
             loopback=is_loopback(host),
             ca_file=ca,
+            client_cert=client_cert(cert, key),
         )
 
         def started(address: str, port: int) -> None:

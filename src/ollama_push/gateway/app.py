@@ -55,7 +55,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     access = AccessControl(settings, app.router.resources())
 
     async def run_client(_app: web.Application) -> AsyncIterator[None]:
-        transport = new_egress_transport(settings.rules, settings.ca_file)
+        transport = new_egress_transport(settings.rules, ca_file=settings.ca_file, client_cert=settings.client_cert)
         try:
             client = AsyncRegistryClient(
                 store=settings.store,

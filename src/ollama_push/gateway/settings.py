@@ -113,6 +113,7 @@ class GatewaySettings:
             at the default registry and at those of ``allow``.
         resume: Keeps unfinished uploads; ``None`` for this user's store.
         ca_file: PEM file of CAs to trust in addition to the system's.
+        client_cert: PEM file of the client certificate to show to registries, or its file and that of its key.
         hooks: Get the observations of every push.
         retry: When a request to a registry is sent again.
         stall_timeout: Seconds that a registry, or a client, may take nothing.
@@ -141,6 +142,7 @@ class GatewaySettings:
     credentials: CredentialSource | None = attrs.field(default=None, repr=False)
     resume: ResumeStore | None = None
     ca_file: str | PathLike[str] | None = None
+    client_cert: str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]] | None = None
     hooks: tuple[Hook, ...] = attrs.field(default=(), converter=_kept)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     stall_timeout: float = attrs.field(default=900.0, validator=_seconds)

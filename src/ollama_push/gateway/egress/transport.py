@@ -6,7 +6,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from os import PathLike
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -28,14 +27,18 @@ _DNS_THREADS: Final = 64
 """As many as pushes by default: each waits for one name at a time."""
 
 
-def new_egress_transport(rules: AddressRules, ca_file: str | PathLike[str] | None = None) -> EgressTransport:
+def new_egress_transport(rules: AddressRules, **certificates: Any) -> EgressTransport:
     """Return the transport of one gateway. Needs a running loop; :meth:`EgressTransport.aclose` closes all of it.
 
+    Args:
+        rules: The addresses that may be reached.
+        certificates: ``ca_file`` and ``client_cert`` of ``AiohttpTransport``.
+
     Raises:
-        InvalidSetting: *ca_file* cannot be used.
+        InvalidSetting: A certificate cannot be used.
     """
     resolver = GuardedResolver(rules)
-    return EgressTransport(rules, resolver, AiohttpTransport(ca_file=ca_file, resolver=resolver))
+    return EgressTransport(rules, resolver, AiohttpTransport(resolver=resolver, **certificates))
 
 
 def forbidden_url(rules: AddressRules, url: str) -> ForbiddenAddress | None:
