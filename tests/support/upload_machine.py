@@ -45,12 +45,13 @@ class Upload:
         part: int = MIB,
         memory: DictMemory | None = None,
         mount_from: str = "",
+        force: bool = False,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
     ) -> None:
         self.blob = Descriptor(digest_of(data), len(data))
         self.player = FlowPlayer(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
         self.sizes = PartSizes(HOST, part)
-        self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from)
+        self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from, force=force)
 
     def run(self) -> list[str]:
         """Upload; return what was sent, without the places."""

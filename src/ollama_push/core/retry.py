@@ -23,8 +23,9 @@ from ollama_push.core.facts import RejectionReason
 
 __all__ = ["TRANSIENT_STATUSES", "RetryPolicy"]
 
-# RFC 9110, 15: timeouts, overload and failures that may be over at the next request.
-TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+# RFC 9110, 15: timeouts, overload and failures that may be over at the next request; so are Cloudflare's 520 to 530.
+# Not what no repetition changes: 501, 505, 507 (no room) and 511 (a login page of the network).
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505, 507, 511}
 _TRANSIENT_CAUSES: Final = frozenset({ConnectCause.REFUSED, ConnectCause.UNREACHABLE, ConnectCause.OTHER})
 _MAX_DOUBLINGS: Final = 30
 

@@ -8,7 +8,14 @@ import pytest
 
 from ollama_push.core.errors import ConnectionLost, PushInterrupted, TransportMisbehaved
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.responses import failed_request, own_error, response_late, response_seconds
+from ollama_push.core.responses import (
+    MAX_RESPONSE_BYTES,
+    failed_request,
+    own_error,
+    response_late,
+    response_limit,
+    response_seconds,
+)
 
 
 def test_a_flow_is_sent_the_error_of_the_network() -> None:
@@ -41,3 +48,8 @@ def test_a_whole_response_has_a_limited_time(silence: float | None, seconds: flo
 def test_a_response_that_is_late_says_how_long_was_waited() -> None:
     error = response_late(HttpRequest("GET", "http://user:secret@h:1/v2/", read_timeout=1.0))
     assert str(error) == "http://h:1 did not complete its response within 5 s"
+
+
+def test_of_a_range_one_byte_is_read() -> None:
+    assert response_limit(HttpRequest("GET", "https://reg.test/b", {"Range": "bytes=0-0"})) == 1
+    assert response_limit(HttpRequest("GET", "https://reg.test/b")) == MAX_RESPONSE_BYTES

@@ -253,9 +253,10 @@ class BlobUpload:
         A gateway may have stopped waiting while the registry is still at work, for minutes where it copies what it
         has (goharbor/harbor#15729). So the blob is looked for with growing waits.
         """
-        session = self._session
+        session, look = self._session, 0
         self._lost_commits += 1
-        for look in range(1, _COMMIT_LOOKS + 1):
+        while True:
+            look += 1
             self._stored = yield from probe(self._exchange, self._blob)
             if self._stored or session is None:
                 return

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.blobs import digest_of
-from tests.support.memory_models import MODEL, REPOSITORY, A, B, C, Model, changing, holding, push
+from tests.support.memory_models import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
 from tests.support.memory_registry import Fault, MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory, refuse, response, responses
 
@@ -15,11 +15,14 @@ from ollama_push.core.errors import (
     PushInterrupted,
     PushRejected,
     RejectionReason,
+    ServerError,
 )
 from ollama_push.core.events import LayerProgress, PushPlanned, StatusChanged
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.flows.push import (
     Delivery,
+    push_flow,
 )
 from ollama_push.core.responses import BufferedResponse
 
@@ -188,3 +191,107 @@ def test_a_push_that_is_stopped_while_it_only_asks_says_what_is_there(fault: int
     with pytest.raises(PushInterrupted) as caught:
         push(player, MODEL)
     assert caught.value.total_bytes == MODEL.manifest.total_bytes
+
+
+def _once(fault: BufferedResponse, *, method: str, part: str, times: int = 1) -> Any:
+    """Return a registry without the model that answers the first *times* of such requests with *fault*."""
+    left = [fault] * times
+
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return left.pop() if left and request.method == method and part in request.url else None
+
+    return change
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_was_just_stored_may_show_up_late(method: str) -> None:
+    registry = MemoryRegistry()
+    player = changing(registry, _once(response(404), method=method, part="/manifests/"))
+    assert push(player, MODEL).verified
+    player = changing(MemoryRegistry(), _once(response(404), method="GET", part="/blobs/", times=3))
+    assert push(player, MODEL).verified
+    assert player.waits
+
+
+def test_blobs_that_were_just_stored_may_be_unknown_for_a_moment() -> None:
+    player = changing(MemoryRegistry(), _once(refuse(400, "MANIFEST_BLOB_UNKNOWN"), method="PUT", part="/manifests/"))
+    assert push(player, MODEL).verified
+    assert player.waits == [1.0]
+
+
+@pytest.mark.parametrize("named", ["", digest_of(A)])
+def test_a_blob_that_the_registry_has_lost_is_sent_when_the_manifest_is_refused(named: str) -> None:
+    registry = holding(A, B)
+
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        if request.method == "PUT" and "/manifests/" in request.url and registry.received < len(A):
+            return refuse(400, "MANIFEST_BLOB_UNKNOWN", named)
+        return None
+
+    assert push(changing(registry, change), MODEL) == Delivery(len(B) if named else 0, 0, verified=True)
+
+
+def test_a_blob_that_turns_out_to_be_lost_is_sent_after_all() -> None:
+    registry = holding(A, B, C, manifest=True)
+
+    def peer(request: HttpRequest, body: bytes) -> Any:
+        lost = request.method == "GET" and request.url.endswith(digest_of(A)) and not registry.received
+        return ConnectionLost(HOST) if lost else registry(request, body)
+
+    assert push(MODEL.player(peer), MODEL) == Delivery(len(B), 0, verified=True)
+    assert registry.received == len(A)
+
+
+def test_a_registry_that_cannot_be_read_any_more_is_down() -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return response(503) if request.method == "GET" and "/blobs/sha256" in request.url else None
+
+    with pytest.raises(ServerError):
+        push(changing(MemoryRegistry(), change), MODEL)
+
+
+@pytest.mark.parametrize("part", ["/manifests/", "/blobs/sha256"])
+def test_a_login_that_may_not_read_has_pushed(part: str) -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return response(403) if request.method == "GET" and part in request.url else None
+
+    assert push(changing(MemoryRegistry(), change), MODEL) == Delivery(0, 0, verified=False, read_refused=True)
+
+
+def test_a_manifest_that_was_stored_behind_a_gateway_that_stopped_waiting_is_there() -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        return response(504) if request.method == "PUT" and "/manifests/" in request.url else None
+
+    assert push(changing(MemoryRegistry(), change), MODEL).verified
+
+
+@pytest.mark.parametrize("look", [404, 503])
+def test_a_manifest_that_cannot_be_stored_is_an_end(look: int) -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        if "/manifests/" not in request.url:
+            return None
+        asked.append(request.method)
+        return response(504) if request.method == "PUT" else response(look if "PUT" in asked else 404)
+
+    asked: list[str] = []
+    with pytest.raises(ServerError, match="504"):
+        push(changing(MemoryRegistry(), change), MODEL)
+
+
+def test_what_is_forced_is_sent_although_it_is_there() -> None:
+    registry = holding(A, B, C, manifest=True)
+    player = MODEL.player(registry)
+    sizes = PartSizes(HOST)
+    flow = push_flow(player.exchange, NAME, MODEL.manifest, sizes=sizes, concurrency=2, verify=True, force=True)
+    assert player.play(flow) == Delivery(0, 0, verified=True)
+    assert registry.received == MODEL.manifest.total_bytes
+
+
+def test_a_manifest_that_is_refused_after_everything_was_sent_is_an_end() -> None:
+    def change(request: HttpRequest, _given: BufferedResponse) -> BufferedResponse | None:
+        refused = request.method == "PUT" and "/manifests/" in request.url
+        return refuse(400, "MANIFEST_BLOB_UNKNOWN" if "unknown" in case else "MANIFEST_INVALID") if refused else None
+
+    for case in ("unknown", "invalid"):
+        with pytest.raises(PushRejected, match="pushing the manifest"):
+            push(changing(MemoryRegistry() if case == "unknown" else holding(A), change), MODEL)
