@@ -51,7 +51,7 @@ def demo() -> None:
     # On loopback a push is over before a bar is drawn: the registry pauses, as slow ones do.
     pauses = (
         Fault("PATCH", f"/{_THIRD}/", times=None, after_bytes=_PART_BYTES // 2, action=Stall(0.15)),
-        Fault("PATCH", times=None, after_bytes=10_000_000, action=Stall(0.8)),
+        Fault("PUT", "/blobs/uploads/", times=None, after_bytes=10_000_000, action=Stall(0.8)),
     )
     with tempfile.TemporaryDirectory(prefix="ollama-push-demo-", ignore_cleanup_errors=True) as folder:
         store = ModelStore(Path(folder, "models"))

@@ -40,6 +40,8 @@ class DirectSettings:
         plain_http: Speak plain HTTP to the registry.
         no_verify: Do not verify after the push.
         no_resume: Neither keep nor resume unfinished uploads.
+        force_upload: Send even the blobs that the registry says it has.
+        mount_from: Repository of the same registry that may have the blobs.
     """
 
     source: str | None = None
@@ -49,6 +51,8 @@ class DirectSettings:
     plain_http: bool = False
     no_verify: bool = False
     no_resume: bool = False
+    force_upload: bool = False
+    mount_from: str | None = None
 
     @property
     def client_options(self) -> dict[str, Any]:
@@ -59,6 +63,8 @@ class DirectSettings:
             "verify": not self.no_verify,
             "part_bytes": self.part_size,
             "resume": NoResume() if self.no_resume else None,
+            "force_upload": self.force_upload,
+            "mount_from": self.mount_from,
         }
         return options if self.concurrency is None else {**options, "concurrency": self.concurrency}
 
@@ -156,6 +162,14 @@ _OPTIONS: Final = {
     ),
     "no_resume": click.option(
         "--no-resume", is_flag=True, help="With --direct: neither keep nor resume unfinished uploads."
+    ),
+    "force_upload": click.option(
+        "--force-upload", is_flag=True, help="With --direct: send even the blobs that the registry says it has."
+    ),
+    "mount_from": click.option(
+        "--mount-from",
+        metavar="REPOSITORY",
+        help="With --direct: repository of the same registry that may have the blobs; they are not sent then.",
     ),
     "part_size": click.option(
         "--part-size",

@@ -46,6 +46,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "headers": "--header",
     "host": "--host",
     "models": "--models",
+    "mount_from": "--mount-from",
     "origins": "OLLAMA_ORIGINS",
     "part_bytes": "--part-size",
     "registry": "REGISTRY",

@@ -41,7 +41,9 @@ __all__ = ["push"]
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
-@direct_options("source", "models", "plain_http", "concurrency", "no_verify", "no_resume", "part_size")
+@direct_options(
+    "source", "models", "plain_http", "concurrency", "no_verify", "no_resume", "part_size", "force_upload", "mount_from"
+)
 @click.option(
     "--progress",
     type=click.Choice(CHOICES),

@@ -21,6 +21,7 @@ from ollama_push.core.registry.credentials import (
     Signer,
 )
 from ollama_push.core.registry.resume import ResumeStore
+from ollama_push.core.registry.target import is_repository_path
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import Credentials, FileResumeStore, ModelStore
 
@@ -69,6 +70,11 @@ def _check_part_bytes(_instance: object, _attribute: object, value: Any) -> None
         raise InvalidSetting("part_bytes", value, "expected a number of bytes above 0, or None to adapt")
 
 
+def _check_mount_from(_instance: object, _attribute: object, value: Any) -> None:
+    if value is not None and (not isinstance(value, str) or not is_repository_path(value)):
+        raise InvalidSetting("mount_from", value, "expected a repository without its registry, such as team/base")
+
+
 @attrs.frozen
 class RegistrySettings:
     """Settings of a registry client, checked; ``RegistryClient`` documents them.
@@ -87,3 +93,5 @@ class RegistrySettings:
     resume: ResumeStore = attrs.field(converter=_resume_of)
     part_bytes: int | None = attrs.field(validator=_check_part_bytes)
     stall_timeout: float = attrs.field(converter=checked_stall_timeout)
+    force_upload: bool = False
+    mount_from: str | None = attrs.field(default=None, validator=_check_mount_from)

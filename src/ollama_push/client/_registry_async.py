@@ -52,9 +52,22 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         resume: ResumeStore | None = None,
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
+        force_upload: bool = False,
+        mount_from: str | None = None,
     ) -> None:
         self._settings = RegistrySettings(
-            store, credentials, hooks, retry, concurrency, plain_http, verify, resume, part_bytes, stall_timeout
+            store,
+            credentials,
+            hooks,
+            retry,
+            concurrency,
+            plain_http,
+            verify,
+            resume,
+            part_bytes,
+            stall_timeout,
+            force_upload,
+            mount_from,
         )
         super().__init__(transport)
         self._runners: set[AsyncFlowRunner[Any]] = set()

@@ -64,6 +64,8 @@ class FlowFactory:
             sizes=sizes,
             concurrency=settings.concurrency,
             verify=settings.verify,
+            force=settings.force_upload,
+            mount_from=settings.mount_from or "",
         )
         started = self._context(name.host, flow, name, stored)
         context = PushContext(str(name), started.exchange.endpoint.origin)
@@ -114,7 +116,7 @@ class FlowFactory:
     ) -> FlowContext[T]:
         settings, stop = self._settings, StopSignal()
         endpoint = Endpoint.of(host, name.repository if name else "", plain_http=self._plain_http)
-        scopes = scopes_for(name, stored.manifest if stored else None) if name else ()
+        scopes = scopes_for(name, stored.manifest if stored else None, settings.mount_from or "") if name else ()
         authorizer = Authorizer(
             endpoint,
             scopes,

@@ -46,6 +46,9 @@ class RegistryClient(OwnsTransport):
         resume: Keeps unfinished uploads; on disk in the user's state directory when not given.
         part_bytes: Size of one part of a blob; adapted to the speed when not given.
         stall_timeout: Seconds without a byte sent or a response after which a body has stalled; ``None`` for no limit.
+        force_upload: Send even the blobs that the registry says it has.
+        mount_from: Repository of the same registry that may have the blobs, as in ``"team/base"``: it is asked to
+            take them from there before they are sent.
 
     Raises:
         InvalidSetting: An argument or environment variable cannot be used.
@@ -65,9 +68,22 @@ class RegistryClient(OwnsTransport):
         resume: ResumeStore | None = None,
         part_bytes: int | None = None,
         stall_timeout: float | None = 900.0,
+        force_upload: bool = False,
+        mount_from: str | None = None,
     ) -> None:
         self._settings = RegistrySettings(
-            store, credentials, hooks, retry, concurrency, plain_http, verify, resume, part_bytes, stall_timeout
+            store,
+            credentials,
+            hooks,
+            retry,
+            concurrency,
+            plain_http,
+            verify,
+            resume,
+            part_bytes,
+            stall_timeout,
+            force_upload,
+            mount_from,
         )
         super().__init__(transport)
         self._runners: set[FlowRunner[Any]] = set()

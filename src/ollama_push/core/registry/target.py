@@ -16,7 +16,10 @@ from ollama_push.core.messages import shorten
 from ollama_push.core.names import DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
-__all__ = ["RegistryName", "direct_name", "mount_source", "scopes_for"]
+__all__ = ["RegistryName", "direct_name", "is_repository_path", "mount_source", "scopes_for"]
+
+_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 
 # distribution-spec v1.1, "Pulling manifests".
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -120,11 +123,16 @@ def mount_source(blob: Descriptor, name: ModelName) -> str:
     return "" if elsewhere or source.oci_problem() else source.repository
 
 
-def scopes_for(name: ModelName, manifest: Manifest | None = None) -> tuple[str, ...]:
-    """Return what a token must allow for pushing *manifest* to *name*.
+def is_repository_path(text: str) -> bool:
+    """Return whether *text* names a repository of a registry (distribution-spec v1.1.1, "Pulling manifests")."""
+    return _REPOSITORY.fullmatch(text) is not None
+
+
+def scopes_for(name: ModelName, manifest: Manifest | None = None, mount_from: str = "") -> tuple[str, ...]:
+    """Return what a token must allow for pushing *manifest* to *name*, and mounting blobs of *mount_from*.
 
     Source: distribution "Token Scope Documentation".
     """
-    sources = dict.fromkeys(mount_source(blob, name) for blob in manifest.blobs) if manifest else {}
-    mounts = (f"repository:{source}:pull" for source in sources if source)
+    sources = dict.fromkeys(mount_source(blob, name) or mount_from for blob in manifest.blobs) if manifest else {}
+    mounts = (f"repository:{source}:pull" for source in sources if source not in ("", name.repository))
     return (f"repository:{name.repository}:pull,push", *mounts)

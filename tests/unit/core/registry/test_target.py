@@ -12,8 +12,8 @@ from tests.support.scripted_flow import HOST, FlowPlayer, responses
 from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidModelName, OllamaPushError
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.flows.verify import verify_flow
-from ollama_push.core.registry.manifests import Descriptor
-from ollama_push.core.registry.target import RegistryName, direct_name, mount_source, scopes_for
+from ollama_push.core.registry.manifests import Descriptor, Manifest
+from ollama_push.core.registry.target import RegistryName, direct_name, is_repository_path, mount_source, scopes_for
 
 A, B = noise(10, 1), noise(20, 2)
 
@@ -127,3 +127,19 @@ def test_what_no_registry_takes_is_refused(text: str, problem: str) -> None:
 def test_a_name_is_text() -> None:
     with pytest.raises(InvalidModelName, match="a model name is a str"):
         direct_name(7, plain_http=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("team/base", True), ("a.b/c__d/e--f", True), ("", False), ("A/b", False), ("a//b", False), ("a/b:v1", False)],
+)
+def test_a_repository_is_named_as_registries_allow(text: str, is_one: bool) -> None:  # noqa: FBT001 - a table's column
+    assert is_repository_path(text) is is_one
+
+
+def test_a_repository_to_mount_from_is_pulled_from() -> None:
+    manifest = Manifest.parse(b'{"layers":[{"digest":"sha256:%s","size":1}]}' % (b"a" * 64))
+    name = ModelName.parse("reg.test/me/llama")
+    own, *others = scopes_for(name, manifest, "team/base")
+    assert (own, others) == ("repository:me/llama:pull,push", ["repository:team/base:pull"])
+    assert scopes_for(name, manifest, "me/llama") == (own,)

@@ -62,6 +62,7 @@ def push_flow(
     concurrency: int,
     verify: bool,
     force: bool = False,
+    mount_from: str = "",
 ) -> Flow[Delivery]:
     """Push *manifest* and its blobs to *name*; see the module docstring for the order.
 
@@ -73,11 +74,12 @@ def push_flow(
         concurrency: Blobs sent at the same time.
         verify: Whether everything is read back.
         force: Whether blobs are sent that the registry says it has.
+        mount_from: Repository of the same registry that may have the blobs; empty when there is none.
 
     Raises:
         OllamaPushError: The verdict, when it is not a success.
     """
-    return (yield from _Push(exchange, name, manifest, sizes, concurrency).run(verify=verify, force=force))
+    return (yield from _Push(exchange, name, manifest, sizes, concurrency, mount_from).run(verify=verify, force=force))
 
 
 @attrs.define(eq=False)
@@ -89,6 +91,7 @@ class _Push:
     manifest: Manifest
     sizes: PartSizes
     concurrency: int
+    mount_from: str
     uploads: dict[str, BlobUpload] = attrs.field(factory=dict, init=False)
     present: set[str] = attrs.field(factory=set, init=False)
 
@@ -125,13 +128,17 @@ class _Push:
         """Send *blobs* side by side; with *force* even those that the registry says it has."""
         begun = {
             blob.digest: BlobUpload(
-                self.exchange, blob, self.sizes, "" if force else mount_source(blob, self.name), force=force
+                self.exchange, blob, self.sizes, "" if force else self._mount_source(blob), force=force
             )
             for blob in blobs
         }
         self.uploads.update(begun)
         if begun:
             yield from result_of(Gather([upload.run() for upload in begun.values()], self.concurrency))
+
+    def _mount_source(self, blob: Descriptor) -> str:
+        source = mount_source(blob, self.name) or self.mount_from
+        return "" if source == self.name.repository else source
 
     def _unsent(self) -> set[str]:
         """Return the digests that this push has not sent, because the registry said that it has them."""

@@ -295,3 +295,17 @@ def test_a_manifest_that_is_refused_after_everything_was_sent_is_an_end() -> Non
     for case in ("unknown", "invalid"):
         with pytest.raises(PushRejected, match="pushing the manifest"):
             push(changing(MemoryRegistry() if case == "unknown" else holding(A), change), MODEL)
+
+
+@pytest.mark.parametrize("source", ["me/base", REPOSITORY])
+def test_what_another_repository_may_have_is_asked_for_there_first(source: str) -> None:
+    registry = MemoryRegistry()
+    registry.blobs["me/base", digest_of(A)] = A
+    player = MODEL.player(registry)
+    flow = push_flow(
+        player.exchange, NAME, MODEL.manifest, sizes=PartSizes(HOST), concurrency=1, verify=True, mount_from=source
+    )
+    mounted = source == "me/base"
+    assert player.play(flow) == Delivery(len(A) if mounted else 0, 0, verified=True)
+    assert sum("from=me/base" in asked for asked in player.asked) == (3 if mounted else 0)
+    assert MODEL.is_at(registry)
