@@ -51,6 +51,7 @@ class RetryPolicy:
             each request.
         base: Longest wait before the second attempt, in seconds; doubled each time.
         cap: Longest wait in seconds, also for a server's ``Retry-After``: a longer one ends the push.
+        retry_after_cap: Longest ``Retry-After`` that is waited for, in seconds, where it is not ``cap``.
 
     Raises:
         InvalidSetting: A value is out of range.
@@ -59,6 +60,7 @@ class RetryPolicy:
     attempts: int = attrs.field(default=4, validator=_at_least(1))
     base: float = attrs.field(default=1.0, validator=_at_least(0))
     cap: float = attrs.field(default=60.0, validator=_at_least(0))
+    retry_after_cap: float | None = attrs.field(default=None, validator=attrs.validators.optional(_at_least(0)))
 
     def wait_after(self, error: OllamaPushError, attempt: int, *, reached: bool, random: float) -> float | None:
         """Return the seconds to wait before the next attempt; ``None`` for no retry.
@@ -74,7 +76,8 @@ class RetryPolicy:
             return None
         asked = error.retry_after if isinstance(error, ServerError) else None
         if asked is not None:
-            return asked if asked <= self.cap else None
+            limit = self.cap if self.retry_after_cap is None else self.retry_after_cap
+            return asked if asked <= limit else None
         return self.backoff(attempt, random)
 
     def backoff(self, attempt: int, random: float) -> float | None:

@@ -18,6 +18,7 @@ from ollama_push.core.errors import (
     MalformedLine,
     OllamaPushError,
     PushStalled,
+    RejectionReason,
     ServerError,
     StreamTruncated,
     TransportMisbehaved,
@@ -174,3 +175,19 @@ def test_a_setback_waits_as_long_as_a_failure_would(attempt: int, wait: float | 
 def test_a_setback_that_happens_for_ever_is_not_waited_for_for_ever() -> None:
     assert RetryPolicy(attempts=1).backoff(1, 0.0) is None
     assert RetryPolicy(attempts=2, base=4.0).backoff(1, 0.0) == 2.0
+
+
+def test_a_longer_retry_after_is_waited_for_where_that_is_allowed() -> None:
+    busy = ServerError(429, "", retry_after=300.0, reason=RejectionReason.REGISTRY_FAILED)
+    waits = [
+        policy.wait_after(busy, 1, reached=True, random=1.0)
+        for policy in (RetryPolicy(), RetryPolicy(retry_after_cap=300), RetryPolicy(retry_after_cap=0))
+    ]
+    assert waits == [None, 300.0, None]
+
+
+@pytest.mark.parametrize("status", [501, 505, 507, 511, 520, 524, 530, 599])
+def test_every_failure_of_a_server_may_pass_but_those_that_cannot(status: int) -> None:
+    error = ServerError(status, "", reason=RejectionReason.REGISTRY_FAILED)
+    wait = RetryPolicy().wait_after(error, 1, reached=True, random=1.0)
+    assert (wait is not None) == (status >= 520)
