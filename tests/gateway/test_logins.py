@@ -76,7 +76,7 @@ def test_a_user_name_that_nobody_can_have_is_no_push(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("echo", ["/login?next=%2F&auth={}", "/login/{}/again", "https://sso.example.com/#{}"])
+@pytest.mark.parametrize("echo", ["/login?next=%2F&auth={}", "/login/{}/again", "ftp://sso.example.com/#{}"])
 def test_our_login_in_a_location_reaches_no_client_and_no_page(tmp_path: Path, echo: str, *, stream: bool) -> None:
     location = echo.format(basic(OURS).partition(" ")[2])
     scripts = json_answer(b"", 401, CHALLENGE), json_answer(b"", 302, {"Location": location})

@@ -14,7 +14,7 @@ from ollama_push.client._flows_async import run_flow_async, send_request_async
 from ollama_push.client._lanes import Lanes
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncTransport
-from ollama_push.core.registry.credentials import GivenCredential
+from ollama_push.core.registry.credentials import GivenCredential, RepositoryCredentialSource
 from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
@@ -174,7 +174,10 @@ class AsyncFlowRunner(Generic[R]):
             case FindCredential() if isinstance(self._context.credentials, GivenCredential):
                 return self._context.perform(effect)
             case FindCredential(host, repository):
-                return await self._lanes.credential(self._context.credentials, host, repository)
+                source = self._context.credentials
+                # A source that knows registries alone is asked once for all repositories of one.
+                where = repository if isinstance(source, RepositoryCredentialSource) else ""
+                return await self._lanes.credential(source, host, where)
             case Rehash():
                 return await self._lanes.hashing.run(self._context.perform, effect)
         return None
