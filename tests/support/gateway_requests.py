@@ -18,7 +18,7 @@ BIG: Final = bytes(range(256)) * (8 * MIB // 256)
 
 def stalling(seconds: float = 30.0) -> Fault:
     """The upload of the weights stops after a part of it."""
-    return Fault("PATCH", "/blobs/uploads/", after_bytes=MIB, action=Stall(seconds))
+    return Fault("PUT", "/blobs/uploads/", after_bytes=MIB, action=Stall(seconds))
 
 
 def order_for(registry: EmbeddedRegistry, repository: str = "team/demo", **more: Any) -> dict[str, Any]:
