@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, command, environment
+from tests.support.command import HERE, LAYER, NAME, OTHER, REFUSED, SUCCESS, command, environment, without_coverage
 from tests.support.command_direct import PASSWORD, Home, at_home
 from tests.support.terminals import terminal
 
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
             text=True,
             timeout=30,
             check=False,
-            env=home.variables,
+            env=without_coverage(home.variables),
         )
     assert done.returncode == 2
     assert done.stderr.startswith("error: docker config=")

@@ -10,7 +10,20 @@ from typing import Final
 
 from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
 
-__all__ = ["HERE", "LAYER", "NAME", "OTHER", "REFUSED", "SUCCESS", "command", "environment", "push", "run", "running"]
+__all__ = [
+    "HERE",
+    "LAYER",
+    "NAME",
+    "OTHER",
+    "REFUSED",
+    "SUCCESS",
+    "command",
+    "environment",
+    "push",
+    "run",
+    "running",
+    "without_coverage",
+]
 
 NAME: Final = "localhost:5000/a/b"
 OTHER: Final = "localhost:5000/a/c"
@@ -54,3 +67,8 @@ def running(*arguments: str, **changed: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**changed)
     )
+
+
+def without_coverage(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return *variables* for a process that is not measured: one on a full disk could not write what was measured."""
+    return {name: value for name, value in variables.items() if not name.startswith("COVERAGE_")}

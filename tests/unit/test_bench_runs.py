@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from bench.uploads import missing_programs
+from tests.support.command import without_coverage
 
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.bench]
 
 ROOT = Path(__file__).parents[2]
 # Coverage of the processes of a benchmark would measure coverage.
-UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+UNMEASURED = without_coverage(os.environ)
 
 OURS = [
     f"{client}.stream{how}"

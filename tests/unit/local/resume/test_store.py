@@ -13,6 +13,7 @@ from threading import Thread
 
 import attrs
 import pytest
+from tests.support.command import without_coverage
 
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore, NoResume
@@ -356,6 +357,7 @@ def test_a_full_disk_is_told_once_and_fails_nothing(directory: Path) -> None:
         text=True,
         timeout=60,
         check=True,
+        env=without_coverage(os.environ),
     )
     assert done.stdout == "File too large\n"
     assert done.stderr == f"unfinished uploads cannot be kept in {directory}: File too large\n"
