@@ -108,7 +108,7 @@ def test_a_push_that_waits_before_it_asks_again_ends_at_once(tmp_path: Path) -> 
     busy = Fault("HEAD", times=None, action=Reply(503, {"Retry-After": "30"}))
     with EmbeddedRegistry(tmp_path / "registry", faults=[busy]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
-        asked = settings_for(store, hooks=[told], retry=RetryPolicy(attempts=2), shutdown_grace=LONG)
+        asked = settings_for(store, hooks=[told], retry=RetryPolicy(attempts=2), shutdown_grace=LONG, concurrency=1)
         with Gateway(asked) as gateway, start(gateway, order_for(registry)) as peer:
             assert waits.wait(PATIENCE)
             gateway.tell_to_stop()

@@ -128,12 +128,12 @@ def test_what_is_shown_of_a_push_is_how_its_registry_is_spoken_with(
 @pytest.mark.parametrize(
     ("attempts", "error"),
     [
-        (1, "500: looking for sha256:"),
-        (2, "max retries exceeded: http status 500 Internal Server Error: looking for sha256:"),
+        (1, "500: opening an upload"),
+        (2, "max retries exceeded: http status 500 Internal Server Error: opening an upload"),
     ],
 )
 def test_only_what_was_tried_again_is_said_to_be_tried_in_vain(tmp_path: Path, attempts: int, error: str) -> None:
-    broken = Fault("HEAD", "/blobs/", times=None, action=Reply(500))
+    broken = Fault("POST", "/blobs/uploads/", times=None, action=Reply(500))
     with EmbeddedRegistry(tmp_path / "registry", faults=[broken]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(b"weights",))
         retry = RetryPolicy(attempts=attempts, base=0.0)

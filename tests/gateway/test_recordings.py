@@ -18,7 +18,7 @@ from ollama_push.core.server.reasons import reason_for
 from ollama_push.testing.recordings import Recording
 
 # A real server fails where the gateway goes on, or has no words for what is wrong.
-_OTHER_REASONS = {"error_basic_challenge", "error_foreign_realm"}
+_OTHER_REASONS = {"error_basic_challenge", "error_foreign_realm", "error_head_500"}
 
 FOLDER = Path(__file__).parent.parent / "data" / "recordings"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

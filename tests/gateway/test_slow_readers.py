@@ -25,7 +25,7 @@ from ollama_push.core.observations import PushOutcome
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.local import ModelStore
-from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
+from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Seen, Stall
 from ollama_push.testing.registry.store import Store
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ class Served:
 
 def later() -> Fault:
     """The upload of the weights is to be tried again when all this is long over."""
-    return Fault("PATCH", "/blobs/uploads/", after_bytes=MIB, action=Reply(503, {"Retry-After": "300"}))
+    return Fault("PUT", "/blobs/uploads/", after_bytes=MIB, action=Reply(503, {"Retry-After": "300"}))
 
 
 def whole(peer: socket.socket) -> bool:
@@ -94,9 +94,10 @@ def whole(peer: socket.socket) -> bool:
     return raw.endswith(b"0\r\n\r\n")
 
 
-def requests_of(registry: EmbeddedRegistry, method: str) -> list[int | None]:
-    """The statuses of the requests that carry blobs."""
-    return [seen.status for seen in registry.requests if seen.method == method and "/blobs/uploads/" in seen.path]
+def uploads_of(registry: EmbeddedRegistry, data: bytes) -> list[Seen]:
+    """The requests that carry the end of *data*: here the whole of it."""
+    hexadecimal = digest_of(data).removeprefix("sha256:")
+    return [seen for seen in registry.requests if seen.method == "PUT" and hexadecimal in seen.path]
 
 
 @contextmanager
@@ -227,10 +228,10 @@ def test_a_client_that_hangs_up_takes_its_upload_with_it(tmp_path: Path, *, stre
             assert gateway.tasks() == []
             # It goes on reading now: over an open connection the rest would arrive.
             registry.restart()
-            assert [seen.body_bytes < len(HUGE) for seen in registry.requests if seen.method == "PATCH"] == [True]
+            assert [seen.body_bytes < len(HUGE) for seen in uploads_of(registry, HUGE)] == [True]
             # The slot and the blob are free for the next.
             assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
-        assert requests_of(registry, "PATCH")[0] != 202
+        assert [seen.status == 201 for seen in uploads_of(registry, HUGE)] == [False, True]
         assert registry.blob(digest_of(HUGE)) == HUGE
 
 

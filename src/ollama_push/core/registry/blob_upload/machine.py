@@ -162,7 +162,9 @@ class BlobUpload:
             yield ForgetResumePoint(self._key)
             yield EmitEvent(layer_progress(self._blob, self._blob.size))
         except OllamaPushError:
-            yield EmitEvent(layer_progress(self._blob, self.held_bytes))
+            # A server says nothing of a layer whose upload the registry did not open.
+            if self._session is not None:
+                yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             if self._claimed:
                 yield ReleaseUpload(self._key)
             raise
