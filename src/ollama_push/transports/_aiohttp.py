@@ -17,6 +17,7 @@ from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, InvalidSetting, MachineMisuse, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._aiohttp_internals import (
+    AbortingConnector,
     ConnectionWatch,
     UploadPayload,
     head_timer,
@@ -179,7 +180,7 @@ def _client_timeout(limits: RequestLimits) -> aiohttp.ClientTimeout:
 def _new_session(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
     return without_retries(
         aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+            connector=AbortingConnector(resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=_MAX_HEADER_BYTES,

@@ -10,14 +10,38 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
 
-__all__ = ["ConnectionWatch", "UploadPayload", "head_timer", "take_buffered", "without_retries"]
+__all__ = ["AbortingConnector", "ConnectionWatch", "UploadPayload", "head_timer", "take_buffered", "without_retries"]
+
+
+class AbortingConnector(aiohttp.TCPConnector):
+    """A connector without a limit, whose ``close`` aborts every connection that it made.
+
+    Works around: a TLS connection that was closed before, because its peer asked for that, waits for the peer's
+    ``close_notify``, and ``close`` knows it no more. An event loop that ends before leaves its socket open.
+    """
+
+    def __init__(self, resolver: AbstractResolver | None) -> None:
+        super().__init__(limit=0, resolver=resolver)
+        self._made = WeakSet[asyncio.Transport]()
+
+    async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
+        made = await super()._wrap_create_connection(*args, **options)
+        self._made.add(made[0])
+        return made
+
+    async def close(self, *, abort_ssl: bool = True) -> None:
+        """Close the connector, and abort what it made; a transport that has ended ignores that."""
+        await super().close(abort_ssl=abort_ssl)
+        for transport in list(self._made):
+            transport.abort()
 
 
 def without_retries(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
