@@ -64,14 +64,16 @@ DEVIATIONS: Final = (
     Deviation(
         "lost-layer",
         _DISTRIBUTION,
-        "verified",
-        "`blobdescriptor: inmemory` lets the registry say that it has a blob that is gone, and no byte of it is read",
+        "ConnectionLost",
+        "`blobdescriptor: inmemory` lets the registry say that it has a blob that is gone; asked for a byte of it, it "
+        "breaks the connection",
     ),
     Deviation(
         "garbage-collected",
         _DISTRIBUTION,
-        "VerificationFailed, blobs are not there",
-        "for the same reason nothing is sent; the registry then has no manifest, and the verdict says so",
+        "VerificationFailed, every blob is there",
+        "the blobs are sent again; the registry does not store the manifest again, which it says it has",
+        theirs=True,
     ),
     Deviation(
         "wrong-scheme",

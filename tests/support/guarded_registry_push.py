@@ -16,7 +16,16 @@ from ollama_push.core.observations import PushContext
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.credentials import Login
-from ollama_push.core.registry.effects import ClaimUpload, EmitEvent, FindCredential, Flow, Gather, Rehash, ReportRetry
+from ollama_push.core.registry.effects import (
+    ClaimUpload,
+    EmitEvent,
+    Exclusive,
+    FindCredential,
+    Flow,
+    Gather,
+    Rehash,
+    ReportRetry,
+)
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.login import login_flow
@@ -86,6 +95,8 @@ class Bench:
                 return self.response(effect)
             case Gather(flows):
                 return [self.play(flow) for flow in flows]
+            case Exclusive(flow):
+                return self.play(flow)
             case FindCredential():
                 return Login("me", "pw")
             case ClaimUpload():

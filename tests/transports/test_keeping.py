@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hashlib
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -15,7 +16,7 @@ from tests.transports.conftest import Certificates, MakeTransport
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.ports import HttpRequest, RequestBody
-from ollama_push.testing.server import NextRequest, ScriptedServer, Step, head, json_answer
+from ollama_push.testing.server import Await, NextRequest, ScriptedServer, Step, head, json_answer
 from ollama_push.transports import AiohttpTransport
 
 EMPTY = {"Content-Length": "0"}
@@ -136,3 +137,21 @@ def test_a_kept_connection_does_not_collect_the_bodies_of_ended_responses() -> N
     with ScriptedServer([ok, NextRequest()] * 4) as server:
         assert asyncio.run(run(server.url)) <= 1  # aiohttp itself holds the last one
         assert server.accepted == 1
+
+
+def test_closing_ends_a_connection_whose_tls_peer_does_not_close_it(certificates: Certificates) -> None:
+    """A peer that asks to close and then waits for us: without the abort, the socket outlives the event loop."""
+    left = threading.Event()
+    with ScriptedServer([*json_answer(b"{}"), Await(left, 30.0)], tls=certificates.server_context()) as server:
+
+        async def fetch_once() -> None:
+            request = HttpRequest("GET", f"{server.url}/x")
+            async with (
+                AiohttpTransport(ca_file=certificates.ca_file) as transport,
+                transport.open(request) as response,
+            ):
+                assert [chunk async for chunk in response.chunks()] == [b"{}"]
+
+        asyncio.run(fetch_once())
+        gc.collect()  # an open transport warns here, and a warning fails the test
+        left.set()
