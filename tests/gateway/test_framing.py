@@ -208,9 +208,10 @@ STALL_SECONDS: Final = 1.0
 def test_a_reader_that_comes_back_is_not_told_the_same_over_and_over(tmp_path: Path) -> None:
     """Ticks that it slept through are over."""
     weights, more = BIG, BIG[::-1]
+    taken, slow = digest_of(weights), digest_of(more)
     faults = [
-        Fault("PATCH", "/blobs/uploads/", nth=1, after_bytes=MIB, action=Stall(STALL_SECONDS)),
-        Fault("PATCH", "/blobs/uploads/", nth=2, after_bytes=MIB, action=Stall(30.0)),
+        Fault("PUT", taken[7:], after_bytes=MIB, action=Stall(STALL_SECONDS)),
+        Fault("PUT", slow[7:], after_bytes=MIB, action=Stall(30.0)),
     ]
     end = Served()
     with EmbeddedRegistry(tmp_path / "registry", faults=faults) as registry:
@@ -222,11 +223,10 @@ def test_a_reader_that_comes_back_is_not_told_the_same_over_and_over(tmp_path: P
         with Gateway(settings_for(store), end.app) as gateway, reluctant(gateway) as peer:
             start(gateway, order_for(registry), peer)
             # One of the two takes its time; the other one is still under way when it is over.
-            whole = [weights, more]
-            assert registry.wait_until(lambda: any(registry.blob(digest_of(data)) for data in whole), PATIENCE)
+            assert registry.wait_until(lambda: registry.blob(taken) is not None, PATIENCE)
+            assert registry.blob(slow) is None
             assert end.held_bytes() > 0
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
-            (slow,) = [digest_of(data) for data in whole if registry.blob(digest_of(data)) is None]
             lines = (line for line in lines_of(peer) if line.get("digest") == slow)
             next(lines)
             since = time.monotonic()
