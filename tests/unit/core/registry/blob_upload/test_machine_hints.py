@@ -134,3 +134,9 @@ def test_what_is_forced_is_sent_although_another_push_had_it() -> None:
     upload.player.had_by_others.add(KEY)
     assert upload.run()[0] == "POST"
     assert DIGEST in upload.player.requests[-1].url
+
+
+def test_of_a_blob_whose_upload_is_not_opened_nothing_is_told() -> None:
+    upload = Upload(responses(refuse(403, "DENIED")))
+    assert reason_of(upload.fail()) is RejectionReason.UNAUTHORIZED
+    assert upload.progress == []
