@@ -217,7 +217,9 @@ def test_a_request_is_sent_as_often_as_was_asked_for(tmp_path: Path, attempts: i
     busy = Fault("HEAD", times=None, action=Reply(503))
     with EmbeddedRegistry(tmp_path / "registry", faults=[busy]) as registry:
         store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
-        with Gateway(settings_for(store, retry=RetryPolicy(attempts=attempts, base=0))) as gateway:
+        # One question at a time: the manifest and the blobs are asked for side by side.
+        retry = RetryPolicy(attempts=attempts, base=0)
+        with Gateway(settings_for(store, retry=retry, concurrency=1)) as gateway:
             assert "503" in gateway.push(order_for(registry)).error
         assert [seen.method for seen in registry.requests] == ["HEAD"] * attempts
 
