@@ -58,10 +58,10 @@ test-all: $(VENV)/.dev $(VENV)/.go  ## Run every test
 test-registries: $(VENV)/.dev $(VENV)/.go  ## Run the same checks against every registry program that is at hand
 	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q --junit-xml=.registries.xml tests/registries
 
-# pip has no such resolution.
+# pip has no such resolution. Like pip, uv is to trust the system's CAs: its own list lacks a company's.
 $(LOWEST)/.test: pyproject.toml $(VENV)/.dev
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[all]' --group test
+	$(BIN)/uv pip install --system-certs --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[all]' --group test
 	@touch $@
 
 test-lowest: $(LOWEST)/.test  ## Run the quick tests with the lowest versions that we say we work with
