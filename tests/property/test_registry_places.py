@@ -16,6 +16,7 @@ from ollama_push.core.errors import OllamaPushError, PushRejected, TransportErro
 from ollama_push.core.facts import ForbiddenAddress
 from ollama_push.core.hosts import host_problems
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.challenges import parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key
 from ollama_push.core.responses import BufferedResponse
@@ -141,7 +142,9 @@ def test_secrets_go_to_the_registry_and_its_realm_only(
     allowed = {origin_key(player.endpoint.origin)}
     with suppress(ValueError):
         # A realm may be relative (RFC 3986, 5): "//host/path" is another host all the same.
-        if may_carry_secrets(named := urljoin(player.endpoint.base, realm), plain_for=None):
-            allowed.add(origin_key(named))
+        # In a header's quotes, a backslash only escapes what follows (RFC 9110, 5.6.4).
+        for challenge in parse_challenges(f'Bearer realm="{realm}"'):
+            if may_carry_secrets(named := urljoin(player.endpoint.base, challenge.realm), plain_for=None):
+                allowed.add(origin_key(named))
     assert {origin_key(request.url) for request in player.requests if _holds_secret(request)} <= allowed
     assert any(_holds_secret(request) for request in player.requests) or isinstance(credential, Login | IdentityToken)
