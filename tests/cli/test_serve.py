@@ -114,7 +114,7 @@ def test_clients_push_through_it_until_a_signal_ends_it(tmp_path: Path, number: 
     assert ended == (0, "ended\n")
 
 
-STUCK = Fault("PATCH", times=None, after_bytes=500_000, action=Stall(60.0))
+STUCK = Fault("PUT", "/blobs/uploads/", times=None, after_bytes=500_000, action=Stall(60.0))
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def in_mid_push(home: Home) -> Iterator[tuple[Serving, subprocess.Popen[str]]]:
 
 @BOTH_SIGNALS
 def test_a_push_under_way_is_ended_with_an_error_line(tmp_path: Path, number: signal.Signals) -> None:
-    slow = Fault("PATCH", times=None, after_bytes=500_000, action=Stall(1.0))
+    slow = Fault("PUT", "/blobs/uploads/", times=None, after_bytes=500_000, action=Stall(1.0))
     with at_home(tmp_path, faults=[slow]) as home, in_mid_push(home) as (gateway, client):
         assert gateway.end(number) == (0, "ended\n")
         out, _said = client.communicate(timeout=PATIENCE)
