@@ -288,6 +288,10 @@ class Messages:
     def realm_refused(self, facts: RealmRefused) -> str:
         if facts.problem is RealmProblem.NOT_HTTPS:
             return f"the registry sends logins to {facts.realm!r}, which is no https:// URL: nothing was sent there"
+        return self.realm_mismatch(facts)
+
+    def realm_mismatch(self, facts: RealmRefused) -> str:
+        """Return what Ollama says of any realm that it refuses (ollama ``auth/auth.go``)."""
         return f'realm host "{facts.realm_host}" does not match original host "{facts.host}"'
 
     def model_missing(self, facts: ModelMissing) -> str:

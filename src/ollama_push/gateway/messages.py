@@ -33,6 +33,7 @@ from ollama_push.core.facts import (
     Advice,
     ForbiddenAddress,
     ModelMissing,
+    RealmProblem,
     RealmRefused,
     RefusedRequest,
     StoreDamaged,
@@ -178,9 +179,10 @@ def _rejected(error: PushRejected, target: ModelName, root: Path, written: Model
             return f"unexpected end of JSON input ({said})"
         case StoreDamaged() | ForbiddenAddress():
             return said
-        case RealmRefused(realm_host=realm_host, host=host):
-            real = f'realm host "{realm_host}" does not match original host "{host}"'
-            return real if said == real else _with(real, said)
+        case RealmRefused(problem=RealmProblem.OTHER_HOST):
+            return said
+        case RealmRefused():
+            return _with(_MESSAGES.realm_mismatch(facts), said)
         case RefusedRequest(status=status) if (
             error.reason in _NAMED_BY_CODE or RejectionReason.of_status(status) is error.reason
         ):

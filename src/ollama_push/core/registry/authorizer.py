@@ -17,7 +17,6 @@ import attrs
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.facts import (
     CredentialKind,
-    ForbiddenAddress,
     LoginRefused,
     Operation,
     RealmProblem,
@@ -25,7 +24,7 @@ from ollama_push.core.facts import (
     ResponseProblem,
     UnusableResponse,
 )
-from ollama_push.core.hosts import AddressProblem, is_ollama_cloud
+from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
@@ -210,10 +209,7 @@ class Authorizer:
         upgrade = (was.scheme, was.hostname) == ("http", parts.hostname) and parts.scheme == "https"
         if request.method == "HEAD" or upgrade or (isinstance(self._credential, IdentityToken) and request.body):
             return None
-        if was.scheme == "https" and parts.scheme == "http":
-            facts = ForbiddenAddress(parts.hostname or "", AddressProblem.PLAIN_HTTP)
-            raise PushRejected("", RejectionReason.UNKNOWN, facts)
-        self._endpoint.require_allowed(url)
+        self._endpoint.require_allowed(url, request.url)
         headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
         return attrs.evolve(request, url=url, headers=headers)
 

@@ -70,21 +70,22 @@ class Endpoint:
         """Return whether *url* is on the registry's own origin: only there may credentials go."""
         return origin_key(url) == origin_key(self.origin)
 
-    def require_allowed(self, url: str) -> None:
+    def require_allowed(self, url: str, asked: str = "") -> None:
         """Refuse to go where the registry must not lead.
 
-        That is: to plain HTTP when it is reached by TLS itself; to another host that :mod:`ollama_push.core.hosts`
-        has a problem with, but from loopback to loopback.
+        That is: to plain HTTP when it, or what it has led to, is reached by TLS; to another host that
+        :mod:`ollama_push.core.hosts` has a problem with, but from loopback to loopback.
 
         Args:
             url: What the registry names; an absolute URL.
+            asked: The URL whose response names it, where that is not the registry's own.
 
         Raises:
             PushRejected: *url* is forbidden.
         """
         parts, own = urlsplit(url), urlsplit(self.origin)
         host, own_host = parts.hostname or "", own.hostname or ""
-        if parts.scheme == "http" and own.scheme == "https":
+        if parts.scheme == "http" and "https" in (own.scheme, urlsplit(asked).scheme):
             problem: AddressProblem | None = AddressProblem.PLAIN_HTTP
         elif host == own_host:
             return
