@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -106,10 +107,21 @@ class PushingProcess:
             What it says; ``None`` when the signal was its end.
         """
         started: Future[subprocess.Popen[str]] = Future()
-        self.proxy.at(more_bytes, lambda: started.result(_PATIENCE_SECONDS).send_signal(number))
-        process = self._start()
-        started.set_result(process)
-        said, complaints = process.communicate(timeout=_PATIENCE_SECONDS)
+        reader, writer = os.pipe()
+
+        def stop() -> None:
+            started.result(_PATIENCE_SECONDS).send_signal(number)
+            # Nothing moves before the process has noticed it, or is dead, however busy the machine is.
+            os.read(reader, 1)
+
+        self.proxy.at(more_bytes, stop)
+        try:
+            process = self._start(writer)
+            os.close(writer)
+            started.set_result(process)
+            said, complaints = process.communicate(timeout=_PATIENCE_SECONDS)
+        finally:
+            os.close(reader)
         # What is on its way when a process dies still arrives.
         self.proxy.wait_until_idle()
         if process.returncode == -number:
@@ -117,13 +129,15 @@ class PushingProcess:
         assert process.returncode == 0, complaints
         return dict(json.loads(said))
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self, noticed: int | None = None) -> subprocess.Popen[str]:
         asked = {
             "store": str(self.model.root),
             "uploads": str(self.folder),
             "part_bytes": self.part_bytes,
             "asynchronous": self.asynchronous,
+            "noticed": noticed,
             "name": f"{self.proxy.host}/myuser/my-llama:v1",
         }
         command = [sys.executable, str(_WORKER), json.dumps(asked)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        inherited = () if noticed is None else (noticed,)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=inherited)

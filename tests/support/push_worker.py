@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,20 +32,27 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def listen_to_signals(client: RegistryClient | AsyncRegistryClient) -> None:
+def listen_to_signals(client: RegistryClient | AsyncRegistryClient, noticed: int | None) -> None:
+    """Interrupt *client* at a signal, and then write a byte to the descriptor *noticed*."""
+
+    def interrupt(*_: object) -> None:
+        client.interrupt()
+        if noticed is not None:
+            os.write(noticed, b".")
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: client.interrupt())
+        signal.signal(number, interrupt)
 
 
 def push(asked: dict[str, Any]) -> PushReceipt:
     with RegistryClient(**settings(asked)) as client:
-        listen_to_signals(client)
+        listen_to_signals(client, asked["noticed"])
         return client.push(asked["name"], source="my-llama")
 
 
 async def push_async(asked: dict[str, Any]) -> PushReceipt:
     async with AsyncRegistryClient(**settings(asked)) as client:
-        listen_to_signals(client)
+        listen_to_signals(client, asked["noticed"])
         return await client.push(asked["name"], source="my-llama")
 
 
