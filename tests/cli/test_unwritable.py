@@ -1,7 +1,9 @@
 """A stderr that cannot be written, and a state directory that cannot: the push goes on, and its verdict counts."""
 
+import json
 import os
 import shlex
+import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -12,6 +14,7 @@ from tests.support.command_direct import PASSWORD, Home, at_home
 from tests.support.terminals import terminal
 
 from ollama_push.cli.metrics import metrics_hooks
+from ollama_push.core.errors import InvalidSetting
 from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import Await, ScriptedServer, chunk, lines_answer
 
@@ -126,19 +129,97 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     assert config.read_text() == '{"psFormat": "t"}'
 
 
-@pytest.mark.skipif(os.name != "posix", reason="not everybody may make links elsewhere")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links for others")
 def test_the_metrics_file_is_not_written_through_a_link(tmp_path: Path) -> None:
-    """Neither in its own place nor in that of a temporary file that prometheus_client would name so."""
+    """Of another user, neither in its own place nor in that of a temporary file that prometheus_client would name."""
     folder, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.write_text("mine")
     file = folder / "x.prom"
     planted = folder / f"x.prom.{os.getpid()}.{threading.get_ident()}"
-    for link in (file, planted):
-        link.symlink_to(elsewhere)
+    planted.symlink_to(elsewhere)
     with metrics_hooks(None, str(file)):
         assert elsewhere.read_text() == "mine"
-    assert elsewhere.read_text() == "mine"
-    assert not file.is_symlink()
     assert "ollama_push_pushes" in file.read_text()
+    file.unlink()
+    file.symlink_to(elsewhere)
+    os.lchown(file, 12345, 12345)
+    with pytest.raises(InvalidSetting, match="it is a link of another user"), metrics_hooks(None, str(file)):
+        pass
+    assert elsewhere.read_text() == "mine"
     assert sorted(folder.iterdir()) == [file, planted]
+
+
+def push_measured(file: str | Path, *words: str, redirection: str = "") -> subprocess.CompletedProcess[str]:
+    with ScriptedServer(SUCCESS, answers=HERE) as server:
+        line = shlex.join([*command("push", NAME, "--host", server.url, "--metrics-file", str(file), *words)])
+        return subprocess.run(
+            ["/bin/sh", "-c", f"{line} {redirection}"],
+            capture_output=True, text=True, timeout=30, check=False, env=environment(),
+        )  # fmt: skip
+
+
+def test_an_own_link_to_the_metrics_file_stays_and_what_it_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+    real, link, dangling = tmp_path / "real.prom", tmp_path / "link.prom", tmp_path / "dangling.prom"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to("real.prom")
+    dangling.symlink_to(tmp_path / "new.prom")
+    for each in (link, dangling):
+        assert push_measured(each).returncode == 0
+        assert each.is_symlink()
+        assert "ollama_push_pushes_total" in each.read_text()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert sorted(tmp_path.iterdir()) == sorted([real, link, dangling, tmp_path / "new.prom"])
+
+
+def test_the_metrics_go_into_a_pipe_that_somebody_reads(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        done = push_measured(pipe)
+        said = os.read(reader, 1 << 20)
+    finally:
+        os.close(reader)
+    assert (done.returncode, pipe.is_fifo()) == (0, True)
+    assert said.count(b"ollama_push_attempts_total 1.0") == 1
+
+
+def test_a_pipe_that_nobody_reads_is_refused_before_the_push(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = push_measured(pipe)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: --metrics-file='{pipe}': cannot be written: nothing reads this pipe\n",
+    )
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_a_device_stays_one(device: str, tmp_path: Path) -> None:
+    """Under a second name, so that a failure takes nothing from this machine."""
+    known = Path(device)
+    if not known.is_char_device():
+        pytest.skip(f"{device} is no device here")
+    twin = tmp_path / "device"
+    try:
+        os.mknod(twin, 0o600 | stat.S_IFCHR, known.stat().st_rdev)
+        twin.open("wb").close()
+    except PermissionError:
+        pytest.skip("devices can be made by root alone, and not everywhere")
+    done = push_measured(twin)
+    assert (done.returncode, twin.is_char_device()) == (0, True)
+    warnings = [line.rpartition(": ")[2] for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert warnings == (["no space left on device"] if device == "/dev/full" else [])
+
+
+def test_the_metrics_may_stand_behind_the_json(tmp_path: Path) -> None:
+    """A file that is the command's own output is written in place: whatever replaced it would not hold the JSON."""
+    both = tmp_path / "both"
+    done = push_measured("/dev/stdout", "--progress", "json", redirection=f">{both}")
+    assert done.returncode == 0
+    lines = both.read_text().splitlines()
+    assert json.loads(lines[0])["event"] == "progress"
+    assert "ollama_push_attempts_total 1.0" in lines

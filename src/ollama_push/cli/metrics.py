@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from secrets import token_hex
 
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.display.streams import say
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
+from ollama_push.local.files import write_public
 
 __all__ = ["metrics_hooks"]
 
@@ -21,7 +24,7 @@ def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
 
     Args:
         port: ``[ADDRESS:]PORT`` to serve on; the default address is loopback.
-        file: Text file for node_exporter, replaced atomically.
+        file: Text file for node_exporter, replaced atomically; or a pipe or a device.
 
     Raises:
         InvalidSetting: The extra is missing, the port is taken, or the file cannot be written; before a push begins.
@@ -39,40 +42,78 @@ def metrics_hooks(port: str | None, file: str | None) -> Iterator[list[Hook]]:
 
     registry = CollectorRegistry()
     hook = MetricsHook(PrometheusSink(registry))
-    if file is not None:
-        _write(file, generate_latest(registry))
-    server = None
-    if port is not None:
-        address, number = parse_address("--metrics-port", port)
-        try:
-            server, thread = start_http_server(number, address, registry)
-        except OSError as exc:
-            problem = f"cannot listen there: {system_message(exc)}; choose another"
-            raise InvalidSetting("--metrics-port", port, problem) from exc
-    try:
-        yield [hook]
-    finally:
-        if server is not None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-        if file is not None:
+    with nullcontext() if file is None else _written_to(file, lambda: generate_latest(registry)):
+        server = None
+        if port is not None:
+            address, number = parse_address("--metrics-port", port)
             try:
-                _write(file, generate_latest(registry))
-            except InvalidSetting as exc:
-                # A warning only: the file could be written before the pushes, and the pushes are done.
-                say(f"warning: {exc}")
+                server, thread = start_http_server(number, address, registry)
+            except OSError as exc:
+                problem = f"cannot listen there: {system_message(exc)}; choose another"
+                raise InvalidSetting("--metrics-port", port, problem) from exc
+        try:
+            yield [hook]
+        finally:
+            if server is not None:
+                server.shutdown()
+                server.server_close()
+                thread.join()
 
 
-def _write(file: str, text: bytes) -> None:
-    # Not by prometheus_client (seen in 0.26, "exposition.py"): the name of its temporary file can be guessed, and it is
-    # written through a link that another user has put there.
-    temporary = Path(f"{file}.{token_hex(8)}.tmp")
+@contextmanager
+def _written_to(file: str, metrics: Callable[[], bytes]) -> Iterator[None]:
+    """Write *metrics* to *file* at the end of the block; what shows then that it cannot be written is a warning.
+
+    A regular file is replaced, and that is tried at the beginning, too. A pipe or a device is opened at the beginning
+    and written once; so is the command's own output, which may be a regular file: replaced, it would be lost.
+
+    Raises:
+        InvalidSetting: It cannot be written; before the block.
+    """
+    path = Path(file)
     try:
-        with temporary.open("xb") as output:
-            output.write(text)
-        temporary.replace(file)
+        # Not by prometheus_client (seen in 0.26, "exposition.py"): the name of its temporary file can be guessed, and
+        # it is written through a link that another user has put there.
+        output = _opened(path) if _is_written_in_place(path) else None
+        if output is None:
+            write_public(path, metrics())
     except OSError as exc:
-        with suppress(OSError):
-            temporary.unlink()
-        raise InvalidSetting("--metrics-file", file, f"cannot be written: {system_message(exc)}") from exc
+        raise _unwritable(file, exc) from exc
+    try:
+        yield
+    finally:
+        try:
+            if output is None:
+                write_public(path, metrics())
+            else:
+                with open(output, "wb") as stream:  # noqa: PTH123 - a descriptor, not a path
+                    stream.write(metrics())
+        except OSError as exc:
+            # The pushes are done, and their exit code counts.
+            say(f"warning: {_unwritable(file, exc)}")
+
+
+def _is_written_in_place(path: Path) -> bool:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(state.st_mode) or any(os.path.samestat(state, own) for own in _own_outputs())
+
+
+def _own_outputs() -> Iterator[os.stat_result]:
+    for descriptor in (1, 2):
+        with suppress(OSError):  # closed by the parent process
+            yield os.fstat(descriptor)
+
+
+def _opened(path: Path) -> int:
+    # O_NONBLOCK: otherwise opening a pipe waits for a reader, perhaps for ever (POSIX, open()).
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _unwritable(file: str, exc: OSError) -> InvalidSetting:
+    problem = "nothing reads this pipe" if exc.errno == errno.ENXIO else system_message(exc)
+    return InvalidSetting("--metrics-file", file, f"cannot be written: {problem}")

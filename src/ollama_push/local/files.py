@@ -1,15 +1,15 @@
-"""Reads files that others put there, and writes files that hold secrets.
+"""Reads files that others put there, and replaces files.
 
-Reading: regular files only, inside given places only, without waiting. Writing: atomically, for those only who may
-read the file.
+Reading: regular files only, inside given places only, without waiting. Writing: atomically, regular files only, for
+those only who may read the file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ __all__ = [
     "problem_text",
     "read_regular",
     "write_private",
+    "write_public",
 ]
 
 Identity = tuple[int, int, int, int]
@@ -123,6 +124,10 @@ def _check_regular(state: os.stat_result) -> None:
 
 
 _OWNER_ONLY: Final = 0o700
+_OWNER_ONLY_FILE: Final = 0o600
+_ANYBODY: Final = 0o666
+_MAX_LINKS: Final = 40
+"""As many as Linux follows (path_resolution(7))."""
 _GROUP: Final = 0o070
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
@@ -167,11 +172,36 @@ def write_private(path: Path, data: bytes, *, durable: bool, keep_access: bool =
         keep_access: Whether a file that is there keeps its owner, group and mode.
 
     Raises:
-        OSError: It cannot be written, or its owner cannot be kept; the old content is still there.
+        OSError: It cannot be written, its owner cannot be kept, or it is a pipe, a device or a directory; what was
+            there is still there.
     """
-    real = Path(os.path.realpath(path))
-    # mkstemp creates the file with mode 0600; a rename within one directory is atomic (POSIX, rename()).
-    descriptor, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:64]}.", suffix=".tmp")
+    _replace(Path(os.path.realpath(path)), data, _OWNER_ONLY_FILE, durable=durable, keep_access=keep_access)
+
+
+def write_public(path: Path, data: bytes) -> None:
+    """Replace the content of *path*, which others may read, as :func:`write_private` does.
+
+    A file that is there keeps its owner, group and mode; a new one gets what the process's umask leaves.
+
+    Raises:
+        OSError: As for :func:`write_private`; or it is a link of another user, who could choose what is overwritten.
+    """
+    for _ in range(_MAX_LINKS):
+        if not path.is_symlink():
+            break
+        if not is_own(path.lstat()):
+            raise PermissionError("it is a link of another user")
+        path = path.parent / path.readlink()
+    _replace(Path(os.path.realpath(path)), data, _ANYBODY, durable=False, keep_access=True)
+
+
+def _replace(real: Path, data: bytes, mode: int, *, durable: bool, keep_access: bool) -> None:
+    if not _is_replaceable(real):
+        raise OSError("it is no regular file")
+    # In the same directory, since only a rename there is atomic (POSIX, rename()). Nobody can guess the name and put
+    # a link there, through which O_EXCL does not write either.
+    temporary = real.parent / f".{real.name[:64]}.{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
             if keep_access:
@@ -180,11 +210,19 @@ def write_private(path: Path, data: bytes, *, durable: bool, keep_access: bool =
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(temporary).replace(real)
+        temporary.replace(real)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
+
+
+def _is_replaceable(real: Path) -> bool:
+    """Say whether *real* is a regular file or not there: a rename would put a file in the place of anything else."""
+    try:
+        return stat.S_ISREG(real.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _keep_access(real: Path, descriptor: int) -> None:
