@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 
 import pytest
@@ -38,6 +38,8 @@ async def main():
     print(runner.addresses[0][1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await runner.cleanup()
+    # What asyncio does a second after a failed accept comes before this.
+    await asyncio.sleep(asyncio.constants.ACCEPT_RETRY_DELAY)
 
 resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES}, {FILES}))
 asyncio.run(main())
@@ -82,6 +84,15 @@ def test_more_connections_than_descriptors(limits: str) -> None:
     (errors,) = said
     expected = "too many connections" if limits == "own" else "no connection can be accepted"
     assert expected in errors
+    assert errors.count("\n") <= 2
+
+
+def test_a_stop_while_no_connection_can_be_accepted_is_as_brief() -> None:
+    with ExitStack() as idle, serving("none") as (port, said):
+        peers = [idle.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(2 * FILES)]
+        assert peers[0].recv(1) == b""  # the first is closed when there are no descriptors left
+    (errors,) = said
+    assert "no connection can be accepted" in errors
     assert errors.count("\n") <= 2
 
 

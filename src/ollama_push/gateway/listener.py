@@ -21,6 +21,8 @@ _SOCKET_BYTES: Final = 64 * 1024
 """What the system keeps of a connection in each direction; Linux doubles it."""
 _CLOSED_AT_ONCE: Final = 16
 """Connections that are closed when the system has no descriptors left."""
+_RETRY_SECONDS: Final = 1.5
+"""At least as long as asyncio waits after a failed accept (``ACCEPT_RETRY_DELAY``, 1 s)."""
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -34,7 +36,7 @@ class LimitedSite(web.BaseSite):
         limits: What clients may take.
     """
 
-    __slots__ = ("_connections", "_handler_before", "_host", "_limits", "_log", "_port")
+    __slots__ = ("_connections", "_handler_before", "_host", "_limits", "_log", "_port", "_retried_at")
 
     def __init__(self, runner: web.AppRunner, host: str, port: int, limits: ConnectionLimits) -> None:
         super().__init__(runner)
@@ -44,6 +46,7 @@ class LimitedSite(web.BaseSite):
         self._connections = Connections(limits.total, limits.per_client)
         self._log = RareLog("no connection can be accepted: the system has no descriptors or memory left")
         self._handler_before: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
+        self._retried_at = 0.0  # the loop's time by which asyncio has accepted again after a failure
 
     @property
     def name(self) -> str:
@@ -65,19 +68,31 @@ class LimitedSite(web.BaseSite):
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
 
     async def stop(self) -> None:
-        asyncio.get_running_loop().set_exception_handler(self._handler_before)
         await super().stop()
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._retried_at:
+            loop.call_at(self._retried_at, self._restore_handler, loop)
+        else:
+            self._restore_handler(loop)
+
+    def _restore_handler(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop.get_exception_handler() == self._handle:
+            loop.set_exception_handler(self._handler_before)
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Handle a failed accept briefly, and everything else as before.
 
         asyncio (CPython 3.11 to 3.13, ``selector_events.py``, ``_accept_connection``) reports it with a traceback for
-        each place of the backlog, and tries again after a second.
+        each place of the backlog, and tries again after a second for each of them; when the socket was closed in that
+        second, each try fails with a traceback of its own.
         """
         failure = context.get("exception")
         if "socket" in context and isinstance(failure, OSError) and failure.errno in _EXHAUSTED:
             self._log.note()
             self._connections.close_some(_CLOSED_AT_ONCE)
+            self._retried_at = loop.time() + _RETRY_SECONDS
+        elif isinstance(failure, ValueError) and "._start_serving" in context["message"]:
+            pass  # accepting again on a socket that was closed meanwhile
         elif self._handler_before is not None:
             self._handler_before(loop, context)
         else:
