@@ -36,7 +36,7 @@ class Lane:
         self._threads = threads
         self._guard = Lock()
         self._executor: ThreadPoolExecutor | None = None
-        self._unfinished = 0
+        self._unfinished: set[Future[Any]] = set()
         self._retired = False
 
     def start(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
@@ -47,14 +47,21 @@ class Lane:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self._threads, f"ollama-push-{self._name}")
             future = self._executor.submit(lambda: context.run(work, *args, **kwargs))
-            self._unfinished += 1
+            self._unfinished.add(future)
         # Before asyncio's own callback: who waits for the work finds it finished here, too.
-        future.add_done_callback(self._finish)
+        future.add_done_callback(self._note_done)
         return asyncio.wrap_future(future)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *work* returns in a thread."""
         return await self.start(work, *args, **kwargs)
+
+    async def finish(self) -> None:
+        """Wait until everything that was started is done."""
+        with self._guard:
+            waiting = [asyncio.wrap_future(future) for future in self._unfinished]
+        if waiting:
+            await asyncio.wait(waiting)
 
     def retire(self) -> None:
         """End the threads: idle ones at once, the others after their work. The next ``start`` begins again."""
@@ -62,9 +69,9 @@ class Lane:
             self._retired = True
             self._end_if_idle(wait=True)
 
-    def _finish(self, _future: Future[Any]) -> None:
+    def _note_done(self, future: Future[Any]) -> None:
         with self._guard:
-            self._unfinished -= 1
+            self._unfinished.discard(future)
             self._end_if_idle(wait=False)  # a thread of the lane cannot wait for itself
 
     def _end_if_idle(self, *, wait: bool) -> None:

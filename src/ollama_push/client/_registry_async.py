@@ -128,6 +128,16 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         """Show *login* to the registry at *host*; see :meth:`RegistryClient.try_login`."""
         return await self._finish(self._flows(login, None).login(host))
 
+    async def aclose(self) -> None:
+        """Close the transport unless it was given, and wait until cancelled pushes have released their resume points.
+
+        Idempotent.
+        """
+        try:
+            await super().aclose()
+        finally:
+            await self._lanes.resume.finish()
+
     def interrupt(self) -> None:
         """End everything that runs where nothing is lost; see :meth:`RegistryClient.interrupt`."""
         self._interruptions += 1
