@@ -112,10 +112,11 @@ SETUPS: Final = (
         "error_part_500_for_ever",
         [
             _always(
-                "PUT",
+                method,
                 _UPLOADS,
                 Reply(502, {"Content-Type": "text/html"}, b"<html><body>502 Bad Gateway</body></html>"),
             )
+            for method in ("PATCH", "PUT")
         ],
     ),
     RecordingSetup("error_post_403", [_always("POST", _UPLOADS, _reply(403, _DENIED))]),
@@ -230,7 +231,7 @@ DIFFERENCES: Final = (
     Difference(
         "error_part_500_for_ever",
         "error",
-        "max retries exceeded: http status 502 Bad Gateway: sending the blob DIGEST: 502 Bad Gateway",
+        "max retries exceeded: http status 502 Bad Gateway: sending a part of DIGEST: 502 Bad Gateway",
         "what a person reads in the page instead of its HTML, and what was sent",
     ),
     Difference(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Final
 
 import attrs
 import pytest
+from tests.support.blobs import MIB, digest_of
 from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
@@ -22,12 +24,14 @@ from tests.support.direct_push import (
     steps,
     stored,
 )
+from tests.support.stores import CONFIG
 
 from ollama_push.core.errors import ConnectionLost, ServerError
 from ollama_push.core.observations import PushFinished, PushOutcome, RequestRetried
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.registry import (
     Action,
+    BrokenPartPolicy,
     EmbeddedRegistry,
     Fault,
     Hangup,
@@ -152,3 +156,24 @@ def test_a_wait_longer_than_the_policy_allows_is_not_waited_for(colour: Colour, 
     assert isinstance(told.error, ServerError)
     assert (told.error.status, told.error.retry_after, told.error.attempts) == (503, 86400.0, 1)
     assert counted["POST open"] == 1
+
+
+@either_colour
+@pytest.mark.parametrize(
+    "action", [Reset(), Hangup(), Reply(502), Reply(504)], ids=lambda action: type(action).__name__
+)
+def test_a_front_that_breaks_every_long_request_gets_shorter_ones(
+    action: Action, colour: Colour, tmp_path: Path
+) -> None:
+    """Whichever method carries the part: here the first one is also the last, and ends the upload."""
+    blob, limit = random.Random(7).randbytes(12 * MIB), 6 * MIB
+    stored(tmp_path, blob)
+    faults = [Fault(method, times=None, after_bytes=limit, action=action) for method in ("PATCH", "PUT")]
+    with EmbeddedRegistry(
+        tmp_path / "registry", faults=faults, broken_parts=BrokenPartPolicy.KILLS_SESSION
+    ) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path, part_bytes=None))
+        assert told.error is None
+        assert registry.blob(digest_of(blob)) == blob
+        # Breaks once as a whole and once behind a part that was taken, and then no more.
+        assert registry.received_bytes <= len(blob) + limit + 5 * MIB + limit + len(CONFIG)

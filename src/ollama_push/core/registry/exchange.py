@@ -157,11 +157,6 @@ class RetryBudget:
     _reached: Callable[[], bool]
     _failures: int = attrs.field(default=0, init=False)
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether something has failed since the last progress."""
-        return self._failures > 0
-
     def after(self, error: OllamaPushError) -> float:
         """Return the seconds to wait after *error*; raise it when enough is enough, or it is for good."""
         self._failures += 1

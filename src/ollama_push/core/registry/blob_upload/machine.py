@@ -7,9 +7,11 @@ Source: distribution-spec v1.1.1, "Pushing blobs" and "Mounting a blob from anot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from ollama_push.core.errors import (
+    ConnectFailed,
     OllamaPushError,
     PushRejected,
     RejectionReason,
@@ -91,6 +93,7 @@ class BlobUpload:
         self._stored = False
         self._committing = False
         self._lost_commits = 0
+        self._broken: BlobSpan | None = None
         self.resumed_bytes: int = 0
         self.mounted_or_shared: bool = False
 
@@ -177,17 +180,26 @@ class BlobUpload:
                 yield from self._receive_session((yield from self._exchange.once("POST", self._opening)))
             yield from self._send_rest()
         except (TransportError, ServerError) as error:
+            if not self._committing:
+                self._send_less_after(error)
             wait = self._budget.after(error)
             yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             yield from self._exchange.wait(wait, error)
             if self._committing:
                 yield from self._find_commit(error)
+                self._send_less_after(error)
             elif not _was_not_begun(error):
                 yield from self._ask_status()
         except RestartUpload as restart:
             yield from self._drop_session()
             if restart.is_setback:
                 yield from self._exchange.wait(self._budget.after_setback(restart.reason), restart.reason)
+
+    def _send_less_after(self, error: OllamaPushError) -> None:
+        """Let later parts be smaller than the one that *error* broke, if it did not arrive after all."""
+        broken, self._broken = self._broken, None
+        if broken is not None and not self._stored:
+            self._sizes.broke(broken.size, refused=isinstance(error, ServerError))
 
     def _receive_session(self, response: BufferedResponse) -> Flow[None]:
         self._committing = False
@@ -214,18 +226,12 @@ class BlobUpload:
     def _send_part(self, session: ResumePoint, size: int) -> Flow[None]:
         span = BlobSpan(self._blob.digest, session.offset, size)
         began = self._exchange.clock()
-        try:
-            response = yield from self._exchange.once("PATCH", session.location, _part_headers(span), span=span)
-        except TransportError:
-            self._sizes.broke(size, again=self._budget.has_failed)
-            raise
+        response = yield from self._send_span("PATCH", session.location, _part_headers(span), span)
         after = AFTER_PART.get(response.status)
         if refuses_parts(response):
             after = NextStep.SEND_WHOLE
         if after in (NextStep.CONTINUE, NextStep.CONTINUE_HERE):
             self._sizes.took(size, self._exchange.clock() - began)
-        elif response.status in GATEWAY_STATUSES:
-            self._sizes.broke(size, again=self._budget.has_failed)
         elif span.offset == 0 and not denies(response) and self._sizes.may_go_whole(response.status):
             after = NextStep.SEND_WHOLE
         yield from self._handle(after, response, Operation.SEND_PART, session, span)
@@ -238,8 +244,7 @@ class BlobUpload:
         url = self._exchange.endpoint.finishing(session.location, self._blob.digest)
         self._committing = True
         headers = _part_headers(span) if is_part and span.offset else _OCTETS
-        # An empty body is no body: nothing is read from the store for it.
-        response = yield from self._exchange.once("PUT", url, headers, span=span if span.size else None)
+        response = yield from self._send_span("PUT", url, headers, span)
         after = AFTER_COMMIT.get(response.status)
         if is_part and response.status in NO_LAST_PART and not is_wrong_digest(response):
             self._sizes.refuse_last_part()
@@ -248,6 +253,20 @@ class BlobUpload:
         else:
             operation = Operation.SEND_BLOB if span.size and not span.offset else Operation.COMMIT_BLOB
             yield from self._handle(after, response, operation, session, span)
+
+    def _send_span(self, method: str, url: str, headers: Mapping[str, str], span: BlobSpan) -> Flow[BufferedResponse]:
+        """Send *span*, and keep in mind when that breaks: it may have been too much for one request."""
+        # An empty body is no body: nothing is read from the store for it.
+        body = span if span.size else None
+        self._broken = body
+        try:
+            response = yield from self._exchange.once(method, url, headers, span=body)
+        except ConnectFailed:
+            self._broken = None
+            raise
+        if response.status not in GATEWAY_STATUSES:
+            self._broken = None
+        return response
 
     def _find_commit(self, error: OllamaPushError) -> Flow[None]:
         """Find out what a commit came to whose response was lost, before anything is sent again.
@@ -291,6 +310,7 @@ class BlobUpload:
                 yield from self._advance(BufferedResponse(response.status, {}, b""), session, span)
         elif after is NextStep.STORED:
             self._stored = True
+            self._sizes.took_last(span.size)
         else:
             no = refusal(response, operation, self._blob.digest)
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:

@@ -21,13 +21,16 @@ FIRST_PART_BYTES: Final = 32 * _MIB
 """Size of a part while the speed is unknown."""
 
 USUAL_MINIMUM_BYTES: Final = 5 * _MIB
-"""No part but the last is smaller while nobody says otherwise: object stores refuse less at the commit (ECR)."""
+"""No part but the last is smaller while nobody says otherwise: object stores refuse less at the commit (ECR).
+
+Said otherwise is: by who fixes another size, by a refusal (413), and by a gateway that refuses every part of this size.
+"""
 
 SMALLEST_PART_BYTES: Final = 256 * 1024
 """A registry that calls a part of this size too large is not tried with smaller ones."""
 
 WHOLE_UP_TO_BYTES: Final = _MIB
-"""A blob up to this size is sent in one request: there is nothing to resume."""
+"""A blob up to this size is sent in one request: there is nothing to resume. What breaks that is not its size."""
 
 _LARGEST_PART_BYTES: Final = 1024 * _MIB
 _SECONDS_A_PART: Final = 4.0
@@ -61,6 +64,9 @@ class PartSizes:
         self._minimum = 0
         self._next = FIRST_PART_BYTES
         self._parts_accepted = False
+        self._largest_taken = 0
+        # The smallest part that broke while no such part was taken since.
+        self._broken: int | None = None
         self._refusals = 0
         self._last_in_commit = True
         self._whole_only = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
@@ -105,20 +111,39 @@ class PartSizes:
     def took(self, size: int, seconds: float) -> None:
         """Note how long a part took."""
         self._parts_accepted = True
+        self.took_last(size)
         if size >= SMALLEST_PART_BYTES:
             speed = size / max(seconds, 0.001)
             self._next = round(min(max(speed * _SECONDS_A_PART, USUAL_MINIMUM_BYTES), _LARGEST_PART_BYTES))
 
-    def broke(self, size: int, *, again: bool) -> None:
+    def took_last(self, size: int) -> None:
+        """Note that *size* bytes were taken in the request that ended an upload."""
+        self._largest_taken = max(self._largest_taken, size)
+        if self._broken is not None and size >= self._broken:
+            self._broken = None
+
+    def broke(self, size: int, *, refused: bool) -> None:
         """Note that a part broke, perhaps because it took too long or was too large for a proxy.
 
-        The next one is smaller; after *again*, all that follow are.
+        The next one is smaller. When another one breaks before one of that size was taken, all that follow are.
+
+        Args:
+            size: Bytes of the part.
+            refused: Whether a gateway said so by a status. One that has never taken as much may have a limit below what
+                object stores want (Caddy's body limit: 502), and gets less than that.
         """
-        floor = USUAL_MINIMUM_BYTES if size > USUAL_MINIMUM_BYTES else SMALLEST_PART_BYTES
+        again = self._broken is not None
+        self._broken = size if self._broken is None else min(self._broken, size)
+        floor = USUAL_MINIMUM_BYTES
+        if self._limit < floor or (self._fixed is not None and self._fixed < floor):
+            floor = WHOLE_UP_TO_BYTES
+        elif again and refused and self._largest_taken < size <= floor:
+            floor = WHOLE_UP_TO_BYTES
         smaller = max(size // 4, floor, self._minimum)
-        self._next = min(self._next, smaller)
-        if again:
-            self._limit = min(self._limit, smaller)
+        if smaller < size:
+            self._next = min(self._next, smaller)
+            if again:
+                self._limit = min(self._limit, smaller)
 
     def too_large(self, size: int) -> bool:
         """Note that the registry did not accept *size* bytes at once; return whether less can be tried."""

@@ -10,8 +10,16 @@ from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, refuse, response, responses
 from tests.support.upload_machine import DATA, DIGEST, HELD, KEY, LOST, OPENED, SIZE, SMALL, Upload, reason_of
 
-from ollama_push.core.errors import RejectionReason, ServerError, TransportError, TransportTimeout
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    RejectionReason,
+    ServerError,
+    TransportError,
+    TransportTimeout,
+)
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.resume import ResumePoint
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
@@ -125,6 +133,45 @@ def test_parts_get_smaller_behind_a_gateway_that_breaks_them() -> None:
     sizes = [int(step.split("+")[1]) // MIB for step in upload.methods if step.startswith("PATCH")]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
+
+
+@pytest.mark.parametrize("no", [response(502), response(504), LOST, LATE], ids=repr)
+def test_a_last_part_that_breaks_gets_smaller_too(no: BufferedResponse | TransportError) -> None:
+    empty = response(204, {"location": "/u", "range": "0-0"})
+    sent: list[int] = []
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        if request.method == "HEAD":
+            return response(404)
+        if request.method not in ("PATCH", "PUT"):
+            return OPENED if request.method == "POST" else empty
+        sent.append(len(body) // MIB)
+        if len(body) > 10 * MIB:
+            return no
+        return response(201) if request.method == "PUT" else response(202, {"location": "/u"})
+
+    upload = Upload(peer, bytes(30 * MIB), part=64 * MIB)
+    upload.run()
+    assert sent[:3] == [30, 30, 7], "one that breaks may be weather, two are a rule"
+    assert sum(sent[2:]) in (28, 29, 30)
+    assert upload.methods[1] == f"PUT 0+{30 * MIB}"
+
+
+def test_a_last_part_that_arrived_although_its_response_was_lost_makes_no_part_smaller() -> None:
+    upload = Upload(responses(OPENED, LOST, response(200)), bytes(30 * MIB), part=64 * MIB)
+    for _ in range(2):
+        upload.run()
+        upload.player.peer = responses(OPENED, LOST, response(200))
+        upload.upload = BlobUpload(upload.player.exchange, upload.blob, upload.sizes)
+    assert upload.sizes.next_size(64 * MIB) == 64 * MIB
+
+
+def test_a_registry_that_is_not_reached_for_a_while_makes_no_part_smaller() -> None:
+    away = ConnectFailed(ORIGIN, ConnectCause.REFUSED)
+    empty = response(204, {"location": "/u", "range": "0-0"})
+    upload = Upload(responses(OPENED, away, empty, away, empty, response(507)))
+    assert reason_of(upload.fail()) is RejectionReason.REGISTRY_FULL
+    assert upload.sizes.next_size(MIB) == MIB
 
 
 def test_what_is_forced_is_sent_although_another_push_had_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ollama_push.core.registry.blob_upload.part_sizes import FIRST_PART_BYTES, SMALLEST_PART_BYTES, PartSizes
@@ -103,16 +105,65 @@ def test_what_was_too_large_does_not_go_whole() -> None:
 
 def test_a_part_that_broke_is_followed_by_smaller_ones_down_to_what_object_stores_take() -> None:
     sizes = PartSizes()
-    sizes.broke(32 * MIB, again=False)
+    sizes.broke(32 * MIB, refused=False)
     assert sizes.next_size(GIB) == 8 * MIB
     sizes.took(8 * MIB, 0.1)
     assert sizes.next_size(GIB) == 320 * MIB, "once is no rule"
     for size, after in [(320, 80), (80, 20), (20, 5)]:
-        sizes.broke(size * MIB, again=True)
+        sizes.broke(size * MIB, refused=False)
         sizes.took(5 * MIB, 0.001)
         assert sizes.next_size(GIB) == after * MIB
-    sizes.broke(5 * MIB, again=True)
-    assert sizes.next_size(GIB) == 5 * MIB // 4, "a proxy's limit may be lower still"
+    for refused in (False, True):
+        sizes.broke(5 * MIB, refused=refused)
+        sizes.took(MIB, 0.001)
+        assert sizes.next_size(GIB) == 5 * MIB
+
+
+@pytest.mark.parametrize("take", [PartSizes.took_last, lambda sizes, size: sizes.took(size, 4.0)], ids=["last", "any"])
+def test_a_part_that_breaks_after_one_of_its_size_was_taken_is_weather(take: Callable[[PartSizes, int], None]) -> None:
+    sizes = PartSizes()
+    for _ in range(3):
+        sizes.broke(32 * MIB, refused=False)
+        take(sizes, 32 * MIB)
+    sizes.took(32 * MIB, 4.0)
+    assert sizes.next_size(GIB) == 32 * MIB
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_only_a_gateway_that_never_took_as_much_gets_less_than_object_stores_take(*, refused: bool) -> None:
+    """Caddy answers 502 to what is above its limit; a line that breaks has none."""
+    sizes, tried = PartSizes(), [32 * MIB]
+    for _ in range(6):
+        sizes.broke(tried[-1], refused=refused)
+        tried.append(sizes.next_size(GIB))
+    smallest = MIB if refused else 5 * MIB
+    assert tried[:3] == [32 * MIB, 8 * MIB, 5 * MIB]
+    assert tried == sorted(tried, reverse=True)
+    assert tried[-1] == smallest
+
+
+@pytest.mark.parametrize(
+    ("host", "fixed", "size", "after"),
+    [("ghcr.io", None, 4 * MIB, MIB), ("", 4 * MIB, 4 * MIB, MIB), ("", MIB, MIB, MIB)],
+    ids=["ghcr", "fixed", "too small to matter"],
+)
+def test_where_small_parts_are_known_to_be_taken_broken_ones_get_smaller(
+    host: str, fixed: int | None, size: int, after: int
+) -> None:
+    sizes = PartSizes(host, fixed)
+    assert sizes.next_size(GIB) == size
+    for _ in range(2):
+        sizes.broke(size, refused=False)
+    assert sizes.next_size(GIB) == after
+
+
+def test_a_part_that_broke_is_not_followed_by_less_than_the_registry_wants() -> None:
+    sizes = PartSizes()
+    sizes.require_at_least(16 * MIB)
+    for _ in range(3):
+        sizes.broke(32 * MIB, refused=True)
+        sizes.broke(16 * MIB, refused=True)
+    assert sizes.next_size(GIB) == 16 * MIB
 
 
 def test_the_last_part_ends_the_upload_unless_the_registry_refuses_that() -> None:
