@@ -134,11 +134,9 @@ class PartSizes:
         """
         again = self._broken is not None
         self._broken = size if self._broken is None else min(self._broken, size)
-        floor = USUAL_MINIMUM_BYTES
-        if self._limit < floor or (self._fixed is not None and self._fixed < floor):
-            floor = WHOLE_UP_TO_BYTES
-        elif again and refused and self._largest_taken < size <= floor:
-            floor = WHOLE_UP_TO_BYTES
+        takes_less = min(self._limit, self._fixed or self._limit) < USUAL_MINIMUM_BYTES
+        may_have_a_limit = again and refused and self._largest_taken < size <= USUAL_MINIMUM_BYTES
+        floor = WHOLE_UP_TO_BYTES if takes_less or may_have_a_limit else USUAL_MINIMUM_BYTES
         smaller = max(size // 4, floor, self._minimum)
         if smaller < size:
             self._next = min(self._next, smaller)
