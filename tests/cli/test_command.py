@@ -129,7 +129,7 @@ def test_check_gives_the_sign_in_url_for_ollamas_own_registry() -> None:
     with ScriptedServer(answers=HERE) as server:
         done = run("check", "a/b", "--host", server.url)
     assert done.returncode == 7  # the first problem decides: the model is not there either
-    assert "(sign in at https://ollama.com/connect?x=y)" in done.stdout
+    assert "(sign in at https://ollama.com/connect?x=y)" in done.stderr
 
 
 def test_ctrl_c_hangs_up_says_how_to_go_on_and_exits_with_130() -> None:

@@ -176,7 +176,7 @@ def test_no_registry_exits_with_4(tmp_path: Path) -> None:
     assert done.returncode == check.returncode == 4
     assert f"nothing listens at {home.registry.url}; is the registry running" in done.stderr
     assert "ollama serve" not in done.stderr
-    assert check.stdout.splitlines()[-1].startswith("problem: nothing listens at")
+    assert check.stderr.splitlines()[0].startswith("problem: nothing listens at")
 
 
 def test_an_upper_case_name_exits_with_3_and_nothing_is_sent(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_key_without_a_certificate_is_for_ollamas_registry(tmp_path: Path) -> 
     assert (through.returncode, missing.returncode) == (2, 2)
     assert "--key needs --cert, or --direct" in through.stderr
     assert "--cert=" in missing.stderr
-    assert "the key cannot be read" in named.stdout
+    assert "the key cannot be read" in named.stderr
 
 
 def test_who_may_only_read_is_refused_before_the_first_byte_of_a_blob(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_who_may_only_read_is_refused_before_the_first_byte_of_a_blob(tmp_path: 
         done, check = home.direct("push", **login), home.direct("check", **login)
         assert home.registry.received_bytes == 0
     assert done.returncode == check.returncode == 6
-    assert check.stdout.splitlines()[-1].startswith("problem: ")
+    assert check.stderr.splitlines()[0].startswith("problem: ")
     assert PASSWORD not in done.stderr + done.stdout + check.stdout + check.stderr
 
 

@@ -19,9 +19,9 @@ from ollama_push.testing.server import Script, ScriptedServer, json_answer, line
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 SCHEMA: Final = json.loads((Path(__file__).parents[2] / "docs" / "progress.schema.json").read_text("utf-8"))
-KINDS: Final = ("planned", "status", "progress", "retry", "succeeded", "failed")
+KINDS: Final = ("planned", "status", "progress", "retry", "succeeded", "failed", "checked", "verified")
 COMMAND: Final = (sys.executable, "-W", "error", "-m", "ollama_push.cli", "push", "--progress", "json")
-ANONYMOUS: Final = {"OLLAMA_USERNAME": "", "OLLAMA_PASSWORD": "", "DOCKER_CONFIG": "/nonexistent"}
+ANONYMOUS: Final = {"DOCKER_CONFIG": "/nonexistent"}
 NAME: Final = "localhost:5000/a/b"
 LAYER: Final = b'{"status":"pushing 49a7f1752a33","digest":"sha256:49a7","total":%d,"completed":%d}'
 SUCCESS: Final = lines_answer(
@@ -64,7 +64,7 @@ def test_the_schema_is_one_and_names_every_kind_and_reason() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["oneOf"] == [{"$ref": f"#/$defs/{kind}"} for kind in KINDS]
     assert all(SCHEMA["$defs"][kind]["required"] == list(SCHEMA["$defs"][kind]["properties"]) for kind in KINDS)
-    reasons = SCHEMA["$defs"]["failed"]["properties"]["reason"]["enum"]
+    reasons = SCHEMA["$defs"]["reason"]["enum"]
     assert reasons == [*(reason.value for reason in RejectionReason), None]
 
 
@@ -97,7 +97,7 @@ def test_a_direct_push_is_described(tmp_path: Path) -> None:
             [*COMMAND, name, *options], capture_output=True, timeout=30, check=False, env={**os.environ, **ANONYMOUS}
         )
     found = valid(done.stdout.splitlines())
-    assert set(events(found)) == set(KINDS) - {"failed"}
+    assert set(events(found)) == set(KINDS) - {"failed", "checked", "verified"}
     assert (found[0]["event"], found[0]["total_bytes"]) == ("planned", found[-1]["total_bytes"])
     assert found[-1]["manifest_digest"].startswith("sha256:")
     assert (found[-1]["sent_bytes"], found[-1]["skipped_bytes"]) == (found[-1]["total_bytes"], 0)

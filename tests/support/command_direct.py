@@ -18,6 +18,7 @@ from ollama_push.testing.registry import Auth, EmbeddedRegistry, Fault
 __all__ = ["PASSWORD", "SMALL_BYTES", "Home", "at_home"]
 
 PASSWORD: Final = "correct-horse-battery"
+_LOGIN: Final = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")
 SMALL_BYTES: Final = sum(map(len, (*LAYERS, CONFIG)))
 
 
@@ -36,7 +37,7 @@ class Home:
     @property
     def variables(self) -> dict[str, str]:
         """Nothing of this machine's own is read or written."""
-        return environment(
+        variables = environment(
             HOME=str(self.folder),
             DOCKER_CONFIG=str(self.folder / "docker"),
             XDG_STATE_HOME=str(self.folder / "state"),
@@ -44,10 +45,9 @@ class Home:
             XDG_RUNTIME_DIR=str(self.folder / "run"),
             REGISTRY_AUTH_FILE="",
             OLLAMA_MODELS=str(self.folder / "models"),
-            OLLAMA_USERNAME="",
-            OLLAMA_PASSWORD="",
             OLLAMA_HOST="http://127.0.0.1:1",
         )
+        return {name: value for name, value in variables.items() if name not in _LOGIN}
 
     def run(self, *arguments: str, typed: str = "", **changed: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

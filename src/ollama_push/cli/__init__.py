@@ -20,11 +20,13 @@ def main() -> NoReturn:
         sys.stderr.write("the command needs more packages: pip install 'ollama-push[cli]'\n")
         sys.exit(2)
     from ollama_push.cli.app import run
-    from ollama_push.cli.display.streams import log_handler
+    from ollama_push.cli.display.streams import escape_unencodable, log_handler
 
     # Python sets a stream to None that its parent process closed (`2>&-`), which is no error.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        escape_unencodable(stream)
     # Warnings of loggers that nobody configured, with what a peer said in them.
     logging.lastResort = log_handler("%(message)s", logging.WARNING)
 

@@ -19,6 +19,8 @@ from ollama_push.cli.push import push
 from ollama_push.cli.registry import registry
 from ollama_push.cli.serve import serve_command
 from ollama_push.cli.signals import sigterm_as_ctrl_c
+from ollama_push.cli.testmodel import testmodel
+from ollama_push.cli.verify import verify
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.messages import printable
 from ollama_push.core.version import __version__
@@ -33,7 +35,7 @@ def app() -> None:
 
     \b
     Exit codes:
-      0 pushed             5 refused            9 timeout or stall
+      0 done               5 refused            9 timeout or stall
       1 a bug              6 not authorized    10 verification failed
       2 wrong usage        7 model not found  130 Ctrl-C
       3 wrong name         8 not the protocol
@@ -41,7 +43,7 @@ def app() -> None:
     """  # noqa: D301 - \b keeps click from rewrapping
 
 
-for _command in (push, check, login, logout, serve_command, registry, demo, completion):
+for _command in (push, check, verify, login, logout, serve_command, registry, testmodel, demo, completion):
     app.add_command(_command)
 
 
@@ -57,6 +59,9 @@ def run(arguments: Sequence[str]) -> int:
         exc.message = printable(exc.message)  # type: ignore[misc]  # final for others; `show` reads it
         exc.show()
         return exit_codes.USAGE
+    except SystemExit:
+        # click's own, where the reader of its help or its version has closed the pipe (8.2 "Command.main").
+        return exit_codes.OK
     except (KeyboardInterrupt, click.Abort):
         tell(sys.stderr, "cancelled")
         return exit_codes.INTERRUPTED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -17,7 +17,15 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.address import DEFAULT_PORT
 
-__all__ = ["CERT_OPTION", "Settings", "client_cert", "connect", "connection_options", "transport_for"]
+__all__ = [
+    "CERT_OPTION",
+    "Settings",
+    "client_cert",
+    "connect",
+    "connection_options",
+    "registry_options",
+    "transport_for",
+]
 
 _GROUP: Final = "ollama_push.transports"
 
@@ -40,15 +48,15 @@ def _seconds(_context: click.Context, option: click.Parameter, seconds: float | 
 class Settings:
     """The values of the connection options; ``None`` keeps a default."""
 
-    host: str | None
     transport: str
-    header: tuple[str, ...]
     timeout: float | None
     stall_timeout: float
     retries: int
     ca: str | None
     cert: str | None
     key: str | None
+    host: str | None = None
+    header: tuple[str, ...] = ()
 
     @property
     def client_cert(self) -> _ClientCertificate | None:
@@ -79,16 +87,24 @@ class Settings:
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the connection options to *command*; it gets them as one argument ``settings``."""
+    return _with_settings(command, {*_OPTIONS})
 
+
+def registry_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the connection options that are not about an Ollama server."""
+    return _with_settings(command, _OPTIONS.keys() - {"host", "header"})
+
+
+def _with_settings(command: Callable[..., Any], names: Collection[str]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_settings(**options: Any) -> Any:
-        names = [field.name for field in attrs.fields(Settings)]
         settings = Settings(**{name: options.pop(name) for name in names})
         return command(settings=settings, **options)
 
     decorated: Callable[..., Any] = with_settings
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
+    for name, option in reversed(_OPTIONS.items()):
+        if name in names:
+            decorated = option(decorated)
     return decorated
 
 
@@ -138,20 +154,24 @@ def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
         raise InvalidSetting("--transport", name, f"it does not take {used or 'no arguments'}: {exc}") from exc
 
 
-_OPTIONS: Final = (
-    click.option(
+_OPTIONS: Final = {
+    "host": click.option(
         "--host", metavar="URL", help=f"The Ollama server; default: OLLAMA_HOST, else http://127.0.0.1:{DEFAULT_PORT}."
     ),
-    click.option(
+    "transport": click.option(
         "--transport",
         default="urllib3",
         show_default=True,
         metavar="NAME",
         help="urllib3, aiohttp, or the name of an installed entry point.",
     ),
-    click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Header for every request; may be repeated."),
-    click.option("--timeout", type=float, callback=_seconds, metavar="SECONDS", help="Longest time to connect."),
-    click.option(
+    "header": click.option(
+        "--header", multiple=True, metavar="'NAME: VALUE'", help="Header for every request; may be repeated."
+    ),
+    "timeout": click.option(
+        "--timeout", type=float, callback=_seconds, metavar="SECONDS", help="Longest time to connect."
+    ),
+    "stall_timeout": click.option(
         "--stall-timeout",
         type=float,
         callback=_seconds,
@@ -160,15 +180,15 @@ _OPTIONS: Final = (
         metavar="SECONDS",
         help="Longest time of an attempt without progress; 0: no limit.",
     ),
-    click.option(
+    "retries": click.option(
         "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Attempts after the first one."
     ),
-    click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's."),
-    CERT_OPTION,
-    click.option(
+    "ca": click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's."),
+    "cert": CERT_OPTION,
+    "key": click.option(
         "--key",
         metavar="FILE",
         help="With --cert: its private key, if it is not in the same file. With --direct and without --cert: Ollama's"
         " key for Ollama's registry; default: OLLAMA_KEY, else ~/.ollama/id_ed25519.",
     ),
-)
+}

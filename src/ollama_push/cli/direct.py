@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,11 +13,12 @@ import click
 
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, transport_for
+from ollama_push.cli.display.streams import say
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
 from ollama_push.local import Credentials, NoResume
 
-__all__ = ["DirectSettings", "connect_directly", "credentials_of", "direct_options"]
+__all__ = ["DirectSettings", "connect_directly", "credentials_of", "direct_options", "warn_of_empty_login"]
 
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
@@ -111,6 +113,15 @@ def connect_directly(settings: Settings, direct: DirectSettings) -> ClientRunner
 def credentials_of(settings: Settings) -> Credentials:
     """Return where logins and keys for registries are found."""
     return Credentials(key=None if settings.cert else settings.key)
+
+
+def warn_of_empty_login() -> None:
+    """Warn of a login in the environment that is empty, as a secret that a CI system withholds is."""
+    names = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")
+    empty = [name for name in names if os.environ.get(name) == ""]
+    if empty and not any(os.environ.get(name) for name in names):
+        said = "is set and empty: it is" if len(empty) == 1 else "are set and empty: they are"
+        say(f"warning: {' and '.join(empty)} {said} not used, and a stored login is")
 
 
 def _refuse_other_options(*, direct: bool, given: list[str]) -> None:

@@ -12,7 +12,7 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
-from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options
+from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options, warn_of_empty_login
 from ollama_push.cli.display import CHOICES, Display, new_display
 from ollama_push.cli.display.streams import log_handler, say
 from ollama_push.cli.messages import SERVER_STOPS, USUAL, MessageFormatter
@@ -85,6 +85,8 @@ def push(
             push_one = partial(_push_through, server, progress=progress, hooks=[*measurers, *logs], insecure=insecure)
             codes = _push_each(names, push_one)
     else:
+        if not quiet:
+            warn_of_empty_login()
         with connect_directly(settings, direct) as registry, metrics_hooks(metrics_port, metrics_file) as measurers:
             words = MessageFormatter(resumes=not direct.no_resume and _can_resume(warn=not quiet))
             interrupter = Interrupter(registry.interrupt, registry.cancel)

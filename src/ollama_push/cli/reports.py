@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ollama_push.cli.messages import USUAL
-from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt
+from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt, Verification
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["model_text", "plan_lines", "readiness_lines", "receipt_text", "unkept_text"]
+__all__ = ["model_text", "plan_lines", "readiness_lines", "receipt_text", "unkept_text", "verification_lines"]
 
 
 def receipt_text(receipt: PushReceipt) -> str:
@@ -55,10 +54,23 @@ def plan_lines(plan: PushPlan) -> list[str]:
     return lines
 
 
+def verification_lines(found: Verification, source: str) -> list[str]:
+    """Return what a registry holds, one fact per line; *source* is the local model that was named."""
+    lines = [
+        f"model: {found.model}, {_size_text(found.total_bytes, found.blobs)}",
+        f"manifest: {found.manifest_digest}",
+    ]
+    if found.matches_local:
+        return [*lines, f"the same as the local model {source or found.model}"]
+    return [*lines, "not compared: this machine has no model of that name; --from MODEL names another one"]
+
+
 def _blobs_text(blobs: Sequence[PlannedBlob]) -> str:
-    if not blobs:
-        return "nothing"
-    return f"{bytes_text(sum(blob.size for blob in blobs))} in {len(blobs)} blob{'s' if len(blobs) > 1 else ''}"
+    return _size_text(sum(blob.size for blob in blobs), len(blobs)) if blobs else "nothing"
+
+
+def _size_text(total_bytes: int, blobs: int) -> str:
+    return f"{bytes_text(total_bytes)} in {blobs} blob{'s' if blobs > 1 else ''}"
 
 
 def readiness_lines(readiness: Readiness) -> list[str]:
@@ -70,7 +82,6 @@ def readiness_lines(readiness: Readiness) -> list[str]:
         lines.append(f"model: {readiness.model}, {bytes_text(readiness.total_bytes)}")
     if readiness.account is not None:
         lines.append(f"signed in as: {readiness.account}")
-    lines += [f"problem: {USUAL.format(problem, readiness.model)}" for problem in readiness.problems]
     return lines
 
 

@@ -143,7 +143,8 @@ class Credentials:
         username, password = (self._environ.get(name, "") for name in ("OLLAMA_USERNAME", "OLLAMA_PASSWORD"))
         if bool(username) is not bool(password):
             given, missing = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")[:: 1 if username else -1]
-            raise InvalidSetting(given, "<hidden>", f"{missing} is not set; a login needs both")
+            state = "set and empty" if missing in self._environ else "not set"
+            raise InvalidSetting(given, "<hidden>", f"{missing} is {state}; a login needs both")
         return Login(username, password) if username else None
 
     def _given_key(self) -> OllamaKey | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
+import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ _F32: Final = 0
 """``ggml_type`` of the tensor, and the file type that says all tensors are of it."""
 _ROW_FLOATS: Final = 1_000
 _BLOCK_ROWS: Final = 64
+_MODE: Final = 0o644
+"""Of blobs, as Ollama makes them; a server that runs as another user reads them."""
 
 _TEMPLATE: Final = b"{{ .Prompt }}"
 # As Go's json.Encoder writes it, which escapes "<" and ">".
@@ -71,12 +74,7 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
     """
     blobs = root / BLOBS
     blobs.mkdir(parents=True, exist_ok=True)
-    unnamed = blobs / "weights"
-    with unnamed.open("w+b") as file:
-        write_gguf(file, "my-llama", rows)
-        file.seek(0)
-        digest, size = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", file.seek(0, 2)
-    unnamed.rename(root / blob_path(digest))
+    digest, size = _put_weights(root, rows)
     layers = [
         {"mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": size},
         _put(root, "application/vnd.ollama.image.template", _TEMPLATE),
@@ -108,6 +106,22 @@ def put_tiny_model(root: Path, names: Iterable[ModelName], *, rows: int = 6_000)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw)
     return Manifest.parse(raw)
+
+
+def _put_weights(root: Path, rows: int) -> tuple[str, int]:
+    """Store the weights and return their digest and size; what was not finished is removed."""
+    descriptor, unnamed = tempfile.mkstemp(dir=root / BLOBS, prefix=".weights-")
+    try:
+        with open(descriptor, "w+b") as file:  # noqa: PTH123 - a descriptor, not a path
+            write_gguf(file, "my-llama", rows)
+            file.seek(0)
+            digest, size = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}", file.seek(0, 2)
+        Path(unnamed).chmod(_MODE)
+        Path(unnamed).replace(root / blob_path(digest))
+    except BaseException:
+        Path(unnamed).unlink()
+        raise
+    return digest, size
 
 
 def _rows(count: int) -> Iterator[bytes]:

@@ -10,17 +10,34 @@ import attrs
 
 from ollama_push.cli.display.streams import tell, write_line, write_whole
 from ollama_push.cli.exit_codes import exit_code, reason_of
-from ollama_push.cli.messages import USUAL, MessageFormatter
+from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import PushReceipt
 
-__all__ = ["JsonLines"]
+__all__ = ["JsonLines", "failure_fields", "json_line"]
 
 # "model" is in every line; "verified" is false where reading was refused.
 _NOT_WRITTEN: Final = frozenset({"model", "read_refused"})
+
+
+def json_line(kind: str, model: str, fields: Mapping[str, Any]) -> str:
+    """Return one object; in ASCII, so it holds no control characters and no encoding lacks any of it."""
+    return json.dumps({"event": kind, "model": model, **fields}, separators=(",", ":"))
+
+
+def failure_fields(error: OllamaPushError, message: str, attempts: int) -> dict[str, Any]:
+    """Return the fields of a failure, in their order."""
+    return {
+        "error": type(error).__name__,
+        "reason": reason_of(error),
+        "message": message,
+        "exit_code": exit_code(error),
+        "attempts": attempts,
+        "signin_url": getattr(error, "signin_url", None),
+    }
 
 
 class JsonLines:
@@ -76,24 +93,14 @@ class JsonLines:
         self._write("succeeded", attrs.asdict(receipt, filter=lambda field, _value: field.name not in _NOT_WRITTEN))
 
     def failed(self, error: OllamaPushError) -> None:
-        """Write the error, the last object."""
-        self._write_failed(error, self._words.format(error), error.attempts)
+        """Write the error, the last object; for people it is a line on the notices, too."""
+        self._write("failed", failure_fields(error, self._words.format(error), error.attempts))
+        write_line(self._notices, failure_line(self._model, error, self._words))
 
     def cancelled(self, text: str) -> None:
         """Write the last object to the stream, and *text* to the notices."""
-        self._write_failed(PushInterrupted(), text, self._attempt)
+        self._write("failed", failure_fields(PushInterrupted(), text, self._attempt))
         tell(self._notices, text)
-
-    def _write_failed(self, error: OllamaPushError, message: str, attempts: int) -> None:
-        fields = {
-            "error": type(error).__name__,
-            "reason": reason_of(error),
-            "message": message,
-            "exit_code": exit_code(error),
-            "attempts": attempts,
-            "signin_url": getattr(error, "signin_url", None),
-        }
-        self._write("failed", fields)
 
     def _write_retry(self, attempt: int, error: OllamaPushError, retry_in: float) -> None:
         fields = {"attempt": attempt, "error": type(error).__name__, "message": self._words.format(error)}
@@ -116,10 +123,8 @@ class JsonLines:
     def _write(self, kind: str, fields: Mapping[str, Any]) -> None:
         if self._gone:
             return
-        line = json.dumps({"event": kind, "model": self._model, **fields}, separators=(",", ":"))
-        # ASCII, so it holds no control characters. One write per line, so that a reader never sees a part of an
-        # object, even if the process is killed.
-        failure = write_whole(self._stream, f"{line}\n")
+        # One write per line, so that a reader never sees a part of an object, even if the process is killed.
+        failure = write_whole(self._stream, f"{json_line(kind, self._model, fields)}\n")
         if failure is not None:
             self._gone = True
             said = failure.strerror or failure

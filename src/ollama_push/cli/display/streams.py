@@ -12,11 +12,15 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
-import click
-
 from ollama_push.core.messages import printable
 
-__all__ = ["log_handler", "report", "say", "steady", "tell", "write_line", "write_whole"]
+__all__ = ["escape_unencodable", "log_handler", "report", "say", "steady", "tell", "write_line", "write_whole"]
+
+
+def escape_unencodable(stream: TextIO) -> None:
+    """Have *stream* write characters that its encoding lacks as escapes, as Python's stderr does, and not raise."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def write_whole(stream: TextIO, text: str) -> OSError | None:
@@ -56,12 +60,14 @@ def say(*lines: str) -> None:
 
 
 def report(*lines: str) -> None:
-    """Write *lines*, which are what the command was run for, to stdout.
+    """Write *lines*, which are what the command was run for, to stdout; a reader that closed the pipe has enough.
 
     Raises:
         OSError: They cannot be written.
     """
-    click.echo("\n".join(map(printable, lines)))  # noqa: TID251 - the one place
+    failure = write_whole(sys.stdout, "".join(f"{printable(line)}\n" for line in lines))
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        raise failure
 
 
 def log_handler(layout: str, level: int = logging.NOTSET) -> logging.Handler:
