@@ -46,9 +46,6 @@ def test_the_usual_store_is_the_default_and_another_model_stays(tmp_path: Path) 
         assert home.run("testmodel", "me/other:v1").returncode == 0
     names = [name.shortest for name in ModelStore(tmp_path / "models").models()]
     assert names == ["me/other:v1", "my-llama:latest"]
-        "me/other:v1",
-        "library/my-llama:latest",
-    ]
 
 
 def test_a_store_that_cannot_be_written_and_a_name_that_is_none_are_told(tmp_path: Path) -> None:
