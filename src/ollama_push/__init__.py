@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
     from ollama_push.core.names import ModelName
     from ollama_push.core.progress import ProgressSnapshot, PushProgress
+    from ollama_push.core.pullability import Pullability
     from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
     from ollama_push.core.registry.credentials import Login
     from ollama_push.core.retry import RetryPolicy
@@ -66,6 +67,7 @@ __all__ = [
     "OllamaPushError",
     "ProgressSnapshot",
     "ProtocolError",
+    "Pullability",
     "PushClient",
     "PushEvent",
     "PushInterrupted",
@@ -115,6 +117,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "OllamaPushError": "core.errors",
         "ProgressSnapshot": "core.progress",
         "ProtocolError": "core.errors",
+        "Pullability": "core.pullability",
         "PushClient": "client",
         "PushEvent": "core.events",
         "PushInterrupted": "core.errors",

@@ -49,7 +49,9 @@ def test_it_pushes_three_times_verifies_and_leaves_nothing(tmp_path: Path) -> No
     assert said.count(" holds the local model: ") == 3
     assert len(re.findall(r"^PushReceipt\(model=\S+, layers=<4>, total_bytes=240\d+, ", said, re.MULTILINE)) == 3
     assert re.search(
-        r"^PushReceipt\(.*direct/my-llama.* verified=True, retries=0, read_refused=False\)$", said, re.MULTILINE
+        r"^PushReceipt\(.*direct/my-llama.* verified=True, retries=0, read_refused=False, pullability=<.*False>\)$",
+        said,
+        re.MULTILINE,
     )
     assert len(commands_in(said)) == 3
     assert left_in(tmp_path) == []

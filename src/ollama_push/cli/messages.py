@@ -21,8 +21,9 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.facts import Advice
 from ollama_push.core.messages import Messages
+from ollama_push.core.pullability import Pullability, PullAdvice
 
-__all__ = ["SERVER_STOPS", "USUAL", "MessageFormatter", "failure_line"]
+__all__ = ["SERVER_STOPS", "USUAL", "MessageFormatter", "failure_line", "pullability_line"]
 
 SERVER_STOPS: Final = (
     "cancelled: the connection is closed, so the server stops too. Layers that were complete stay in the registry;"
@@ -68,6 +69,12 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say --from {twin}",
     Advice.COPY_ON_SERVER: "`ollama cp {twin} {model}` gives it this name",
 }
+_GATEWAY: Final = "pull through the gateway, `ollama-push serve`"
+_PULL_ADVICE: Final[Mapping[PullAdvice, str]] = {
+    PullAdvice.PULL_INSECURE: "say `ollama pull --insecure`",
+    PullAdvice.ADD_KEY: f"make the key of the pulling machine known there, or {_GATEWAY}",
+    PullAdvice.PULL_THROUGH_GATEWAY: _GATEWAY,
+}
 
 
 class _CommandMessages(Messages):
@@ -81,6 +88,9 @@ class _CommandMessages(Messages):
             return super().advise(advice, **facts)
         login = f"`ollama-push login {facts.get('host')}{' --plain-http' if facts.get('plain_http') else ''}`"
         return _ADVICE[advice].format(login=login, **facts)
+
+    def pull_advice(self, advice: PullAdvice) -> str:
+        return _PULL_ADVICE.get(advice) or super().pull_advice(advice)
 
 
 @attrs.frozen
@@ -113,6 +123,11 @@ class MessageFormatter:
 
 _MESSAGES: Final = _CommandMessages()
 USUAL: Final = MessageFormatter()
+
+
+def pullability_line(found: Pullability) -> str:
+    """Return whether a stock pull gets the model, in one line."""
+    return f"a stock `ollama pull` gets it: {_MESSAGES.pullability(found)}"
 
 
 def failure_line(model: str, error: OllamaPushError, formatter: MessageFormatter) -> str:

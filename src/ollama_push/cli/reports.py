@@ -4,12 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from ollama_push.cli.messages import pullability_line
+from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt, Verification
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["model_text", "plan_lines", "readiness_lines", "receipt_text", "unkept_text", "verification_lines"]
+__all__ = [
+    "model_text",
+    "plan_lines",
+    "pullability_fields",
+    "readiness_lines",
+    "receipt_lines",
+    "receipt_text",
+    "unkept_text",
+    "verification_lines",
+]
+
+
+def receipt_lines(receipt: PushReceipt) -> list[str]:
+    """Return a success: what is known of pulls from there, and the receipt in one line, which is the last."""
+    found = receipt.pullability
+    return [*([] if found is None else [pullability_line(found)]), receipt_text(receipt)]
+
+
+def pullability_fields(found: Pullability | None) -> dict[str, Any] | None:
+    """Return whether a stock pull gets the model, as values of JSON."""
+    if found is None:
+        return None
+    obstacles = [
+        {"problem": each.problem.value, "host": each.host, "status": each.status, "digest": each.digest}
+        for each in found.obstacles
+    ]
+    return {"is_pullable": found.is_pullable, "obstacles": obstacles, "asked_blobs": found.asked_blobs}
 
 
 def receipt_text(receipt: PushReceipt) -> str:
@@ -51,6 +80,8 @@ def plan_lines(plan: PushPlan) -> list[str]:
         lines.append("may push: yes")
     else:
         lines.append(f"nothing to do: the registry holds this model as {plan.manifest_digest}")
+    if plan.pullability is not None:
+        lines.append(pullability_line(plan.pullability))
     return lines
 
 
@@ -61,8 +92,10 @@ def verification_lines(found: Verification, source: str) -> list[str]:
         f"manifest: {found.manifest_digest}",
     ]
     if found.matches_local:
-        return [*lines, f"the same as the local model {source or found.model}"]
-    return [*lines, "not compared: this machine has no model of that name; --from MODEL names another one"]
+        lines.append(f"the same as the local model {source or found.model}")
+    else:
+        lines.append("not compared: this machine has no model of that name; --from MODEL names another one")
+    return lines if found.pullability is None else [*lines, pullability_line(found.pullability)]
 
 
 def _blobs_text(blobs: Sequence[PlannedBlob]) -> str:

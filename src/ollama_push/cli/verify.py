@@ -16,7 +16,7 @@ from ollama_push.cli.display import CHOICES
 from ollama_push.cli.display.json_lines import failure_fields, json_line
 from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.messages import USUAL, failure_line
-from ollama_push.cli.reports import model_text, verification_lines
+from ollama_push.cli.reports import model_text, pullability_fields, verification_lines
 from ollama_push.client import RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.endpoints import Endpoint
@@ -67,8 +67,9 @@ def _verify(registry: ClientRunner[RegistryClient], direct: DirectSettings, name
         return exit_codes.exit_code(error)
     origin = Endpoint.of(parsed.host, plain_http=direct.plain_http).origin
     if progress == "json":
-        fields: dict[str, Any] = {"registry": origin, **attrs.asdict(found)}
+        fields: dict[str, Any] = {"registry": origin, **attrs.asdict(found, recurse=False)}
         del fields["model"]
+        fields["pullability"] = pullability_fields(found.pullability)
         report(json_line("verified", name, fields))
     elif progress != "none":
         report(f"registry: {origin}", *verification_lines(found, direct.source or ""))

@@ -18,6 +18,7 @@ from ollama_push.core.errors import PushInterrupted, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
+from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
@@ -123,6 +124,18 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         """Check that the registry holds *model*; see :meth:`RegistryClient.verify`."""
         flows = self._flows(credentials, plain_http)
         return await self._finish(await self._made(partial(flows.verification, model, source)))
+
+    async def pullability(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> Pullability:
+        """Find out whether a stock ``ollama pull`` gets *model*; see :meth:`RegistryClient.pullability`."""
+        flows = self._flows(credentials, plain_http)
+        return await self._finish(await self._made(partial(flows.pullability, model, source)))
 
     async def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; see :meth:`RegistryClient.try_login`."""

@@ -16,6 +16,7 @@ from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReaso
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.names import ModelName, is_registry_host
 from ollama_push.core.observations import PushContext
+from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PushPlan, Verification
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
@@ -24,6 +25,7 @@ from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
+from ollama_push.core.registry.flows.pullability import pullability_flow
 from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.run import RegistryRun
@@ -76,22 +78,25 @@ class FlowFactory:
         """Return a dry run."""
         name = self._name(model)
         stored = self._stored(name, source)
-        flow = partial(plan_flow, name=name, manifest=stored.manifest, concurrency=self._settings.concurrency)
+        concurrency = self._settings.concurrency
+        flow = partial(plan_flow, name=name, manifest=stored.manifest, concurrency=concurrency, pullability=True)
         return self._context(name.host, flow, name, stored)
 
     def verification(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[Verification]:
         """Return a look at what a registry holds."""
         name = self._name(model)
-        stored: StoredModel | None = None
-        try:
-            stored = self._stored(name, source)
-        except (PushRejected, InvalidSetting) as exc:
-            # A machine without the model, or without a store, can still look at a registry.
-            missing = isinstance(exc, InvalidSetting) or exc.reason is RejectionReason.MODEL_NOT_FOUND
-            if source is not None or not missing:
-                raise
+        stored = self._stored_if_there(name, source)
         expected = stored.manifest if stored else None
-        flow = partial(verify_flow, name=name, expected=expected, concurrency=self._settings.concurrency)
+        concurrency = self._settings.concurrency
+        flow = partial(verify_flow, name=name, expected=expected, concurrency=concurrency, pullability=True)
+        return self._context(name.host, flow, name, stored)
+
+    def pullability(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[Pullability]:
+        """Return a look at a registry with the eyes of a stock pull."""
+        name = self._name(model)
+        stored = self._stored_if_there(name, source)
+        manifest = stored.manifest if stored else None
+        flow = partial(pullability_flow, name=name, manifest=manifest, concurrency=self._settings.concurrency)
         return self._context(name.host, flow, name, stored)
 
     def login(self, host: str) -> FlowContext[bool]:
@@ -106,6 +111,16 @@ class FlowFactory:
     def _stored(self, name: ModelName, source: str | ModelName | None) -> StoredModel:
         local = name if source is None else source
         return self._settings.store.load(local if isinstance(local, ModelName) else ModelName.parse_local(local))
+
+    def _stored_if_there(self, name: ModelName, source: str | ModelName | None) -> StoredModel | None:
+        try:
+            return self._stored(name, source)
+        except (PushRejected, InvalidSetting) as exc:
+            # A machine without the model, or without a store, can still look at a registry.
+            missing = isinstance(exc, InvalidSetting) or exc.reason is RejectionReason.MODEL_NOT_FOUND
+            if source is not None or not missing:
+                raise
+            return None
 
     def _context(
         self,

@@ -17,6 +17,7 @@ from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, Transport
+from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
@@ -157,6 +158,26 @@ class RegistryClient(OwnsTransport):
             VerificationFailed: Something is missing or different.
         """
         return self._finish(self._flows(credentials, plain_http).verification(model, source))
+
+    def pullability(
+        self,
+        model: str | ModelName,
+        *,
+        source: str | ModelName | None = None,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> Pullability:
+        """Find out whether a stock ``ollama pull`` gets *model* from the registry, without us; no blob is read.
+
+        The registry is asked as a pull asks it, without credentials. What is not there yet is asked for as far as the
+        local model *source*, or the one of the same name, says what it will be.
+
+        Raises:
+            VerificationFailed: The registry has no such model, and no local one says what it will be.
+            TransportError: The registry does not respond.
+            ServerError: It fails.
+        """
+        return self._finish(self._flows(credentials, plain_http).pullability(model, source))
 
     def try_login(self, host: str, login: Login) -> bool:
         """Show *login* to the registry at *host*; return whether it wanted to see one.

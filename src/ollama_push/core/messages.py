@@ -30,6 +30,7 @@ from ollama_push.core.facts import (
     VerificationProblem,
 )
 from ollama_push.core.hosts import AddressProblem
+from ollama_push.core.pullability import Pullability, PullAdvice, PullObstacle, PullProblem
 from ollama_push.core.units import bytes_text
 
 __all__ = ["PYTHON", "Messages", "joined", "plain_words", "printable", "shorten"]
@@ -120,6 +121,27 @@ _STORE: Final[Mapping[StoreProblem, str]] = {
     StoreProblem.BLOB_DIGEST: "the file of {0.digest} in the model store does not hold what its name says",
     StoreProblem.BLOB_CHANGED: "the blob file {0.path} cannot be sent: {0.words}",
 }
+_PULL: Final[Mapping[PullProblem, str]] = {
+    PullProblem.PLAIN_HTTP: "it speaks plain HTTP",
+    PullProblem.TENSORS: "the model is made of tensors, which machines without MLX refuse",
+    PullProblem.KEY: "its tokens are for logins, or for Ollama keys that it knows (HTTP {0.status})",
+    PullProblem.LOGIN: "it wants a user name and a password, which a pull cannot send",
+    PullProblem.FOREIGN_REALM: "its tokens come from another host, {0.host}, which a pull refuses",
+    PullProblem.NO_REDIRECT: "it sends blobs itself, where a pull wants a redirect to another host name",
+    PullProblem.REDIRECT_TO_ITSELF: "it redirects blobs to its own host name, where a pull wants another one",
+    PullProblem.REDIRECT_STATUS: "it redirects blobs with HTTP {0.status}, where a pull wants 307",
+    PullProblem.NO_RANGES: "it does not send ranges of {0.digest}",
+    PullProblem.NO_SIZE: "it does not tell the size of {0.digest}",
+    PullProblem.NOT_SERVED: "it responded HTTP {0.status}",
+}
+_MET_BY_ANY_PULL: Final = frozenset({PullProblem.PLAIN_HTTP, PullProblem.KEY})
+"""Not worth to be said where something else stops a pull anyway."""
+_PULL_ADVICE: Final[Mapping[PullAdvice, str]] = {
+    PullAdvice.PULL_INSECURE: "the pull must allow plain HTTP (insecure)",
+    PullAdvice.USE_MLX: "pull on a machine with MLX",
+    PullAdvice.ADD_KEY: "make the key of the pulling machine known there, or pull through the gateway of ollama-push",
+    PullAdvice.PULL_THROUGH_GATEWAY: "pull through the gateway of ollama-push",
+}
 
 
 def shorten(value: object, limit: int = _SHOWN) -> str:
@@ -174,6 +196,31 @@ class Messages:
 
     def transport_misbehaved(self, transport: str, raised: str) -> str:
         return f"{transport} raised {raised}; a transport may raise only TransportError kinds"
+
+    # --- whether a stock pull gets the model
+
+    def pullability(self, found: Pullability) -> str:
+        """Return whether a stock ``ollama pull`` gets the model, why not, and what helps; on one line."""
+        if found.is_pullable is False:
+            stops = [each for each in found.obstacles if each.problem not in _MET_BY_ANY_PULL]
+            advice = dict.fromkeys(each.advice for each in stops)
+            return joined(
+                f"no: {'; '.join(map(self.pull_obstacle, stops))}",
+                *(self.pull_advice(each) for each in advice if each is not None),
+            )
+        verdict = "yes" if found.is_pullable else "not known yet"
+        return joined(verdict, *(self._pull_condition(each) for each in found.conditions))
+
+    def _pull_condition(self, obstacle: PullObstacle) -> str:
+        return joined(self.pull_obstacle(obstacle), *map(self.pull_advice, filter(None, [obstacle.advice])), by=": ")
+
+    def pull_obstacle(self, obstacle: PullObstacle) -> str:
+        text = _PULL[obstacle.problem].format(obstacle)
+        named = obstacle.problem is PullProblem.NOT_SERVED and obstacle.digest
+        return f"{text} for {obstacle.digest}" if named else text
+
+    def pull_advice(self, advice: PullAdvice) -> str:
+        return _PULL_ADVICE[advice]
 
     # --- the network
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from ollama_push.core.pullability import Pullability
+
 __all__ = ["LayerReceipt", "PlannedBlob", "PushPlan", "PushReceipt", "Verification"]
 
 
@@ -42,6 +44,7 @@ class PushReceipt:
         retries: How many requests were sent again.
         read_refused: Whether the registry has taken everything and does not let this login read: ``verified`` is
             ``False`` then, because what it holds could not be read.
+        pullability: Whether a stock ``ollama pull`` gets it from there; ``None`` when that was not looked at.
     """
 
     model: str
@@ -56,6 +59,7 @@ class PushReceipt:
     verified: bool | None = None
     retries: int = 0
     read_refused: bool | None = None
+    pullability: Pullability | None = None
 
 
 @attrs.frozen
@@ -82,12 +86,15 @@ class PushPlan:
         manifest_digest: Digest of the manifest to push.
         manifest_present: Whether the name means that manifest already.
         blobs: In the order of the manifest, the config last.
+        pullability: Whether a stock ``ollama pull`` will get it from there, as far as what is there already tells;
+            ``None`` when that was not looked at.
     """
 
     model: str
     manifest_digest: str
     manifest_present: bool
     blobs: tuple[PlannedBlob, ...]
+    pullability: Pullability | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -116,6 +123,7 @@ class Verification:
         total_bytes: Sum of their sizes.
         matches_local: Whether it was compared with a local model (a difference is an error, not ``False``);
             ``False`` when there is none of that name.
+        pullability: Whether a stock ``ollama pull`` gets it from there; ``None`` when that was not looked at.
     """
 
     model: str
@@ -123,3 +131,4 @@ class Verification:
     blobs: int
     total_bytes: int
     matches_local: bool
+    pullability: Pullability | None = None

@@ -56,11 +56,13 @@ class BufferedResponse:
         status: The HTTP status.
         headers: Names in lower case.
         body: At most ``MAX_RESPONSE_BYTES``.
+        redirects: The redirects that were followed to it, as the statuses and the URLs that they led to.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    redirects: tuple[tuple[int, str], ...] = ()
 
 
 def response_limit(request: HttpRequest) -> int:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ollama_push.cli.display.streams import steady
 from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
-from ollama_push.cli.reports import receipt_text
+from ollama_push.cli.reports import receipt_lines
 from ollama_push.contrib.progress import RichProgress
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.messages import printable
@@ -60,7 +60,10 @@ class Bars(RichProgress):
 
     def succeeded(self, receipt: PushReceipt) -> None:
         """Print the receipt."""
-        self._print(receipt_text(receipt), "green")
+        *more, verdict = receipt_lines(receipt)
+        for line in more:
+            self._print(line)
+        self._print(verdict, "green")
 
     def failed(self, error: OllamaPushError) -> None:
         """Print the error."""

@@ -11,6 +11,7 @@ import attrs
 from ollama_push.cli.display.streams import tell, write_line, write_whole
 from ollama_push.cli.exit_codes import exit_code, reason_of
 from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
+from ollama_push.cli.reports import pullability_fields
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -20,7 +21,7 @@ from ollama_push.core.receipts import PushReceipt
 __all__ = ["JsonLines", "failure_fields", "json_line"]
 
 # "model" is in every line; "verified" is false where reading was refused.
-_NOT_WRITTEN: Final = frozenset({"model", "read_refused"})
+_NOT_WRITTEN: Final = frozenset({"model", "pullability", "read_refused"})
 
 
 def json_line(kind: str, model: str, fields: Mapping[str, Any]) -> str:
@@ -90,7 +91,8 @@ class JsonLines:
 
     def succeeded(self, receipt: PushReceipt) -> None:
         """Write the receipt, the last object."""
-        self._write("succeeded", attrs.asdict(receipt, filter=lambda field, _value: field.name not in _NOT_WRITTEN))
+        fields = attrs.asdict(receipt, filter=lambda field, _value: field.name not in _NOT_WRITTEN)
+        self._write("succeeded", {**fields, "pullability": pullability_fields(receipt.pullability)})
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error, the last object; for people it is a line on the notices, too."""

@@ -6,7 +6,7 @@ from typing import Final, TextIO
 
 from ollama_push.cli.display.streams import tell, write_line
 from ollama_push.cli.messages import USUAL, MessageFormatter, failure_line
-from ollama_push.cli.reports import receipt_text
+from ollama_push.cli.reports import receipt_lines
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.observations import AttemptFailed, AttemptStarted, EventSeen, Observation, RequestRetried
@@ -85,7 +85,8 @@ class SparseLines:
 
     def succeeded(self, receipt: PushReceipt) -> None:
         """Write the receipt."""
-        self._write(receipt_text(receipt), receipt.elapsed_seconds)
+        for line in receipt_lines(receipt):
+            self._write(line, receipt.elapsed_seconds)
 
     def failed(self, error: OllamaPushError) -> None:
         """Write the error."""

@@ -74,6 +74,8 @@ class Authorizer:
 
     Attributes:
         secrets: What was shown, or is to be, to the registry and its realm.
+        refusal: How the registry challenged the first read without a credential; empty when it let that pass,
+            ``None`` before there was one.
     """
 
     _endpoint: Endpoint
@@ -84,6 +86,7 @@ class Authorizer:
     _nonce: Callable[[int], bytes]
     _read_timeout: float = REQUEST_TIMEOUT_SECONDS
     secrets: Secrets = attrs.field(factory=Secrets, init=False)
+    refusal: str | None = attrs.field(default=None, init=False)
     _credential: Credential | None = attrs.field(default=None, init=False)
     _looked: bool = attrs.field(default=False, init=False)
     # Whether the registry has accepted a proof in this push.
@@ -157,6 +160,8 @@ class Authorizer:
         if isinstance(response, TransportError):
             return response, False
         is_challenge = response.status == _UNAUTHORIZED and is_own
+        if not used and self.refusal is None and request.method in ("GET", "HEAD"):
+            self.refusal = response.headers.get("www-authenticate", "-") if is_challenge else ""
         self._accepted = self._accepted or bool(used and not is_challenge)
         return response, is_challenge
 
@@ -165,12 +170,15 @@ class Authorizer:
     ) -> Flow[tuple[BufferedResponse | TransportError, bool]]:
         """Send *request* and follow redirects; also return whether the response is of the origin that was asked."""
         origin, url = origin_key(request.url), request.url
+        redirects: list[tuple[int, str]] = []
         for _ in range(_MOST_REDIRECTS):
             response = yield from self._send_once(request, span)
-            target = None if isinstance(response, TransportError) else self._redirected(request, response)
-            if target is None:
+            if isinstance(response, TransportError) or (target := self._redirected(request, response)) is None:
                 break
+            redirects.append((response.status, target.url))
             request = target
+        if redirects and isinstance(response, BufferedResponse):
+            response = attrs.evolve(response, redirects=tuple(redirects))
         if request.url != url and isinstance(response, BufferedResponse) and "location" in response.headers:
             # A relative one is relative to the last URL (RFC 9110, 10.2.2).
             located = urljoin(request.url, response.headers["location"])

@@ -56,6 +56,11 @@ class Exchange:
         """Whether the registry wanted a credential, and was shown one."""
         return self._authorizer.asked
 
+    @property
+    def refusal(self) -> str | None:
+        """How the registry challenged a read without a credential; see ``Authorizer``."""
+        return self._authorizer.refusal
+
     def retry_budget(self) -> RetryBudget:
         """Return a new count of failures, for one thing that is to be done."""
         return RetryBudget(self._retry, self._random, lambda: self._reached)

@@ -119,6 +119,7 @@ class RegistryRun:
             verified=delivery.verified,
             retries=self._retries,
             read_refused=delivery.read_refused,
+            pullability=delivery.pullability,
         )
         event = PushSucceeded()
         self.receive_event(event)

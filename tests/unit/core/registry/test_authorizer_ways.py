@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
@@ -183,14 +184,15 @@ def _redirect(url: str, status: int = 307) -> BufferedResponse:
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_on_the_same_origin_is_followed_with_the_login(status: int) -> None:
     player = _player(ME, _wants("Basic realm=r"), OK, _redirect("/there?x=1", status), OK)
-    assert (_send(player), _send(player)) == (OK, OK)
+    there = attrs.evolve(OK, redirects=((status, f"{ORIGIN}/there?x=1"),))
+    assert (_send(player), _send(player)) == (OK, there)
     assert player.asked[-1] == "POST /there?x=1"
     assert _proofs(player)[-1] == BASIC
 
 
 def test_a_login_stays_here_when_a_redirect_leads_elsewhere() -> None:
     player = _player(ME, _wants("Basic realm=r"), _redirect("https://store.test/u"), OK)
-    assert _send(player) is OK
+    assert _send(player) == attrs.evolve(OK, redirects=((307, "https://store.test/u"),))
     assert player.requests[-1].url == "https://store.test/u"
     assert _proofs(player) == [None, BASIC, None]
 

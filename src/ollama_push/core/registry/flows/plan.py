@@ -9,13 +9,23 @@ from ollama_push.core.receipts import PlannedBlob, PushPlan
 from ollama_push.core.registry.blob_upload.probe import look_around
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.pullability import told_pullability
 from ollama_push.core.registry.manifests import Manifest
 
 __all__ = ["plan_flow"]
 
 
-def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concurrency: int) -> Flow[PushPlan]:
+def plan_flow(
+    exchange: Exchange, name: ModelName, manifest: Manifest, *, concurrency: int, pullability: bool = False
+) -> Flow[PushPlan]:
     """Find out what a push would send, and whether it is permitted; nothing is uploaded.
+
+    Args:
+        exchange: The requests of this flow.
+        name: Where a push would go.
+        manifest: What it would push.
+        concurrency: Requests at the same time.
+        pullability: Whether to ask also as a stock pull does.
 
     Raises:
         OllamaPushError: What the push would end in.
@@ -24,7 +34,8 @@ def plan_flow(exchange: Exchange, name: ModelName, manifest: Manifest, *, concur
     blobs = tuple(PlannedBlob(blob.digest, blob.size, blob.digest in present) for blob in manifest.blobs)
     if not is_current or len(present) < len(blobs):
         yield from _try_to_write(exchange)
-    return PushPlan(str(name), manifest.digest, is_current, blobs)
+    found = (yield from told_pullability(exchange, name, manifest, concurrency)) if pullability else None
+    return PushPlan(str(name), manifest.digest, is_current, blobs, found)
 
 
 def _try_to_write(exchange: Exchange) -> Flow[None]:

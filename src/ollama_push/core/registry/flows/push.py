@@ -24,11 +24,13 @@ from ollama_push.core.errors import (
 from ollama_push.core.events import PushPlanned, StatusChanged
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
+from ollama_push.core.pullability import Pullability
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import holds_manifest, layer_progress, look_around
 from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.pullability import PullObservations
 from ollama_push.core.registry.flows.verify import find_faults
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.target import mount_source
@@ -45,12 +47,14 @@ class Delivery:
         resumed_bytes: In unfinished uploads of an earlier push.
         verified: Whether the registry was checked afterwards, and holds what it should.
         read_refused: Whether it was to be checked, and the registry does not let us read.
+        pullability: Whether a stock pull gets it; ``None`` when nothing was read back.
     """
 
     skipped_bytes: int
     resumed_bytes: int
     verified: bool
     read_refused: bool = False
+    pullability: Pullability | None = None
 
 
 def push_flow(
@@ -94,6 +98,7 @@ class _Push:
     mount_from: str
     uploads: dict[str, BlobUpload] = attrs.field(factory=dict, init=False)
     present: set[str] = attrs.field(factory=set, init=False)
+    pullability: Pullability | None = attrs.field(default=None, init=False)
 
     def run(self, *, verify: bool, force: bool) -> Flow[Delivery]:
         manifest, is_current, read_refused = self.manifest, False, False
@@ -119,7 +124,8 @@ class _Push:
             raise PushInterrupted(kept, manifest.total_bytes) from stop
         shared = sum(upload.held_bytes for upload in self.uploads.values() if upload.mounted_or_shared)
         resumed = sum(upload.resumed_bytes for upload in self.uploads.values())
-        return Delivery(self._skipped_bytes() + shared, resumed, verify and not read_refused, read_refused)
+        skipped = self._skipped_bytes() + shared
+        return Delivery(skipped, resumed, verify and not read_refused, read_refused, self.pullability)
 
     def _skipped_bytes(self) -> int:
         return sum(blob.size for blob in self.manifest.blobs if blob.digest in self.present - set(self.uploads))
@@ -204,13 +210,15 @@ class _Push:
 
     def _find_faults(self, unsent: Collection[str]) -> Flow[dict[str, OllamaPushError]]:
         everything = {self.manifest.digest, *(blob.digest for blob in self.manifest.blobs)}
-        return (
-            yield from find_faults(
-                self.exchange,
-                self.name,
-                self.manifest,
-                concurrency=self.concurrency,
-                stored=everything.difference(unsent),
-                repairable=unsent,
-            )
+        observations = PullObservations(self.exchange.endpoint, self.manifest)
+        faults = yield from find_faults(
+            self.exchange,
+            self.name,
+            self.manifest,
+            concurrency=self.concurrency,
+            stored=everything.difference(unsent),
+            repairable=unsent,
+            observations=observations,
         )
+        self.pullability = None if faults else observations.result_with_login(self.exchange.refusal)
+        return faults

@@ -19,6 +19,7 @@ from ollama_push.core.registry.blob_upload.probe import accept_header, side_by_s
 from ollama_push.core.registry.blob_upload.responses import PRESENT
 from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange, RetryBudget
+from ollama_push.core.registry.flows.pullability import PullObservations, told_pullability
 from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
 from ollama_push.core.responses import BufferedResponse
 
@@ -33,7 +34,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (?:0-0|\*)/([0-9]{1,18})")
 
 
 def verify_flow(
-    exchange: Exchange, name: ModelName, expected: Manifest | None, *, concurrency: int
+    exchange: Exchange, name: ModelName, expected: Manifest | None, *, concurrency: int, pullability: bool = False
 ) -> Flow[Verification]:
     """Ask the registry for the manifest and every blob of *name*.
 
@@ -42,6 +43,7 @@ def verify_flow(
         name: What to look at.
         expected: What it must be; ``None`` to accept the registry's manifest and look for its blobs.
         concurrency: Requests at the same time.
+        pullability: Whether to ask also as a stock pull does.
 
     Raises:
         VerificationFailed: Something is missing or different.
@@ -56,7 +58,9 @@ def verify_flow(
         faults = list((yield from find_faults(exchange, name, expected, concurrency=concurrency)).values())
     if faults:
         raise faults[0]
-    return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, expected is not None)
+    pull = (yield from told_pullability(exchange, name, manifest, concurrency)) if pullability else None
+    is_local = expected is not None
+    return Verification(str(name), manifest.digest, len(manifest.blobs), manifest.total_bytes, is_local, pull)
 
 
 def find_faults(
@@ -67,6 +71,7 @@ def find_faults(
     concurrency: int,
     stored: Collection[str] = (),
     repairable: Collection[str] = (),
+    observations: PullObservations | None = None,
 ) -> Flow[dict[str, OllamaPushError]]:
     """Read back *manifest* and its blobs, side by side; return what is wrong, by digest, the manifest first.
 
@@ -77,6 +82,7 @@ def find_faults(
         concurrency: Blobs looked at at the same time.
         stored: Digests that have just been stored: they may show up late, and are asked for again.
         repairable: Digests that can be sent again: a failure to read them is returned, too.
+        observations: Told of each read of a blob.
     """
 
     def look(digest: str, make: Callable[[], Flow[object]]) -> Flow[OllamaPushError | None]:
@@ -85,7 +91,7 @@ def find_faults(
 
     flows = [
         look(manifest.digest, partial(_read_manifest, exchange, name, manifest)),
-        *(look(blob.digest, partial(_read_blob, exchange, blob)) for blob in manifest.blobs),
+        *(look(blob.digest, partial(_read_blob, exchange, blob, observations)) for blob in manifest.blobs),
     ]
     found = yield from result_of(Gather(flows, side_by_side(concurrency)))
     digests = [manifest.digest, *(blob.digest for blob in manifest.blobs)]
@@ -138,12 +144,14 @@ def _read_manifest(exchange: Exchange, name: ModelName, expected: Manifest | Non
         raise VerificationFailed(wanted, problem, expected=str(name), words=str(exc)) from exc
 
 
-def _read_blob(exchange: Exchange, blob: Descriptor) -> Flow[None]:
+def _read_blob(exchange: Exchange, blob: Descriptor, observations: PullObservations | None = None) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
     accept = PRESENT | _NO_RANGES | {_NOT_FOUND, _NO_SUCH_RANGE}
     response = yield from exchange.ask(
         Operation.FIND_BLOB, "GET", url, accept, subject=blob.digest, headers=_FIRST_BYTE
     )
+    if observations is not None:
+        observations.note(blob, response)
     size = _size_in(response)
     if response.status in _NO_RANGES:
         accept = PRESENT | {_NOT_FOUND}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import attrs
 import pytest
 from tests.support.blobs import digest_of
 from tests.support.memory_models import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
@@ -19,6 +20,7 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.events import LayerProgress, PushPlanned, StatusChanged
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.pullability import Pullability, PullObstacle, PullProblem
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.flows.push import (
     Delivery,
@@ -29,10 +31,17 @@ from ollama_push.core.responses import BufferedResponse
 REPO: Final = f"/v2/{REPOSITORY}"
 
 
+def _sent_at_once(blobs: int) -> Pullability:
+    return Pullability([PullObstacle(PullProblem.NO_REDIRECT, digest=digest_of(A))], blobs)
+
+
+DELIVERED: Final = Delivery(0, 0, verified=True, pullability=_sent_at_once(3))
+
+
 def test_everything_is_asked_in_order() -> None:
     registry = MemoryRegistry()
     player = MODEL.player(registry)
-    assert push(player, MODEL, concurrency=1) == Delivery(0, 0, verified=True)
+    assert push(player, MODEL, concurrency=1) == DELIVERED
     a, b, c = MODEL.blobs
     uploads = f"{REPO}/blobs/uploads/"
     heads = [f"HEAD {REPO}/blobs/{each}" for each in (a, b, c)]
@@ -103,7 +112,7 @@ def test_a_mounted_blob_was_not_sent() -> None:
     model = Model.of(A, **{"from": f"{HOST}/me/base:v1"})
     registry = MemoryRegistry()
     registry.blobs["me/base", digest_of(A)] = A
-    assert push(model.player(registry), model) == Delivery(len(A), 0, verified=True)
+    assert push(model.player(registry), model) == Delivery(len(A), 0, verified=True, pullability=_sent_at_once(1))
     assert model.is_at(registry)
 
 
@@ -167,7 +176,7 @@ def test_what_was_kept_is_counted_when_it_is_taken_up() -> None:
     registry, memory = MemoryRegistry(), DictMemory()
     _stopped("PATCH", registry, memory)
     player = MODEL.player(registry, memory)
-    assert push(player, MODEL) == Delivery(0, 400_000, verified=True)
+    assert push(player, MODEL) == attrs.evolve(DELIVERED, resumed_bytes=400_000)
 
 
 def test_a_push_that_was_stopped_after_its_last_blob_names_no_manifest() -> None:
@@ -228,7 +237,7 @@ def test_a_blob_that_the_registry_has_lost_is_sent_when_the_manifest_is_refused(
             return refuse(400, "MANIFEST_BLOB_UNKNOWN", named)
         return None
 
-    assert push(changing(registry, change), MODEL) == Delivery(len(B) if named else 0, 0, verified=True)
+    assert push(changing(registry, change), MODEL) == attrs.evolve(DELIVERED, skipped_bytes=len(B) if named else 0)
 
 
 def test_a_blob_that_turns_out_to_be_lost_is_sent_after_all() -> None:
@@ -238,7 +247,7 @@ def test_a_blob_that_turns_out_to_be_lost_is_sent_after_all() -> None:
         lost = request.method == "GET" and request.url.endswith(digest_of(A)) and not registry.received
         return ConnectionLost(HOST) if lost else registry(request, body)
 
-    assert push(MODEL.player(peer), MODEL) == Delivery(len(B), 0, verified=True)
+    assert push(MODEL.player(peer), MODEL) == attrs.evolve(DELIVERED, skipped_bytes=len(B))
     assert registry.received == len(A)
 
 
@@ -283,7 +292,7 @@ def test_what_is_forced_is_sent_although_it_is_there() -> None:
     player = MODEL.player(registry)
     sizes = PartSizes(HOST)
     flow = push_flow(player.exchange, NAME, MODEL.manifest, sizes=sizes, concurrency=2, verify=True, force=True)
-    assert player.play(flow) == Delivery(0, 0, verified=True)
+    assert player.play(flow) == DELIVERED
     assert registry.received == MODEL.manifest.total_bytes
 
 
@@ -306,6 +315,6 @@ def test_what_another_repository_may_have_is_asked_for_there_first(source: str) 
         player.exchange, NAME, MODEL.manifest, sizes=PartSizes(HOST), concurrency=1, verify=True, mount_from=source
     )
     mounted = source == "me/base"
-    assert player.play(flow) == Delivery(len(A) if mounted else 0, 0, verified=True)
+    assert player.play(flow) == attrs.evolve(DELIVERED, skipped_bytes=len(A) if mounted else 0)
     assert sum("from=me/base" in asked for asked in player.asked) == (3 if mounted else 0)
     assert MODEL.is_at(registry)
