@@ -22,10 +22,11 @@ def test_a_model_that_arrived_is_verified_against_the_local_one(tmp_path: Path, 
     assert before.stderr.startswith(f"error: {home.name}:latest: verification failed for sha256:")
     assert before.stderr.endswith(f": the registry has no manifest for {home.name}:latest\n")
     assert (after.returncode, after.stderr) == (0, f"{home.name}:latest: verified\n")
-    registry, model, manifest, compared = after.stdout.splitlines()
+    registry, model, manifest, compared, pull = after.stdout.splitlines()
     assert (registry, model) == (f"registry: {home.registry.url}", f"model: {home.name}:latest, 8.0 kB in 4 blobs")
     assert manifest.startswith("manifest: sha256:")
     assert compared == "the same as the local model my-llama"
+    assert pull.startswith("a stock `ollama pull` gets it: no: it sends blobs itself, ")
 
 
 def test_a_machine_without_the_model_looks_at_what_the_registry_names(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_machine_without_the_model_looks_at_what_the_registry_names(tmp_path: 
         done = home.run("verify", home.name, "--plain-http", OLLAMA_MODELS=str(tmp_path / "nowhere"))
         wrong = home.run("verify", home.name, "--plain-http", "--from", "nope")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1].startswith("not compared: this machine has no model of that name; --from")
+    assert done.stdout.splitlines()[-2].startswith("not compared: this machine has no model of that name; --from")
     assert wrong.returncode == 7
 
 
@@ -58,6 +59,8 @@ def test_an_object_says_what_was_found(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert (found["registry"], found["blobs"], found["total_bytes"]) == (home.registry.url, 4, SMALL_BYTES)
     assert found["matches_local"] is True
+    assert (found["pullability"]["is_pullable"], found["pullability"]["asked_blobs"]) == (False, 4)
+    assert [each["problem"] for each in found["pullability"]["obstacles"]] == ["plain-http", "no-redirect"]
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
