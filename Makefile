@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 # More than cores: half of what tests do is waiting for sockets and processes.
 WORKERS ?= 4
-# Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find.
-BARE := env -i PATH="$$PATH" HOME="$$HOME"
+# Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find. OLLAMA_BIN
+# names a real Ollama, beside which the gateway is tested where there is one.
+BARE := env -i PATH="$$PATH" HOME="$$HOME" $(if $(OLLAMA_BIN),OLLAMA_BIN="$(OLLAMA_BIN)")
 
 # Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, three clients; crane
 # is a registry, too. A registry that no Go proxy serves (olareg, zot) is tested where its program is on the PATH.

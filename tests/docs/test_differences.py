@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.gateway.test_recordings import FOLDER, Told
 from tests.support.gateway import parse
-from tests.support.gateway_recordings import DIFFERENCES, Difference
+from tests.support.gateway_recordings import DIFFERENCES, RECORDINGS, Difference
+from tests.support.push_responses import Told
 
 from ollama_push.testing.recordings import Recording
 
@@ -17,7 +17,7 @@ _STORE: Final = "/usr/share/ollama/.ollama/models"  # as recorded
 
 def row(each: Difference) -> str:
     """Return the line of the page's table."""
-    real = Told.of(parse(Recording.load(FOLDER / f"{each.recording}.json").raw), "localhost:5001", _STORE)
+    real = Told.of(parse(Recording.load(RECORDINGS / f"{each.recording}.json").raw), "localhost:5001", _STORE)
     nothing = {"error": "no error", "counters": "no counters"}
     # Two backticks: the texts hold single ones.
     texts = "<br>".join(f"`` {text} ``" if text else nothing[each.part] for text in (real.part(each.part), each.ours))

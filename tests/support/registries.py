@@ -129,14 +129,16 @@ class ServerProcess(abc.ABC):
     def command(self, port: int) -> Sequence[str | Path]:
         """Write the configuration for *port* and return what runs the program in the foreground."""
 
+    def environ(self, port: int) -> Mapping[str, str]:
+        """Return its environment, without what Go programs read there: REGISTRY_… would change the configuration."""
+        return {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
+
     def _listens(self, port: int) -> bool:
         """Run it and wait until it says that it listens; ``False`` when it does not want this port."""
         log = self._folder / "log"
         with log.open("ab") as file:
             said_before = file.tell()
-            # Without what Go programs read from the environment: REGISTRY_… would change the configuration.
-            environ = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
-            self._process = subprocess.Popen(self.command(port), stdout=file, stderr=file, env=environ)
+            self._process = subprocess.Popen(self.command(port), stdout=file, stderr=file, env=self.environ(port))
         deadline = time.monotonic() + _PATIENCE_SECONDS
         never = threading.Event()
         while time.monotonic() < deadline and self._process.poll() is None:

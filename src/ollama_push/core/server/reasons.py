@@ -67,6 +67,11 @@ REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason | None, str], ...]] 
             _R.TOO_LARGE,
             "a proxy's body limit",
         ),
+        (
+            r"^(?:max retries exceeded: )*(?:http status |init upload: status |commit: status )507\b",
+            _R.REGISTRY_FULL,
+            "a registry without room, seen with v0.32.15",
+        ),
         # --- reaching the registry
         (
             r"tls: first record does not look like|server gave HTTP response to HTTPS client",

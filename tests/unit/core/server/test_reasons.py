@@ -36,6 +36,7 @@ TEXTS: Final = (
     ("unexpected end of JSON input", _R.STORE_DAMAGED),
     ("file does not exist", _R.REPOSITORY_NOT_FOUND),
     ("max retries exceeded: http status 413 Request Entity Too Large: ", _R.TOO_LARGE),
+    ("max retries exceeded: http status 507 Insufficient Storage: no room", _R.REGISTRY_FULL),
     ('Head "https://h": tls: first record does not look like a TLS handshake', _R.REGISTRY_NOT_TLS),
     ('Head "https://h": x509: certificate signed by unknown authority', _R.CERTIFICATE),
     ('Head "http://h": dial tcp 127.0.0.1:5001: connect: connection refused', _R.REGISTRY_UNREACHABLE),
