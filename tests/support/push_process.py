@@ -84,6 +84,8 @@ class PushingProcess:
         folder: For unfinished uploads.
         part_bytes: As the client's.
         asynchronous: Whether it uses the async client.
+        redis: URL of the Redis that keeps unfinished uploads instead of *folder*; the folder is then its HOME alone.
+        lease_seconds: Of the claims in Redis.
     """
 
     model: LargeModel
@@ -91,10 +93,12 @@ class PushingProcess:
     folder: Path
     part_bytes: int | None = None
     asynchronous: bool = False
+    redis: str | None = None
+    lease_seconds: float = 15.0
 
     def run(self) -> dict[str, Any]:
         """Push; return what the process says."""
-        process = self._start()
+        process = self.start()
         said, complaints = process.communicate(timeout=_PATIENCE_SECONDS)
         assert process.returncode == 0, complaints
         self.proxy.wait_until_idle()
@@ -116,7 +120,7 @@ class PushingProcess:
 
         self.proxy.at(more_bytes, stop)
         try:
-            process = self._start(writer)
+            process = self.start(writer)
             os.close(writer)
             started.set_result(process)
             said, complaints = process.communicate(timeout=_PATIENCE_SECONDS)
@@ -129,15 +133,25 @@ class PushingProcess:
         assert process.returncode == 0, complaints
         return dict(json.loads(said))
 
-    def _start(self, noticed: int | None = None) -> subprocess.Popen[str]:
+    def start(self, noticed: int | None = None) -> subprocess.Popen[str]:
+        """Start a push, which writes a byte to the descriptor *noticed* when it has noticed a signal."""
         asked = {
             "store": str(self.model.root),
             "uploads": str(self.folder),
             "part_bytes": self.part_bytes,
             "asynchronous": self.asynchronous,
             "noticed": noticed,
+            "redis": self.redis,
+            "lease_seconds": self.lease_seconds,
             "name": f"{self.proxy.host}/myuser/my-llama:v1",
         }
         command = [sys.executable, str(_WORKER), json.dumps(asked)]
         inherited = () if noticed is None else (noticed,)
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=inherited)
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=inherited,
+            env={**os.environ, "HOME": str(self.folder), "XDG_STATE_HOME": str(self.folder)},
+        )

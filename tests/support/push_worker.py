@@ -16,8 +16,16 @@ from typing import Any
 from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import PushInterrupted
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.fleet import RedisResumeStore
 from ollama_push.local import FileResumeStore
+
+
+def resume_store(asked: dict[str, Any]) -> ResumeStore:
+    if asked["redis"] is None:
+        return FileResumeStore(Path(asked["uploads"]))
+    return RedisResumeStore(asked["redis"], lease_seconds=asked["lease_seconds"])
 
 
 def settings(asked: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +33,7 @@ def settings(asked: dict[str, Any]) -> dict[str, Any]:
         "store": asked["store"],
         "credentials": ("ann", "s3cret-of-ann"),
         "plain_http": True,
-        "resume": FileResumeStore(Path(asked["uploads"])),
+        "resume": resume_store(asked),
         "part_bytes": asked["part_bytes"],
         "concurrency": 1,
         "retry": RetryPolicy(base=0.05),

@@ -25,6 +25,7 @@ from ollama_push.core.registry.effects import (
     Flow,
     ForgetResumePoint,
     Gather,
+    HoldsUpload,
     Rehash,
     ReleaseUpload,
     ReportRetry,
@@ -33,7 +34,7 @@ from ollama_push.core.registry.effects import (
 )
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
 
@@ -75,17 +76,38 @@ no_answers: Final = responses()
 
 
 class DictMemory:
-    """Unfinished uploads in a dictionary, with the rules of ``ResumeStore``."""
+    """Unfinished uploads in a dictionary, with the rules of ``LeasedResumeStore``.
+
+    Attributes:
+        elsewhere: What the next claims return, before the key is claimed.
+        held_for: How many more times ``holds`` says yes, before it says no once; ``None`` for always yes.
+    """
 
     def __init__(self, kept: Mapping[UploadKey, ResumePoint] | None = None) -> None:
         self.kept = dict(kept or {})
         self.claimed: set[UploadKey] = set()
+        self.elsewhere: list[InUseElsewhere | FinishedElsewhere] = []
+        self.held_for: int | None = None
 
-    def claim(self, key: UploadKey, /) -> ResumePoint | None:
+    def claim(self, key: UploadKey, /) -> ResumePoint | InUseElsewhere | FinishedElsewhere | None:
         """Reserve *key*."""
         assert key not in self.claimed, "claimed twice"
+        said = self.elsewhere.pop(0) if self.elsewhere else None
+        if isinstance(said, InUseElsewhere):
+            return said
         self.claimed.add(key)
-        return self.kept.get(key)
+        return said or self.kept.get(key)
+
+    def holds(self, key: UploadKey, /) -> bool:
+        """Say whether *key* is still ours."""
+        assert key in self.claimed, "nothing is sent without a claim"
+        if self.held_for is None:
+            return True
+        self.held_for -= 1
+        if self.held_for >= 0:
+            return True
+        self.held_for = None
+        return False
 
     def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
         """Keep *upload*."""
@@ -277,6 +299,8 @@ class FlowPlayer:
                 return digest not in self.damaged
             case ClaimUpload(key):
                 return key in self.had_by_others, memory.claim(key)
+            case HoldsUpload(key):
+                return memory.holds(key)
             case SaveResumePoint(key, upload):
                 return memory.save(key, upload)
             case ForgetResumePoint(key):

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 SOURCE: Final = Path(__file__).parents[2] / "src" / "ollama_push"
-ROOMS: Final = ("client", "contrib", "core", "local", "transports")
+ROOMS: Final = ("client", "contrib", "core", "fleet", "local", "transports")
 COMMAND: Final = re.compile(r"(?<![\w-])--[a-z]|\bollama-push [a-z]|\bollama (?:serve|signin|list)\b")
 
 

@@ -10,13 +10,16 @@ from typing import Any, Final
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.cli.display.streams import say
+from ollama_push.cli.resume import RESUME_OPTION
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
-from ollama_push.local import Credentials, NoResume
+from ollama_push.core.registry.resume import ResumeStore
+from ollama_push.local import Credentials
 
 __all__ = ["DirectSettings", "connect_directly", "credentials_of", "direct_options", "warn_of_empty_login"]
 
@@ -42,6 +45,7 @@ class DirectSettings:
         plain_http: Speak plain HTTP to the registry.
         no_verify: Do not verify after the push.
         no_resume: Neither keep nor resume unfinished uploads.
+        resume: URL of the Redis or Valkey that keeps unfinished uploads; ``None`` for files of this user.
         force_upload: Send even the blobs that the registry says it has.
         mount_from: Repository of the same registry that may have the blobs.
     """
@@ -53,6 +57,7 @@ class DirectSettings:
     plain_http: bool = False
     no_verify: bool = False
     no_resume: bool = False
+    resume: str | None = None
     force_upload: bool = False
     mount_from: str | None = None
 
@@ -64,7 +69,6 @@ class DirectSettings:
             "plain_http": self.plain_http,
             "verify": not self.no_verify,
             "part_bytes": self.part_size,
-            "resume": NoResume() if self.no_resume else None,
             "force_upload": self.force_upload,
             "mount_from": self.mount_from,
         }
@@ -81,7 +85,9 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         @functools.wraps(command)
         def with_direct(*, direct: bool, **options: Any) -> Any:
             given = {name: options.pop(name) for name in names}
-            _refuse_other_options(direct=direct, given=[name for name, value in given.items() if value])
+            source_of = click.get_current_context().get_parameter_source
+            typed = [name for name, value in given.items() if value and source_of(name) is ParameterSource.COMMANDLINE]
+            _refuse_other_options(direct=direct, given=typed)
             return command(direct=DirectSettings(**given) if direct else None, **options)
 
         decorated: Callable[..., Any] = with_direct
@@ -94,8 +100,10 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return decorate
 
 
-def connect_directly(settings: Settings, direct: DirectSettings) -> ClientRunner[RegistryClient]:
-    """Return a runner of clients of registries; use it as a context manager.
+def connect_directly(
+    settings: Settings, direct: DirectSettings, resume: ResumeStore | None = None
+) -> ClientRunner[RegistryClient]:
+    """Return a runner of clients of registries, which keep uploads in *resume*; use it as a context manager.
 
     Raises:
         InvalidSetting: An option cannot be used.
@@ -105,6 +113,7 @@ def connect_directly(settings: Settings, direct: DirectSettings) -> ClientRunner
         RegistryClient,
         AsyncRegistryClient,
         credentials=credentials_of(settings),
+        resume=resume,
         **settings.limits,
         **direct.client_options,
     )
@@ -174,6 +183,7 @@ _OPTIONS: Final = {
     "no_resume": click.option(
         "--no-resume", is_flag=True, help="With --direct: neither keep nor resume unfinished uploads."
     ),
+    "resume": RESUME_OPTION,
     "force_upload": click.option(
         "--force-upload", is_flag=True, help="With --direct: send even the blobs that the registry says it has."
     ),

@@ -51,6 +51,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "origins": "OLLAMA_ORIGINS",
     "part_bytes": "--part-size",
     "registry": "REGISTRY",
+    "resume": "--resume",
     "stall_timeout": "--stall-timeout",
     "token": "--token",
     "username": "--user",

@@ -17,7 +17,8 @@ from ollama_push.cli.display import CHOICES, Display, new_display
 from ollama_push.cli.display.streams import log_handler, say
 from ollama_push.cli.messages import SERVER_STOPS, USUAL, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
-from ollama_push.cli.reports import model_text, unkept_text
+from ollama_push.cli.reports import model_text
+from ollama_push.cli.resume import new_resume_store, unkept_text
 from ollama_push.cli.signals import Interrupter
 from ollama_push.client import PushClient, RegistryClient
 from ollama_push.contrib.logs import LogHook
@@ -32,8 +33,9 @@ from ollama_push.core.errors import (
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.target import direct_name
-from ollama_push.local import FileResumeStore
+from ollama_push.local import NoResume
 
 __all__ = ["push"]
 
@@ -42,7 +44,16 @@ __all__ = ["push"]
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
 @direct_options(
-    "source", "models", "plain_http", "concurrency", "no_verify", "no_resume", "part_size", "force_upload", "mount_from"
+    "source",
+    "models",
+    "plain_http",
+    "concurrency",
+    "no_verify",
+    "no_resume",
+    "resume",
+    "part_size",
+    "force_upload",
+    "mount_from",
 )
 @click.option(
     "--progress",
@@ -87,8 +98,12 @@ def push(
     else:
         if not quiet:
             warn_of_empty_login()
-        with connect_directly(settings, direct) as registry, metrics_hooks(metrics_port, metrics_file) as measurers:
-            words = MessageFormatter(resumes=not direct.no_resume and _can_resume(warn=not quiet))
+        resume = new_resume_store(direct.resume, no_resume=direct.no_resume)
+        with (
+            connect_directly(settings, direct, resume) as registry,
+            metrics_hooks(metrics_port, metrics_file) as measurers,
+        ):
+            words = MessageFormatter(resumes=_can_resume(resume, warn=not quiet))
             interrupter = Interrupter(registry.interrupt, registry.cancel)
             hooks = [interrupter.interrupt_late_push, *measurers, *logs]
             push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
@@ -187,13 +202,14 @@ def _show(display: Display, target: _Target, send: Callable[[], PushReceipt], *,
     return exit_codes.OK
 
 
-def _can_resume(*, warn: bool) -> bool:
-    """Say whether unfinished uploads can be kept; if not, print a warning if *warn* is set."""
-    uploads = FileResumeStore()
-    problem = uploads.problem()
-    if problem is not None and warn:
-        say(unkept_text(uploads.directory, problem))
-    return problem is None
+def _can_resume(store: ResumeStore, *, warn: bool) -> bool:
+    """Say whether unfinished uploads can be kept in *store*; if not, print a warning if *warn* is set."""
+    if isinstance(store, NoResume):
+        return False
+    warning = unkept_text(store)
+    if warning is not None and warn:
+        say(warning)
+    return warning is None
 
 
 def _is_fatal(problem: OllamaPushError) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ollama_push.cli.messages import pullability_line
@@ -19,7 +18,6 @@ __all__ = [
     "readiness_lines",
     "receipt_lines",
     "receipt_text",
-    "unkept_text",
     "verification_lines",
 ]
 
@@ -116,9 +114,3 @@ def readiness_lines(readiness: Readiness) -> list[str]:
     if readiness.account is not None:
         lines.append(f"signed in as: {readiness.account}")
     return lines
-
-
-def unkept_text(directory: Path, problem: str) -> str:
-    """Return the warning that unfinished uploads cannot be kept in *directory*."""
-    said = f"unfinished uploads cannot be kept in {directory}: {problem.lower()}"
-    return f"warning: {said}; a push that is interrupted sends its unfinished blobs again from the start"

@@ -19,7 +19,7 @@ import click
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import log_handler, say, tell
-from ollama_push.cli.reports import unkept_text
+from ollama_push.cli.resume import RESUME_OPTION, new_resume_store, unkept_text
 from ollama_push.cli.secret_files import first_line
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
@@ -65,6 +65,7 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     metavar="N",
     help="Number of parallel blobs of a push.",
 )
+@RESUME_OPTION
 @click.option("--no-verify", is_flag=True, help="Do not verify the model in the registry after a push.")
 @click.option("--no-ui", is_flag=True, help="Do not serve the status page.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
@@ -81,6 +82,7 @@ def serve_command(
     token: str | None,
     max_pushes: int,
     concurrency: int,
+    resume: str | None,
     ca: str | None,
     cert: str | None,
     key: str | None,
@@ -113,6 +115,7 @@ def serve_command(
             max_pushes=max_pushes,
             concurrency=concurrency,
             verify=not no_verify,
+            resume=new_resume_store(resume),
             ui=not no_ui,
             loopback=is_loopback(host),
             ca_file=ca,
@@ -149,11 +152,8 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
     lines.append(f"clients need: OLLAMA_HOST={url}{'' if settings.token is None else ' and the token'}")
     if not settings.loopback:
         lines.append(f"warning: {_exposure(settings)}")
-    from ollama_push.local import FileResumeStore
-
-    sessions = FileResumeStore()
-    if problem := sessions.problem():
-        lines.append(unkept_text(sessions.directory, problem))
+    if settings.resume is not None and (warning := unkept_text(settings.resume)):
+        lines.append(warning)
     return [*lines, "Ctrl-C ends it."]
 
 

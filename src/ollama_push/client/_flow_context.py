@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from ollama_push.core.errors import PushInterrupted, TransportError
+from ollama_push.core.errors import ConnectionLost, PushInterrupted, TransportError
 from ollama_push.core.registry.credentials import CredentialSource, credential_for
 from ollama_push.core.registry.effects import (
     ClaimUpload,
@@ -18,12 +18,13 @@ from ollama_push.core.registry.effects import (
     Flow,
     ForgetResumePoint,
     Gather,
+    HoldsUpload,
     Rehash,
     ReleaseUpload,
     SaveResumePoint,
 )
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.resume import ResumeStore, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, LeasedResumeStore, ResumeStore, UploadKey
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.responses import BlobSpan, failed_request
 from ollama_push.local import BlobBody, BodyCancelled, StoredModel
@@ -33,6 +34,7 @@ __all__ = ["FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]
 T = TypeVar("T")
 
 _REMEMBERED: Final = 1000
+_TAKEN_OVER: Final = "this machine was stopped, and another one may have taken over the upload"
 
 
 @attrs.define
@@ -122,6 +124,7 @@ class FlowContext(Generic[T]):
     _resume: ResumeStore
     _stored: StoredModel | None
     _claimed: set[UploadKey] = attrs.field(factory=set, init=False)
+    _elsewhere: set[UploadKey] = attrs.field(factory=set, init=False)
     _is_sound: dict[str, bool] = attrs.field(factory=dict, init=False)
 
     def perform(self, effect: Effect) -> Any:
@@ -129,7 +132,12 @@ class FlowContext(Generic[T]):
         match effect:
             case ClaimUpload(key):
                 self._claimed.add(key)
-                return self._resume.claim(key)
+                found = self._resume.claim(key)
+                if isinstance(found, InUseElsewhere):
+                    self._elsewhere.add(key)
+                return found
+            case HoldsUpload(key):
+                return self._holds(key)
             # After release_claims() the upload may be another push's, and a late thread must not touch it.
             case SaveResumePoint(key, point):
                 return self._resume.save(key, point) if key in self._claimed else None
@@ -139,7 +147,7 @@ class FlowContext(Generic[T]):
                 if key not in self._claimed:
                     return False
                 self._claimed.discard(key)
-                self._resume.release(key)
+                self._release(key)
                 return True
             case FindCredential(host, repository):
                 return credential_for(self.credentials, host, repository)
@@ -153,10 +161,12 @@ class FlowContext(Generic[T]):
             raise TypeError("this flow sends no blobs")
         moved = run.counter(span, lambda event: tell(EmitEvent(event)))
         file = self._model.files[span.digest]
-        return BlobBody(file, span.offset, span.size, moved=moved, cancelled=lambda: self.stop.cancelled)
+        endpoint = self.exchange.endpoint
+        key = UploadKey(endpoint.origin, endpoint.repository, span.digest)
+        ended = lambda: self.stop.cancelled or not self._holds(key)  # noqa: E731 - as short as its name
+        return BlobBody(file, span.offset, span.size, moved=moved, cancelled=ended)
 
-    @staticmethod
-    def failed_request(exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
+    def failed_request(self, exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
         """Return what a flow is sent instead of the response that *exc* prevented.
 
         Raises:
@@ -166,6 +176,8 @@ class FlowContext(Generic[T]):
         if body is not None and body.failure is not None:
             raise body.failure from exc
         if isinstance(exc, BodyCancelled):
+            if not self.stop.cancelled:
+                return ConnectionLost(self.exchange.endpoint.origin, _TAKEN_OVER)
             raise PushInterrupted from exc
         return failed_request(exc, transport)
 
@@ -179,8 +191,18 @@ class FlowContext(Generic[T]):
         """Release what is still claimed, and return it. Idempotent."""
         claimed, self._claimed = self._claimed, set()
         for key in claimed:
-            self._resume.release(key)
+            self._release(key)
         return claimed
+
+    def _release(self, key: UploadKey) -> None:
+        # What another process has was not claimed, and another push of this one may have claimed it since.
+        if key in self._elsewhere:
+            self._elsewhere.discard(key)
+        else:
+            self._resume.release(key)
+
+    def _holds(self, key: UploadKey) -> bool:
+        return not isinstance(self._resume, LeasedResumeStore) or self._resume.holds(key)
 
     @property
     def _model(self) -> StoredModel:

@@ -23,6 +23,7 @@ from ollama_push.core.registry.effects import (
     FindCredential,
     ForgetResumePoint,
     Gather,
+    HoldsUpload,
     Notice,
     Rehash,
     ReleaseUpload,
@@ -152,6 +153,8 @@ class AsyncFlowRunner(Generic[R]):
                     await asyncio.wait_for(self._woken.wait(), seconds)
             case Gather():
                 return await self._gather(effect)
+            case HoldsUpload():
+                return self._context.perform(effect)
             case Exclusive(flow):
                 async with self._alone:
                     return await run_flow_async(flow, self._perform)

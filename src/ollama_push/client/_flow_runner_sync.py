@@ -26,7 +26,7 @@ from ollama_push.core.registry.effects import (
     ReportRetry,
     Sleep,
 )
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.responses import BufferedResponse, SendRequest
 
@@ -166,7 +166,7 @@ class FlowRunner(Generic[R]):
                 return self._context.perform(effect)
         return None
 
-    def _claim(self, effect: ClaimUpload) -> tuple[bool, ResumePoint | None]:
+    def _claim(self, effect: ClaimUpload) -> tuple[bool, Any]:
         others = self._locks.acquire(effect.key, lambda: self._context.stop.interrupted)
         with self._guard:
             if not self._context.stop.cancelled:

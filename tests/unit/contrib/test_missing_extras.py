@@ -8,6 +8,19 @@ import sys
 import pytest
 
 
+def test_a_missing_redis_is_named_with_the_line_that_installs_it() -> None:
+    program = """
+import sys
+sys.modules["redis"] = None  # import says that there is no such module
+try:
+    import ollama_push.fleet
+except ImportError as exc:
+    print(exc)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "Redis needs: pip install 'ollama-push[redis]'\n"
+
+
 @pytest.mark.parametrize(
     ("library", "module", "name", "extra"),
     [

@@ -14,7 +14,7 @@ import attrs
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.registry.credentials import Credential
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import SendRequest
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Flow",
     "ForgetResumePoint",
     "Gather",
+    "HoldsUpload",
     "Notice",
     "Rehash",
     "ReleaseUpload",
@@ -108,12 +109,19 @@ class Rehash(Asks[bool]):
 
 
 @attrs.frozen
-class ClaimUpload(Asks[tuple[bool, ResumePoint | None]]):
+class ClaimUpload(Asks[tuple[bool, ResumePoint | InUseElsewhere | FinishedElsewhere | None]]):
     """Wait while another push of this client uploads the same, then see ``ResumeStore.claim``.
 
-    Sent back: whether another push of this client has had it, so that the blob may be stored by now; and a
-    ``ResumePoint`` or ``None``.
+    Sent back: whether another push of this client has had it, so that the blob may be stored by now; and what the
+    store returns. ``ReleaseUpload`` comes last in each case.
     """
+
+    key: UploadKey
+
+
+@attrs.frozen
+class HoldsUpload(Asks[bool]):
+    """Look whether a claimed upload is still this process's; sent back: see ``LeasedResumeStore.holds``."""
 
     key: UploadKey
 

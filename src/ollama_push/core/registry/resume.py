@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import hashlib
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import attrs
 
 from ollama_push.core.redaction import redact
 
-__all__ = ["ResumePoint", "ResumeStore", "UploadKey"]
+__all__ = ["FinishedElsewhere", "InUseElsewhere", "LeasedResumeStore", "ResumePoint", "ResumeStore", "UploadKey"]
 
 
 class UploadKey(NamedTuple):
@@ -24,6 +25,11 @@ class UploadKey(NamedTuple):
     repository: str
     digest: str
 
+    @property
+    def id(self) -> str:
+        """A name for files and keys: 64 hex digits."""
+        return hashlib.sha256("\n".join(self).encode()).hexdigest()
+
 
 @attrs.frozen
 class ResumePoint:
@@ -38,18 +44,43 @@ class ResumePoint:
     offset: int = 0
 
 
+@attrs.frozen
+class InUseElsewhere:
+    """Another process has the upload, and the store asks to wait for it: nothing was claimed.
+
+    Attributes:
+        retry_in: Seconds after which to claim again; the other process may have died by then.
+    """
+
+    retry_in: float
+
+
+@attrs.frozen
+class FinishedElsewhere:
+    """The upload is claimed, and another process has finished or dropped it lately: the blob may be stored."""
+
+
 class ResumeStore(Protocol):
     """Keeps unfinished uploads, so that a later run can resume them.
 
     Several threads and processes use it at the same time. None of its methods may fail a push: what cannot be
-    kept is forgotten.
+    kept is forgotten. The promises, which :mod:`ollama_push.testing.contract` checks:
+
+    R1  What one process saves, the next one that claims the key finds, unchanged.
+    R2  Uploads do not mix: keys differ in each of their parts.
+    R3  One process at a time has a key: another one gets nothing to resume, and changes nothing.
+    R4  What is forgotten is gone, and the claim stays.
+    R5  Without a claim nothing is kept, forgotten or released.
+    R6  Threads may use one store at the same time.
+    R7  A store that cannot be used raises nothing, and finds nothing.
+    R8  No secret of a session's URL is shown by the store, or logged.
     """
 
-    def claim(self, key: UploadKey, /) -> ResumePoint | None:
+    def claim(self, key: UploadKey, /) -> ResumePoint | InUseElsewhere | FinishedElsewhere | None:
         """Reserve *key* for this process and return what is known; ``None`` when nothing is.
 
-        Also ``None`` while another process has it: its session must not be used, and what this process then
-        saves under the key is not kept.
+        While another process has it, ``InUseElsewhere`` asks to wait. A store that knows no waiting returns ``None``
+        then: the session of the other must not be used, and what this process then saves under the key is not kept.
         """
         ...
 
@@ -63,4 +94,16 @@ class ResumeStore(Protocol):
 
     def release(self, key: UploadKey, /) -> None:
         """Release the claim; what is kept stays for the next run."""
+        ...
+
+
+@runtime_checkable
+class LeasedResumeStore(ResumeStore, Protocol):
+    """A store whose claims end by themselves when their process dies, or is stopped for longer than a lease."""
+
+    def holds(self, key: UploadKey, /) -> bool:
+        """Say whether this process may still write to the upload that it has claimed.
+
+        Asked before each request and each piece of a body: it looks at clocks and waits for nobody.
+        """
         ...

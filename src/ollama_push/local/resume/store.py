@@ -7,7 +7,6 @@ removed only under the lock of the directory, so that no process locks a file th
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import tempfile
 import threading
@@ -113,6 +112,11 @@ class FileResumeStore:
             self._given = user_state_path("ollama-push", appauthor=False) / "uploads"
         return self._given
 
+    @property
+    def place(self) -> str:
+        """Where resume points are kept, for people."""
+        return str(self.directory)
+
     def problem(self) -> str | None:
         """Return why nothing can be kept in ``directory``, which is made if missing; ``None`` if it can be used."""
         try:
@@ -126,7 +130,7 @@ class FileResumeStore:
         return None
 
     def claim(self, key: UploadKey, /) -> ResumePoint | None:
-        name = _name_of(key)
+        name = key.id
         with self._mutex:
             held = self._claims.get(name)
             if held is not None:
@@ -140,7 +144,7 @@ class FileResumeStore:
                 return None
 
     def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
-        name = _name_of(key)
+        name = key.id
         with self._mutex:
             try:
                 if self._is_locked(name):
@@ -152,13 +156,13 @@ class FileResumeStore:
                 self._warn(exc)
 
     def forget(self, key: UploadKey, /) -> None:
-        name = _name_of(key)
+        name = key.id
         with self._mutex, contextlib.suppress(*_UNUSABLE):
             if self._is_locked(name):
                 self._path(name).unlink(missing_ok=True)
 
     def release(self, key: UploadKey, /) -> None:
-        name = _name_of(key)
+        name = key.id
         with self._mutex:
             held = self._claims.get(name)
             if held is None:
@@ -254,7 +258,3 @@ class FileResumeStore:
 
         # Not per thread: another thread than the one that claimed an upload may release it.
         return FileLock(self.directory / f"{name}.lock", timeout, mode=0o600, thread_local=False)
-
-
-def _name_of(key: UploadKey) -> str:
-    return hashlib.sha256(f"{key.origin}\n{key.repository}\n{key.digest}".encode()).hexdigest()

@@ -9,6 +9,13 @@ against a scripted server on loopback. With pytest::
 
 Without it, ``run_contract(make)``, or ``python -m ollama_push.testing.contract my_module:MyTransport``.
 Pass an async transport as ``lambda seconds: Blocking(lambda: MyAsyncTransport(seconds))``.
+
+Resume stores have a contract of their own, the promises R1 to R8 of
+:class:`ollama_push.core.registry.resume.ResumeStore`::
+
+    @pytest.mark.parametrize("clause", RESUME_CLAUSES, ids=str)
+    def test_my_store_keeps(clause: ResumeClause) -> None:
+        clause.check(lambda: MyStore(SHARED_PLACE), lambda: MyStore(NO_PLACE))
 """
 
 from __future__ import annotations
@@ -18,9 +25,28 @@ from typing import Final
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
 from ollama_push.testing.contract._lifetimes import LIFETIME_CLAUSES
 from ollama_push.testing.contract._responses import RESPONSE_CLAUSES
+from ollama_push.testing.contract._resume import (
+    RESUME_CLAUSES,
+    MakeResumeStore,
+    ResumeClause,
+    ResumeClauseResult,
+    run_resume_contract,
+)
 from ollama_push.testing.contract._sending import SENDING_CLAUSES
 
-__all__ = ["CLAUSES", "Clause", "ClauseResult", "MakeTransport", "Rig", "run_contract"]
+__all__ = [
+    "CLAUSES",
+    "RESUME_CLAUSES",
+    "Clause",
+    "ClauseResult",
+    "MakeResumeStore",
+    "MakeTransport",
+    "ResumeClause",
+    "ResumeClauseResult",
+    "Rig",
+    "run_contract",
+    "run_resume_contract",
+]
 
 
 CLAUSES: Final[tuple[Clause, ...]] = tuple(

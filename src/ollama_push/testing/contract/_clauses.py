@@ -32,6 +32,7 @@ __all__ = [
     "fail",
     "fetch",
     "plain",
+    "prove",
     "raised_by",
     "run_clauses",
 ]
@@ -97,23 +98,31 @@ class Clause:
         Raises:
             AssertionError: The promise is broken; the text says what was seen.
         """
-        # In a thread, because a transport that blocks for ever must not block the test run.
-        done: Future[None] = Future()
-        threading.Thread(target=_settle, args=(done, self.proof, Rig(make, patience)), daemon=True).start()
-        limit = _HANGS_AFTER * patience
-        if not wait([done], limit).done:
-            fail(f"the transport was still busy after {limit:g} s")
-        try:
-            done.result()
-        except AssertionError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - any other error of a transport is a broken promise
-            fail(f"{shorten(exc, 200)} was raised where nothing should be", exc)
+        prove(lambda: self.proof(Rig(make, patience)), "transport", _HANGS_AFTER * patience)
 
 
-def _settle(done: Future[None], proof: Callable[[Rig], None], rig: Rig) -> None:
+def prove(proof: Callable[[], None], subject: str, limit: float) -> None:
+    """Run *proof* for *limit* seconds at most.
+
+    Raises:
+        AssertionError: It found a broken promise, raised anything else, or did not end.
+    """
+    # In a thread, because a subject that blocks for ever must not block the test run.
+    done: Future[None] = Future()
+    threading.Thread(target=_settle, args=(done, proof), daemon=True).start()
+    if not wait([done], limit).done:
+        fail(f"the {subject} was still busy after {limit:g} s")
     try:
-        proof(rig)
+        done.result()
+    except AssertionError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - any other error is a broken promise
+        fail(f"{shorten(exc, 200)} was raised where nothing should be", exc)
+
+
+def _settle(done: Future[None], proof: Callable[[], None]) -> None:
+    try:
+        proof()
     except BaseException as exc:  # noqa: BLE001 - check() raises it in the thread that called
         done.set_exception(exc)
     else:

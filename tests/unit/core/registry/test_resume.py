@@ -26,3 +26,11 @@ def test_no_query_of_a_location_is_shown() -> None:
     assert "?" not in shown
     assert "5ecret" not in shown
     assert "0ther" not in shown
+
+
+def test_each_part_of_a_key_is_in_its_id() -> None:
+    key = UploadKey("https://h", "a/b", "sha256:a")
+    others = [key._replace(origin="http://h"), key._replace(repository="a"), key._replace(digest="sha256:b")]
+    ids = {key.id, *(other.id for other in others)}
+    assert len(ids) == 4
+    assert all(len(one) == 64 and one.isalnum() for one in ids)

@@ -42,15 +42,17 @@ from ollama_push.core.registry.effects import (
     EmitEvent,
     Flow,
     ForgetResumePoint,
+    HoldsUpload,
     Rehash,
     ReleaseUpload,
     SaveResumePoint,
+    Sleep,
     result_of,
 )
 from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import BlobSpan, BufferedResponse
 
 __all__ = ["BlobUpload"]
@@ -59,6 +61,10 @@ _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _REFUSED: Final = RejectionReason.REGISTRY_REFUSED
 _COMMIT_LOOKS: Final = 7
 """How often a blob is looked for that may still be committed: for one to two minutes with the default policy."""
+
+
+class _ClaimLostError(Exception):
+    """The claim of the upload has ended: this machine was stopped for longer than its lease."""
 
 
 class BlobUpload:
@@ -90,6 +96,7 @@ class BlobUpload:
         self._budget = exchange.retry_budget()
         self._farthest = 0
         self._claimed = False
+        self._waited = False
         self._stored = False
         self._committing = False
         self._lost_commits = 0
@@ -107,8 +114,7 @@ class BlobUpload:
     def _begin(self) -> Flow[None]:
         """Resume what an earlier push left, mount the blob, or open a session: each shows that we may write."""
         self._exchange.raise_if_interrupted()
-        others, saved = yield from result_of(ClaimUpload(self._key))
-        self._claimed = True
+        others, saved = yield from self._claim()
         if others and not self._force and (yield from probe(self._exchange, self._blob)):
             self._stored = self.mounted_or_shared = True
             return
@@ -121,6 +127,24 @@ class BlobUpload:
         elif not self._stored:
             response = yield from self._exchange.ask(Operation.OPEN_UPLOAD, "POST", self._opening, ANY_DEFINITE)
             yield from self._receive_session(response)
+
+    def _claim(self) -> Flow[tuple[bool, ResumePoint | None]]:
+        """Claim the upload; return whether others have had it, and where it can be resumed.
+
+        While another machine has it, it is asked for again and again: that machine finishes it, or dies.
+        """
+        while True:
+            others, found = yield from result_of(ClaimUpload(self._key))
+            self._claimed = True
+            if not isinstance(found, InUseElsewhere):
+                break
+            self._claimed = False
+            yield ReleaseUpload(self._key)
+            yield Sleep(found.retry_in)
+            self._exchange.raise_if_interrupted()
+            self._waited = True
+        others = others or self._waited or isinstance(found, FinishedElsewhere)
+        return others, found if isinstance(found, ResumePoint) else None
 
     def _mount(self) -> Flow[None]:
         """Ask once for the blob of another repository; any refusal leaves the upload to do."""
@@ -176,10 +200,16 @@ class BlobUpload:
     def _send_and_recover(self) -> Flow[None]:
         """Send until the blob is stored or a request fails, and recover from the failure."""
         try:
+            yield from self._require_claim()
             if self._session is None:
                 yield from self._receive_session((yield from self._exchange.once("POST", self._opening)))
             yield from self._send_rest()
         except (TransportError, ServerError) as error:
+            if not (yield from result_of(HoldsUpload(self._key))):
+                # Nobody's failure: the body ended because the claim had.
+                yield from self._exchange.wait(0.0, error)
+                yield from self._claim_again()
+                return
             if not self._committing:
                 self._send_less_after(error)
             wait = self._budget.after(error)
@@ -190,6 +220,8 @@ class BlobUpload:
                 self._send_less_after(error)
             elif not _was_not_begun(error):
                 yield from self._ask_status()
+        except _ClaimLostError:
+            yield from self._claim_again()
         except RestartUpload as restart:
             yield from self._drop_session()
             if restart.is_setback:
@@ -200,6 +232,22 @@ class BlobUpload:
         broken, self._broken = self._broken, None
         if broken is not None and not self._stored:
             self._sizes.broke(broken.size, refused=isinstance(error, ServerError))
+
+    def _require_claim(self) -> Flow[None]:
+        """Raise unless the upload is still ours: if not, a request could break what another machine sends now."""
+        if not (yield from result_of(HoldsUpload(self._key))):
+            raise _ClaimLostError
+
+    def _claim_again(self) -> Flow[None]:
+        """Leave the session to the machine that has taken it over, and begin again behind it."""
+        self._session = self._broken = None
+        self._committing = False
+        self.resumed_bytes = 0
+        self._waited = True
+        self._claimed = False
+        yield ReleaseUpload(self._key)
+        yield from self._begin()
+        yield EmitEvent(layer_progress(self._blob, self.held_bytes))
 
     def _receive_session(self, response: BufferedResponse) -> Flow[None]:
         self._committing = False
@@ -213,6 +261,7 @@ class BlobUpload:
 
     def _send_rest(self) -> Flow[None]:
         while not self._stored and self._session is not None:
+            yield from self._require_claim()
             left = self._blob.size - self._session.offset
             if left:
                 self._exchange.raise_if_interrupted()
