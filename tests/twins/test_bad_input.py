@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 
 from ollama_push import AsyncPushClient, InvalidModelName, InvalidSetting, PushClient, RetryPolicy
-from ollama_push.core.errors import TransportMisbehaved, UsedAfterClose
+from ollama_push.core.errors import ServerError, TransportMisbehaved, UsedAfterClose
 from ollama_push.core.observations import Observation, PushFinished
 from ollama_push.core.ports import HttpRequest, Response
-from ollama_push.testing.server import Script, ScriptedServer, lines_answer
+from ollama_push.testing.server import Script, ScriptedServer, json_answer, lines_answer
 
 OK: Final[Script] = lines_answer([b'{"status":"retrieving manifest"}', b'{"status":"success"}'])
 Client = type[PushClient] | type[AsyncPushClient]
@@ -93,6 +93,31 @@ def test_the_api_key_goes_to_the_server(mine: dict[str, str], sent: str, monkeyp
             client.push("a/b")
             assert "key-1" not in repr(client._settings)
         assert server.requests[0].headers["authorization"] == sent
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("key", ["\u201csk-hush\u201d", "\ufeffsk-hush", "sk-hush\nX: y", "\u00e9sk-hush"])
+def test_an_api_key_that_no_header_can_hold_is_named(kind: Client, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", key)
+    with pytest.raises(InvalidSetting) as caught:
+        kind()
+    assert caught.value.setting == "OLLAMA_API_KEY"
+    assert "hush" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_that_does_not_push_leads_to_a_push_without_one(status: int) -> None:
+    with ScriptedServer(json_answer(b"404 page not found", status)) as server:
+        for address, said in ((server.url, "RegistryClient pushes without one"), (f"{server.url}/v1", "path /v1 out")):
+            with PushClient(address) as client, pytest.raises(ServerError, match=said):
+                client.push("a/b")
+            with pytest.raises(ServerError, match=said):
+                asyncio.run(push_async(address))
+
+
+async def push_async(address: str) -> None:
+    async with AsyncPushClient(address) as client:
+        await client.push("a/b")
 
 
 def test_a_hook_that_raises_is_logged_once_and_cannot_fail_a_push(caplog: pytest.LogCaptureFixture) -> None:

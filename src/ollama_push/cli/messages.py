@@ -69,6 +69,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.LOG_IN_AGAIN: "run {login} again",
     Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say --from {twin}",
     Advice.COPY_ON_SERVER: "`ollama cp {twin} {model}` gives it this name",
+    Advice.PUSH_DIRECTLY: "it does not push, so is it an Ollama server? --direct pushes without one",
 }
 _GATEWAY: Final = "pull through the gateway, `ollama-push serve`"
 _PULL_ADVICE: Final[Mapping[PullAdvice, str]] = {

@@ -108,7 +108,8 @@ def readiness_lines(readiness: Readiness) -> list[str]:
     """Return what a check found, one fact per line."""
     lines = []
     if readiness.server_version is not None:
-        lines.append(f"server: Ollama {readiness.server_version}")
+        kind = "gateway of ollama-push" if readiness.is_gateway else "Ollama"
+        lines.append(f"server: {kind} {readiness.server_version}")
     if readiness.total_bytes is not None:
         lines.append(f"model: {readiness.model}, {bytes_text(readiness.total_bytes)}")
     if readiness.account is not None:

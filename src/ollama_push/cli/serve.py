@@ -127,7 +127,7 @@ def serve_command(
             # In the next turn of the loop, when the gateway handles signals: a reader may send one at once.
             asyncio.get_running_loop().call_soon(partial(say, *lines))
 
-        with _access_log(wanted=verbose):
+        with _logs(verbose=verbose):
             asyncio.run(serve(settings, host, port, started=started))
     tell(sys.stderr, "ended")
     return 0
@@ -228,18 +228,20 @@ def _named_as_options(listen: str, token_file: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _access_log(*, wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
+def _logs(*, verbose: bool) -> Iterator[None]:
+    """Log each push at its end, and with *verbose* each request, to stderr."""
+    from ollama_push.gateway.push_history import PUSH_LOGGER
     from ollama_push.gateway.server import ACCESS_LOGGER
 
     handler = log_handler("%(asctime)s %(message)s")
-    before = ACCESS_LOGGER.level
-    ACCESS_LOGGER.addHandler(handler)
-    ACCESS_LOGGER.setLevel(logging.INFO)
+    loggers = [PUSH_LOGGER, *([ACCESS_LOGGER] if verbose else [])]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        ACCESS_LOGGER.setLevel(before)
-        ACCESS_LOGGER.removeHandler(handler)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.removeHandler(handler)

@@ -44,7 +44,11 @@ def _with_api_key(headers: Mapping[str, str] | None) -> dict[str, str]:
     key = os.environ.get("OLLAMA_API_KEY", "").strip()
     if not key:
         return own
-    return merged_headers(checked_headers({"Authorization": f"Bearer {key}"}), own)
+    if not key.isascii() or not key.isprintable():
+        # Sooner than by what checks headers: nobody gave one.
+        problem = "it holds characters that no header can, such as typographic quotes, a line end or a byte order mark"
+        raise InvalidSetting("OLLAMA_API_KEY", "<hidden>", problem)
+    return merged_headers({"Authorization": f"Bearer {key}"}, own)
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -72,10 +73,13 @@ def checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     """Return *hooks* as they are kept.
 
     Raises:
-        InvalidSetting: One cannot be called.
+        InvalidSetting: One cannot be called, or is an ``async def``, which nobody would await.
     """
     kept = tuple(hooks)
     for hook in kept:
         if not callable(hook):
             raise InvalidSetting("hooks", hook, "a hook is a callable that takes an observation")
+        if any(inspect.iscoroutinefunction(each) for each in (hook, getattr(hook, "__call__", None))):  # noqa: B004
+            problem = "a hook is a plain function, also in async code: of an async one nobody awaits what it returns"
+            raise InvalidSetting("hooks", hook, problem)
     return kept

@@ -350,6 +350,11 @@ class StreamTruncated(ProtocolError):
         return messages.stream_truncated(self.last_status)
 
 
+_NOT_SERVED: Final = frozenset({404, 405})
+# "404 page not found" of Go's mux reads like a status that a server quotes.
+_OF_NO_REGISTRY: Final = frozenset({RejectionReason.UNKNOWN, RejectionReason.REGISTRY_REFUSED})
+
+
 @attrs.define(eq=False, slots=False)
 class ServerError(OllamaPushError):
     """An Ollama server responded with HTTP status 300 or above, or a registry with one that may pass.
@@ -365,6 +370,7 @@ class ServerError(OllamaPushError):
         reason: What the words mean, as for ``PushRejected``.
         request: What a registry was asked for; ``None`` for an Ollama server.
         location: Where an Ollama server redirects to; empty when it does not.
+        path: The path in the address of an Ollama server, such as ``"/v1"``; empty when it has none.
 
     Source: ollama ``api/client.go`` ``checkError``; contract of ``POST /api/push``, statuses.
     """
@@ -377,6 +383,7 @@ class ServerError(OllamaPushError):
     reason: RejectionReason = RejectionReason.UNKNOWN
     request: RefusedRequest | None = None
     location: str = attrs.field(default="", converter=clean)
+    path: str = attrs.field(default="", converter=clean)
 
     @property
     def peer(self) -> Peer:
@@ -397,6 +404,9 @@ class ServerError(OllamaPushError):
     def advice(self) -> Advice | None:
         if self.signin_url:
             return Advice.SIGN_IN
+        # Ollama itself has no such response to a push: it is of another program, or of another path of Ollama's.
+        if self.request is None and self.status in _NOT_SERVED and self.reason in _OF_NO_REGISTRY:
+            return Advice.DROP_PATH if self.path else Advice.PUSH_DIRECTLY
         if self.words or self.request is not None:
             return None
         if self.location:
@@ -406,7 +416,7 @@ class ServerError(OllamaPushError):
     @property
     def message(self) -> str:
         """What was said, without the status: the peer's words, or what its silence means."""
-        return PYTHON.server_words(self.words, self.request, self.location, self.advice)
+        return PYTHON.server_words(self.words, self.request, self.location, self.advice, self.path)
 
     def render(self, messages: Messages) -> str:
         return messages.server_error(
@@ -416,6 +426,7 @@ class ServerError(OllamaPushError):
             location=self.location,
             signin_url=self.signin_url,
             advice=self.advice,
+            path=self.path,
         )
 
 

@@ -110,6 +110,10 @@ class Advice(enum.Enum):
     COPY_ON_SERVER = "copy-on-server"
     """The server has the model under another name."""
     RECREATE_MODEL = "recreate-model"
+    DROP_PATH = "drop-path"
+    """The address of a server has a path that Ollama's own API is not below."""
+    PUSH_DIRECTLY = "push-directly"
+    """The server does not push; a push straight to the registry needs none."""
 
 
 class RejectionReason(enum.Enum):
@@ -296,6 +300,8 @@ class ModelMissing:
         is_empty: Whether the store holds no model at all.
         twin: A model that is there and could be pushed under that name; empty when there is none.
         nearest: Names that are like it.
+        others: Some names that are there, where none is like it.
+        count: How many models are there; 0 also where nobody counted.
     """
 
     model: str
@@ -303,6 +309,8 @@ class ModelMissing:
     is_empty: bool = False
     twin: str = ""
     nearest: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    count: int = 0
 
     @property
     def advice(self) -> Advice | None:

@@ -109,6 +109,8 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say source={twin!r}",
     Advice.COPY_ON_SERVER: "copy {twin!r} to this name on the server first",
     Advice.RECREATE_MODEL: "pull or create the model again",
+    Advice.DROP_PATH: "leave the path {path} out of the server's address: what a push asks for is not below it",
+    Advice.PUSH_DIRECTLY: "it does not push, so is it an Ollama server? RegistryClient pushes without one",
 }
 
 _STORE: Final[Mapping[StoreProblem, str]] = {
@@ -278,15 +280,19 @@ class Messages:
         location: str,
         signin_url: str | None,
         advice: Advice | None,
+        path: str = "",
     ) -> str:
         peer = Peer.SERVER if request is None else Peer.REGISTRY
-        text = joined(
-            f"the {peer.value} responded HTTP {status}", self.server_words(words, request, location, advice), by=": "
-        )
+        said = self.server_words(words, request, location, advice, path)
+        text = joined(f"the {peer.value} responded HTTP {status}", said, by=": ")
         return f"{text} ({self.advise(Advice.SIGN_IN, url=signin_url)})" if signin_url else text
 
-    def server_words(self, words: str, request: RefusedRequest | None, location: str, advice: Advice | None) -> str:
+    def server_words(
+        self, words: str, request: RefusedRequest | None, location: str, advice: Advice | None, path: str = ""
+    ) -> str:
         """Return what is said behind the status of a ``ServerError``."""
+        if advice in (Advice.DROP_PATH, Advice.PUSH_DIRECTLY):
+            return "; ".join(filter(None, [words, self.advise(advice, path=path)]))
         if request is not None:
             return joined(self.operation(request), self.said(words, request), by=": ")
         if words or advice is Advice.SIGN_IN:
@@ -348,11 +354,21 @@ class Messages:
             text = joined(
                 f"the server has no model {facts.model!r}", f"the nearest are {', '.join(nearest)}" if nearest else ""
             )
-            return f"{text} ({advice})" if advice else text
+            text = f"{text} ({advice})" if advice else text
+            return joined(text, self.models_there(facts))
         text = f"there is no model {facts.model!r} in the store {facts.store}"
         if facts.is_empty:
             return f"{text}, which holds no models"
-        return joined(text, advice or (f"the nearest is {' or '.join(nearest)}" if nearest else ""))
+        near = f"the nearest is {' or '.join(nearest)}" if nearest else ""
+        return joined(text, advice or near, self.models_there(facts))
+
+    def models_there(self, facts: ModelMissing) -> str:
+        """Return which models are there where none is like the one that is missing."""
+        if not facts.others:
+            return ""
+        names = ", ".join(map(repr, facts.others))
+        rest = facts.count - len(facts.others)
+        return f"it has {names}{f' and {rest} more' if rest > 0 else ''}"
 
     def store_damaged(self, facts: StoreDamaged) -> str:
         return _STORE[facts.problem].format(facts)

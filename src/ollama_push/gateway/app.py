@@ -46,7 +46,9 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     metrics = Metrics()
     # Of the list of models, and of all else: whoever asks for the list again and again holds up no push.
     listing, reading = Lane("gateway-list", _LISTERS), Lane("gateway-store", _READERS)
-    pushes = PushHandler(settings, history, reading)
+    # A client names the registry: the login in the environment is not for all of them.
+    credentials = settings.credentials or Credentials(environment_for=settings.named_hosts)
+    pushes = PushHandler(settings, history, reading, credentials)
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
     add_tags(app, settings.store, listing)
@@ -59,8 +61,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
         try:
             client = AsyncRegistryClient(
                 store=settings.store,
-                # A client names the registry: the login in the environment is not for all of them.
-                credentials=settings.credentials or Credentials(environment_for=settings.named_hosts),
+                credentials=credentials,
                 transport=transport,
                 hooks=(*settings.hooks, *metrics.hooks),
                 retry=settings.retry,

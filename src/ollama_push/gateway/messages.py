@@ -32,6 +32,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.facts import (
     Advice,
     ForbiddenAddress,
+    LoginRefused,
     ModelMissing,
     RealmProblem,
     RealmRefused,
@@ -85,12 +86,16 @@ _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ),
     ConnectCause.NOT_TLS: _REAL[_R.REGISTRY_NOT_TLS],
 }
+_WITHHELD: Final = (
+    "the gateway's OLLAMA_USERNAME and OLLAMA_PASSWORD were not used: they are for the registries of --default-registry"
+    " and --allow"
+)
 _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.ASK_PLAIN_HTTP: 'plain HTTP must be asked for with "insecure": true',
     Advice.TRY_PLAIN_HTTP: 'if it speaks plain HTTP, ask for that with "insecure": true',
     Advice.TRUST_CA: "the gateway must trust the CA that signed it: --ca, or SSL_CERT_FILE",
     Advice.SHOW_CERTIFICATE: "the gateway has none to show",
-    Advice.CHOOSE_SOURCE: "the gateway's store has {twin!r}",
+    Advice.CHOOSE_SOURCE: 'the gateway\'s store has {twin!r}; to push that under this name, send "from": "{twin}"',
     Advice.LOG_IN: 'run {login} where the gateway runs, or send "username" and "password"',
     Advice.LOG_IN_AGAIN: "run {login} again where the gateway runs",
 }
@@ -133,7 +138,14 @@ def name_text(text: str, error: InvalidModelName) -> str:
     return _with(shown, redact(joined(error.problem, _MESSAGES.advise(error.advice))))
 
 
-def error_text(error: OllamaPushError, target: ModelName, root: Path, written: ModelName | None = None) -> str:
+def error_text(
+    error: OllamaPushError,
+    target: ModelName,
+    root: Path,
+    written: ModelName | None = None,
+    *,
+    withheld_login: bool = False,
+) -> str:
     """Return the text of an error line.
 
     Args:
@@ -141,8 +153,12 @@ def error_text(error: OllamaPushError, target: ModelName, root: Path, written: M
         target: Name in the registry.
         root: Of the model store.
         written: Name in the store, where it is another.
+        withheld_login: Whether the gateway has a login in its environment that is not for this registry.
     """
-    return redact(_text(error, target, root, written or target))
+    text = _text(error, target, root, written or target)
+    if withheld_login and isinstance(error, PushRejected) and isinstance(error.facts, LoginRefused):
+        text = f"{text}; {_WITHHELD}"
+    return redact(text)
 
 
 def _text(error: OllamaPushError, target: ModelName, root: Path, written: ModelName) -> str:

@@ -23,7 +23,7 @@ from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.gateway.messages import error_text, forbidden_text, name_text
 from ollama_push.gateway.progress_lines import COULD_NOT_RETRIEVE_LINE, RETRIEVING_LINE, error_line
-from ollama_push.gateway.push_history import PushHistory, RunningPush
+from ollama_push.gateway.push_history import PushHistory, RunningPush, log_refusal
 from ollama_push.gateway.push_request import PushRequestBody
 from ollama_push.gateway.push_task import PushTask, find_model
 from ollama_push.gateway.responses import RequestRefused, json_response, read_body
@@ -31,6 +31,7 @@ from ollama_push.gateway.route import PushRoute, route_for
 from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.shutdown import CancelledByShutdown, Shutdown
 from ollama_push.gateway.stream import TimedStream, is_gone
+from ollama_push.local import Credentials
 
 __all__ = ["PushHandler"]
 
@@ -47,16 +48,20 @@ class PushHandler:
         settings: As for the gateway.
         history: Where the pushes are recorded.
         lane: Reads the store.
+        credentials: The gateway's own logins.
 
     Attributes:
         client: Carries the pushes out; set while the gateway runs.
     """
 
-    def __init__(self, settings: GatewaySettings, history: PushHistory, lane: Lane) -> None:
+    def __init__(
+        self, settings: GatewaySettings, history: PushHistory, lane: Lane, credentials: CredentialSource
+    ) -> None:
         self.client: AsyncRegistryClient | None = None
         self._settings = settings
         self._history = history
         self._lane = lane
+        self._own_credentials = credentials
         self._shutdown = Shutdown(settings.shutdown_grace)
 
     def shut_down(self) -> None:
@@ -78,6 +83,7 @@ class PushHandler:
         try:
             return await self._respond(request, PushRequestBody.parse(data))
         except RequestRefused as exc:
+            log_refusal("", str(exc))
             return exc.response()
 
     async def _read_body(self, request: web.Request) -> bytes:
@@ -90,9 +96,11 @@ class PushHandler:
 
     async def _respond(self, request: web.Request, body: PushRequestBody) -> web.StreamResponse:
         try:
-            route = route_for(body.model, self._settings.default_registry)
+            route = route_for(body.model, self._settings.default_registry, body.source)
         except InvalidModelName as exc:
-            return await self._fail_early(request, name_text(body.model, exc), stream=body.stream)
+            text = name_text(exc.name if body.source == exc.name else body.model, exc)
+            log_refusal(body.model, text)
+            return await self._fail_early(request, text, stream=body.stream)
         plain_http = body.insecure or self._settings.plain_http
         registry = Endpoint.of(route.target.host, plain_http=plain_http)
         self._require_allowed(registry)
@@ -100,7 +108,13 @@ class PushHandler:
             raise _shutting_down()
         with self._begin(route, registry) as record:
             store = self._settings.store
-            describe = partial(error_text, target=route.target, root=store.root, written=route.sources[0])
+            describe = partial(
+                error_text,
+                target=route.target,
+                root=store.root,
+                written=route.sources[0],
+                withheld_login=self._withholds_login(registry),
+            )
             try:
                 model = await self._lane.run(find_model, store, route)
             except OllamaPushError as exc:
@@ -141,6 +155,10 @@ class PushHandler:
         if body.login is not None or may_send_own or may_carry_secrets(registry.origin, plain_for=None):
             return body.login
         return GivenCredential(None)
+
+    def _withholds_login(self, registry: Endpoint) -> bool:
+        own = self._own_credentials
+        return isinstance(own, Credentials) and own.withholds_login_from(registry.host)
 
     async def _stream(self, request: web.Request, task: PushTask) -> web.StreamResponse:
         """Respond with lines as they come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -13,12 +14,17 @@ from typing import Final, Self
 import attrs
 
 from ollama_push.core.events import PushEvent
+from ollama_push.core.names import MAX_NAME_CHARACTERS
 from ollama_push.core.observations import PushOutcome
+from ollama_push.core.peer_text import clean
 from ollama_push.core.progress import ProgressSnapshot, PushProgress
 from ollama_push.core.redaction import redact
+from ollama_push.core.units import bytes_text, seconds_text
 
-__all__ = ["PushHistory", "PushRecord", "RunningPush"]
+__all__ = ["PUSH_LOGGER", "PushHistory", "PushRecord", "RunningPush", "log_refusal"]
 
+PUSH_LOGGER: Final = logging.getLogger("ollama_push.gateway.pushes")
+"""One line a push, at its end; without secrets."""
 _KEPT: Final = 100
 """Ended pushes that are remembered: as many as fit on one page, and a limit on memory."""
 
@@ -97,6 +103,7 @@ class RunningPush:
         if self._final is None:
             self.outcome = outcome
             self._final = self._new_record(redact(error) if error else "")
+            _log(self._final, outcome)
             self._on_change(self)
 
     def record(self) -> PushRecord:
@@ -115,6 +122,21 @@ class RunningPush:
             self._progress.snapshot(now),
             error,
         )
+
+
+def log_refusal(model: str, text: str) -> None:
+    """Log that no push of *model* was begun, and why; an empty name is one that is not known."""
+    PUSH_LOGGER.info("refused %s: %s", clean(model, MAX_NAME_CHARACTERS) or "a push", redact(text))
+
+
+def _log(record: PushRecord, outcome: PushOutcome) -> None:
+    ended = f"{record.model} to {record.target}", seconds_text(record.elapsed_seconds)
+    if outcome is PushOutcome.SUCCEEDED:
+        PUSH_LOGGER.info("pushed %s in %s, %s", *ended, bytes_text(record.progress.completed_bytes))
+    elif record.error:
+        PUSH_LOGGER.info("%s %s after %s: %s", outcome.value, *ended, record.error)
+    else:
+        PUSH_LOGGER.info("%s %s after %s", outcome.value, *ended)
 
 
 class PushHistory:

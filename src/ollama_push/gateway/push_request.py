@@ -26,6 +26,7 @@ _KIND_OF_FIELD: Final[Mapping[str, str]] = {
     "password": "string",
     "stream": "bool",
     "name": "string",
+    "from": "string",
 }
 
 
@@ -38,12 +39,14 @@ class PushRequestBody:
         insecure: Plain HTTP between the gateway and the registry.
         stream: Whether progress is wanted.
         login: The client's login for the registry; ``None`` for the gateway's own. Real servers ignore it.
+        source: The local model to push, in ``from``; empty for the one that is called *model*. Real servers ignore it.
     """
 
     model: str
     insecure: bool = False
     stream: bool = True
     login: Login | None = None
+    source: str = ""
 
     @classmethod
     def parse(cls, data: bytes) -> PushRequestBody:
@@ -64,7 +67,7 @@ class PushRequestBody:
             login = Login(username, password) if username or password else None
         except InvalidSetting as exc:
             raise _bad_request(str(exc)) from None
-        return cls(model, fields.get("insecure", False), fields.get("stream", True), login)
+        return cls(model, fields.get("insecure", False), fields.get("stream", True), login, fields.get("from", ""))
 
 
 def _fields_of(value: Any) -> dict[str, Any]:

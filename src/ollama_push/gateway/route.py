@@ -26,7 +26,7 @@ class PushRoute:
     sources: tuple[ModelName, ...]
 
 
-def route_for(text: str, default_registry: str | None) -> PushRoute:
+def route_for(text: str, default_registry: str | None, source: str = "") -> PushRoute:
     """Return the route of the model *text*.
 
     A scheme is dropped, as by a real server (v0.5.2+): ``insecure`` alone chooses plain HTTP.
@@ -34,10 +34,16 @@ def route_for(text: str, default_registry: str | None) -> PushRoute:
     Args:
         text: The name as a client wrote it.
         default_registry: Registry of names without a host, perhaps with a path; ``None`` for Ollama's.
+        source: The only name in the local store, as a client wrote it; empty for the usual ones.
 
     Raises:
-        InvalidModelName: It cannot be pushed.
+        InvalidModelName: It cannot be pushed, or *source* is no name.
     """
+    route = _usual_route(text, default_registry)
+    return attrs.evolve(route, sources=(ModelName.parse_local(source),)) if source else route
+
+
+def _usual_route(text: str, default_registry: str | None) -> PushRoute:
     parts = NameParts.split(text)
     if default_registry is not None and parts.host is None and not is_host_like(parts.namespace or ""):
         # Only in Ollama's registry is "library" the namespace of nobody: here a bare name is fine.

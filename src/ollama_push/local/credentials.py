@@ -95,6 +95,11 @@ class Credentials:
             raise problem
         return None
 
+    def withholds_login_from(self, host: str) -> bool:
+        """Say whether the environment holds a login that is not for *host*, because of *environment_for*."""
+        names = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")
+        return not self._environment_is_for(host) and all(self._environ.get(name) for name in names)
+
     def login(self, host: str, login: Login) -> Path | str:
         """Keep *login* for *host* where docker would: with the configured helper, else in the file.
 

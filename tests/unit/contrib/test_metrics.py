@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.observation_sequences import DIRECT, ELEVEN_PUSHES, uploaded
 from tests.support.promtool import needs_promtool, promtool
@@ -16,6 +16,7 @@ from tests.support.push_run import PUSH
 
 from ollama_push.contrib.metrics import METRICS, Kind, Metric, MetricsHook, OtelSink, PrometheusSink
 from ollama_push.contrib.metrics.prometheus import prometheus_name
+from ollama_push.core.errors import InvalidSetting
 
 _Sums = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -191,3 +192,23 @@ def _as_attributes(scraped: _Sums) -> _Sums:
 
 
 _RENAMED = {"error": "error.type"}
+
+
+def test_sinks_of_one_registry_count_together() -> None:
+    registry = CollectorRegistry()
+    for _ in range(2):
+        PrometheusSink(registry).count(METRICS[0], 1, {"outcome": "failed", "error": "X"})
+    assert registry.get_sample_value("ollama_push_pushes_total", {"outcome": "failed", "error": "X"}) == 2
+    with pytest.raises(InvalidSetting, match="whose model_label differs"):
+        PrometheusSink(registry, model_label=True)
+
+
+def test_the_default_registry_takes_a_sink_more_than_once() -> None:
+    assert PrometheusSink()._collectors is PrometheusSink()._collectors
+
+
+def test_a_metric_of_somebody_elses_is_not_taken_over() -> None:
+    registry = CollectorRegistry()
+    Counter("ollama_push_attempts_total", "theirs", registry=registry)
+    with pytest.raises(ValueError, match="Duplicated"):
+        PrometheusSink(registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +32,19 @@ def test_what_is_no_duration_is_refused_by_name(value: Any) -> None:
 def test_hooks_are_kept_in_their_order() -> None:
     hooks = [print, repr]
     assert checked_hooks(hooks) == (print, repr)  # type: ignore[arg-type]  # any callable is one
+
+
+class AsyncHook:
+    async def __call__(self, seen: object) -> None: ...
+
+
+async def async_hook(seen: object) -> None: ...
+
+
+@pytest.mark.parametrize("hook", [async_hook, AsyncHook(), partial(async_hook)])
+def test_a_hook_that_nobody_would_await_is_refused(hook: Any) -> None:
+    with pytest.raises(InvalidSetting, match="a hook is a plain function"):
+        checked_hooks([hook])
 
 
 def test_a_hook_that_cannot_be_called_is_refused() -> None:

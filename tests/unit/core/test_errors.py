@@ -293,7 +293,12 @@ def test_what_this_side_finds_out_has_no_peer_and_no_operation() -> None:
         (ServerError(307, "moved", location="/x"), None),
         (ServerError(403), Advice.ALLOW_HOST),
         (ServerError(403, "no"), None),
-        (ServerError(404), None),
+        (ServerError(404), Advice.PUSH_DIRECTLY),
+        (ServerError(405, "no"), Advice.PUSH_DIRECTLY),
+        (ServerError(404, "404 page not found", path="/v1"), Advice.DROP_PATH),
+        (ServerError(404, "file does not exist", reason=RejectionReason.REPOSITORY_NOT_FOUND), None),
+        (ServerError(404, request=RefusedRequest(Operation.SEND_PART, 404)), None),
+        (ServerError(400, path="/v1"), None),
         (ServerError(403, request=RefusedRequest(Operation.SEND_PART, 403)), None),
     ],
 )

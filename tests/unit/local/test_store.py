@@ -100,7 +100,8 @@ def test_the_exact_spelling_is_preferred(root: Path) -> None:
     [
         ("registry.example.com/team/my-llama", "say source='my-llama:latest'"),
         ("my-lama", "the nearest is 'my-llama:latest'"),
-        ("zzz", "there is no model 'library/zzz:latest' in the store "),
+        ("zzz", "; it has 'my-llama:latest'"),
+        ("registry.example.com/team/my-llama:v3", "say source='my-llama:latest'"),
     ],
 )
 def test_an_absent_model_says_what_is_there_instead(root: Path, asked: str, said: str) -> None:
@@ -115,6 +116,13 @@ def test_the_same_tag_is_suggested_before_another(root: Path) -> None:
     put_model(root, "h.x/team/my-llama/v2")
     with pytest.raises(PushRejected, match=r"source='h\.x/team/my-llama:v2'"):
         ModelStore(root).load(ModelName.parse("you/my-llama:v2"))
+
+
+def test_another_version_is_named_and_not_suggested(root: Path) -> None:
+    put_model(root, "h.x/team/other/v1")
+    with pytest.raises(PushRejected, match=r"the nearest is 'h\.x/team/other:v1'") as caught:
+        ModelStore(root).load(ModelName.parse("h.x/team/other:v3"))
+    assert caught.value.advice is None
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from ollama_push.contrib.metrics.catalogue import METRICS, PUSHES, Kind, Metric
+from ollama_push.core.errors import InvalidSetting
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -32,14 +35,32 @@ class PrometheusSink:
     """Records measurements in a Prometheus registry.
 
     Args:
-        registry: Default: that of prometheus_client. A registry takes only one sink, which several hooks can
-            share.
+        registry: Default: that of prometheus_client. Several sinks of one registry count together.
         model_label: Declare the label ``model`` on ``ollama_push_pushes_total``; goes with
-            ``MetricsHook(model_label=True)``.
+            ``MetricsHook(model_label=True)``. The same for all sinks of a registry.
+
+    Raises:
+        InvalidSetting: *registry* has a sink whose *model_label* differs.
+        ValueError: *registry* has a metric of that name from elsewhere.
     """
 
+    # A registry takes each metric once, and does not give it back: sinks that are made later must know the first one's.
+    _made: ClassVar[WeakKeyDictionary[CollectorRegistry, Mapping[Metric, Any]]] = WeakKeyDictionary()
+    _labelled: ClassVar[WeakKeyDictionary[CollectorRegistry, bool]] = WeakKeyDictionary()
+    _making: ClassVar[threading.Lock] = threading.Lock()
+
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, model_label: bool = False) -> None:
-        self._collectors: dict[Metric, Any] = {}
+        with self._making:
+            self._collectors = self._made.get(registry) or self._new_collectors(registry, model_label=model_label)
+            self._made[registry] = self._collectors
+            has_label = self._labelled.setdefault(registry, model_label)
+        if has_label is not model_label:
+            problem = "this registry has a sink already, whose model_label differs"
+            raise InvalidSetting("model_label", model_label, problem)
+
+    @staticmethod
+    def _new_collectors(registry: CollectorRegistry, *, model_label: bool) -> Mapping[Metric, Any]:
+        collectors: dict[Metric, Any] = {}
         for metric in METRICS:
             labels = (*metric.labels, "model") if model_label and metric is PUSHES else metric.labels
             name = prometheus_name(metric)
@@ -50,7 +71,8 @@ class PrometheusSink:
                     collector = Gauge(name, metric.description, labels, registry=registry)
                 case Kind.HISTOGRAM:
                     collector = Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
-            self._collectors[metric] = collector
+            collectors[metric] = collector
+        return collectors
 
     def count(self, metric: Metric, amount: float, labels: Mapping[str, str], /) -> None:
         self._child(metric, labels).inc(amount)

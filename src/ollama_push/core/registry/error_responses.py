@@ -5,6 +5,7 @@ Source: distribution-spec v1.1.1, "Error Codes"; distribution's ``registry/api/e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -15,10 +16,13 @@ from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, clean, readable_exc
 from ollama_push.core.responses import BufferedResponse, retry_after_seconds
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
-__all__ = ["codes_in", "damaged_blob", "refusal", "words_in"]
+__all__ = ["codes_in", "damaged_blob", "is_full", "refusal", "words_in"]
 
 _R = RejectionReason
 _CODE_CHARACTERS: Final = 80
+_FULL: Final = re.compile(r"no space left on device|disk quota exceeded|not enough space on the disk", re.IGNORECASE)
+_FULL_NUMBERS: Final = (28, 122)
+_DEPTH: Final = 3
 
 _REASON_OF_CODE: Final[Mapping[str, RejectionReason]] = {
     "BLOB_UNKNOWN": _R.BLOB_UNKNOWN,
@@ -35,7 +39,8 @@ def refusal(response: BufferedResponse, operation: Operation, subject: str = "")
     """Return the error for a *response* that is a refusal.
 
     A status that a later request may not meet is a ``ServerError``, which the retry policy knows; all others
-    are a ``PushRejected``.
+    are a ``PushRejected``. So is a registry without room, whatever status it says so with: nothing that is sent
+    again makes room.
 
     Args:
         response: Any response with a status that the operation does not expect.
@@ -44,10 +49,29 @@ def refusal(response: BufferedResponse, operation: Operation, subject: str = "")
     """
     status, words, codes = response.status, words_in(response), codes_in(response)
     request = RefusedRequest(operation, status, codes, subject, response.headers.get("location", ""))
+    if is_full(response):
+        return PushRejected(words, _R.REGISTRY_FULL, request)
     if status in TRANSIENT_STATUSES:
         wait = retry_after_seconds(response.headers)
         return ServerError(status, words, retry_after=wait, reason=_R.REGISTRY_FAILED, request=request)
     return PushRejected(words, _reason(status, codes), request)
+
+
+def is_full(response: BufferedResponse) -> bool:
+    """Say whether the registry has no room left, by its words or by the number of the system's error.
+
+    Source: distribution ``registry/storage/driver/storagedriver.go`` (``Error.MarshalJSON``): a filesystem's error is
+    the ``Err`` of ``Enclosed`` (2.8) or of ``detail`` (3.0), a number. errno.h of Linux: 28 ENOSPC, 122 EDQUOT.
+    """
+    if _FULL.search(words_in(response)):
+        return True
+    return any(_holds_full(entry.get("detail")) for entry in _entries(response))
+
+
+def _holds_full(detail: object, depth: int = 0) -> bool:
+    if not isinstance(detail, dict) or depth > _DEPTH:
+        return False
+    return detail.get("Err") in _FULL_NUMBERS or any(_holds_full(value, depth + 1) for value in detail.values())
 
 
 def damaged_blob(digest: str) -> PushRejected:

@@ -17,7 +17,7 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.facts import Advice
 from ollama_push.core.hosts import DEFAULT_PORTS
 
-__all__ = ["DEFAULT_PORT", "base_url"]
+__all__ = ["DEFAULT_PORT", "base_url", "path_of"]
 
 DEFAULT_PORT: Final = 11434
 _MAX_PORT: Final = 65535
@@ -62,7 +62,27 @@ def base_url(text: str | None, *, setting: str = "host") -> str:
         raise InvalidSetting(setting, text, "this is no host; expected host, host:port or http(s)://host:port")
     if not _PATH.fullmatch(path):
         raise InvalidSetting(setting, text, "the path prefix holds characters that a URL path cannot")
-    return f"{scheme}://{host}:{port}{slash}{path}".rstrip("/")
+    return f"{scheme}://{host}:{port}{_cleaned(path)}" if slash else f"{scheme}://{host}:{port}"
+
+
+def path_of(base: str) -> str:
+    """Return the path in a base URL of :func:`base_url`, such as ``"/v1"``; empty when it has none."""
+    _, slash, path = base.partition("://")[2].partition("/")
+    return f"{slash}{path}"
+
+
+def _cleaned(path: str) -> str:
+    """Return *path* as Go's client asks below it: without empty parts, "." and "..".
+
+    Source: ollama ``api/client.go`` (``base.JoinPath``); Go ``path.Join``.
+    """
+    parts = list[str]()
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "".join(f"/{part}" for part in parts)
 
 
 def _split_port(hostport: str, default: int) -> tuple[str, int]:

@@ -28,22 +28,26 @@ from ollama_push.core.errors import (
 from ollama_push.core.facts import ModelMissing
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.json_text import bounded_count, decode_json
-from ollama_push.core.names import MAX_NAME_CHARACTERS, ModelName
+from ollama_push.core.names import DEFAULT_TAG, MAX_NAME_CHARACTERS, ModelName
 from ollama_push.core.peer_text import clean, readable_excerpt
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.secrets import Secrets
+from ollama_push.core.server.address import path_of
 from ollama_push.core.server.error_body import foreign_content, server_error
 from ollama_push.core.server.request import merged_headers
 from ollama_push.core.version import USER_AGENT
 
 __all__ = [
     "CHECK_TIMEOUT_SECONDS",
+    "GATEWAY_KEY",
     "CheckFlow",
     "Readiness",
     "check_flow",
 ]
 
+GATEWAY_KEY: Final = "ollama_push_gateway"
+"""In the response to ``/api/version`` of this package's gateway, beside what a real server says."""
 CHECK_TIMEOUT_SECONDS: Final = 10.0
 """Longest silence of a server that is asked a small question."""
 
@@ -67,6 +71,7 @@ class Readiness:
         total_bytes: Size of the whole push; ``None`` when the model was not found.
         account: Who is signed in at Ollama's registry; ``None`` when unknown or another registry.
         signin_url: Where to sign in, when nobody is.
+        is_gateway: Whether the server is this package's gateway, which reads its own store and has no accounts.
     """
 
     model: str
@@ -75,6 +80,7 @@ class Readiness:
     total_bytes: int | None = None
     account: str | None = None
     signin_url: str | None = None
+    is_gateway: bool = False
 
     @property
     def ok(self) -> bool:
@@ -113,11 +119,14 @@ def _ask_all(name: ModelName, base: str, headers: Mapping[str, str]) -> CheckFlo
     value = _object_in(version)
     if isinstance(value.get("version"), str):
         found["server_version"] = clean(value["version"], _NAME_CHARACTERS)
+    found["is_gateway"] = value.get(GATEWAY_KEY) is True
 
     tags = yield _ask("GET", f"{base}/api/tags", headers)
     problem = _problem_with(tags)
+    if isinstance(problem, ServerError):
+        problem.path = path_of(base)
     if problem is None:
-        found["total_bytes"], problem = _find(name, tags)
+        found["total_bytes"], problem = _find(name, tags, may_copy=not found["is_gateway"])
     problems = [] if problem is None else [problem]
 
     if is_ollama_cloud(name.host):
@@ -154,7 +163,9 @@ def _object_in(response: BufferedResponse) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _find(name: ModelName, response: BufferedResponse | TransportError) -> tuple[int | None, OllamaPushError | None]:
+def _find(
+    name: ModelName, response: BufferedResponse | TransportError, *, may_copy: bool
+) -> tuple[int | None, OllamaPushError | None]:
     """Return the size of *name* in a list of models, or the error of its absence with the nearest names."""
     models = _object_in(response).get("models") if isinstance(response, BufferedResponse) else None
     sizes: dict[str, int | None] = {}
@@ -173,15 +184,29 @@ def _find(name: ModelName, response: BufferedResponse | TransportError) -> tuple
     # The same model under another name is the usual cause: "ollama cp my-llama myuser/my-llama".
     copies = [text for text in sizes if text.rpartition("/")[2].partition(":")[0] == name.model]
     nearest = tuple(dict.fromkeys([*copies, *near]))[:_NEAREST]
-    facts = ModelMissing(name.shortest, None, twin=nearest[0] if nearest else "", nearest=nearest)
+    # Only the same tag: a copy of another one, or of another model, would publish other weights under this name.
+    same = [text for text in copies if _tag_of(text) == name.tag.lower()]
+    facts = ModelMissing(
+        name.shortest,
+        None,
+        not sizes,
+        twin=same[0] if same and may_copy else "",
+        nearest=nearest,
+        others=() if nearest else tuple(islice(sizes, _NEAREST)),
+        count=len(sizes),
+    )
     return None, PushRejected("", RejectionReason.MODEL_NOT_FOUND, facts)
 
 
+def _tag_of(text: str) -> str:
+    return text.rpartition("/")[2].partition(":")[2].lower() or DEFAULT_TAG
+
+
 def _identity(response: BufferedResponse | TransportError) -> tuple[str | None, str | None, OllamaPushError | None]:
-    """Return account, sign-in URL and problem; servers that cannot tell are not a problem."""
+    """Return account, sign-in URL and problem; servers that cannot tell are not a problem, nor is a proxy's refusal."""
     if isinstance(response, TransportError):
         return None, None, None
-    if response.status == 401:  # noqa: PLR2004
+    if response.status == 401 and "error" in _object_in(response):  # noqa: PLR2004
         error: ServerError = server_error(response.status, response.headers, response.body)
         return None, error.signin_url, error
     name = _object_in(response).get("name") if response.status == 200 else None  # noqa: PLR2004

@@ -24,6 +24,12 @@ _R = RejectionReason
 REASONS: Final[tuple[tuple[re.Pattern[str], RejectionReason | None, str], ...]] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, source)
     for pattern, reason, source in (
+        # --- no room in the registry, whatever the status that the server quotes it with
+        (
+            r"no space left on device|disk quota exceeded|\"Err\": ?(?:28|122)\b",
+            _R.REGISTRY_FULL,
+            "distribution 2.8 and 3, a filesystem's error; errno.h of Linux",
+        ),
         # --- identity
         (r"^unauthorized\b", _R.UNAUTHORIZED, "v0.1.10+; 'unauthorized: access denied' since v0.1.33"),
         (r"\"code\": ?\"(?:UNAUTHORIZED|DENIED)\"", _R.UNAUTHORIZED, "distribution error codes"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -15,7 +16,10 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.version import USER_AGENT
 
-__all__ = ["PushRequest", "merged_headers"]
+__all__ = ["PUSH_PATH", "PushRequest", "merged_headers"]
+
+PUSH_PATH: Final = "/api/push"
+"""Below the server's base URL."""
 
 
 def _to_name(model: str | ModelName) -> ModelName:
@@ -65,7 +69,7 @@ class PushRequest:
         """
         return HttpRequest(
             "POST",
-            f"{base}/api/push",
+            f"{base}{PUSH_PATH}",
             merged_headers(self.headers(), headers),
             self.body(),
             read_timeout if self.stream else math.inf,

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushStalled, TransportError
+from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushStalled, ServerError, TransportError
 from ollama_push.core.events import MAX_LAYERS, LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
@@ -29,7 +29,9 @@ from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.responses import own_error, response_seconds
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.secrets import Secrets
+from ollama_push.core.server.address import path_of
 from ollama_push.core.server.protocol import PushProtocol
+from ollama_push.core.server.request import PUSH_PATH
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
 
 __all__ = ["PushRun"]
@@ -146,6 +148,8 @@ class PushRun:
         error.last_event = self._last
         error.attempts = self._attempt
         error.bytes_moved = sum(layer.moved_bytes for layer in self._layers.values())
+        if isinstance(error, ServerError):
+            error.path = path_of(self._request.url.removesuffix(PUSH_PATH))
         wait = self._retry.wait_after(error, self._attempt, reached=self._reached, random=self._random())
         self._tell(AttemptFailed(self._context, self._elapsed(), self._attempt, error, wait))
         if wait is not None:

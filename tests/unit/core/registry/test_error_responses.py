@@ -107,6 +107,28 @@ def test_words_are_what_a_person_would_read(body: bytes, words: str) -> None:
     assert words_in(response(400, {}, body)) == words
 
 
+@pytest.mark.parametrize("status", [400, 413, 500, 503, 507])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"errors":[{"code":"UNKNOWN","detail":{"DriverName":"filesystem","Enclosed":{"Op":"write","Err":28}}}]}',
+        b'{"errors":[{"code":"UNKNOWN","detail":{"driver":"filesystem","detail":{"Op":"mkdir","Err":122}}}]}',
+        b'{"errors":[{"code":"UNKNOWN","message":"write /x: No space left on device"}]}',
+        b"insufficient: disk quota exceeded\n",
+    ],
+)
+def test_a_registry_without_room_is_full_whatever_the_status(status: int, body: bytes) -> None:
+    error = refusal(response(status, {}, body), Operation.SEND_PART, "sha256:ab")
+    assert isinstance(error, PushRejected)
+    assert (error.reason, error.status) == (R.REGISTRY_FULL, status)
+
+
+@pytest.mark.parametrize("detail", ["28", 5, [28], {"Err": "28"}, {"Err": 2}, {"a": {"b": {"c": {"d": {"Err": 28}}}}}])
+def test_other_details_mean_no_full_disk(detail: object) -> None:
+    body = json.dumps({"errors": [{"code": "UNKNOWN", "detail": detail}]}).encode()
+    assert isinstance(refusal(response(500, {}, body), Operation.SEND_PART), ServerError)
+
+
 def test_words_are_bounded() -> None:
     long = json.dumps({"errors": [{"message": "x" * 5000}]}).encode()
     assert len(words_in(response(400, {}, long))) == 500

@@ -10,7 +10,7 @@ import pytest
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback, is_ollama_cloud
-from ollama_push.core.server.address import base_url
+from ollama_push.core.server.address import base_url, path_of
 
 _TABLES: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[3] / "data" / "cases" / "hosts.json").read_text("utf-8")
@@ -103,6 +103,20 @@ def test_does_not_show_a_password() -> None:
     with pytest.raises(InvalidSetting) as caught:
         base_url("http://me:hush@example.com")
     assert "hush" not in f"{caught.value} {caught.value!r} {caught.value.args}"
+
+
+@pytest.mark.parametrize(
+    ("written", "url", "path"),
+    [
+        ("h//x", "http://h:11434/x", "/x"),
+        ("h/", "http://h:11434", ""),
+        ("http://h:1//a//./b/../c//", "http://h:1/a/c", "/a/c"),
+        ("h/../..", "http://h:11434", ""),
+        ("h/v1", "http://h:11434/v1", "/v1"),
+    ],
+)
+def test_a_path_is_joined_as_gos_client_joins_it(written: str, url: str, path: str) -> None:
+    assert (base_url(written), path_of(url)) == (url, path)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])

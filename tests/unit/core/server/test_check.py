@@ -162,9 +162,58 @@ def test_a_model_that_is_not_there_is_the_problem() -> None:
 
 
 def test_a_missing_model_names_its_copy_first() -> None:
-    text = str(_missing("myuser/my-lama:latest", "my-llama:v1", model=_CLOUD))
-    assert "the nearest are 'my-llama:v1', 'myuser/my-lama:latest'" in text
-    assert "(copy 'my-llama:v1' to this name on the server first)" in text
+    text = str(_missing("myuser/my-lama:latest", "my-llama:latest", model=_CLOUD))
+    assert "the nearest are 'my-llama:latest', 'myuser/my-lama:latest'" in text
+    assert "(copy 'my-llama:latest' to this name on the server first)" in text
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [("a/my-llama:v1", "a/my-llama:v3"), ("a/mistral-small:latest", "a/mixtral"), ("my-llama:v1", "a/my-llama:v3")],
+)
+def test_a_copy_that_would_publish_other_weights_is_never_advised(there: str, wanted: str) -> None:
+    _, ready = _ask(wanted, VERSION, _tags(there), _json({"name": "me"}))
+    (problem,) = ready.problems
+    assert isinstance(problem, PushRejected)
+    assert (problem.advice, there in str(problem)) == (None, True)
+
+
+def test_a_gateway_copies_nothing_and_is_known_by_what_it_says() -> None:
+    _, ready = _ask(
+        _CLOUD, _json({"version": "0.1.0", "ollama_push_gateway": True}), _tags("my-llama:latest"), _json({}, 404)
+    )
+    (problem,) = ready.problems
+    assert ready.is_gateway
+    assert str(problem).endswith("; the nearest are 'my-llama:latest'")
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (["zebra:v1"], "; it has 'zebra:v1'"),
+        ([f"zebra{number}:v1" for number in range(5)], "; it has 'zebra0:v1', 'zebra1:v1', 'zebra2:v1' and 2 more"),
+    ],
+)
+def test_what_is_there_is_named_where_nothing_is_like_it(models: list[str], said: str) -> None:
+    assert str(_missing(*models)).endswith(said)
+
+
+@pytest.mark.parametrize(("base", "said"), [("http://h:1/v1", "path /v1 out of"), ("http://h:1", "an Ollama server?")])
+def test_a_server_that_knows_no_models_is_told_by_its_address(base: str, said: str) -> None:
+    flow = check_flow(_ELSEWHERE, base, {})
+    next(flow)
+    page = BufferedResponse(404, {}, b"404 page not found")
+    flow.send(page)
+    with pytest.raises(StopIteration) as ended:
+        flow.send(page)
+    (problem,) = ended.value.value.problems
+    assert "404 page not found; " in str(problem)
+    assert said in str(problem)
+
+
+def test_a_proxy_that_refuses_to_say_who_we_are_is_no_problem() -> None:
+    _, ready = _ask(_CLOUD, VERSION, _tags(_CLOUD), BufferedResponse(401, {}, b"<h1>401 Authorization Required</h1>"))
+    assert ready.ok
 
 
 def test_only_the_nearest_models_are_named() -> None:

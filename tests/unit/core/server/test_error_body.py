@@ -82,7 +82,7 @@ def test_a_redirect_names_its_target() -> None:
 def test_a_silent_403_is_explained() -> None:
     assert "Host or Origin" in server_error(403, {}, b"").message
     assert server_error(403, {}, b"denied").message == "denied"
-    assert server_error(404, {}, b"").message == ""
+    assert server_error(400, {}, b"").message == ""
 
 
 _DATE = "Wed, 21 Oct 2015 07:28:00 GMT"

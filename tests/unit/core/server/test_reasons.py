@@ -13,6 +13,7 @@ _R: Final = RejectionReason
 
 # One text for each row of the table, in its order.
 TEXTS: Final = (
+    ('500: {"errors":[{"code":"UNKNOWN","detail":{"Enclosed":{"Op":"write","Err":28}}}]}', _R.REGISTRY_FULL),
     ("unauthorized: access denied", _R.UNAUTHORIZED),
     ('max retries exceeded: {"code":"DENIED"}', _R.UNAUTHORIZED),
     ('400: {"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}', _R.BLOB_UNKNOWN),
@@ -44,6 +45,19 @@ TEXTS: Final = (
     ("max retries exceeded: http status 502 Bad Gateway", _R.REGISTRY_FAILED),
     ('Put "http://h/v2/x": EOF', _R.REGISTRY_FAILED),
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max retries exceeded: http status 500: write /var/lib/registry/x: no space left on device",
+        "507: Disk quota exceeded",
+        '500: {"detail":{"Err": 122}}',
+    ],
+)
+def test_a_full_registry_is_one_whatever_the_status(text: str) -> None:
+    assert reason_for(text) is _R.REGISTRY_FULL
+    assert reason_for('500: {"detail":{"Err":280}}') is _R.REGISTRY_FAILED
 
 
 @pytest.mark.parametrize(("text", "reason"), TEXTS)

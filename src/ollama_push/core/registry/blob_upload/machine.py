@@ -33,7 +33,7 @@ from ollama_push.core.registry.blob_upload.responses import (
     RestartUpload,
     bytes_arrived,
     denies,
-    is_wrong_digest,
+    is_decided,
     refuses_parts,
     smallest_part,
 )
@@ -295,7 +295,7 @@ class BlobUpload:
         headers = _part_headers(span) if is_part and span.offset else _OCTETS
         response = yield from self._send_span("PUT", url, headers, span)
         after = AFTER_COMMIT.get(response.status)
-        if is_part and response.status in NO_LAST_PART and not is_wrong_digest(response):
+        if is_part and response.status in NO_LAST_PART and not is_decided(response):
             self._sizes.refuse_last_part()
             self._committing = False
             yield from self._ask_status()
@@ -362,6 +362,8 @@ class BlobUpload:
             self._sizes.took_last(span.size)
         else:
             no = refusal(response, operation, self._blob.digest)
+            if isinstance(no, PushRejected) and no.reason is RejectionReason.REGISTRY_FULL:
+                raise no  # no other way of sending makes room
             if isinstance(no, PushRejected) and no.reason is RejectionReason.DIGEST_INVALID:
                 yield from self._raise_wrong_digest(no)
             yield from self._recover(after, no, span)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.registry.error_responses import codes_in
+from ollama_push.core.registry.error_responses import codes_in, is_full
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
@@ -28,7 +28,7 @@ __all__ = [
     "RestartUpload",
     "bytes_arrived",
     "denies",
-    "is_wrong_digest",
+    "is_decided",
     "refuses_parts",
     "smallest_part",
 ]
@@ -98,9 +98,9 @@ NO_LAST_PART: Final = frozenset({400, 405, 411, 415, 416, 422, 501})
 """What a registry may say to a last part in the closing ``PUT`` if it takes parts by ``PATCH`` only."""
 
 
-def is_wrong_digest(response: BufferedResponse) -> bool:
-    """Say whether the registry computed another digest."""
-    return "DIGEST_INVALID" in codes_in(response)
+def is_decided(response: BufferedResponse) -> bool:
+    """Say whether no other form of the request helps: the registry computed another digest, or has no room left."""
+    return "DIGEST_INVALID" in codes_in(response) or is_full(response)
 
 
 def denies(response: BufferedResponse) -> bool:
