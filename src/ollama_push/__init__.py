@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TransportError,
         TransportTimeout,
         UnexpectedContent,
+        UsedAfterClose,
         VerificationFailed,
     )
     from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, PushSucceeded, StatusChanged
@@ -90,6 +91,7 @@ __all__ = [
     "TransportTimeout",
     "UnexpectedContent",
     "Urllib3Transport",
+    "UsedAfterClose",
     "Verification",
     "VerificationFailed",
     "__version__",
@@ -141,6 +143,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "UnexpectedContent": "core.errors",
         "FileResumeStore": "local",
         "Urllib3Transport": "transports",
+        "UsedAfterClose": "core.errors",
         "Verification": "core.receipts",
         "VerificationFailed": "core.errors",
         "__version__": "core.version",

@@ -9,7 +9,6 @@ from tests.support.command_direct import PASSWORD, at_home
 from tests.support.stores import LAYERS, put_blob
 
 from ollama_push.cli.messages import USUAL, MessageFormatter
-from ollama_push.cli.reports import receipt_text
 from ollama_push.core.errors import (
     ConnectCause,
     ConnectFailed,
@@ -43,7 +42,7 @@ AT = "https://registry.example.com:443"
     ids=["no size", "attempts", "direct"],
 )
 def test_a_receipt_says_what_is_known(receipt: PushReceipt, text: str) -> None:
-    assert receipt_text(receipt) == text
+    assert str(receipt) == text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from tests.support.broken_transports import LastHeaderWins
@@ -14,6 +17,7 @@ from ollama_push.testing.contract import CLAUSES, Clause, Rig, run_contract
 from ollama_push.testing.contract.__main__ import run_command
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_promise_of_the_port_has_a_clause() -> None:
@@ -86,6 +90,49 @@ def test_the_command_prints_a_table_and_fails_with_the_transport(capsys: pytest.
 def test_the_command_takes_async_transports(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["examples.httpx_transport:AsyncHttpxTransport", "--async", "--patience", "3"]) == 0
     assert capsys.readouterr().out.endswith(f"{len(CLAUSES)} of {len(CLAUSES)} clauses kept\n")
+
+
+def test_the_command_sees_by_itself_what_is_async(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["examples.httpx_transport:AsyncHttpxTransport", "--patience", "3"]) == 0
+    assert capsys.readouterr().out.endswith(f"{len(CLAUSES)} of {len(CLAUSES)} clauses kept\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "json:JSONDecoder",
+            "it is called with one argument, the read timeout in seconds, and returns a new transport: ",
+        ),
+        ("builtins:float", "it returned float, which has no open()"),
+        ("json:decoder", "expected MODULE:FACTORY"),
+    ],
+)
+def test_the_command_says_what_a_factory_takes(name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_command([name])
+    assert f"error: {name}: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.process
+def test_the_command_ends_quietly_when_its_reader_has_enough() -> None:
+    words = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "ollama_push.testing.contract",
+        "tests.support.plain_transports:Plain",
+    ]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(60) == 1
+    assert first.startswith("kept")
+    assert said == ""
 
 
 @pytest.mark.parametrize("name", ["json", "no_such_module:X", "json:no_such_name"])

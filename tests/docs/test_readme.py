@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.example_runner import run_example
+
+from ollama_push.testing.contract import run_contract
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.zh-CN.md")
@@ -37,6 +40,15 @@ def test_example_runs_as_written(readme: str, number: int, tmp_path: Path) -> No
     assert done.stderr == ""
     printed = re.sub(r"\b\d+\.\d s\b", "0.0 s", done.stdout)  # how long it took is the machine's
     assert printed == PRINTED[number]
+
+
+@pytest.mark.slow
+def test_the_transport_keeps_every_promise() -> None:
+    sketch = next(code for code in python_blocks("README.md") if "class PlainTransport" in code)
+    names: dict[str, Any] = {}
+    exec(compile(sketch.partition("\nwith PushClient")[0], "README.md", "exec"), names)
+    results = run_contract(names["PlainTransport"])
+    assert [f"{result.clause}: {result.failure}" for result in results if result.failure is not None] == []
 
 
 def test_every_example_is_run() -> None:

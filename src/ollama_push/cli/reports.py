@@ -1,4 +1,4 @@
-"""Receipts, failures, plans and checks as text for people."""
+"""Plans, checks and verifications as text for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ollama_push.cli.messages import pullability_line
 from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt, Verification
 from ollama_push.core.server.check import Readiness
-from ollama_push.core.units import bytes_text, seconds_text
+from ollama_push.core.units import bytes_text
 
 __all__ = [
     "model_text",
@@ -17,7 +17,6 @@ __all__ = [
     "pullability_fields",
     "readiness_lines",
     "receipt_lines",
-    "receipt_text",
     "verification_lines",
 ]
 
@@ -25,7 +24,7 @@ __all__ = [
 def receipt_lines(receipt: PushReceipt) -> list[str]:
     """Return a success: what is known of pulls from there, and the receipt in one line, which is the last."""
     found = receipt.pullability
-    return [*([] if found is None else [pullability_line(found)]), receipt_text(receipt)]
+    return [*([] if found is None else [pullability_line(found)]), str(receipt)]
 
 
 def pullability_fields(found: Pullability | None) -> dict[str, Any] | None:
@@ -37,28 +36,6 @@ def pullability_fields(found: Pullability | None) -> dict[str, Any] | None:
         for each in found.obstacles
     ]
     return {"is_pullable": found.is_pullable, "obstacles": obstacles, "asked_blobs": found.asked_blobs}
-
-
-def receipt_text(receipt: PushReceipt) -> str:
-    """Return a success in one line."""
-    parts = [f"pushed {receipt.model}"]
-    layers = len(receipt.layers)
-    if receipt.total_bytes is not None:
-        parts.append(f"{layers} layer{'s' if layers > 1 else ''}, {bytes_text(receipt.total_bytes)}")
-    if receipt.skipped_bytes:
-        parts.append(f"{bytes_text(receipt.skipped_bytes)} already there")
-    if receipt.resumed_bytes:
-        parts.append(f"{bytes_text(receipt.resumed_bytes)} resumed")
-    if receipt.verified:
-        parts.append("verified")
-    elif receipt.read_refused:
-        parts.append("not verified (this login may not read there)")
-    parts.append(f"in {seconds_text(receipt.elapsed_seconds)}")
-    if receipt.attempts > 1:
-        parts.append(f"after {receipt.attempts} attempts")
-    if receipt.manifest_digest is not None:
-        parts.append(receipt.manifest_digest)
-    return ", ".join(parts)
 
 
 def model_text(name: str) -> str:

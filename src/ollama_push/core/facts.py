@@ -85,6 +85,8 @@ class Advice(enum.Enum):
     CHECK_SERVER_ADDRESS = "check-server-address"
     CHECK_NAME = "check-name"
     CHECK_NETWORK = "check-network"
+    CHECK_ROUTE = "check-route"
+    """A host does not answer at all."""
     CHECK_PROXY = "check-proxy"
     TRUST_CA = "trust-ca"
     RENEW_CERTIFICATE = "renew-certificate"

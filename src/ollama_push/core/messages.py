@@ -89,6 +89,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.CHECK_SERVER_ADDRESS: "check its spelling, OLLAMA_HOST and DNS",
     Advice.CHECK_NAME: "check the spelling of the name, and DNS",
     Advice.CHECK_NETWORK: "check the network, a VPN or a firewall",
+    Advice.CHECK_ROUTE: "is the host up, its port right, and no firewall or VPN between? Nothing answers there",
     Advice.CHECK_PROXY: "check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY",
     Advice.TRUST_CA: "pass the CA that signed it with ca_file=, or SSL_CERT_FILE",
     Advice.RENEW_CERTIFICATE: "it must be renewed there, if the clock of this machine is right",
@@ -241,7 +242,7 @@ class Messages:
 
     def transport_timeout(self, address: str, phase: str, seconds: float) -> str:
         if phase == "connect":
-            return f"no connection to {address} within {seconds:g} s"
+            return joined(f"no connection to {address} within {seconds:g} s", self.advise(Advice.CHECK_ROUTE))
         if phase == "response":
             return f"{address} did not complete its response within {seconds:g} s"
         return f"{address} was silent for {seconds:g} s ({phase})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ollama_push.core.pullability import Pullability
+from ollama_push.core.units import bytes_text, seconds_text
 
 __all__ = ["LayerReceipt", "PlannedBlob", "PushPlan", "PushReceipt", "Verification"]
 
@@ -60,6 +61,25 @@ class PushReceipt:
     retries: int = 0
     read_refused: bool | None = None
     pullability: Pullability | None = None
+
+    def __str__(self) -> str:
+        """Return the receipt in one line, as the command prints it."""
+        parts = [f"pushed {self.model}"]
+        if self.total_bytes is not None:
+            count = len(self.layers)
+            parts.append(f"{count} layer{'s' if count > 1 else ''}, {bytes_text(self.total_bytes)}")
+        if self.skipped_bytes:
+            parts.append(f"{bytes_text(self.skipped_bytes)} already there")
+        if self.resumed_bytes:
+            parts.append(f"{bytes_text(self.resumed_bytes)} resumed")
+        if self.verified:
+            parts.append("verified")
+        elif self.read_refused:
+            parts.append("not verified (this login may not read there)")
+        parts.append(f"in {seconds_text(self.elapsed_seconds)}")
+        if self.attempts > 1:
+            parts.append(f"after {self.attempts} attempts")
+        return ", ".join([*parts, *filter(None, [self.manifest_digest])])
 
 
 @attrs.frozen

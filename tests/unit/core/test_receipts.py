@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -33,6 +35,21 @@ def test_a_push_through_a_server_does_not_know_what_the_registry_holds() -> None
         receipt.verified,
     )
     assert unknown == (None,) * 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({}, "pushed a/b:latest, 1 layer, 5 B, in 0.5 s"),
+        ({"layers": (LayerReceipt("sha256:ab", 5),) * 2, "attempts": 3}, ", 2 layers, 5 B, in 0.5 s, after 3 attempts"),
+        ({"total_bytes": None, "layers": ()}, "pushed a/b:latest, in 0.5 s"),
+        ({"skipped_bytes": 4, "resumed_bytes": 1, "verified": True}, ", 4 B already there, 1 B resumed, verified, in "),
+        ({"verified": False, "read_refused": True}, ", not verified (this login may not read there), in 0.5 s"),
+        ({"manifest_digest": "sha256:m"}, "in 0.5 s, sha256:m"),
+    ],
+)
+def test_its_text_is_the_line_of_the_command(changed: dict[str, Any], text: str) -> None:
+    assert text in str(attrs.evolve(_receipt(), **changed))
 
 
 def test_what_was_not_reported_is_unknown_and_not_zero() -> None:
