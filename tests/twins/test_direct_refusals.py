@@ -38,6 +38,12 @@ NO_DIGEST: Final = says(400, "DIGEST_INVALID", "provided digest did not match up
 NO_BLOB: Final = says(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
 DENIED: Final = says(403, "DENIED", "requested access to the resource is denied")
 FULL: Final = says(507, "UNKNOWN", "no space left on device")
+DISTRIBUTION: Final = (
+    b'{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":'
+    b'{"DriverName":"filesystem","Enclosed":{"Op":"write","Path":"/var/lib/registry/x","Err":28}}}]}'
+)
+FULL_500: Final = Reply(500, {"Content-Type": "application/json"}, DISTRIBUTION)
+FULL_400: Final = Reply(400, {"Content-Type": "application/json"}, DISTRIBUTION)
 BROKEN: Final = Reply(500, {}, b"Internal Server Error")
 
 
@@ -76,6 +82,24 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     ),
     "full at the commit": Refusal(
         Fault("PUT", BIG_DIGEST, times=None, action=FULL), R.REGISTRY_FULL, "no space left", 1, 3 * MIB
+    ),
+    "full at the opening, as distribution says it": Refusal(
+        Fault("POST", times=None, action=FULL_500), R.REGISTRY_FULL, '"Err":28', 1, 0
+    ),
+    "full at a part, as distribution says it": Refusal(
+        Fault("PATCH", nth=2, times=None, action=FULL_500), R.REGISTRY_FULL, '"Err":28', 1, MIB
+    ),
+    "full at the commit, as distribution says it": Refusal(
+        Fault("PUT", BIG_DIGEST, times=None, action=FULL_500), R.REGISTRY_FULL, '"Err":28', 1, 3 * MIB
+    ),
+    "full at the commit, with a status that may mean another form": Refusal(
+        Fault("PUT", BIG_DIGEST, times=None, action=FULL_400), R.REGISTRY_FULL, '"Err":28', 1, 3 * MIB
+    ),
+    "full at a small blob, as distribution says it": Refusal(
+        Fault("PUT", SMALL_DIGEST, times=None, action=FULL_500), R.REGISTRY_FULL, '"Err":28', 1, len(BIG)
+    ),
+    "full at the manifest, as distribution says it": Refusal(
+        Fault("PUT", "/manifests/", times=None, action=FULL_500), R.REGISTRY_FULL, '"Err":28', 1, TOTAL
     ),
     "digest refused": Refusal(
         Fault("PUT", BIG_DIGEST, times=None, action=NO_DIGEST), R.DIGEST_INVALID, "DIGEST_INVALID", 4, 12 * MIB

@@ -80,10 +80,13 @@ class PushHandler:
             return response
         except ConnectionError:
             return web.Response(status=HTTPStatus.BAD_REQUEST)  # for the log alone: the client is gone
+        model = ""
         try:
-            return await self._respond(request, PushRequestBody.parse(data))
+            body = PushRequestBody.parse(data)
+            model = body.model
+            return await self._respond(request, body)
         except RequestRefused as exc:
-            log_refusal("", str(exc))
+            log_refusal(model, str(exc))
             return exc.response()
 
     async def _read_body(self, request: web.Request) -> bytes:
