@@ -123,8 +123,10 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     ),
     (
         TransportTimeout(_AT, "connect", 2.5),
-        f"no connection to {_AT} within 2.5 s;"
-        " is the host up, its port right, and no firewall or VPN between? Nothing answers there",
+        (
+            f"no connection to {_AT} within 2.5 s;"
+            " is the host up, its port right, and no firewall or VPN between? Nothing answers there"
+        ),
     ),
     (TransportTimeout(_AT, "response", 60), f"{_AT} did not complete its response within 60 s"),
     (TransportTimeout(_AT, "read", 60), f"{_AT} was silent for 60 s (read)"),
