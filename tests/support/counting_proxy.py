@@ -43,10 +43,12 @@ class CountingProxy:
     Args:
         target: ``"127.0.0.1:PORT"``; may be changed.
         added_header: A header line that each request gets on its way.
+        serves: How many requests of a connection go through; the next one resets it, unread.
     """
 
-    def __init__(self, target: str = "", *, added_header: str = "") -> None:
+    def __init__(self, target: str = "", *, added_header: str = "", serves: int | None = None) -> None:
         self.target = target
+        self.serves = serves
         self._added = f"{added_header}\r\n".encode() if added_header else b""
         self._changed = threading.Condition()  # guards what follows
         self._links: set[_Link] = set()
@@ -211,8 +213,13 @@ class _Link:
 
     def _requests(self) -> None:
         buffer = bytearray()
+        served = 0
         try:
             while (head := self._head(buffer)) is not None:
+                if served == self._proxy.serves:
+                    self.reset()
+                    return
+                served += 1
                 forwarded, losing = self._proxy.head_of(head)
                 self._losing = self._losing or losing
                 self._registry.sendall(forwarded)

@@ -27,6 +27,7 @@ class Fault(enum.Enum):
     """What goes wrong with one request."""
 
     RESET = "the connection breaks after some bytes of the body"
+    UNREAD = "the same, and the client may believe that a kept connection had died before"
     LOST_ACK = "the request is carried out, its answer is lost"
     BUSY = "503, nothing is done"
     SLOW_DOWN = "429 with Retry-After, nothing is done"
@@ -92,9 +93,9 @@ class MemoryRegistry:
             return response(503)
         elif fault is Fault.SLOW_DOWN:
             return refuse(429, "TOOMANYREQUESTS") if at % 2 else response(429, {"retry-after": "7"})
-        elif fault is Fault.RESET:
+        elif fault in (Fault.RESET, Fault.UNREAD):
             self._break(request, body[:at])
-            return ConnectionLost(ORIGIN, LOST)
+            return ConnectionLost(ORIGIN, LOST, unread=fault is Fault.UNREAD)
         given = self._answer(request, body)
         return ConnectionLost(ORIGIN, LOST) if fault is Fault.LOST_ACK else given
 

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 from tests.transports.conftest import Certificates, MakeTransport
 
-from ollama_push.core.errors import ConnectCause, ConnectFailed
+from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
 from ollama_push.core.ports import HttpRequest, RequestBody
-from ollama_push.testing.server import Await, NextRequest, ScriptedServer, Step, head, json_answer
+from ollama_push.testing.server import Await, NextRequest, Reset, ScriptedServer, Step, head, json_answer
 from ollama_push.transports import AiohttpTransport
 
 EMPTY = {"Content-Length": "0"}
@@ -155,3 +155,91 @@ def test_closing_ends_a_connection_whose_tls_peer_does_not_close_it(certificates
         asyncio.run(fetch_once())
         gc.collect()  # an open transport warns here, and a warning fails the test
         left.set()
+
+
+NO_CONTENT = head(204)
+SMALL = Reused(bytes(300_000))
+
+
+def lost(make: MakeTransport, *requests: HttpRequest, **options: object) -> ConnectionLost:
+    """Send *requests*; return how the connection of the last one was lost."""
+    with closing(make(**options)) as transport:
+        for request in requests[:-1]:
+            with transport.open(request) as response:
+                assert b"".join(response.chunks()) == b""
+        with pytest.raises(ConnectionLost) as caught, transport.open(requests[-1]):
+            pass
+        return caught.value
+
+
+@pytest.mark.parametrize("end", [[], [Reset()]], ids=["closed", "reset"])
+@pytest.mark.parametrize(("method", "body"), [("GET", b""), ("POST", b""), ("PUT", b"{}"), ("PATCH", SMALL)])
+def test_a_kept_connection_that_ends_without_a_word_is_unread(
+    make: MakeTransport,
+    certificates: Certificates,
+    method: str,
+    body: RequestBody,
+    end: list[Step],
+) -> None:
+    script: list[Step] = [NO_CONTENT, NextRequest(), *end]
+    for context in (None, certificates.server_context()):
+        with ScriptedServer(script, tls=context) as server:
+            requests = HttpRequest("GET", server.url), HttpRequest(method, server.url, body=body)
+            assert lost(make, *requests, ca_file=certificates.ca_file).unread
+            assert server.accepted == 1
+
+
+def test_a_proxys_kept_connection_that_ends_without_a_word_is_unread(
+    make: MakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer([NO_CONTENT, NextRequest()]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        url = "http://registry.example.com/v2/"
+        assert lost(make, HttpRequest("GET", url), HttpRequest("PUT", url, body=SMALL)).unread
+        assert proxy.accepted == 1
+
+
+def test_a_new_connection_that_ends_without_a_word_is_not_unread(make: MakeTransport) -> None:
+    with ScriptedServer(()) as server:
+        assert not lost(make, HttpRequest("PUT", server.url, body=SMALL)).unread
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 2", head(100), b"HTTP/1.1 200 Fine\r\nContent-"])
+def test_a_response_that_has_begun_shows_that_the_request_was_read(make: MakeTransport, begun: bytes) -> None:
+    with ScriptedServer([NO_CONTENT, NextRequest(), begun, Reset()]) as server:
+        assert not lost(make, *[HttpRequest("GET", server.url)] * 2).unread
+
+
+def test_a_body_that_no_buffers_hold_was_read(make: MakeTransport) -> None:
+    with ScriptedServer([NO_CONTENT, NextRequest()]) as server:
+        request = HttpRequest("PATCH", server.url, body=Reused(bytes(11 << 20)))
+        assert not lost(make, HttpRequest("GET", server.url), request).unread
+        assert len(server.requests) == 2  # the second one was read whole
+
+
+def test_another_request_gets_a_new_connection(make: MakeTransport) -> None:
+    with ScriptedServer([NO_CONTENT, NextRequest()], [NO_CONTENT]) as server, closing(make()) as transport:
+        request = HttpRequest("PUT", server.url, body=SMALL)
+        with transport.open(HttpRequest("GET", server.url)):
+            pass
+        with pytest.raises(ConnectionLost), transport.open(request):
+            pass
+        with transport.open(request) as response:
+            assert response.status == 204
+        assert [len(sent.body) for sent in server.requests] == [0, 300_000, 300_000]
+
+
+def test_a_proxy_that_closes_a_new_connection_was_reached(make: MakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer(()) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert not lost(make, HttpRequest("PUT", "http://registry.example.com/v2/", body=SMALL)).unread
+
+
+def test_a_fresh_request_gets_a_new_connection_which_is_kept(make: MakeTransport) -> None:
+    script: list[Step] = [head(200, EMPTY), NextRequest()] * 3
+    with ScriptedServer(script) as server, closing(make()) as transport:
+        for fresh in (False, True, True, False):
+            request = HttpRequest("PUT", server.url, body=SMALL, fresh=fresh)
+            with transport.open(request) as response:
+                assert b"".join(response.chunks()) == b""
+        assert server.accepted == 3

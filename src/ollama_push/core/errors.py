@@ -252,10 +252,13 @@ class ConnectionLost(TransportError):
     Attributes:
         address: Scheme, host and port of the peer, without credentials.
         detail: The library's own words; may be empty.
+        unread: Whether a connection that had served other requests was closed before its peer read this one: no byte
+            of a response came, soon after it was sent. It is sent again at once, and that counts as no attempt.
     """
 
     address: str = attrs.field(converter=clean)
     detail: str = attrs.field(default="", converter=clean)
+    unread: bool = False
 
     def render(self, messages: Messages) -> str:
         return messages.connection_lost(self.address, self.detail)

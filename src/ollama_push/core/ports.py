@@ -21,6 +21,9 @@ T11    An error raised inside the block, or by the body, passes through untouche
 T12    After ``close()`` nothing is left open, and ``open`` raises ``UsedAfterClose``.
 T13    Requests may run at the same time; a finished one leaves nothing behind.
 =====  ==========================================================================================
+
+A transport that keeps connections does not send a request again when one of them has died: it says so by
+``ConnectionLost(unread=True)``, and the core does. One that cannot tell says nothing: that costs an attempt.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ class HttpRequest:
         read_timeout: Longest wait in seconds: for the peer to take more of the body, for the head of the response,
             and then for each further byte of its body; ``math.inf`` for no limit, ``None`` for the transport's own
             default.
+        fresh: Whether to use a new connection, because kept ones have died. A transport may ignore it.
     """
 
     method: str
@@ -82,6 +86,7 @@ class HttpRequest:
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=hide_secret_headers)
     body: RequestBody = attrs.field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
     read_timeout: float | None = None
+    fresh: bool = False
 
 
 class ResponseHead(Protocol):

@@ -9,11 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, TypeGuard
 
 import attrs
 
-from ollama_push.core.errors import OllamaPushError, TransportError, TransportMisbehaved, TransportTimeout
+from ollama_push.core.errors import (
+    ConnectionLost,
+    OllamaPushError,
+    TransportError,
+    TransportMisbehaved,
+    TransportTimeout,
+)
 from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest
 
@@ -24,6 +30,7 @@ __all__ = [
     "BufferedResponse",
     "SendRequest",
     "failed_request",
+    "is_unread",
     "own_error",
     "response_late",
     "response_limit",
@@ -126,6 +133,15 @@ def response_seconds(request: HttpRequest) -> float:
 def response_late(request: HttpRequest) -> TransportTimeout:
     """Return the error of a response that is not complete after ``response_seconds``."""
     return TransportTimeout(origin_of(request.url), "response", response_seconds(request))
+
+
+def is_unread(given: object) -> TypeGuard[ConnectionLost]:
+    """Say whether *given* for a request is that of a kept connection which had died before its peer read that.
+
+    The request is sent again at once, and that counts as no attempt. A peer that has read it after all, and could not
+    say so, meets it twice: of one that could do harm then, it is asked what came of it.
+    """
+    return isinstance(given, ConnectionLost) and given.unread
 
 
 def own_error(exc: Exception, transport: object) -> OllamaPushError:

@@ -17,6 +17,7 @@ from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, InvalidSetting, MachineMisuse, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._aiohttp_internals import (
+    CONNECTED_HERE,
     AbortingConnector,
     ConnectionWatch,
     UploadPayload,
@@ -104,6 +105,8 @@ class AiohttpTransport:
 
     async def _send(self, request: HttpRequest, limits: RequestLimits, upload: UploadPayload) -> aiohttp.ClientResponse:
         """Send *request* and return its response, of which the head has arrived."""
+        upload.sent.fresh = request.fresh
+        token = CONNECTED_HERE.set(upload.sent)
         try:
             proxy = proxy_for(request.url) if self._trust_env and self._owned else None
             login = {} if proxy is None else proxy.headers
@@ -131,11 +134,13 @@ class AiohttpTransport:
                 )
         except _FAILURES as exc:
             failure = _without_headers(exc)
+        finally:
+            CONNECTED_HERE.reset(token)
         # Outside the except clause the body's own error gets no context: it is raised as it was.
         if upload.error is not None:
             raise upload.error
         refused = refused_certificate(limits.url, failure)
-        raise (refused or _translated(failure, limits, upload)) from failure
+        raise (refused or upload.sent.judged(_translated(failure, limits, upload))) from failure
 
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""

@@ -9,16 +9,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NoReturn
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Final, NoReturn
 from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
+from ollama_push.transports._keeping import SentRequest
 
-__all__ = ["AbortingConnector", "ConnectionWatch", "UploadPayload", "head_timer", "take_buffered", "without_retries"]
+__all__ = [
+    "CONNECTED_HERE",
+    "AbortingConnector",
+    "ConnectionWatch",
+    "UploadPayload",
+    "head_timer",
+    "take_buffered",
+    "without_retries",
+]
+
+CONNECTED_HERE: Final[ContextVar[SentRequest | None]] = ContextVar("CONNECTED_HERE", default=None)
+"""The request that this task sends: the connection that it gets is used for that one."""
+
+
+class _Connection(ResponseHandler):
+    """Tells the request that it was given to whether a byte of a response has come.
+
+    Works around: aiohttp does not tell a connection that was closed unused from one that broke off.
+    """
+
+    request: SentRequest | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if data and self.request is not None:
+            self.request.answered = True
+        super().data_received(data)
+
+
+def _new_connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return _Connection(loop)
 
 
 class AbortingConnector(aiohttp.TCPConnector):
@@ -30,7 +63,22 @@ class AbortingConnector(aiohttp.TCPConnector):
 
     def __init__(self, resolver: AbstractResolver | None) -> None:
         super().__init__(limit=0, resolver=resolver)
+        self._factory = partial(_new_connection, loop=asyncio.get_running_loop())
         self._made = WeakSet[asyncio.Transport]()
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's signature
+        """Return a connection for *req*, and tell the request that this task sends whether it is a kept one."""
+        connection = await super().connect(req, traces, timeout)
+        protocol, request = connection.protocol, CONNECTED_HERE.get()
+        if isinstance(protocol, _Connection) and request is not None:
+            request.begin(kept=protocol.request is not None)
+            protocol.request = request
+        return connection
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        """Return a kept connection. Works around: aiohttp has no way to say that one request wants a new one."""
+        request = CONNECTED_HERE.get()
+        return None if request is not None and request.fresh else await super()._get(key, traces)
 
     async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
         made = await super()._wrap_create_connection(*args, **options)
@@ -119,6 +167,7 @@ class UploadPayload(aiohttp.Payload):
 
     Attributes:
         empty: Whether there is nothing to send; aiohttp then does not call ``write``.
+        sent: How far the request came.
         head: Limits the wait for the head of the response, from when the request has been sent.
         error: What the body itself raised.
         stalled: Whether the peer took nothing for too long.
@@ -127,6 +176,7 @@ class UploadPayload(aiohttp.Payload):
     def __init__(self, body: RequestBody, silence: float | None) -> None:
         super().__init__(body)
         self._silence = silence
+        self.sent = SentRequest()
         self.empty = not len(body)
         self.head = asyncio.timeout(None)
         self.error: Exception | None = None
@@ -162,6 +212,7 @@ class UploadPayload(aiohttp.Payload):
 
     async def _send(self, buffer: bytes | memoryview, writer: AbstractStreamWriter) -> None:
         try:
+            self.sent.body_bytes += len(buffer)
             async with asyncio.timeout(self._silence):
                 await writer.write(buffer)
                 await writer.drain()

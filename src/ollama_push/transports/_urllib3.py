@@ -139,7 +139,10 @@ class Urllib3Transport:
             if upload.stalled:
                 raise limits.exceeded("write") from exc
             refused = refused_certificate(limits.url, exc)
-            raise (refused or _translated(exc, limits, connected=upload.started)) from exc
+            active.sent.body_bytes = upload.sent_bytes
+            in_use = upload.started or active.sent.kept
+            error = _translated(exc, limits, connected=active.sent.connected, in_use=in_use)
+            raise (refused or active.sent.judged(error)) from exc
         finally:
             SENT_HERE.reset(token)
         # Outside the except clause the body's own error gets no context: it is raised as it was.
@@ -227,7 +230,7 @@ class _Response:
         except _FAILURES as exc:
             if self._active.cancelled:
                 raise _cancelled(self._limits) from exc
-            raise _translated(exc, self._limits, connected=True) from exc
+            raise _translated(exc, self._limits, connected=True, in_use=True) from exc
         if self._active.cancelled:
             # The shut-down socket reads like the end of the body.
             raise _cancelled(self._limits)
@@ -254,20 +257,27 @@ def _cancelled(limits: RequestLimits) -> ConnectionLost:
     return limits.lost("the request was cancelled by another thread")
 
 
-def _translated(exc: Exception, limits: RequestLimits, *, connected: bool) -> TransportError:
-    """Return our error for one of urllib3's or http.client's."""
+def _translated(exc: Exception, limits: RequestLimits, *, connected: bool, in_use: bool) -> TransportError:
+    """Return our error for one of urllib3's or http.client's.
+
+    Args:
+        exc: Theirs.
+        limits: Of the request.
+        connected: Whether the request got a connection.
+        in_use: Whether more than a handshake has gone over it: the peer may refuse that after its end (TLS 1.3).
+    """
     match exc:
         case u3.NewConnectionError():  # in urllib3 2 a kind of ConnectTimeoutError
             return connect_failed(limits.url, exc)
         case u3.ConnectTimeoutError():
             return limits.exceeded("connect")
-        case u3.ProxyError():
+        case u3.ProxyError() if not connected:  # urllib3 says so, too, when the proxy closes a connection later
             return limits.unreached(ConnectCause.PROXY, str(exc.original_error))
         case u3.LocationParseError() | u3.LocationValueError():
             return limits.unreached(ConnectCause.UNKNOWN_HOST, str(exc))
         case u3.ReadTimeoutError() | TimeoutError():
             return limits.exceeded("read")
-        case u3.SSLError() if not connected:
+        case u3.SSLError() if not in_use:
             return connect_failed(limits.url, exc)
         case _:
             return limits.lost(_words(exc))
@@ -275,6 +285,8 @@ def _translated(exc: Exception, limits: RequestLimits, *, connected: bool) -> Tr
 
 def _words(exc: Exception) -> str:
     """Return what went wrong, without what urllib3 adds around it, which it shows as a tuple."""
+    if isinstance(exc, u3.ProxyError):
+        return _words(exc.original_error)
     inner = exc.args[-1] if isinstance(exc, u3.ProtocolError) and exc.args else None
     if isinstance(inner, Exception):
         return _words(inner)

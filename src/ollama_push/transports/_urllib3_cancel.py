@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from ollama_push.core.ports import HttpRequest
+from ollama_push.transports._keeping import SentRequest
 
 __all__ = ["SENT_HERE", "ActiveRequests", "CancellableRequest", "RequestCancelled", "note_socket"]
 
@@ -31,10 +32,12 @@ class CancellableRequest:
     Attributes:
         request: What is sent.
         cancelled: Whether it was cancelled.
+        sent: How far it came.
     """
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
+        self.sent = SentRequest()
         self.cancelled = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import math
 import re
 import socket
 import ssl
@@ -19,10 +20,11 @@ from typing import Any, Final, TypeVar
 import urllib3
 from urllib3 import exceptions as u3
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.response import HTTPResponse
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
-from ollama_push.transports._urllib3_cancel import RequestCancelled, note_socket
+from ollama_push.transports._urllib3_cancel import SENT_HERE, RequestCancelled, note_socket
 
 __all__ = ["BodyFailed", "UploadBody", "chunked_reader", "plain_reader", "release", "use_own_connections"]
 
@@ -53,6 +55,7 @@ class UploadBody:
     Attributes:
         connection: Where it is sent; known while urllib3 sends the request.
         started: Whether the head was sent and the body's turn has come.
+        sent_bytes: How much of it was handed over.
         complete: Whether all of it was handed to the operating system.
         stalled: Whether the peer took nothing for too long.
     """
@@ -62,6 +65,7 @@ class UploadBody:
         self._silence = silence
         self.connection: HTTPConnection | None = None
         self.started = False
+        self.sent_bytes = 0
         self.complete = not len(body)
         self.stalled = False
 
@@ -70,7 +74,9 @@ class UploadBody:
         if self.connection is not None and self.connection.sock is not None:
             self.connection.sock.settimeout(self._silence)
         try:
-            yield from pieces(self._body)
+            for piece in pieces(self._body):
+                self.sent_bytes += len(piece)
+                yield piece
         except Exception as exc:
             raise BodyFailed(exc) from exc
         self.complete = True
@@ -96,11 +102,11 @@ class _HeadReader(io.BufferedReader):
         self._silence = sock.gettimeout()
         self._valid: tuple[re.Pattern[bytes], ...] = (_STATUS_LINE,)
         self._in_head = True
-        if self._silence is not None:
-            self._ends_at = time.monotonic() + self._silence
-            self._readinto = raw.readinto
-            # On the instance: reads of the body then take no detour.
-            raw.readinto = self._readinto_in_time
+        self._request = SENT_HERE.get()
+        self._ends_at = math.inf if self._silence is None else time.monotonic() + self._silence
+        self._readinto = raw.readinto
+        # On the instance: reads of the body then take no detour.
+        raw.readinto = self._readinto_in_time
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)
@@ -111,7 +117,7 @@ class _HeadReader(io.BufferedReader):
     def end_head(self) -> None:
         """Set the socket's timeout again for each read. Idempotent."""
         self._in_head = False
-        if self._silence is not None and "readinto" in vars(self.raw):
+        if "readinto" in vars(self.raw):
             del self.raw.readinto
             with suppress(OSError):  # closed
                 self._socket.settimeout(self._silence)
@@ -135,8 +141,10 @@ class _HeadReader(io.BufferedReader):
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._socket.settimeout(left)
+        self._socket.settimeout(None if left == math.inf else left)
         read: int | None = self._readinto(buffer)
+        if read and self._request is not None:
+            self._request.sent.answered = True
         return read
 
 
@@ -172,6 +180,7 @@ class _Connection(HTTPConnection):
     """Tells an :class:`UploadBody` what becomes of it, and the request under way which socket it uses."""
 
     response_class = _FinalResponse
+    _has_served = False
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
         """Send the request; keeps apart a peer that takes nothing, and one that responds before it has all.
@@ -180,6 +189,7 @@ class _Connection(HTTPConnection):
         """
         if self.sock is not None:
             note_socket(self.sock)
+            self._begin()
         if not isinstance(body, UploadBody):
             super().request(method, url, body, *args, **options)
             return
@@ -201,10 +211,22 @@ class _Connection(HTTPConnection):
 
         Works around: urllib3 takes a timeout of a proxy's response or of TLS for one of the response.
         """
+        self._has_served = False
         try:
             super().connect()
         except TimeoutError as exc:
             raise u3.ConnectTimeoutError(self, f"connecting to {self.host} timed out") from exc
+        self._begin()
+
+    def _begin(self) -> None:
+        if (active := SENT_HERE.get()) is not None:
+            active.sent.begin(kept=self._has_served)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 does: a response of its own
+        """Return the response; from its head on, the connection has served a request."""
+        response = super().getresponse()
+        self._has_served = True
+        return response
 
     def _new_conn(self) -> socket.socket:
         """Connect as urllib3's method of this name does, with a socket that is noted before it is connected.
@@ -254,11 +276,21 @@ class _SecureConnection(_Connection, HTTPSConnection):
     """The same over TLS."""
 
 
-class _Pool(urllib3.HTTPConnectionPool):
+class _GivesFreshConnections(urllib3.HTTPConnectionPool):
+    """Works around: urllib3 has no way to say that one request wants a new connection."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        if (active := SENT_HERE.get()) is not None and active.request.fresh:
+            connection.close()  # it connects again when it is used
+        return connection
+
+
+class _Pool(_GivesFreshConnections):
     ConnectionCls = _Connection
 
 
-class _SecurePool(urllib3.HTTPSConnectionPool):
+class _SecurePool(_GivesFreshConnections, urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 

@@ -10,7 +10,9 @@ from ollama_push.core.errors import ConnectionLost, PushInterrupted, TransportMi
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import (
     MAX_RESPONSE_BYTES,
+    BufferedResponse,
     failed_request,
+    is_unread,
     own_error,
     response_late,
     response_limit,
@@ -48,6 +50,18 @@ def test_a_whole_response_has_a_limited_time(silence: float | None, seconds: flo
 def test_a_response_that_is_late_says_how_long_was_waited() -> None:
     error = response_late(HttpRequest("GET", "http://user:secret@h:1/v2/", read_timeout=1.0))
     assert str(error) == "http://h:1 did not complete its response within 5 s"
+
+
+@pytest.mark.parametrize(
+    ("given", "unread"),
+    [
+        (ConnectionLost("http://h:1", unread=True), True),
+        (ConnectionLost("http://h:1"), False),
+        (BufferedResponse(200, {}, b""), False),
+    ],
+)
+def test_only_a_dead_connection_leaves_a_request_unread(given: object, unread: bool) -> None:  # noqa: FBT001 - a column
+    assert is_unread(given) is unread
 
 
 def test_of_a_range_one_byte_is_read() -> None:

@@ -14,7 +14,13 @@ from urllib.parse import urljoin, urlsplit
 
 import attrs
 
-from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.errors import (
+    OllamaPushError,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+)
 from ollama_push.core.facts import (
     CredentialKind,
     LoginRefused,
@@ -29,7 +35,7 @@ from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import Exclusive, FindCredential, Flow, result_of
+from ollama_push.core.registry.effects import Exclusive, FindCredential, Flow, ReportRetry, result_of
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key, without_userinfo
 from ollama_push.core.registry.error_responses import refusal, words_in
 from ollama_push.core.registry.tokens import (
@@ -40,7 +46,7 @@ from ollama_push.core.registry.tokens import (
     token_in,
     token_request,
 )
-from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
+from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest, is_unread
 from ollama_push.core.secrets import Secrets
 from ollama_push.core.version import USER_AGENT
 
@@ -96,6 +102,8 @@ class Authorizer:
     _proof: str = attrs.field(default="", init=False)
     _bearer: Challenge | None = attrs.field(default=None, init=False)
     _renew_at: float = attrs.field(default=math.inf, init=False)
+    # Whether parts of blobs go over new connections.
+    _fresh: bool = attrs.field(default=False, init=False)
 
     @property
     def asked(self) -> bool:
@@ -188,12 +196,33 @@ class Authorizer:
     def _send_once(self, request: HttpRequest, span: BlobSpan | None) -> Flow[BufferedResponse | TransportError]:
         self.secrets.add_headers(request.headers)
         self.secrets.add_url(request.url)
-        response: BufferedResponse | TransportError = yield SendRequest(request, span)
+        response = yield from self._send_unless_unread(request, span)
         # A success is what was asked for, and must stay as it is. Of anything else, no more is read.
         if isinstance(response, TransportError) or response.status < _REDIRECTION:
             return response
         body = self.secrets.hidden(response.body[: 2 * MAX_ERROR_BODY_BYTES])
         return response if body == response.body else attrs.evolve(response, body=body)
+
+    def _send_unless_unread(
+        self, request: HttpRequest, span: BlobSpan | None
+    ) -> Flow[BufferedResponse | TransportError]:
+        """Send *request*, at once again when a kept connection dies before it is read; that is told, and not counted.
+
+        Not a part of a blob, nor a commit: its peer may have read it all the same, and is asked first. After the first
+        such death, parts go over new connections, where that cannot happen.
+        """
+        is_upload = span is not None or (request.method == "PUT" and not request.body)
+        request = attrs.evolve(request, fresh=is_upload and self._fresh)
+        response: BufferedResponse | TransportError = yield SendRequest(request, span)
+        if not is_upload and is_unread(response):
+            self.secrets.hide_in(response)
+            yield ReportRetry(response, 0.0)
+            request = attrs.evolve(request, fresh=True)
+            response = yield SendRequest(request)
+        if is_unread(response):
+            response.unread = not request.fresh
+            self._fresh = True
+        return response
 
     def _redirected(self, request: HttpRequest, response: BufferedResponse) -> HttpRequest | None:
         """Return the request that *response* redirects *request* to; ``None`` when it is to be taken as it is.

@@ -31,7 +31,7 @@ from ollama_push.core.json_text import bounded_count, decode_json
 from ollama_push.core.names import DEFAULT_TAG, MAX_NAME_CHARACTERS, ModelName
 from ollama_push.core.peer_text import clean, readable_excerpt
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.responses import BufferedResponse, SendRequest
+from ollama_push.core.responses import BufferedResponse, SendRequest, is_unread
 from ollama_push.core.secrets import Secrets
 from ollama_push.core.server.address import path_of
 from ollama_push.core.server.error_body import foreign_content, server_error
@@ -110,7 +110,7 @@ def check_flow(model: str | ModelName, base: str, headers: Mapping[str, str]) ->
 
 def _ask_all(name: ModelName, base: str, headers: Mapping[str, str]) -> CheckFlow:
     found: dict[str, Any] = {"model": str(name), "problems": ()}
-    version = yield _ask("GET", f"{base}/api/version", headers)
+    version = yield from _ask("GET", f"{base}/api/version", headers)
     if isinstance(version, TransportError):
         return Readiness(str(name), (version,))
     # A server before v0.1.14 has no version; one that refuses us at all does not get further.
@@ -121,7 +121,7 @@ def _ask_all(name: ModelName, base: str, headers: Mapping[str, str]) -> CheckFlo
         found["server_version"] = clean(value["version"], _NAME_CHARACTERS)
     found["is_gateway"] = value.get(GATEWAY_KEY) is True
 
-    tags = yield _ask("GET", f"{base}/api/tags", headers)
+    tags = yield from _ask("GET", f"{base}/api/tags", headers)
     problem = _problem_with(tags)
     if isinstance(problem, ServerError):
         problem.path = path_of(base)
@@ -130,16 +130,19 @@ def _ask_all(name: ModelName, base: str, headers: Mapping[str, str]) -> CheckFlo
     problems = [] if problem is None else [problem]
 
     if is_ollama_cloud(name.host):
-        me = yield _ask("POST", f"{base}/api/me", headers)
+        me = yield from _ask("POST", f"{base}/api/me", headers)
         found["account"], found["signin_url"], problem = _identity(me)
         problems += [] if problem is None else [problem]
     return Readiness(**{**found, "problems": tuple(problems)})
 
 
-def _ask(method: str, url: str, headers: Mapping[str, str]) -> SendRequest:
+def _ask(
+    method: str, url: str, headers: Mapping[str, str]
+) -> Generator[SendRequest, BufferedResponse | TransportError, BufferedResponse | TransportError]:
     ours = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
     request = HttpRequest(method, url, merged_headers(ours, headers), read_timeout=CHECK_TIMEOUT_SECONDS)
-    return SendRequest(request)
+    response = yield SendRequest(request)
+    return (yield SendRequest(attrs.evolve(request, fresh=True))) if is_unread(response) else response
 
 
 def _problem_with(response: BufferedResponse | TransportError) -> OllamaPushError | None:

@@ -26,7 +26,7 @@ from ollama_push.core.observations import (
 )
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
-from ollama_push.core.responses import own_error, response_seconds
+from ollama_push.core.responses import is_unread, own_error, response_seconds
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.secrets import Secrets
 from ollama_push.core.server.address import path_of
@@ -87,6 +87,7 @@ class PushRun:
         self._secrets = Secrets()
         self._secrets.add_headers(request.headers)
         self._attempt = 0
+        self._unread = 0  # attempts that nobody has read
         self._reached = False
         self._layers: dict[str, LayerCounter] = {}
         self._last: PushEvent | None = None
@@ -150,12 +151,21 @@ class PushRun:
         error.bytes_moved = sum(layer.moved_bytes for layer in self._layers.values())
         if isinstance(error, ServerError):
             error.path = path_of(self._request.url.removesuffix(PUSH_PATH))
-        wait = self._retry.wait_after(error, self._attempt, reached=self._reached, random=self._random())
+        wait = self._wait_after(error)
         self._tell(AttemptFailed(self._context, self._elapsed(), self._attempt, error, wait))
         if wait is not None:
             return wait
         self._finish(PushOutcome.FAILED, error=error)
         raise error
+
+    def _wait_after(self, error: OllamaPushError) -> float | None:
+        """Return the seconds to wait after *error*, 0 where nobody has read the request; ``None`` for no retry."""
+        if is_unread(error) and not self._request.fresh:
+            # From now on by a new connection, where that cannot happen.
+            self._unread, self._request = 1, attrs.evolve(self._request, fresh=True)
+            return 0.0
+        counted = self._attempt - self._unread
+        return self._retry.wait_after(error, counted, reached=self._reached, random=self._random())
 
     def result(self) -> PushReceipt:
         """Return the receipt of a push that is ``over``."""

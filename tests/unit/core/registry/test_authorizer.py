@@ -21,7 +21,7 @@ from ollama_push.core.facts import ForbiddenAddress, RealmRefused
 from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
-from ollama_push.core.registry.effects import Exclusive, FindCredential, Flow, Gather, result_of
+from ollama_push.core.registry.effects import Exclusive, FindCredential, Flow, Gather, ReportRetry, result_of
 from ollama_push.core.responses import BufferedResponse
 
 _TABLES: Final[dict[str, Any]] = json.loads(
@@ -238,6 +238,24 @@ def test_other_origins_are_shown_nothing() -> None:
 @pytest.mark.parametrize("script", [(LOST,), (WANTS_BASIC, LOST)])
 def test_no_answer_is_handed_through(script: tuple[BufferedResponse | TransportError, ...]) -> None:
     assert _send(_player(ME, *script)) is LOST
+
+
+def test_a_request_that_nobody_has_read_is_sent_again_with_its_login() -> None:
+    unread = ConnectionLost(ORIGIN, unread=True)
+    player = _player(ME, WANTS_TOKEN_ONLY, unread, token("t"), unread, OK)
+    assert _send(player) is OK
+    assert [request.url.partition("?")[0] for request in player.requests] == [URL, REALM, REALM, URL, URL]
+    assert [request.fresh for request in player.requests] == [False, False, True, False, True]
+    assert _proofs(player)[3:] == ["Bearer t", "Bearer t"]
+    assert player.of(ReportRetry) == [ReportRetry(unread, 0.0)] * 2
+    assert player.waits == []
+
+
+def test_a_request_that_nobody_reads_on_a_new_connection_is_lost() -> None:
+    player = _player(None, *[ConnectionLost(ORIGIN, unread=True) for _ in range(2)])
+    error = _send(player)
+    assert isinstance(error, ConnectionLost)
+    assert not error.unread
 
 
 def test_a_realm_that_cannot_be_reached_is_no_answer() -> None:

@@ -124,6 +124,13 @@ def test_a_connection_that_breaks_is_the_problem() -> None:
     assert ready.problems == (error,)
 
 
+def test_a_question_that_nobody_has_read_is_asked_again_by_a_new_connection() -> None:
+    unread = ConnectionLost("http://h:1", unread=True)
+    requests, ready = _ask(_ELSEWHERE, unread, VERSION, unread, _tags(_ELSEWHERE))
+    assert ready.ok
+    assert [request.fresh for request in requests] == [False, True, False, True]
+
+
 def test_a_failing_list_of_models_is_the_problem() -> None:
     _, ready = _ask(_ELSEWHERE, VERSION, _json({"error": "disk"}, 500))
     (problem,) = ready.problems

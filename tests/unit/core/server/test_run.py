@@ -122,6 +122,18 @@ def test_the_last_attempts_error_is_the_verdict() -> None:
     assert last.attempts == 2
 
 
+def test_a_request_that_nobody_has_read_is_sent_again_at_once_and_not_counted() -> None:
+    driven = Driven(retry=RetryPolicy(attempts=2))
+    unread = ConnectionLost("http://h:1", unread=True)
+    driven.run.begin_attempt()
+    assert driven.run.attempt_failed(unread) == 0.0
+    assert driven.run.begin_attempt().fresh
+    assert driven.run.attempt_failed(unread) == 1.0
+    assert driven.run.begin_attempt().fresh
+    assert driven.verdict(unread) is unread
+    assert unread.attempts == 3
+
+
 def test_a_server_that_was_reached_once_may_be_away_for_a_while() -> None:
     driven = Driven()
     driven.run.begin_attempt()

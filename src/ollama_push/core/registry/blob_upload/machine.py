@@ -53,7 +53,7 @@ from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
-from ollama_push.core.responses import BlobSpan, BufferedResponse
+from ollama_push.core.responses import BlobSpan, BufferedResponse, is_unread
 
 __all__ = ["BlobUpload"]
 
@@ -212,7 +212,7 @@ class BlobUpload:
                 return
             if not self._committing:
                 self._send_less_after(error)
-            wait = self._budget.after(error)
+            wait = 0.0 if is_unread(error) else self._budget.after(error)
             yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             yield from self._exchange.wait(wait, error)
             if self._committing:
@@ -310,8 +310,9 @@ class BlobUpload:
         self._broken = body
         try:
             response = yield from self._exchange.once(method, url, headers, span=body)
-        except ConnectFailed:
-            self._broken = None
+        except TransportError as error:
+            if isinstance(error, ConnectFailed) or is_unread(error):
+                self._broken = None
             raise
         if response.status not in GATEWAY_STATUSES:
             self._broken = None

@@ -8,10 +8,12 @@ from tests.support.scripted_flow import response, responses
 from tests.support.upload_machine import DATA, HELD, KEY, LOST, OPENED, SIZE, SMALL, Upload
 
 from ollama_push.core.errors import (
+    ConnectionLost,
     TransportError,
 )
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, SendRequest
+from ollama_push.core.retry import RetryPolicy
 
 
 def test_a_broken_part_goes_on_at_the_byte_where_it_is_kept() -> None:
@@ -49,6 +51,30 @@ def test_a_broken_small_blob_goes_on_as_a_part() -> None:
     registry = MemoryRegistry(Deviations(), {1: (Fault.RESET, 3)})
     assert Upload(registry, SMALL).run() == ["POST", "PUT 0+5", "HEAD", "GET", "PUT 3+2"]
     assert registry.blobs["me/llama", digest_of(SMALL)] == SMALL
+
+
+def test_a_part_that_may_be_unread_is_asked_for_at_once_and_then_sent_over_a_new_connection() -> None:
+    registry = MemoryRegistry(Deviations(), {2: (Fault.UNREAD, 1000)})
+    upload = Upload(registry, retry=RetryPolicy(attempts=1))
+    rest = f"PUT {2 * MIB + 1000}+{SIZE - 2 * MIB - 1000}"
+    assert upload.run()[2:] == [f"PATCH {MIB}+{MIB}", "GET", f"PATCH {MIB + 1000}+{MIB}", rest]
+    assert registry.received == SIZE
+    assert upload.player.waits == [0.0]
+    assert [sent.request.fresh for sent in upload.player.of(SendRequest)] == [False] * 4 + [True] * 2
+    assert upload.sizes.next_size(SIZE) == MIB
+
+
+def test_a_commit_that_may_be_unread_is_looked_for_at_once() -> None:
+    last = f"PUT {2 * MIB}+{SIZE - 2 * MIB}"
+    upload = Upload(MemoryRegistry(Deviations(), {3: (Fault.UNREAD, 0)}), retry=RetryPolicy(attempts=1))
+    assert upload.run()[3:] == [last, "HEAD", "GET", last]
+
+
+def test_over_a_new_connection_no_part_is_unread() -> None:
+    peer = MemoryRegistry(Deviations(), {2: (Fault.UNREAD, 0), 4: (Fault.UNREAD, 0)})
+    error = Upload(peer, retry=RetryPolicy(attempts=1)).fail()
+    assert isinstance(error, ConnectionLost)
+    assert not error.unread
 
 
 def test_an_expired_session_begins_anew() -> None:
