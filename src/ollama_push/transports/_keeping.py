@@ -12,9 +12,9 @@ from ollama_push.core.errors import ConnectionLost, TransportError
 
 __all__ = ["SentRequest"]
 
-_BUFFERED_BYTES: Final = 10 << 20
-"""Most of a body that nobody need have read. Source: tcp(7), the defaults of ``tcp_wmem`` and ``tcp_rmem``: 4 and 6
-MiB between two programs."""
+_BUFFERED_BYTES: Final = 4 << 20
+"""Most of a body that nobody need have read. Source: tcp(7), ``tcp_wmem``: the largest buffer of a sender. That of a
+receiver grows only while its program reads."""
 _SOON_SECONDS: Final = 2.0
 """A peer that has closed a connection responds to what still comes by a reset, after one way there and back."""
 

@@ -14,10 +14,10 @@ MIB = 1 << 20
     ("kept", "answered", "body_bytes", "seconds", "unread"),
     [
         (True, False, 0, 0.1, True),
-        (True, False, 10 * MIB, 2.0, True),
+        (True, False, 4 * MIB, 2.0, True),
         (False, False, 0, 0.1, False),
         (True, True, 0, 0.1, False),
-        (True, False, 10 * MIB + 1, 0.1, False),
+        (True, False, 4 * MIB + 1, 0.1, False),
         (True, False, 0, 2.1, False),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.blobs import MIB, digest_of
 from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
-from tests.support.scripted_flow import response, responses
+from tests.support.scripted_flow import ORIGIN, DictMemory, response, responses
 from tests.support.upload_machine import DATA, HELD, KEY, LOST, OPENED, SIZE, SMALL, Upload
 
 from ollama_push.core.errors import (
@@ -12,6 +12,7 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.resume import ResumePoint
 from ollama_push.core.responses import BufferedResponse, SendRequest
 from ollama_push.core.retry import RetryPolicy
 
@@ -68,6 +69,14 @@ def test_a_commit_that_may_be_unread_is_looked_for_at_once() -> None:
     last = f"PUT {2 * MIB}+{SIZE - 2 * MIB}"
     upload = Upload(MemoryRegistry(Deviations(), {3: (Fault.UNREAD, 0)}), retry=RetryPolicy(attempts=1))
     assert upload.run()[3:] == [last, "HEAD", "GET", last]
+
+
+def test_a_commit_without_a_body_that_may_be_unread_is_looked_for_at_once() -> None:
+    kept = DictMemory({KEY: ResumePoint(f"{ORIGIN}/u", SIZE)})
+    unread = ConnectionLost(ORIGIN, unread=True)
+    arrived = response(204, {"range": f"0-{SIZE - 1}"})
+    upload = Upload(responses(arrived, unread, response(200)), memory=kept, retry=RetryPolicy(attempts=1))
+    assert upload.run() == ["GET", "PUT", "HEAD"]
 
 
 def test_over_a_new_connection_no_part_is_unread() -> None:
