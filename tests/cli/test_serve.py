@@ -111,7 +111,16 @@ def test_clients_push_through_it_until_a_signal_ends_it(tmp_path: Path, number: 
         assert home.registry.manifest(NAME, "latest") is not None
         ended = gateway.end(number)
     assert (done.returncode, done.stderr.splitlines()[-1].partition(",")[0]) == (0, f"pushed {NAME}:latest")
-    assert ended == (0, "ended\n")
+    assert pushes_in(ended[1]) == [f"pushed {home.registry.host}/{NAME}:latest to {home.registry.url}"]
+    assert (ended[0], ended[1].splitlines()[1:]) == (0, ["ended"])
+
+
+def pushes_in(said: str) -> list[str]:
+    """Return the lines of pushes in the log, without times and what follows them."""
+    logged = re.findall(
+        r"^[\d-]+ [\d:,]+ ((?:pushed|failed|cancelled|refused) .*?)(?: in | after |: )", said, re.MULTILINE
+    )
+    return [str(line) for line in logged]
 
 
 STUCK = Fault("PUT", "/blobs/uploads/", times=None, after_bytes=500_000, action=Stall(60.0))
@@ -137,7 +146,9 @@ def in_mid_push(home: Home) -> Iterator[tuple[Serving, subprocess.Popen[str]]]:
 def test_a_push_under_way_is_ended_with_an_error_line(tmp_path: Path, number: signal.Signals) -> None:
     slow = Fault("PUT", "/blobs/uploads/", times=None, after_bytes=500_000, action=Stall(1.0))
     with at_home(tmp_path, faults=[slow]) as home, in_mid_push(home) as (gateway, client):
-        assert gateway.end(number) == (0, "ended\n")
+        code, said = gateway.end(number)
+        assert (code, said.splitlines()[1:]) == (0, ["ended"])
+        assert pushes_in(said) == [f"failed {home.registry.host}/{NAME}:latest to {home.registry.url}"]
         out, _said = client.communicate(timeout=PATIENCE)
     verdict = json.loads(out.splitlines()[-1])
     # Cut off would be ConnectionLost or StreamTruncated.
@@ -192,7 +203,11 @@ def test_each_request_is_logged_without_what_may_be_secret(tmp_path: Path) -> No
     *lines, last = said.splitlines()
     assert (code, last) == (0, "ended")
     shown = [re.sub(r"^\S+ \S+ (\S+) (\S+ \S+ \d+) \d+ bytes \d+\.\d{3} s$", r"\1 \2", line) for line in lines]
-    assert shown == ["127.0.0.1 GET /api/tags 200", "127.0.0.1 POST /api/push 200"]
+    assert [line for line in shown if "pushed" not in line] == [
+        "127.0.0.1 GET /api/tags 200",
+        "127.0.0.1 POST /api/push 200",
+    ]
+    assert len(pushes_in(said)) == 1
     assert "hidden" not in said
 
 

@@ -78,7 +78,7 @@ def test_each_push_is_a_line_with_its_verdict(tmp_path: Path, caplog: pytest.Log
         "refused a push",
     ]
     assert pushes[0].endswith(", 8.0 kB")
-    assert "unauthorized" in pushes[1]
+    assert pushes[1].endswith(": 403: this login may not do that there (opening an upload)")
 
 
 def test_a_login_in_the_environment_that_is_not_for_this_registry_is_told(tmp_path: Path) -> None:
