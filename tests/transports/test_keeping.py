@@ -14,11 +14,12 @@ import aiohttp
 import pytest
 from tests.transports.conftest import Certificates, MakeTransport
 
-from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
+from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout
 from ollama_push.core.ports import HttpRequest, RequestBody
-from ollama_push.testing.server import Await, NextRequest, Reset, ScriptedServer, Step, head, json_answer
+from ollama_push.testing.server import Await, Hold, NextRequest, Reset, ScriptedServer, Step, head, json_answer
 from ollama_push.transports import AiohttpTransport
 
+PATIENCE = 30.0
 EMPTY = {"Content-Length": "0"}
 
 
@@ -155,6 +156,18 @@ def test_closing_ends_a_connection_whose_tls_peer_does_not_close_it(certificates
         asyncio.run(fetch_once())
         gc.collect()  # an open transport warns here, and a warning fails the test
         left.set()
+
+
+def test_closing_ends_idle_connections_while_somebody_keeps_an_error(make: MakeTransport) -> None:
+    """urllib3's errors refer to the pool of the connection that failed, which would close the others when collected."""
+    with ScriptedServer([Hold()], [head(204), NextRequest()]) as server:
+        with closing(make(read_timeout=0.1)) as transport:
+            with pytest.raises(TransportTimeout) as kept, transport.open(HttpRequest("GET", f"{server.url}/late")):
+                pass
+            with transport.open(HttpRequest("GET", f"{server.url}/x", read_timeout=PATIENCE)) as response:
+                assert response.status == 204
+        assert kept.value is not None
+        assert server.wait_for_open(0, 10.0)  # the server itself waits twice as long for a next request
 
 
 NO_CONTENT = head(204)

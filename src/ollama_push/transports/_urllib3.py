@@ -26,6 +26,7 @@ from ollama_push.transports._urllib3_internals import (
     BodyFailed,
     UploadBody,
     chunked_reader,
+    close_pools,
     plain_reader,
     release,
     use_own_connections,
@@ -102,8 +103,8 @@ class Urllib3Transport:
     def close(self) -> None:
         """Close all idle connections; an injected pool stays open. Idempotent."""
         self._closed = True
-        for pool in self._pools.values():
-            pool.clear()
+        for manager in self._pools.values():
+            close_pools(manager)
         self._pools.clear()
 
     def __enter__(self) -> Self:

@@ -26,7 +26,7 @@ from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
 from ollama_push.transports._urllib3_cancel import SENT_HERE, RequestCancelled, note_socket
 
-__all__ = ["BodyFailed", "UploadBody", "chunked_reader", "plain_reader", "release", "use_own_connections"]
+__all__ = ["BodyFailed", "UploadBody", "chunked_reader", "close_pools", "plain_reader", "release", "use_own_connections"]
 
 PoolManager = TypeVar("PoolManager", bound=urllib3.PoolManager)
 
@@ -298,6 +298,20 @@ def use_own_connections(manager: PoolManager) -> PoolManager:
     """Return *manager*, whose connections are now those of this module."""
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return manager
+
+
+def close_pools(manager: urllib3.PoolManager) -> None:
+    """Close the idle connections of *manager*, and let those in use be closed after their response.
+
+    Works around: ``PoolManager.clear()`` (urllib3 2) only drops the pools, which close their connections when they
+    are garbage collected; an error that somebody keeps refers to its pool.
+    """
+    # Pools that are dropped because of many hosts may be in use, and are left to the garbage collection.
+    for key in manager.pools.keys():  # noqa: SIM118 - no iteration over it otherwise
+        pool = manager.pools.get(key)
+        if pool is not None:
+            pool.close()
+    manager.clear()
 
 
 def plain_reader(response: urllib3.BaseHTTPResponse) -> Callable[[int], bytes]:
