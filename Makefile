@@ -20,7 +20,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-lowest test-registries check bench docs changelog verdicts fuzz format lint types contracts coverage clean
+.PHONY: help demo test test-all test-lowest test-registries check bench docs changelog verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,13 @@ bench: $(VENV)/.dev  ## Print ratios against peers measured in the same run
 
 fuzz: $(VENV)/.dev  ## Fuzz all that reads bytes of others (FUZZ_SECONDS each, default 600)
 	$(BIN)/python -m tests.fuzz
+
+# A plan that fails prints its seed and shrinks itself; each fault found becomes a test with a name.
+faults: $(VENV)/.dev  ## Push while 500 random plans of faults happen
+	$(BARE) $(BIN)/python -m tests.faults --plans 500 --jobs $(WORKERS)
+
+soak: $(VENV)/.dev  ## The same with 10,000 plans
+	$(BARE) $(BIN)/python -m tests.faults --plans 10000 --jobs $(WORKERS)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) site dist

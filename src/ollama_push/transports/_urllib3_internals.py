@@ -26,7 +26,15 @@ from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
 from ollama_push.transports._urllib3_cancel import SENT_HERE, RequestCancelled, note_socket
 
-__all__ = ["BodyFailed", "UploadBody", "chunked_reader", "close_pools", "plain_reader", "release", "use_own_connections"]
+__all__ = [
+    "BodyFailed",
+    "UploadBody",
+    "chunked_reader",
+    "close_pools",
+    "plain_reader",
+    "release",
+    "use_own_connections",
+]
 
 PoolManager = TypeVar("PoolManager", bound=urllib3.PoolManager)
 
