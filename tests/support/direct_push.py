@@ -21,6 +21,7 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.observations import Observation
 from ollama_push.core.ports import Hook
+from ollama_push.core.registry.blob_upload.part_sizes import PartBytes
 from ollama_push.core.registry.credentials import Credential, CredentialSource
 from ollama_push.core.registry.resume import ResumePoint, ResumeStore, UploadKey
 from ollama_push.core.retry import RetryPolicy
@@ -82,13 +83,14 @@ class Direct:
     source: str | None = LOCAL
     plain_http: bool = True
     verify: bool = True
-    part_bytes: int | None = MIB
+    part_bytes: PartBytes = MIB
     concurrency: int = 1
     stall_timeout: float | None = 10.0
     retry: RetryPolicy = AT_ONCE
     credentials: Credential | CredentialSource | tuple[str, str] | None = ("ann", "s3cret-of-ann")
     hooks: tuple[Hook, ...] = ()
     resume: ResumeStore | None = None
+    mount_from: str | None = None
     ca_file: Path | None = None
     told: Callable[[PushEvent], None] | None = None
 
@@ -126,6 +128,7 @@ def settings(asked: Direct, hooks: Iterable[Hook] = ()) -> dict[str, Any]:
         "resume": asked.resume or FileResumeStore(asked.home / "uploads"),
         "part_bytes": asked.part_bytes,
         "stall_timeout": asked.stall_timeout,
+        "mount_from": asked.mount_from,
     }
 
 

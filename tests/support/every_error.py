@@ -104,6 +104,7 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
     ServerError(503, "busy", request=RefusedRequest(Operation.SEND_PART, 503, subject=_DIGEST)),
     PushStalled(900.0),
     PushInterrupted(2_000_000, 5_000_000),
+    PushInterrupted(2_000_000, 5_000_000, 1_000_000),
     *(
         VerificationFailed(_DIGEST, problem, found, str(_TARGET), "it is no JSON")
         for problem, found in (

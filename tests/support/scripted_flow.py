@@ -24,8 +24,11 @@ from ollama_push.core.registry.effects import (
     FindCredential,
     Flow,
     ForgetResumePoint,
+    ForgetStored,
     Gather,
     HoldsUpload,
+    KeepLessons,
+    KeepStored,
     Rehash,
     ReleaseUpload,
     ReportRetry,
@@ -149,6 +152,7 @@ class FlowPlayer:
         host: str = HOST,
         repository: str = "me/llama",
         scopes: tuple[str, ...] = ("repository:me/llama:pull,push",),
+        optional_scopes: tuple[str, ...] = (),
         most_effects: int = 5_000,
         body_timeout: float = 900.0,
     ) -> None:
@@ -172,6 +176,7 @@ class FlowPlayer:
             clock=self.clock,
             now=lambda: 1_700_000_000.9,
             nonce=lambda size: b"\xfb" * size,
+            optional_scopes=optional_scopes,
         )
         self.exchange = Exchange(
             self.endpoint,
@@ -307,7 +312,7 @@ class FlowPlayer:
                 return memory.forget(key)
             case ReleaseUpload(key):
                 return memory.release(key)
-            case EmitEvent() | ReportRetry():
+            case EmitEvent() | ReportRetry() | KeepLessons() | KeepStored() | ForgetStored():
                 pass
             case _:
                 raise AssertionError(f"{effect!r} is no effect")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -16,7 +17,9 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
-from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
+from ollama_push.core.registry.blob_upload.part_sizes import PartBytes, PartSizes
+from ollama_push.core.registry.effects import KeepLessons
+from ollama_push.core.registry.knowledge import LessonBook, Lessons
 from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.responses import SendRequest
@@ -42,16 +45,20 @@ class Upload:
         peer: Responder,
         data: bytes = DATA,
         *,
-        part: int = MIB,
+        part: PartBytes = MIB,
         memory: DictMemory | None = None,
-        mount_from: str = "",
+        sources: Sequence[str] = (),
         force: bool = False,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        lessons: Lessons = Lessons(),  # noqa: B008 - frozen
+        unreadable: set[str] | None = None,
     ) -> None:
         self.blob = Descriptor(digest_of(data), len(data))
         self.player = FlowPlayer(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
-        self.sizes = PartSizes(HOST, part)
-        self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, mount_from, force=force)
+        self.sizes = PartSizes(HOST, part, LessonBook(lessons))
+        self.upload = BlobUpload(
+            self.player.exchange, self.blob, self.sizes, sources, force=force, unreadable=unreadable
+        )
 
     def run(self) -> list[str]:
         """Upload; return what was sent, without the places."""
@@ -72,6 +79,11 @@ class Upload:
             f"{sent.request.method} {sent.span.offset}+{sent.span.size}" if sent.span else sent.request.method
             for sent in self.player.of(SendRequest)
         ]
+
+    @property
+    def lessons(self) -> list[Lessons]:
+        """What was kept for later pushes, in order."""
+        return [kept.lessons for kept in self.player.of(KeepLessons)]
 
     @property
     def progress(self) -> list[int]:

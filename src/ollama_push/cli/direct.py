@@ -17,7 +17,7 @@ from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.cli.display.streams import say
 from ollama_push.cli.resume import RESUME_OPTION
 from ollama_push.client import AsyncRegistryClient, RegistryClient
-from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
+from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES, WHOLE, PartBytes
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.local import Credentials
 
@@ -41,7 +41,7 @@ class DirectSettings:
         source: Name of the local model; ``None`` for the one that is pushed.
         models: Folder of the model store, if given.
         concurrency: Blobs at the same time.
-        part_size: Bytes of one part; ``None`` to adapt.
+        part_size: Bytes of one part; ``"whole"`` for each blob in one request, ``None`` to adapt.
         plain_http: Speak plain HTTP to the registry.
         no_verify: Do not verify after the push.
         no_resume: Neither keep nor resume unfinished uploads.
@@ -53,7 +53,7 @@ class DirectSettings:
     source: str | None = None
     models: str | None = None
     concurrency: int | None = None
-    part_size: int | None = None
+    part_size: PartBytes = None
     plain_http: bool = False
     no_verify: bool = False
     no_resume: bool = False
@@ -145,9 +145,11 @@ def _refuse_other_options(*, direct: bool, given: list[str]) -> None:
         raise click.UsageError(f"{option.opts[0]} needs --direct: it is for pushes straight to a registry")
 
 
-def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+def _part_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> PartBytes:
     if text is None:
         return None
+    if text.strip().lower() == WHOLE:
+        return WHOLE
     found = _SIZE.fullmatch(text.strip())
     size = 0
     if found is not None:
@@ -157,7 +159,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str | None) 
     if size < SMALLEST_PART_BYTES:
         # Also what the core does not go below when a registry calls a part too large.
         least = f"{SMALLEST_PART_BYTES // 1024}KiB"
-        raise click.BadParameter(f"expected at least {least}, such as 16MiB, 64MB or 1000000")
+        raise click.BadParameter(f"expected at least {least}, such as 16MiB, 64MB or 1000000, or {WHOLE}")
     return size
 
 
@@ -194,8 +196,9 @@ _OPTIONS: Final = {
     ),
     "part_size": click.option(
         "--part-size",
-        callback=_bytes,
+        callback=_part_bytes,
         metavar="SIZE",
-        help="With --direct: size of a part, such as 16MiB, at least 256KiB; default: adapts to the speed.",
+        help="With --direct: size of a part, such as 16MiB, at least 256KiB, or whole to send each blob in one request;"
+        " default: adapts to the speed.",
     ),
 }

@@ -17,13 +17,18 @@ from ollama_push.core.registry.effects import (
     FindCredential,
     Flow,
     ForgetResumePoint,
+    ForgetStored,
     Gather,
     HoldsUpload,
+    KeepLessons,
+    KeepStored,
+    Knowledge,
     Rehash,
     ReleaseUpload,
     SaveResumePoint,
 )
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.knowledge import knowledge_of
 from ollama_push.core.registry.resume import InUseElsewhere, LeasedResumeStore, ResumeStore, UploadKey
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.responses import BlobSpan, failed_request
@@ -131,11 +136,7 @@ class FlowContext(Generic[T]):
         """Perform an effect on this machine: read files, run programs. ``ReleaseUpload`` returns whether it did."""
         match effect:
             case ClaimUpload(key):
-                self._claimed.add(key)
-                found = self._resume.claim(key)
-                if isinstance(found, InUseElsewhere):
-                    self._elsewhere.add(key)
-                return found
+                return self._claim(key)
             case HoldsUpload(key):
                 return self._holds(key)
             # After release_claims() the upload may be another push's, and a late thread must not touch it.
@@ -149,11 +150,31 @@ class FlowContext(Generic[T]):
                 self._claimed.discard(key)
                 self._release(key)
                 return True
+            case KeepLessons() | KeepStored() | ForgetStored():
+                return self._keep(effect)
             case FindCredential(host, repository):
                 return credential_for(self.credentials, host, repository)
             case Rehash(digest):
                 return self._rehash(digest)
         raise TypeError(f"{effect!r} is for the driver")
+
+    def _claim(self, key: UploadKey) -> Any:
+        self._claimed.add(key)
+        found = self._resume.claim(key)
+        if isinstance(found, InUseElsewhere):
+            self._elsewhere.add(key)
+        return found
+
+    def _keep(self, effect: Knowledge) -> None:
+        """Keep what the flow has learnt of its registry."""
+        store, endpoint = knowledge_of(self._resume), self.exchange.endpoint
+        match effect:
+            case KeepLessons(lessons):
+                store.keep_lessons(endpoint.origin, lessons)
+            case KeepStored(digests):
+                store.keep_stored(endpoint.origin, endpoint.repository, digests)
+            case ForgetStored(repository, digest):
+                store.forget_stored(endpoint.origin, repository, digest)
 
     def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[EmitEvent], None]) -> BlobBody:
         """Return the body for *span*; *run* counts it, *tell* is told of its progress."""

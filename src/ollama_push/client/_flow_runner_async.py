@@ -22,8 +22,11 @@ from ollama_push.core.registry.effects import (
     Exclusive,
     FindCredential,
     ForgetResumePoint,
+    ForgetStored,
     Gather,
     HoldsUpload,
+    KeepLessons,
+    KeepStored,
     Notice,
     Rehash,
     ReleaseUpload,
@@ -172,7 +175,7 @@ class AsyncFlowRunner(Generic[R]):
             case ReleaseUpload(key):
                 if await self._lanes.resume.run(self._context.perform, effect):
                     self._unlock(key)
-            case SaveResumePoint() | ForgetResumePoint():
+            case SaveResumePoint() | ForgetResumePoint() | KeepLessons() | KeepStored() | ForgetStored():
                 await self._lanes.resume.run(self._context.perform, effect)
             case FindCredential() if isinstance(self._context.credentials, GivenCredential):
                 return self._context.perform(effect)

@@ -11,6 +11,7 @@ import attrs
 from ollama_push.core.arguments import checked_hooks, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
+from ollama_push.core.registry.blob_upload.part_sizes import WHOLE, PartBytes
 from ollama_push.core.registry.credentials import (
     AccessToken,
     Credential,
@@ -66,8 +67,9 @@ def _check_concurrency(_instance: object, _attribute: object, value: Any) -> Non
 
 
 def _check_part_bytes(_instance: object, _attribute: object, value: Any) -> None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise InvalidSetting("part_bytes", value, "expected a number of bytes above 0, or None to adapt")
+    if value not in (None, WHOLE) and (type(value) is not int or value < 1):
+        problem = f'expected a number of bytes above 0, "{WHOLE}" for each blob in one request, or None to adapt'
+        raise InvalidSetting("part_bytes", value, problem)
 
 
 def _check_mount_from(_instance: object, _attribute: object, value: Any) -> None:
@@ -91,7 +93,7 @@ class RegistrySettings:
     plain_http: bool
     verify: bool
     resume: ResumeStore = attrs.field(converter=_resume_of)
-    part_bytes: int | None = attrs.field(validator=_check_part_bytes)
+    part_bytes: PartBytes = attrs.field(validator=_check_part_bytes)
     stall_timeout: float = attrs.field(converter=checked_stall_timeout)
     force_upload: bool = False
     mount_from: str | None = attrs.field(default=None, validator=_check_mount_from)

@@ -20,6 +20,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
+from ollama_push.core.registry.blob_upload.part_sizes import PartBytes
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.resume import ResumeStore
@@ -51,7 +52,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         plain_http: bool = False,
         verify: bool = True,
         resume: ResumeStore | None = None,
-        part_bytes: int | None = None,
+        part_bytes: PartBytes = None,
         stall_timeout: float | None = 900.0,
         force_upload: bool = False,
         mount_from: str | None = None,

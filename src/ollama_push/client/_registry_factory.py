@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from ollama_push.core.registry.flows.plan import plan_flow
 from ollama_push.core.registry.flows.pullability import pullability_flow
 from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
+from ollama_push.core.registry.knowledge import LessonBook, knowledge_of
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import direct_name, scopes_for
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
@@ -58,7 +59,9 @@ class FlowFactory:
         """Return a push, and its report."""
         settings, name = self._settings, self._name(model)
         stored = self._stored(name, source)
-        sizes = PartSizes(name.host, settings.part_bytes)
+        knowledge, origin = knowledge_of(settings.resume), self._endpoint(name).origin
+        sizes = PartSizes(name.host, settings.part_bytes, LessonBook(knowledge.lessons(origin)))
+        known = knowledge.repositories(origin, [blob.digest for blob in stored.manifest.blobs])
         flow = partial(
             push_flow,
             name=name,
@@ -68,8 +71,12 @@ class FlowFactory:
             verify=settings.verify,
             force=settings.force_upload,
             mount_from=settings.mount_from or "",
+            known=known,
         )
-        started = self._context(name.host, flow, name, stored)
+        mounts = (
+            () if settings.force_upload else scopes_for(name, stored.manifest, settings.mount_from or "", known)[1:]
+        )
+        started = self._context(name.host, flow, name, stored, mounts)
         context = PushContext(str(name), started.exchange.endpoint.origin)
         hooks = HookSet(settings.hooks, context, report_hook)
         return started, RegistryRun(stored.manifest, context=context, hooks=hooks, clock=time.monotonic)
@@ -108,6 +115,9 @@ class FlowFactory:
     def _name(self, model: str | ModelName) -> ModelName:
         return direct_name(model, plain_http=self._plain_http)
 
+    def _endpoint(self, name: ModelName) -> Endpoint:
+        return Endpoint.of(name.host, name.repository, plain_http=self._plain_http)
+
     def _stored(self, name: ModelName, source: str | ModelName | None) -> StoredModel:
         local = name if source is None else source
         return self._settings.store.load(local if isinstance(local, ModelName) else ModelName.parse_local(local))
@@ -128,18 +138,19 @@ class FlowFactory:
         make: Callable[[Exchange], Flow[T]],
         name: ModelName | None = None,
         stored: StoredModel | None = None,
+        mounts: Sequence[str] = (),
     ) -> FlowContext[T]:
         settings, stop = self._settings, StopSignal()
-        endpoint = Endpoint.of(host, name.repository if name else "", plain_http=self._plain_http)
-        scopes = scopes_for(name, stored.manifest if stored else None, settings.mount_from or "") if name else ()
+        endpoint = self._endpoint(name) if name else Endpoint.of(host, plain_http=self._plain_http)
         authorizer = Authorizer(
             endpoint,
-            scopes,
+            scopes_for(name) if name else (),
             self._plain_http,
             clock=time.monotonic,
             now=time.time,
             nonce=os.urandom,
             read_timeout=min(REQUEST_TIMEOUT_SECONDS, settings.stall_timeout),
+            optional_scopes=mounts,
         )
         exchange = Exchange(
             endpoint,

@@ -19,6 +19,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
+from ollama_push.core.registry.blob_upload.part_sizes import PartBytes
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.resume import ResumeStore
@@ -44,8 +45,10 @@ class RegistryClient(OwnsTransport):
         concurrency: Blobs sent at the same time, 1 to 64.
         plain_http: Speak plain HTTP to the registry. Logins then travel in the clear.
         verify: Ask the registry afterwards what it holds.
-        resume: Keeps unfinished uploads; on disk in the user's state directory when not given.
-        part_bytes: Size of one part of a blob; adapted to the speed when not given.
+        resume: Keeps unfinished uploads, and what pushes learn of registries; on disk in the user's state directory
+            when not given.
+        part_bytes: Size of one part of a blob, or ``"whole"`` for each blob in one request; adapted to the speed when
+            not given.
         stall_timeout: Seconds without a byte sent or a response after which a body has stalled; ``None`` for no limit.
         force_upload: Send even the blobs that the registry says it has.
         mount_from: Repository of the same registry that may have the blobs, as in ``"team/base"``: it is asked to
@@ -67,7 +70,7 @@ class RegistryClient(OwnsTransport):
         plain_http: bool = False,
         verify: bool = True,
         resume: ResumeStore | None = None,
-        part_bytes: int | None = None,
+        part_bytes: PartBytes = None,
         stall_timeout: float | None = 900.0,
         force_upload: bool = False,
         mount_from: str | None = None,

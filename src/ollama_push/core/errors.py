@@ -531,10 +531,13 @@ class PushInterrupted(OllamaPushError):
     Attributes:
         kept_bytes: Bytes the registry holds or keeps for this push, so that the next one need not send them.
         total_bytes: Size of the whole push.
+        lost_bytes: Bytes that had arrived beside them, and that the next push sends again: the registry cannot tell
+            how far an upload is.
     """
 
     kept_bytes: int = 0
     total_bytes: int = 0
+    lost_bytes: int = 0
 
     def render(self, messages: Messages) -> str:
-        return messages.interrupted(self.kept_bytes, self.total_bytes)
+        return messages.interrupted(self.kept_bytes, self.total_bytes, self.lost_bytes)

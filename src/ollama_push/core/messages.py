@@ -268,8 +268,11 @@ class Messages:
     def stalled(self, seconds: float) -> str:
         return f"no bytes moved for {seconds:g} s although the server keeps responding"
 
-    def interrupted(self, kept_bytes: int, total_bytes: int) -> str:
+    def interrupted(self, kept_bytes: int, total_bytes: int, lost_bytes: int) -> str:
         kept = f"{bytes_text(kept_bytes)} of {bytes_text(total_bytes)}"
+        if lost_bytes:
+            why = f"{bytes_text(lost_bytes)} more have arrived, but this registry cannot tell how far an upload is"
+            return f"interrupted; the registry has {kept}, push again to send the rest ({why})"
         return f"interrupted; the registry has {kept}, push again to resume"
 
     def server_error(

@@ -160,6 +160,13 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
         "interrupted; the registry has 2.0 MB of 5.0 MB, push again to resume",
     ),
     (
+        PushInterrupted(2_000_000, 5_000_000, 1_000_000),
+        (
+            "interrupted; the registry has 2.0 MB of 5.0 MB, push again to send the rest (1.0 MB more have arrived, but"
+            " this registry cannot tell how far an upload is)"
+        ),
+    ),
+    (
         VerificationFailed("sha256:ab", VerificationProblem.NO_BLOB),
         "verification failed for sha256:ab: the registry does not hold it",
     ),

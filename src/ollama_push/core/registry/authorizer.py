@@ -77,6 +77,7 @@ class Authorizer:
         now: Unix time in seconds, for signatures.
         nonce: Random bytes, for signatures.
         read_timeout: Longest silence of a realm.
+        optional_scopes: What tokens should allow, too; a realm that refuses a token because of them gets asked without.
 
     Attributes:
         secrets: What was shown, or is to be, to the registry and its realm.
@@ -91,6 +92,7 @@ class Authorizer:
     _now: Callable[[], float]
     _nonce: Callable[[int], bytes]
     _read_timeout: float = REQUEST_TIMEOUT_SECONDS
+    _optional_scopes: Sequence[str] = ()
     secrets: Secrets = attrs.field(factory=Secrets, init=False)
     refusal: str | None = attrs.field(default=None, init=False)
     _credential: Credential | None = attrs.field(default=None, init=False)
@@ -333,7 +335,7 @@ class Authorizer:
         # Ollama's registry names its scopes itself, and its own client asks for just those (server/auth.go). Others
         # may call the repository differently than its clients do, or know scopes of their own.
         named = challenge.scope.split()
-        return tuple(named) if self._signs() else merged_scopes([*self._scopes, *named])
+        return tuple(named) if self._signs() else merged_scopes([*self._scopes, *self._optional_scopes, *named])
 
     def _fetch_token(self, offered: Challenge, credential: Credential | None) -> Flow[None]:
         realm = self._endpoint.realm(offered.realm)
@@ -360,9 +362,13 @@ class Authorizer:
             raise response
         token = token_in(response) if response.status == 200 else None  # noqa: PLR2004 - OK
         if token is None:
+            if self._optional_scopes and response.status in (400, _UNAUTHORIZED, 403):
+                self._optional_scopes = ()
+                yield from self._fetch_token(offered, credential)
+                return
             raise self._no_token(realm, response)
         if not self._signs():
-            self._scopes = scopes
+            self._scopes = [scope for scope in scopes if scope not in self._optional_scopes]
         self._bearer, self._proof = challenge, f"Bearer {token.value}"
         self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
 

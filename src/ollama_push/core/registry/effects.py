@@ -14,6 +14,7 @@ import attrs
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.registry.credentials import Credential
+from ollama_push.core.registry.knowledge import Lessons
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import SendRequest
 
@@ -26,8 +27,12 @@ __all__ = [
     "FindCredential",
     "Flow",
     "ForgetResumePoint",
+    "ForgetStored",
     "Gather",
     "HoldsUpload",
+    "KeepLessons",
+    "KeepStored",
+    "Knowledge",
     "Notice",
     "Rehash",
     "ReleaseUpload",
@@ -148,10 +153,35 @@ class ReleaseUpload:
     key: UploadKey
 
 
+@attrs.frozen
+class KeepLessons:
+    """See ``KnowledgeStore.keep_lessons``, for the registry of the flow; sent back: ``None``."""
+
+    lessons: Lessons
+
+
+@attrs.frozen
+class KeepStored:
+    """See ``KnowledgeStore.keep_stored``, for the repository of the flow; sent back: ``None``."""
+
+    digests: tuple[str, ...]
+
+
+@attrs.frozen
+class ForgetStored:
+    """See ``KnowledgeStore.forget_stored``, for the registry of the flow; sent back: ``None``."""
+
+    repository: str
+    digest: str
+
+
 Notice = EmitEvent | ReportRetry
 """What hooks, and callers of a push, are told of."""
 
-Effect = SendRequest | Sleep | Notice | Asks[Any] | SaveResumePoint | ForgetResumePoint | ReleaseUpload
+Knowledge = KeepLessons | KeepStored | ForgetStored
+"""What is kept of a registry for later pushes."""
+
+Effect = SendRequest | Sleep | Notice | Asks[Any] | SaveResumePoint | ForgetResumePoint | ReleaseUpload | Knowledge
 
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""

@@ -6,6 +6,8 @@ The target of a direct push is the registry's business: any repository of the OC
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Final, Self
 
 import attrs
@@ -16,7 +18,7 @@ from ollama_push.core.messages import shorten
 from ollama_push.core.names import DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
-__all__ = ["RegistryName", "direct_name", "is_repository_path", "mount_source", "scopes_for"]
+__all__ = ["RegistryName", "direct_name", "is_repository_path", "mount_sources", "scopes_for"]
 
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -26,6 +28,9 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_HOST_CHARACTERS: Final = 350
 _MAX_REPOSITORY_CHARACTERS: Final = 255
 """distribution/reference ``RepositoryNameTotalLengthMax``."""
+_MAX_MOUNT_SCOPES: Final = 8
+"""They go into one URL. A registry that wants one more for a mount names it in its challenge."""
+_NOTHING: Final[Mapping[str, Collection[str]]] = {}
 
 
 @attrs.frozen
@@ -111,16 +116,29 @@ def _parsed(text: str) -> ModelName:
         return name
 
 
-def mount_source(blob: Descriptor, name: ModelName) -> str:
-    """Return the repository of the same registry that *blob* came from; empty when there is none."""
+def mount_sources(blob: Descriptor, name: ModelName, named: str = "", known: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the repositories of the same registry that may have *blob*, the likeliest first.
+
+    Args:
+        blob: What is to be mounted.
+        name: Where to; its own repository is none of them.
+        named: A repository that the caller names.
+        known: Repositories that were given the blob by earlier pushes, the last one first.
+    """
+    first = (named,) if named in known else ()
+    sources = dict.fromkeys((*first, *known, _pulled_from(blob, name), named))
+    return tuple(source for source in sources if source not in ("", name.repository))
+
+
+def _pulled_from(blob: Descriptor, name: ModelName) -> str:
+    """Return the repository of the same registry that Ollama took *blob* from; empty when it is none."""
     if not blob.mount_from:
         return ""
     try:
         source = ModelName.parse_local(blob.mount_from)
     except InvalidModelName:
         return ""
-    elsewhere = source.host.lower() != name.host.lower() or source.repository == name.repository
-    return "" if elsewhere or source.oci_problem() else source.repository
+    return "" if source.host.lower() != name.host.lower() or source.oci_problem() else source.repository
 
 
 def is_repository_path(text: str) -> bool:
@@ -128,11 +146,26 @@ def is_repository_path(text: str) -> bool:
     return _REPOSITORY.fullmatch(text) is not None
 
 
-def scopes_for(name: ModelName, manifest: Manifest | None = None, mount_from: str = "") -> tuple[str, ...]:
-    """Return what a token must allow for pushing *manifest* to *name*, and mounting blobs of *mount_from*.
+def scopes_for(
+    name: ModelName,
+    manifest: Manifest | None = None,
+    mount_from: str = "",
+    known: Mapping[str, Collection[str]] = _NOTHING,
+) -> tuple[str, ...]:
+    """Return what a token must allow for pushing *manifest* to *name*, and after it what mounts need.
+
+    Args:
+        name: Where to.
+        manifest: What is pushed; ``None`` for no mounts.
+        mount_from: A repository that the caller names; see :func:`mount_sources`.
+        known: By digest, the repositories that were given a blob; likewise.
 
     Source: distribution "Token Scope Documentation".
     """
-    sources = dict.fromkeys(mount_source(blob, name) or mount_from for blob in manifest.blobs) if manifest else {}
-    mounts = (f"repository:{source}:pull" for source in sources if source not in ("", name.repository))
+    sources = dict.fromkeys(
+        source
+        for blob in (manifest.blobs if manifest else ())
+        for source in mount_sources(blob, name, mount_from, known.get(blob.digest, ()))
+    )
+    mounts = (f"repository:{source}:pull" for source in islice(sources, _MAX_MOUNT_SCOPES))
     return (f"repository:{name.repository}:pull,push", *mounts)

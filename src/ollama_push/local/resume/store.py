@@ -20,6 +20,7 @@ import attrs
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.local.files import is_own, make_own_directory, problem_text, write_private
 from ollama_push.local.resume.files import encode_resume_point, read_resume_point, remove_stale
+from ollama_push.local.resume.knowledge import FileKnowledge
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -74,7 +75,8 @@ class FileResumeStore:
     Args:
         directory: Made if missing; default: ``uploads`` in the user's state directory.
         clock: Unix time in seconds.
-        max_age_seconds: The longest time since the last ``save`` after which a resume point is used.
+        max_age_seconds: The longest time since the last ``save`` after which a resume point is used, and since it was
+            learnt after which a registry's lesson is.
         max_kept: The most resume points that are kept; the oldest are removed.
         lock_seconds: The longest wait for another process, which usually takes milliseconds; without its lock,
             nothing is kept.
@@ -116,6 +118,12 @@ class FileResumeStore:
     def place(self) -> str:
         """Where resume points are kept, for people."""
         return str(self.directory)
+
+    @property
+    def knowledge(self) -> FileKnowledge:
+        """What pushes have learnt of registries; kept in the folder ``registries`` of the directory."""
+        folder = self.directory / "registries"
+        return FileKnowledge(folder, clock=self._clock, max_age_seconds=self._max_age_seconds)
 
     def problem(self) -> str | None:
         """Return why nothing can be kept in ``directory``, which is made if missing; ``None`` if it can be used."""

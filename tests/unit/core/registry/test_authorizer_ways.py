@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import pytest
@@ -263,3 +264,43 @@ def test_a_refresh_token_goes_to_its_realm_only() -> None:
     with pytest.raises(PushRejected, match="HTTP 307"):
         _send(player)
     assert all("else.test" not in request.url for request in player.requests)
+
+
+MOUNT = "repository:me/base:pull"
+
+
+def _mounting(*script: BufferedResponse | TransportError) -> FlowPlayer:
+    return FlowPlayer(responses(*script), credentials={HOST: ME}, optional_scopes=(MOUNT,))
+
+
+def _scopes_asked(player: FlowPlayer) -> list[list[str]]:
+    asked = [parse_qs(urlsplit(url).query) for url in (request.url for request in player.requests) if REALM in url]
+    return [query["scope"] for query in asked]
+
+
+def test_what_is_wanted_for_mounts_is_asked_for_with_the_first_token() -> None:
+    player = _mounting(_wants(BEARER), _token("t1"), OK)
+    assert _send(player) is OK
+    assert _scopes_asked(player) == [["repository:me/llama:pull,push", MOUNT]]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_realm_that_gives_no_token_for_a_mount_is_asked_without_it_from_then_on(status: int) -> None:
+    player = _mounting(_wants(BEARER), response(status), _token("t1"), OK, _wants(BEARER), _token("t2"), OK)
+    assert (_send(player), _send(player)) == (OK, OK)
+    own = ["repository:me/llama:pull,push"]
+    assert _scopes_asked(player) == [[*own, MOUNT], own, own]
+
+
+def test_a_realm_that_refuses_mounts_when_a_token_is_renewed_is_asked_without_them() -> None:
+    player = _mounting(_wants(BEARER), _token("t1"), OK, _wants(BEARER), response(403), _token("t2"), OK)
+    assert (_send(player), _send(player)) == (OK, OK)
+    own = ["repository:me/llama:pull,push"]
+    assert _scopes_asked(player) == [[*own, MOUNT], [*own, MOUNT], own]
+
+
+def test_a_login_that_is_refused_without_mounts_too_is_refused() -> None:
+    player = _mounting(_wants(BEARER), response(401), response(401))
+    with pytest.raises(PushRejected) as caught:
+        _send(player)
+    assert caught.value.reason is RejectionReason.UNAUTHORIZED

@@ -13,7 +13,7 @@ from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidModelNam
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.target import RegistryName, direct_name, is_repository_path, mount_source, scopes_for
+from ollama_push.core.registry.target import RegistryName, direct_name, is_repository_path, mount_sources, scopes_for
 
 A, B = noise(10, 1), noise(20, 2)
 
@@ -57,7 +57,7 @@ def test_plain_http_in_the_name_and_in_the_question_agree() -> None:
     ],
 )
 def test_where_a_layer_can_be_mounted_from(source: str, repository: str) -> None:
-    assert mount_source(Descriptor("sha256:a", 1, "", source), NAME) == repository
+    assert mount_sources(Descriptor("sha256:a", 1, "", source), NAME) == ((repository,) if repository else ())
 
 
 def test_scopes_hold_what_a_push_needs() -> None:
@@ -143,3 +143,22 @@ def test_a_repository_to_mount_from_is_pulled_from() -> None:
     own, *others = scopes_for(name, manifest, "team/base")
     assert (own, others) == ("repository:me/llama:pull,push", ["repository:team/base:pull"])
     assert scopes_for(name, manifest, "me/llama") == (own,)
+
+
+def test_repositories_that_have_a_blob_come_before_those_that_may() -> None:
+    blob = Descriptor("sha256:a", 1, "", "reg.test:5000/me/pulled")
+    assert mount_sources(blob, NAME, "me/named") == ("me/pulled", "me/named")
+    assert mount_sources(blob, NAME, "me/named", ["me/new", "me/llama", "me/old"]) == (
+        "me/new",
+        "me/old",
+        "me/pulled",
+        "me/named",
+    )
+    assert mount_sources(blob, NAME, "me/old", ["me/new", "me/old"]) == ("me/old", "me/new", "me/pulled")
+
+
+def test_scopes_of_mounts_are_few_and_each_is_there_once() -> None:
+    model = Model.of(A, B)
+    known = {digest: [f"me/{number}" for number in range(9)] for digest in model.blobs}
+    _own, *others = scopes_for(NAME, model.manifest, known=known)
+    assert others == [f"repository:me/{number}:pull" for number in range(8)]

@@ -7,12 +7,13 @@ Source: distribution-spec v1.1.1, "Pushing blobs" and "Mounting a blob from anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ollama_push.core.errors import (
     ConnectFailed,
     OllamaPushError,
+    PushInterrupted,
     PushRejected,
     RejectionReason,
     ServerError,
@@ -28,6 +29,7 @@ from ollama_push.core.registry.blob_upload.responses import (
     ANY_DEFINITE,
     GATEWAY_STATUSES,
     NO_LAST_PART,
+    NO_STATUS,
     TIMEOUT_STATUSES,
     NextStep,
     RestartUpload,
@@ -42,7 +44,9 @@ from ollama_push.core.registry.effects import (
     EmitEvent,
     Flow,
     ForgetResumePoint,
+    ForgetStored,
     HoldsUpload,
+    KeepLessons,
     Rehash,
     ReleaseUpload,
     SaveResumePoint,
@@ -59,6 +63,8 @@ __all__ = ["BlobUpload"]
 
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _REFUSED: Final = RejectionReason.REGISTRY_REFUSED
+_MOST_MOUNTS: Final = 3
+"""Repositories that are asked for a blob. Each may cost a request, and one that has it is usually the first."""
 _COMMIT_LOOKS: Final = 7
 """How often a blob is looked for that may still be committed: for one to two minutes with the default policy."""
 
@@ -74,21 +80,32 @@ class BlobUpload:
         exchange: The requests of this push.
         blob: What to upload; the registry does not have it.
         sizes: How much goes into one request.
-        mount_from: Repository of the same registry that may have the blob; empty when there is none.
+        sources: Repositories of the same registry that may have the blob, the likeliest first.
         force: Send it even where the registry says that it has it.
+        unreadable: Repositories that this login has turned out not to read; shared by the uploads of a push.
 
     Attributes:
         resumed_bytes: How much of it an earlier push had left in the registry.
+        lost_bytes: How much of it had arrived when the push was interrupted, and will be sent again: the registry
+            cannot tell how far an upload is.
         mounted_or_shared: Whether it came from another repository, or from another push meanwhile.
     """
 
     def __init__(
-        self, exchange: Exchange, blob: Descriptor, sizes: PartSizes, mount_from: str = "", *, force: bool = False
+        self,
+        exchange: Exchange,
+        blob: Descriptor,
+        sizes: PartSizes,
+        sources: Sequence[str] = (),
+        *,
+        force: bool = False,
+        unreadable: set[str] | None = None,
     ) -> None:
         self._exchange = exchange
         self._blob = blob
         self._sizes = sizes
-        self._mount_from = mount_from
+        self._sources = sources[:_MOST_MOUNTS]
+        self._unreadable = set[str]() if unreadable is None else unreadable
         self._force = force
         self._opening = exchange.endpoint.uploads()
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
@@ -101,7 +118,10 @@ class BlobUpload:
         self._committing = False
         self._lost_commits = 0
         self._broken: BlobSpan | None = None
+        # Whether the registry has acknowledged all that was sent; None before anything was.
+        self._settled: bool | None = None
         self.resumed_bytes: int = 0
+        self.lost_bytes: int = 0
         self.mounted_or_shared: bool = False
 
     @property
@@ -120,7 +140,7 @@ class BlobUpload:
             return
         if saved is not None and self._may_resume(saved):
             yield from self._resume(saved)
-        if self._session is None and self._mount_from:
+        if self._session is None:
             yield from self._mount()
         if self._session is not None:
             self.resumed_bytes = self._session.offset
@@ -147,16 +167,30 @@ class BlobUpload:
         return others, found if isinstance(found, ResumePoint) else None
 
     def _mount(self) -> Flow[None]:
-        """Ask once for the blob of another repository; any refusal leaves the upload to do."""
-        url = self._exchange.endpoint.uploads(mount=self._blob.digest, source=self._mount_from)
-        try:
-            response = yield from self._exchange.once("POST", url)
-        except TransportError:
-            return
-        if response.status == 201:  # noqa: PLR2004 - "Created": mounted
-            self._stored = self.mounted_or_shared = True
-        elif response.status == 202:  # noqa: PLR2004 - "Accepted": a session instead
-            yield from self._receive_session(response)
+        """Ask for the blob of other repositories, once each; any refusal leaves the upload to do."""
+        for source in self._sources:
+            if source in self._unreadable:
+                continue
+            url = self._exchange.endpoint.uploads(mount=self._blob.digest, source=source)
+            try:
+                response = yield from self._exchange.once("POST", url)
+            except TransportError:
+                return
+            except (PushRejected, ServerError):  # a token cannot be had for that repository
+                self._unreadable.add(source)
+                continue
+            match response.status:
+                case 201:  # "Created": mounted
+                    self._stored = self.mounted_or_shared = True
+                    return
+                case 202:  # "Accepted": a session instead
+                    yield ForgetStored(source, self._blob.digest)
+                    yield from self._receive_session(response)
+                    return
+                case 401 | 403:
+                    self._unreadable.add(source)
+                case _:
+                    yield ForgetStored(source, self._blob.digest)
 
     def _may_resume(self, saved: ResumePoint) -> bool:
         try:
@@ -188,14 +222,48 @@ class BlobUpload:
                 yield from self._send_and_recover()
             yield ForgetResumePoint(self._key)
             yield EmitEvent(layer_progress(self._blob, self._blob.size))
-        except OllamaPushError:
+        except OllamaPushError as error:
+            if isinstance(error, PushInterrupted):
+                yield from self._find_out_what_is_kept()
+            yield from self._keep_lessons()
             # A server says nothing of a layer whose upload the registry did not open.
             if self._session is not None:
                 yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             if self._claimed:
                 yield ReleaseUpload(self._key)
             raise
+        yield from self._keep_lessons()
         yield ReleaseUpload(self._key)
+
+    def _keep_lessons(self) -> Flow[None]:
+        lessons = self._sizes.lessons.news()
+        if lessons is not None:
+            yield KeepLessons(lessons)
+
+    def _find_out_what_is_kept(self) -> Flow[None]:
+        """Drop the session of an interrupted upload where the registry cannot tell how far it is.
+
+        It is asked unless that is known: what an interrupted push says to be kept, the next one must be able to use.
+        """
+        session, lessons = self._session, self._sizes.lessons
+        if session is None or not session.offset or self._stored or self._settled is None:
+            return
+        if lessons.known.has_status is None:
+            try:
+                response = yield from self._exchange.once("GET", session.location)
+            except (PushRejected, ServerError, TransportError):
+                return
+            if _offset_in(response) is not None:
+                lessons.learn(has_status=True)
+                return
+            if response.status in NO_STATUS and self._settled:
+                lessons.learn(has_status=False)
+            elif response.status not in ANY_DEFINITE:
+                return
+        elif lessons.known.has_status:
+            return
+        self.lost_bytes = session.offset
+        yield from self._drop_session()
 
     def _send_and_recover(self) -> Flow[None]:
         """Send until the blob is stored or a request fails, and recover from the failure."""
@@ -226,6 +294,7 @@ class BlobUpload:
             yield from self._drop_session()
             if restart.is_setback:
                 yield from self._exchange.wait(self._budget.after_setback(restart.reason), restart.reason)
+        yield from self._keep_lessons()
 
     def _send_less_after(self, error: OllamaPushError) -> None:
         """Let later parts be smaller than the one that *error* broke, if it did not arrive after all."""
@@ -263,6 +332,9 @@ class BlobUpload:
         while not self._stored and self._session is not None:
             yield from self._require_claim()
             left = self._blob.size - self._session.offset
+            if self._session.offset and left and self._sizes.whole_only:
+                yield from self._drop_session()
+                return
             if left:
                 self._exchange.raise_if_interrupted()
             span = BlobSpan(self._blob.digest, self._session.offset, left)
@@ -307,7 +379,7 @@ class BlobUpload:
         """Send *span*, and keep in mind when that breaks: it may have been too much for one request."""
         # An empty body is no body: nothing is read from the store for it.
         body = span if span.size else None
-        self._broken = body
+        self._broken, self._settled = body, False
         try:
             response = yield from self._exchange.once(method, url, headers, span=body)
         except TransportError as error:
@@ -405,6 +477,8 @@ class BlobUpload:
             )
             raise RestartUpload(PushRejected("", _REFUSED, facts))
         yield from self._save_session(offset, response, session.location)
+        self._settled = True
+        yield from self._keep_lessons()
         if offset < sent_to:
             yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)
@@ -425,6 +499,9 @@ class BlobUpload:
         session = self._session
         if session is None:
             return
+        if self._sizes.lessons.known.has_status is False:
+            yield from self._drop_session()
+            return
         response = yield from self._status_of(session)
         yield from self._take_status(response, session, first=first, refused=refused)
 
@@ -436,6 +513,8 @@ class BlobUpload:
     ) -> Flow[None]:
         # 400: crane's registry, which has no status. 404: a dead session. Both start from the beginning.
         offset = _offset_in(response)
+        if offset is not None:
+            self._sizes.lessons.learn(has_status=True)
         if offset == 1 and session.offset != 1:
             offset = 0
         elif offset == self._blob.size + 1 and not first:
@@ -449,7 +528,7 @@ class BlobUpload:
         self._note_progress(offset)
 
     def _note_progress(self, offset: int) -> None:
-        if offset > self._farthest:
+        if offset > self._farthest and not self._sizes.whole_only:
             self._farthest = offset
             self._budget.progressed()
 

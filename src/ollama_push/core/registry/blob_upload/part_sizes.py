@@ -9,11 +9,26 @@ Source: distribution-spec v1.1.1, "Pushing a blob in chunks" (``OCI-Chunk-Min-Le
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
+from ollama_push.core.registry.knowledge import LessonBook
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
-__all__ = ["FIRST_PART_BYTES", "SMALLEST_PART_BYTES", "USUAL_MINIMUM_BYTES", "WHOLE_UP_TO_BYTES", "PartSizes"]
+__all__ = [
+    "FIRST_PART_BYTES",
+    "SMALLEST_PART_BYTES",
+    "USUAL_MINIMUM_BYTES",
+    "WHOLE",
+    "WHOLE_UP_TO_BYTES",
+    "PartBytes",
+    "PartSizes",
+]
+
+WHOLE: Final = "whole"
+"""The size of the one part that each blob is to be sent in."""
+
+PartBytes = int | Literal["whole"] | None
+"""Bytes of every part; ``WHOLE`` for a blob in one request, ``None`` to adapt."""
 
 _MIB: Final = 1024 * 1024
 
@@ -54,13 +69,19 @@ class PartSizes:
 
     Args:
         host: The registry, for limits that are known beforehand.
-        fixed: Size to use for every part, in bytes; ``None`` to adapt.
+        fixed: Size to use for every part.
+        lessons: What the registry has taught earlier pushes; what it teaches this one is added.
+
+    Attributes:
+        lessons: Of the registry.
     """
 
-    def __init__(self, host: str = "", fixed: int | None = None) -> None:
-        self._fixed = fixed
+    def __init__(self, host: str = "", fixed: PartBytes = None, lessons: LessonBook | None = None) -> None:
+        self.lessons: LessonBook = LessonBook() if lessons is None else lessons
+        known = self.lessons.known
+        self._fixed = None if fixed == WHOLE else fixed
         name = host.partition(":")[0].lower()
-        self._limit = _LIMITS.get(name, _LARGEST_PART_BYTES)
+        self._limit = min(_LIMITS.get(name, _LARGEST_PART_BYTES), known.largest_part_bytes or _LARGEST_PART_BYTES)
         self._minimum = 0
         self._next = FIRST_PART_BYTES
         self._parts_accepted = False
@@ -68,21 +89,28 @@ class PartSizes:
         # The smallest part that broke while no such part was taken since.
         self._broken: int | None = None
         self._refusals = 0
-        self._last_in_commit = True
-        self._whole_only = any(name == known or name.endswith(f".{known}") for known in _WHOLE_ONLY)
+        # What parts are limited to after a gateway broke two; a lesson once it takes one of that size.
+        self._new_limit: int | None = None
+        self._whole_anyway = fixed == WHOLE or any(name == host or name.endswith(f".{host}") for host in _WHOLE_ONLY)
+        self._whole_before = known.whole_only
+
+    @property
+    def whole_only(self) -> bool:
+        """Whether every blob goes into one request, whatever its size."""
+        return self._whole_anyway or self.lessons.known.whole_only
 
     def fits_whole(self, size: int) -> bool:
         """Return whether a blob of *size* bytes goes into one request, which also ends its upload."""
         limit = self._limit if self._fixed is None else min(self._limit, self._fixed)
-        return self._whole_only or size <= min(WHOLE_UP_TO_BYTES, limit)
+        return self.whole_only or size <= min(WHOLE_UP_TO_BYTES, limit)
 
     def is_last_part(self, left: int) -> bool:
         """Return whether *left* bytes go into one part, and that one into the request that ends the upload."""
-        return self._last_in_commit and self.next_size(left) == left
+        return not self.lessons.known.last_part_apart and self.next_size(left) == left
 
     def refuse_last_part(self) -> None:
         """Note that the registry accepts no part in the request that ends an upload."""
-        self._last_in_commit = False
+        self.lessons.learn(last_part_apart=True)
 
     def may_go_whole(self, status: int) -> bool:
         """Note that the first part of a blob was refused; return whether the blob is to be sent whole instead.
@@ -90,14 +118,15 @@ class PartSizes:
         Not when this registry has accepted parts before, or when *status* says that this is no matter of parts. A
         status that may be about the session alone must be seen twice.
         """
-        if self._parts_accepted or self._whole_only or status in _NO_MATTER_OF_PARTS or status in TRANSIENT_STATUSES:
+        if self._parts_accepted or self.whole_only or status in _NO_MATTER_OF_PARTS or status in TRANSIENT_STATUSES:
             return False
         self._refusals += 1
         return self._refusals > 1 or status not in _MATTER_OF_SESSION
 
     def refuse_parts(self) -> None:
         """Note that the registry accepts blobs only whole."""
-        self._whole_only = True
+        self._whole_before = False
+        self.lessons.learn(whole_only=True)
 
     def require_at_least(self, size: int) -> None:
         """Note that the registry wants parts of at least *size* bytes, the last one excepted."""
@@ -121,6 +150,9 @@ class PartSizes:
         self._largest_taken = max(self._largest_taken, size)
         if self._broken is not None and size >= self._broken:
             self._broken = None
+        if self._new_limit is not None and size >= self._new_limit:
+            self.lessons.learn(largest_part_bytes=self._new_limit)
+            self._new_limit = None
 
     def broke(self, size: int, *, refused: bool) -> None:
         """Note that a part broke, perhaps because it took too long or was too large for a proxy.
@@ -142,10 +174,17 @@ class PartSizes:
             self._next = min(self._next, smaller)
             if again:
                 self._limit = min(self._limit, smaller)
+            if again and refused:
+                self._new_limit = self._limit
 
     def too_large(self, size: int) -> bool:
         """Note that the registry did not accept *size* bytes at once; return whether less can be tried."""
-        if self._whole_only or size <= max(SMALLEST_PART_BYTES, self._minimum):
+        if self._whole_before and not self._whole_anyway:
+            # It refused the parts of an earlier push, which is no reason to give up now.
+            self._whole_before = False
+            self.lessons.learn(whole_only=False)
+        if self.whole_only or size <= max(SMALLEST_PART_BYTES, self._minimum):
             return False
         self._limit = max(min(self._limit, size // 2), SMALLEST_PART_BYTES)
+        self.lessons.learn(largest_part_bytes=self._limit)
         return True

@@ -22,6 +22,7 @@ __all__ = [
     "ANY_DEFINITE",
     "GATEWAY_STATUSES",
     "NO_LAST_PART",
+    "NO_STATUS",
     "PRESENT",
     "TIMEOUT_STATUSES",
     "NextStep",
@@ -96,6 +97,9 @@ TIMEOUT_STATUSES: Final = frozenset({408, 504, 522, 524})
 
 NO_LAST_PART: Final = frozenset({400, 405, 411, 415, 416, 422, 501})
 """What a registry may say to a last part in the closing ``PUT`` if it takes parts by ``PATCH`` only."""
+
+NO_STATUS: Final = frozenset({400, 405, 501})
+"""What a registry says to the question how far a living session is when it cannot tell. crane's says 400."""
 
 
 def is_decided(response: BufferedResponse) -> bool:

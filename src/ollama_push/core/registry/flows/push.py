@@ -9,7 +9,8 @@ Source: distribution-spec v1.1.1, "Pushing manifests": a manifest comes after it
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Final
 
 import attrs
 
@@ -28,14 +29,16 @@ from ollama_push.core.pullability import Pullability
 from ollama_push.core.registry.blob_upload.machine import BlobUpload
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import holds_manifest, layer_progress, look_around
-from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, result_of
+from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, KeepStored, result_of
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.pullability import PullObservations
 from ollama_push.core.registry.flows.verify import find_faults
 from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.target import mount_source
+from ollama_push.core.registry.target import mount_sources
 
 __all__ = ["Delivery", "push_flow"]
+
+_NOTHING: Final[Mapping[str, Collection[str]]] = {}
 
 
 @attrs.frozen
@@ -67,6 +70,7 @@ def push_flow(
     verify: bool,
     force: bool = False,
     mount_from: str = "",
+    known: Mapping[str, Collection[str]] = _NOTHING,
 ) -> Flow[Delivery]:
     """Push *manifest* and its blobs to *name*; see the module docstring for the order.
 
@@ -79,16 +83,18 @@ def push_flow(
         verify: Whether everything is read back.
         force: Whether blobs are sent that the registry says it has.
         mount_from: Repository of the same registry that may have the blobs; empty when there is none.
+        known: By digest, repositories of the same registry that earlier pushes have given the blob.
 
     Raises:
         OllamaPushError: The verdict, when it is not a success.
     """
-    return (yield from _Push(exchange, name, manifest, sizes, concurrency, mount_from).run(verify=verify, force=force))
+    push = _Push(exchange, name, manifest, sizes, concurrency, mount_from, known)
+    return (yield from push.run(verify=verify, force=force))
 
 
 @attrs.define(eq=False)
 class _Push:
-    """The steps of one push; ``uploads`` are those that were begun, by digest."""
+    """The steps of one push; ``uploads`` are those that were begun, by digest; ``unreadable`` are no mount sources."""
 
     exchange: Exchange
     name: ModelName
@@ -96,9 +102,11 @@ class _Push:
     sizes: PartSizes
     concurrency: int
     mount_from: str
+    known: Mapping[str, Collection[str]]
     uploads: dict[str, BlobUpload] = attrs.field(factory=dict, init=False)
     present: set[str] = attrs.field(factory=set, init=False)
     pullability: Pullability | None = attrs.field(default=None, init=False)
+    unreadable: set[str] = attrs.field(factory=set, init=False)
 
     def run(self, *, verify: bool, force: bool) -> Flow[Delivery]:
         manifest, is_current, read_refused = self.manifest, False, False
@@ -121,7 +129,10 @@ class _Push:
                 read_refused = yield from self._read_back(is_stored=is_stored)
         except PushInterrupted as stop:
             kept = self._skipped_bytes() + sum(upload.held_bytes for upload in self.uploads.values())
-            raise PushInterrupted(kept, manifest.total_bytes) from stop
+            lost = sum(upload.lost_bytes for upload in self.uploads.values())
+            raise PushInterrupted(kept, manifest.total_bytes, lost) from stop
+        if not read_refused:
+            yield KeepStored(tuple(blob.digest for blob in manifest.blobs))
         shared = sum(upload.held_bytes for upload in self.uploads.values() if upload.mounted_or_shared)
         resumed = sum(upload.resumed_bytes for upload in self.uploads.values())
         skipped = self._skipped_bytes() + shared
@@ -134,7 +145,12 @@ class _Push:
         """Send *blobs* side by side; with *force* even those that the registry says it has."""
         begun = {
             blob.digest: BlobUpload(
-                self.exchange, blob, self.sizes, "" if force else self._mount_source(blob), force=force
+                self.exchange,
+                blob,
+                self.sizes,
+                () if force else self._mount_sources(blob),
+                force=force,
+                unreadable=self.unreadable,
             )
             for blob in blobs
         }
@@ -142,9 +158,8 @@ class _Push:
         if begun:
             yield from result_of(Gather([upload.run() for upload in begun.values()], self.concurrency))
 
-    def _mount_source(self, blob: Descriptor) -> str:
-        source = mount_source(blob, self.name) or self.mount_from
-        return "" if source == self.name.repository else source
+    def _mount_sources(self, blob: Descriptor) -> tuple[str, ...]:
+        return mount_sources(blob, self.name, self.mount_from, self.known.get(blob.digest, ()))
 
     def _unsent(self) -> set[str]:
         """Return the digests that this push has not sent, because the registry said that it has them."""

@@ -31,18 +31,18 @@ ONE_PUT: Final = f"PUT 0+{len(SMALL)}"
 
 @pytest.mark.parametrize("no", [response(400), response(403), response(404), response(500), LOST], ids=repr)
 def test_a_mount_that_is_refused_in_any_way_leaves_the_upload_to_do(no: BufferedResponse | TransportError) -> None:
-    upload = Upload(responses(no, OPENED, response(201)), SMALL, mount_from="me/base")
+    upload = Upload(responses(no, OPENED, response(201)), SMALL, sources=["me/base"])
     assert upload.run() == ["POST", "POST", ONE_PUT]
     assert not upload.upload.mounted_or_shared
 
 
 def test_a_mount_that_opens_a_session_instead_is_used() -> None:
-    upload = Upload(responses(OPENED, response(201)), SMALL, mount_from="me/base")
+    upload = Upload(responses(OPENED, response(201)), SMALL, sources=["me/base"])
     assert upload.run() == ["POST", ONE_PUT]
 
 
 def test_a_mount_is_asked_for_once() -> None:
-    upload = Upload(responses(response(201)), SMALL, mount_from="me/base")
+    upload = Upload(responses(response(201)), SMALL, sources=["me/base"])
     assert upload.run() == ["POST"]
     assert upload.upload.mounted_or_shared
 

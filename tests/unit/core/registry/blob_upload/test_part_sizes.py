@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ollama_push.core.registry.blob_upload.part_sizes import FIRST_PART_BYTES, SMALLEST_PART_BYTES, PartSizes
+from ollama_push.core.registry.blob_upload.part_sizes import FIRST_PART_BYTES, SMALLEST_PART_BYTES, WHOLE, PartSizes
+from ollama_push.core.registry.knowledge import LessonBook, Lessons
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -183,3 +184,50 @@ def test_a_first_part_that_is_refused_leads_to_the_whole_blob() -> None:
     assert not sizes.may_go_whole(403), "parts are taken here"
     sizes.refuse_parts()
     assert not sizes.may_go_whole(403)
+
+
+def test_blobs_that_are_to_go_whole_do_whatever_is_known() -> None:
+    sizes = PartSizes(fixed=WHOLE, lessons=LessonBook(Lessons(largest_part_bytes=MIB)))
+    assert sizes.whole_only
+    assert sizes.fits_whole(GIB)
+    assert not sizes.too_large(GIB), "nobody has asked for parts"
+    assert not sizes.may_go_whole(403)
+
+
+def test_what_a_registry_teaches_is_a_lesson() -> None:
+    sizes = PartSizes()
+    sizes.refuse_last_part()
+    assert sizes.lessons.known == Lessons(last_part_apart=True)
+    assert sizes.too_large(8 * MIB)
+    assert sizes.lessons.known == Lessons(4 * MIB, last_part_apart=True)
+    sizes.refuse_parts()
+    assert sizes.lessons.known == Lessons(4 * MIB, whole_only=True, last_part_apart=True)
+
+
+def test_lessons_are_heeded_from_the_start() -> None:
+    assert PartSizes(lessons=LessonBook(Lessons(largest_part_bytes=2 * MIB))).next_size(GIB) == 2 * MIB
+    assert PartSizes("ghcr.io", lessons=LessonBook(Lessons(largest_part_bytes=GIB))).next_size(GIB) == 4 * MIB
+    assert not PartSizes(lessons=LessonBook(Lessons(last_part_apart=True))).is_last_part(MIB)
+    assert PartSizes(lessons=LessonBook(Lessons(whole_only=True))).fits_whole(GIB)
+
+
+def test_a_lesson_that_leads_nowhere_is_dropped() -> None:
+    """A registry that took no parts and now refuses the whole may take parts by now, and is asked once."""
+    sizes = PartSizes(lessons=LessonBook(Lessons(whole_only=True)))
+    assert sizes.too_large(64 * MIB)
+    assert not sizes.whole_only
+    assert sizes.lessons.known == Lessons(largest_part_bytes=32 * MIB)
+    sizes.refuse_parts()
+    assert not sizes.too_large(64 * MIB)
+    assert sizes.lessons.known.whole_only
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_limit_of_a_gateway_is_a_lesson_once_it_takes_less(*, refused: bool) -> None:
+    sizes = PartSizes()
+    for size in (32 * MIB, 8 * MIB):
+        sizes.broke(size, refused=refused)
+    sizes.took_last(1000)
+    assert sizes.lessons.known == Lessons(), "an outage is no limit"
+    sizes.took(5 * MIB, 1.0)
+    assert sizes.lessons.known.largest_part_bytes == (5 * MIB if refused else None), "a line that breaks has none"

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from tests.support.blobs import digest_of
+from tests.support.blobs import MIB, digest_of
 from tests.support.memory_models import MODEL, NAME, REPOSITORY, A, B, C, Model, changing, holding, push
-from tests.support.memory_registry import Fault, MemoryRegistry
+from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
 from tests.support.scripted_flow import HOST, DictMemory, refuse, response, responses
 
 from ollama_push.core.errors import (
@@ -17,11 +17,13 @@ from ollama_push.core.errors import (
     PushRejected,
     RejectionReason,
     ServerError,
+    TransportError,
 )
 from ollama_push.core.events import LayerProgress, PushPlanned, StatusChanged
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.pullability import Pullability, PullObstacle, PullProblem
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
+from ollama_push.core.registry.effects import KeepStored
 from ollama_push.core.registry.flows.push import (
     Delivery,
     push_flow,
@@ -318,3 +320,51 @@ def test_what_another_repository_may_have_is_asked_for_there_first(source: str) 
     assert player.play(flow) == attrs.evolve(DELIVERED, skipped_bytes=len(A) if mounted else 0)
     assert sum("from=me/base" in asked for asked in player.asked) == (3 if mounted else 0)
     assert MODEL.is_at(registry)
+
+
+def test_what_earlier_pushes_gave_to_other_repositories_is_mounted_from_there() -> None:
+    registry = MemoryRegistry()
+    for blob in (A, B):
+        registry.blobs["me/base", digest_of(blob)] = blob
+    player = MODEL.player(registry)
+    known = {digest_of(A): ["me/base", "me/older"], digest_of(B): [REPOSITORY, "me/base"]}
+    flow = push_flow(
+        player.exchange, NAME, MODEL.manifest, sizes=PartSizes(HOST), concurrency=1, verify=True, known=known
+    )
+    delivery = player.play(flow)
+    assert (delivery.skipped_bytes, delivery.verified) == (len(A) + len(B), True)
+    assert [asked for asked in player.asked if "me/older" in asked] == []
+    assert MODEL.is_at(registry)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_what_was_pushed_is_kept_for_later_pushes(*, verify: bool) -> None:
+    player = MODEL.player(holding(A))
+    push(player, MODEL, verify=verify)
+    assert player.of(KeepStored) == [KeepStored(tuple(MODEL.blobs))]
+
+
+def test_nothing_is_kept_of_a_push_that_failed() -> None:
+    player = changing(
+        MemoryRegistry(), lambda request, _: refuse(400, "MANIFEST_INVALID") if "/manifests/" in request.url else None
+    )
+    with pytest.raises(PushRejected):
+        push(player, MODEL)
+    assert player.of(KeepStored) == []
+
+
+def test_an_interrupted_push_says_what_has_arrived_in_vain() -> None:
+    registry = MemoryRegistry(Deviations(has_status=False))
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        player.interrupted = request.method == "PATCH"
+        return registry(request, body)
+
+    player = MODEL.player(peer)
+    with pytest.raises(PushInterrupted) as caught:
+        push(player, MODEL, part=MIB, concurrency=1)
+    assert (caught.value.kept_bytes, caught.value.total_bytes, caught.value.lost_bytes) == (
+        0,
+        MODEL.manifest.total_bytes,
+        MIB,
+    )
