@@ -19,6 +19,7 @@ from docs.architecture_picture import PICTURE, contracts, drawn
 
 from ollama_push.cli import exit_codes
 from ollama_push.contrib.metrics import METRICS, Kind
+from ollama_push.contrib.metrics.catalogue import PULL_METRICS
 from ollama_push.contrib.metrics.prometheus import prometheus_name
 from ollama_push.core import errors, ports
 from ollama_push.core.errors import ConnectCause, ConnectFailed, OllamaPushError, PushRejected, RejectionReason
@@ -44,7 +45,7 @@ def metrics_table() -> str:
             ", ".join(f"`{label}`" for label in metric.labels) or "none",
             metric.description,
         )
-        for metric in METRICS
+        for metric in (*METRICS, *PULL_METRICS)
     ]
     return table(("Prometheus<br>OpenTelemetry", "kind", "unit", "labels", "meaning"), rows)
 

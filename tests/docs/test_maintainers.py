@@ -14,6 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own, for this one file
 
 from ollama_push.contrib.metrics import METRICS
+from ollama_push.contrib.metrics.catalogue import PULL_METRICS
 
 ROOT: Final = Path(__file__).parents[2]
 GUIDES: Final = (ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "changelog.d" / "README.md")
@@ -24,7 +25,7 @@ PATH: Final = re.compile(
     r"(?:\.github|src|tests|docs|bench|deploy|examples|changelog\.d)/[\w./+-]*|[\w.-]+\.(?:toml|md|ya?ml)"
 )
 MADE_UP: Final = re.compile(r"NAME|KIND|/\+|X\.Y\.Z")
-NO_MODULES: Final = {"ollama_push.hooks", *(metric.name for metric in METRICS)}
+NO_MODULES: Final = {"ollama_push.hooks", *(metric.name for metric in (*METRICS, *PULL_METRICS))}
 """A logger, and names in OpenTelemetry."""
 TARGETS: Final = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 

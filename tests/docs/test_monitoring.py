@@ -11,8 +11,10 @@ from typing import Any, Final
 from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.contrib.metrics import METRICS, Kind
+from ollama_push.contrib.metrics.catalogue import PULL_METRICS
 from ollama_push.contrib.metrics.prometheus import prometheus_name
 
+_ALL: Final = (*METRICS, *PULL_METRICS)
 _FOLDER: Final = Path(__file__).parents[2] / "docs" / "monitoring"
 _ALERTS: Final = _FOLDER / "alerts.yml"
 _ALERTS_TEXT: Final = _ALERTS.read_text("utf-8")
@@ -24,7 +26,7 @@ _COLUMNS: Final = 24  # of Grafana's grid
 def _exposed() -> dict[str, str]:
     """Return every name that is scraped, with the metric it belongs to."""
     names = {}
-    for metric in METRICS:
+    for metric in _ALL:
         name = prometheus_name(metric)
         suffixes = ("_bucket", "_sum", "_count") if metric.kind is Kind.HISTOGRAM else ("",)
         names.update({f"{name}{suffix}": name for suffix in suffixes})
@@ -53,7 +55,7 @@ def test_the_dashboard_uses_only_names_that_are_exposed() -> None:
 
 def test_every_metric_stands_on_the_dashboard() -> None:
     shown = {_exposed()[name] for name in _NAME.findall(" ".join(_expressions()))}
-    assert shown == {prometheus_name(metric) for metric in METRICS}
+    assert shown == {prometheus_name(metric) for metric in _ALL}
 
 
 def test_the_alerts_use_only_names_that_are_exposed() -> None:
@@ -63,7 +65,7 @@ def test_the_alerts_use_only_names_that_are_exposed() -> None:
 
 
 def test_metrics_are_selected_by_labels_they_have() -> None:
-    labels = {prometheus_name(metric): {*metric.labels, "job", "instance"} for metric in METRICS}
+    labels = {prometheus_name(metric): {*metric.labels, "job", "instance"} for metric in _ALL}
     selected = set[tuple[str, str]]()
     for expression in (*_expressions(), _ALERTS_TEXT):
         selected |= _labels_in(expression)

@@ -1,4 +1,4 @@
-"""Where the gateway is mounted, and which routes ask for the token there: all but two, however they are spelt."""
+"""Where the gateway is mounted, and which routes ask for the token there: all but three, however they are spelt."""
 
 from __future__ import annotations
 
@@ -50,7 +50,13 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture(scope="module")
 def locked(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with a token, where OPTIONS is no way around it either."""
-    settings = settings_for(store_of(tmp_path_factory.mktemp("store")), token=TOKEN, loopback=False)
+    settings = settings_for(
+        store_of(tmp_path_factory.mktemp("store")),
+        token=TOKEN,
+        loopback=False,
+        default_registry="127.0.0.1:1",  # where nothing listens
+        plain_http=True,
+    )
     with Gateway(settings, place.app) as gateway:
         yield gateway
 
@@ -67,18 +73,26 @@ def status(gateway: Gateway, method: str, target: str, headers: dict[str, str] |
 
 def routes(tmp_path: Path) -> list[tuple[str, str]]:
     app = create_app(settings_for(store_of(tmp_path)))
-    return [(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None]
+    filled = {"name": "team/demo", "reference": "v1", "digest": f"sha256:{'ab' * 32}"}
+    return [
+        (route.method, route.resource.canonical.format_map(filled))
+        for route in app.router.routes()
+        if route.resource is not None
+    ]
 
 
-def test_every_route_but_two_wants_the_token(locked: Gateway, place: Place, tmp_path: Path) -> None:
+def test_every_route_but_three_wants_the_token(locked: Gateway, place: Place, tmp_path: Path) -> None:
     served = routes(tmp_path)
     assert {path for _, path in served} >= {*OPEN, "/api/push", "/api/tags", "/api/version", "/metrics", "/ui/events"}
     without = {(method, path): status(locked, method, place.prefix + path) for method, path in served}
     assert {path for (_, path), got in without.items() if got == 200} == OPEN
-    assert {got for (_, path), got in without.items() if path not in OPEN} == {401}
+    # The address of a blob is its own token: what is missing here is the signature.
+    assert {got for (_, path), got in without.items() if path.startswith("/direct/")} == {403}
+    assert {got for (_, path), got in without.items() if path not in OPEN and not path.startswith("/direct/")} == {401}
     with_it = {path: status(locked, method, place.prefix + path, SHOWN) for method, path in served}
-    # An order without a body is none.
-    assert {path: got for path, got in with_it.items() if got != 200} == {"/api/push": 400}
+    # An order without a body is none, and the registry is not there.
+    failed = {path.partition("/team/demo")[0] or path: got for path, got in with_it.items() if got != 200}
+    assert failed == {"/api/push": 400, "/v2": 502, "/direct": 403}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -46,9 +47,10 @@ _PREFLIGHT: Final[Mapping[str, str]] = {
     "Access-Control-Allow-Headers": "Authorization,Content-Type,User-Agent,Accept,X-Requested-With",
     "Access-Control-Max-Age": "43200",
 }
-_WITHOUT_TOKEN: Final = frozenset({"/", "/healthz"})
-"""Routes that tell nothing but that the gateway runs: probes carry no secrets."""
+_WITHOUT_TOKEN: Final = frozenset({"/", "/healthz", "/direct/{name}/blobs/{digest}"})
+"""Routes that tell nothing but that the gateway runs: probes carry no secrets; and the one whose address is signed."""
 _FOR_BROWSERS: Final = frozenset({"/ui", "/ui/events"})
+_FOR_REGISTRY_CLIENTS: Final = "/v2/"
 
 
 class AccessControl:
@@ -64,9 +66,12 @@ class AccessControl:
         self._settings = settings
         paths = {resource: resource.canonical for resource in resources}
         self._without_token = frozenset(each for each, path in paths.items() if path in _WITHOUT_TOKEN)
-        self._for_browsers = frozenset(each for each, path in paths.items() if path in _FOR_BROWSERS)
+        self._takes_password = frozenset(
+            each for each, path in paths.items() if path in _FOR_BROWSERS or path.startswith(_FOR_REGISTRY_CLIENTS)
+        )
         self._origins = tuple(origin.lower() for origin in (*settings.origins, *_OWN_ORIGINS))
-        self._hostname = socket.gethostname().lower()
+        public = urlsplit(f"//{(settings.public_host or '').rpartition('//')[2]}").hostname or ""
+        self._own_names = frozenset({"", "localhost", socket.gethostname().lower(), public})
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """Return the response to a request that is refused; ``None`` for one that is to be handled."""
@@ -86,8 +91,9 @@ class AccessControl:
         if self._settings.token is None or resource in self._without_token:
             return None
         # On the status page a browser asks for the token: any name, the token as the password. From then on it sends
-        # that by itself, also with requests of other pages: so Basic is accepted for the status page alone.
-        scheme = "Basic" if resource in self._for_browsers else "Bearer"
+        # that by itself, also with requests of other pages: so Basic is accepted only where nothing can be changed.
+        # Clients of registries know Basic alone.
+        scheme = "Basic" if resource in self._takes_password else "Bearer"
         if _has_token(request.headers.get("Authorization", ""), self._settings.token, basic=scheme == "Basic"):
             return None
         challenge = {"WWW-Authenticate": f'{scheme} realm="ollama-push"'}
@@ -104,7 +110,7 @@ class AccessControl:
 
     def _is_known_host(self, header: str) -> bool:
         host = _without_port(header).lower()
-        if host in ("", "localhost", self._hostname) or host.endswith(_OWN_SUFFIXES):
+        if host in self._own_names or host.endswith(_OWN_SUFFIXES):
             return True
         try:
             address = ip_address(host)

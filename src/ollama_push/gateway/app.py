@@ -15,6 +15,9 @@ from ollama_push.gateway.access import AccessControl
 from ollama_push.gateway.connections import begin_request
 from ollama_push.gateway.egress.transport import new_egress_transport
 from ollama_push.gateway.health import Metrics, add_health
+from ollama_push.gateway.pull.handler import PullHandler
+from ollama_push.gateway.pull.history import PullHistory
+from ollama_push.gateway.pull.upstream import Upstream
 from ollama_push.gateway.push_handler import PushHandler
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.responses import plain_response
@@ -22,6 +25,7 @@ from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.status_page.pages import add_pages
 from ollama_push.gateway.tags import add_tags
 from ollama_push.local import Credentials
+from ollama_push.local.pull_key import pull_key
 
 __all__ = ["PUSH_HISTORY", "create_app"]
 
@@ -52,6 +56,9 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
     add_tags(app, settings.store, listing)
+    pulls = PullHandler(settings, PullHistory(settings.max_pulls, metrics.sink, lambda: None))
+    if settings.pull:
+        pulls.add_routes(app)
     if settings.ui:
         add_pages(app, history)
     access = AccessControl(settings, app.router.resources())
@@ -59,6 +66,8 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     async def run_client(_app: web.Application) -> AsyncIterator[None]:
         transport = new_egress_transport(settings.rules, ca_file=settings.ca_file, client_cert=settings.client_cert)
         try:
+            # A client names the registry: the login in the environment is not for all of them.
+            credentials = settings.credentials or Credentials(environment_for=settings.named_hosts)
             client = AsyncRegistryClient(
                 store=settings.store,
                 credentials=credentials,
@@ -73,6 +82,9 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
             )
             async with client:
                 pushes.client = client
+                if settings.pull:
+                    key = await reading.run(pull_key) if settings.pull_key is None else settings.pull_key
+                    pulls.start(Upstream(settings, transport, credentials), key)
                 yield
         finally:
             listing.retire()
@@ -86,6 +98,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     async def shut_down(_app: web.Application) -> None:
         history.close()
         pushes.shut_down()
+        pulls.shut_down()
 
     app.middlewares.append(_middleware(access))
     app.cleanup_ctx.append(run_client)

@@ -7,7 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
-from ollama_push.contrib.metrics import MetricsHook
+from ollama_push.contrib.metrics import MetricsHook, MetricsSink
+from ollama_push.contrib.metrics.catalogue import PULL_METRICS
 from ollama_push.core.ports import Hook
 from ollama_push.core.server.check import GATEWAY_KEY
 from ollama_push.core.version import __version__
@@ -25,10 +26,12 @@ class Metrics:
 
     Attributes:
         hooks: For the client; empty without the extra.
+        sink: Takes measurements of pulls; ``None`` without the extra.
     """
 
     def __init__(self) -> None:
         self.hooks: tuple[Hook, ...] = ()
+        self.sink: MetricsSink | None = None
         self._render: Callable[[], bytes] | None = None
         self._content_type = ""
         try:
@@ -38,7 +41,9 @@ class Metrics:
         except ImportError:
             return
         registry = CollectorRegistry()
-        self.hooks = (MetricsHook(PrometheusSink(registry)),)
+        sink = self.sink = PrometheusSink(registry)
+        sink.declare(PULL_METRICS)
+        self.hooks = (MetricsHook(sink),)
         self._render = lambda: generate_latest(registry)
         self._content_type = CONTENT_TYPE_LATEST
 

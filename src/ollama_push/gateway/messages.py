@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -48,7 +48,7 @@ from ollama_push.core.redaction import redact
 from ollama_push.core.registry.manifests import blob_path, manifest_path
 from ollama_push.gateway.route import as_ollama_shows
 
-__all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "forbidden_text", "name_text"]
+__all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "forbidden_text", "name_text", "pull_text"]
 
 CANCELLED_BY_SHUTDOWN: Final = (
     "the gateway is shutting down (cancelled; push again, the push resumes with what the registry kept):"
@@ -96,7 +96,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.TRUST_CA: "the gateway must trust the CA that signed it: --ca, or SSL_CERT_FILE",
     Advice.SHOW_CERTIFICATE: "the gateway has none to show",
     Advice.CHOOSE_SOURCE: 'the gateway\'s store has {twin!r}; to push that under this name, send "from": "{twin}"',
-    Advice.LOG_IN: 'run {login} where the gateway runs, or send "username" and "password"',
+    Advice.LOG_IN: "run {login} where the gateway runs, or {send_login}",
     Advice.LOG_IN_AGAIN: "run {login} again where the gateway runs",
 }
 
@@ -104,11 +104,13 @@ _ADVICE: Final[Mapping[Advice, str]] = {
 class _GatewayMessages(Messages):
     """Advice for a client of the gateway, and for the operator of the gateway."""
 
+    send_login: ClassVar[str] = 'send "username" and "password"'
+
     def advise(self, advice: Advice | None, **facts: object) -> str:
         if advice is None or advice not in _ADVICE:
             return super().advise(advice, **facts)
         login = f"`ollama-push login {facts.get('host')}{' --plain-http' if facts.get('plain_http') else ''}`"
-        return _ADVICE[advice].format(login=login, **facts)
+        return _ADVICE[advice].format(login=login, send_login=self.send_login, **facts)
 
     def forbidden_address(self, facts: ForbiddenAddress) -> str:
         return f"this gateway does not go there: {facts.host} is {self.address(facts.problem)}"
@@ -119,7 +121,14 @@ class _GatewayMessages(Messages):
         return super().address(problem)
 
 
+class _PullMessages(_GatewayMessages):
+    """Advice for a client that pulls."""
+
+    send_login: ClassVar[str] = "send a user name and a password (Basic)"
+
+
 _MESSAGES: Final = _GatewayMessages()
+_PULL_MESSAGES: Final = _PullMessages()
 
 
 def forbidden_text(facts: ForbiddenAddress) -> str:
@@ -159,6 +168,13 @@ def error_text(
     if withheld_login and isinstance(error, PushRejected) and isinstance(error.facts, LoginRefused):
         text = f"{text}; {_WITHHELD}"
     return redact(text)
+
+
+def pull_text(error: OllamaPushError) -> str:
+    """Return why something could not be pulled."""
+    if isinstance(error, PushRejected):
+        return redact(_PULL_MESSAGES.refusal(error.words, error.facts))
+    return redact(error.render(_PULL_MESSAGES))
 
 
 def _text(error: OllamaPushError, target: ModelName, root: Path, written: ModelName) -> str:

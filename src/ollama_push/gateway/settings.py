@@ -26,6 +26,7 @@ __all__ = ["GatewaySettings", "origins_from"]
 
 _ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/,*]*\*?[^\s/,*]*/?", re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_KEY_BYTES: Final = 32
 
 
 def origins_from(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -72,6 +73,17 @@ def _token(_instance: object, attribute: attrs.Attribute[Any], value: str) -> No
         raise InvalidSetting(attribute.name, "<hidden>", "expected visible ASCII characters without spaces")
 
 
+def _public_host(_instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    host = re.sub(r"^https?://", "", value) if isinstance(value, str) else ""
+    if not is_registry_host(host):
+        raise InvalidSetting(attribute.name, value, "expected host or host:port, perhaps behind http:// or https://")
+
+
+def _key(_instance: object, attribute: attrs.Attribute[Any], value: bytes) -> None:
+    if not isinstance(value, bytes) or len(value) < _KEY_BYTES:
+        raise InvalidSetting(attribute.name, "<hidden>", f"expected at least {_KEY_BYTES} bytes")
+
+
 def _positive(_instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
     if type(value) is not int or value < 1:
         raise InvalidSetting(attribute.name, value, "expected a number above 0")
@@ -96,6 +108,13 @@ class GatewaySettings:
         origins: Web pages that may use the gateway, besides those on this machine: ``scheme://host[:port]`` with
             one ``*`` at most, or ``*``; see :func:`origins_from`.
         max_pushes: Pushes at the same time.
+        pull: Serve manifests and blobs of the default registry and of those of ``allow`` to those who pull.
+        public_host: Another name of this gateway, ``"host"`` or ``"host:port"``, perhaps behind ``https://``: blobs
+            are redirected there, as ``ollama pull`` wants it; ``None`` for the other name of the loopback.
+        max_pulls: Manifests and blobs that are sent at the same time.
+        cache: Folder that keeps the blobs that were pulled; ``None`` for none.
+        cache_bytes: The most that it keeps.
+        pull_key: Signs the addresses of blobs, at least 32 bytes; ``None`` for this user's. Never shown.
         max_body_bytes: Largest request body.
         body_timeout: Seconds that a request's body may take to arrive; with :func:`~ollama_push.gateway.serve`, also
             its head.
@@ -130,6 +149,12 @@ class GatewaySettings:
     token: str | None = attrs.field(default=None, repr=False, validator=optional(_token))
     origins: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=deep_iterable(_origin))
     max_pushes: int = attrs.field(default=64, validator=_positive)
+    pull: bool = True
+    public_host: str | None = attrs.field(default=None, validator=optional(_public_host))
+    max_pulls: int = attrs.field(default=512, validator=_positive)
+    cache: str | PathLike[str] | None = None
+    cache_bytes: int = attrs.field(default=100_000_000_000, validator=_positive)
+    pull_key: bytes | None = attrs.field(default=None, repr=False, validator=optional(_key))
     max_body_bytes: int = attrs.field(default=65_536, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_seconds)
     response_timeout: float = attrs.field(default=30.0, validator=_seconds)

@@ -22,13 +22,16 @@ class TimedStream:
         request: The client's.
         headers: Of the response.
         stall_timeout: Time that the client may take nothing; then the connection is closed.
+        status: Of the response.
 
     Attributes:
         response: What a handler returns.
     """
 
-    def __init__(self, request: web.Request, headers: Mapping[str, str], stall_timeout: float) -> None:
-        self.response: web.StreamResponse = web.StreamResponse(headers=headers)
+    def __init__(
+        self, request: web.Request, headers: Mapping[str, str], stall_timeout: float, *, status: int = 200
+    ) -> None:
+        self.response: web.StreamResponse = web.StreamResponse(status=status, headers=headers)
         self._request = request
         self._stall_timeout = stall_timeout
 
@@ -44,7 +47,7 @@ class TimedStream:
             await self._within_time(self.response.write_eof())
         return False
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Write *data*, after the head if it is the first.
 
         Raises:

@@ -15,6 +15,7 @@ from tests.support.promtool import needs_promtool, promtool
 from tests.support.push_run import PUSH
 
 from ollama_push.contrib.metrics import METRICS, Kind, Metric, MetricsHook, OtelSink, PrometheusSink
+from ollama_push.contrib.metrics.catalogue import PULL_METRICS, PULLED, PULLS_IN_PROGRESS
 from ollama_push.contrib.metrics.prometheus import prometheus_name
 from ollama_push.core.errors import InvalidSetting
 
@@ -212,3 +213,15 @@ def test_a_metric_of_somebody_elses_is_not_taken_over() -> None:
     Counter("ollama_push_attempts_total", "theirs", registry=registry)
     with pytest.raises(ValueError, match="Duplicated"):
         PrometheusSink(registry)
+
+
+def test_a_gateways_metrics_are_declared_beside_those_of_pushes() -> None:
+    registry = CollectorRegistry()
+    sink = PrometheusSink(registry)
+    for _ in range(2):
+        sink.declare(PULL_METRICS)
+    PrometheusSink(registry).declare(PULL_METRICS)
+    sink.count(PULLED, 5, {"source": "cache"})
+    sink.gauge(PULLS_IN_PROGRESS, 1, {})
+    assert registry.get_sample_value("ollama_push_pulled_bytes_total", {"source": "cache"}) == 5
+    assert registry.get_sample_value("ollama_push_pulls_in_progress") == 1

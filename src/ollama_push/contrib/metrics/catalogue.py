@@ -15,6 +15,10 @@ __all__ = [
     "DURATION",
     "IN_PROGRESS",
     "METRICS",
+    "PULLED",
+    "PULLS",
+    "PULLS_IN_PROGRESS",
+    "PULL_METRICS",
     "PUSHES",
     "RETRIES",
     "ROLLBACKS",
@@ -121,4 +125,25 @@ DELIVERED: Final = Metric(
 )
 
 METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
-"""All of them, in the order of their definition."""
+"""All of pushes, in the order of their definition."""
+
+PULLS: Final = Metric(
+    "ollama_push.pulls",
+    Kind.COUNTER,
+    "{pull}",
+    "Manifests and blobs, or ranges of them, that were pulled through the gateway, by what it was and how it ended.",
+    ("what", "outcome"),
+)
+PULLS_IN_PROGRESS: Final = Metric(
+    "ollama_push.pulls_in_progress", Kind.GAUGE, "{pull}", "Manifests and blobs that the gateway is sending."
+)
+PULLED: Final = Metric(
+    "ollama_push.pulled",
+    Kind.COUNTER,
+    "By",
+    "Bytes of blobs that the gateway sent to those who pull, by where they came from: registry or cache.",
+    ("source",),
+)
+
+PULL_METRICS: Final = (PULLS, PULLS_IN_PROGRESS, PULLED)
+"""All of pulls: only a gateway measures them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
@@ -45,34 +45,29 @@ class PrometheusSink:
     """
 
     # A registry takes each metric once, and does not give it back: sinks that are made later must know the first one's.
-    _made: ClassVar[WeakKeyDictionary[CollectorRegistry, Mapping[Metric, Any]]] = WeakKeyDictionary()
+    _made: ClassVar[WeakKeyDictionary[CollectorRegistry, dict[Metric, Any]]] = WeakKeyDictionary()
     _labelled: ClassVar[WeakKeyDictionary[CollectorRegistry, bool]] = WeakKeyDictionary()
     _making: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, model_label: bool = False) -> None:
         with self._making:
-            self._collectors = self._made.get(registry) or self._new_collectors(registry, model_label=model_label)
+            self._collectors = self._made.get(registry) or _new_collectors(METRICS, registry, model_label=model_label)
             self._made[registry] = self._collectors
             has_label = self._labelled.setdefault(registry, model_label)
         if has_label is not model_label:
             problem = "this registry has a sink already, whose model_label differs"
             raise InvalidSetting("model_label", model_label, problem)
+        self._registry = registry
 
-    @staticmethod
-    def _new_collectors(registry: CollectorRegistry, *, model_label: bool) -> Mapping[Metric, Any]:
-        collectors: dict[Metric, Any] = {}
-        for metric in METRICS:
-            labels = (*metric.labels, "model") if model_label and metric is PUSHES else metric.labels
-            name = prometheus_name(metric)
-            match metric.kind:
-                case Kind.COUNTER:
-                    collector: Any = Counter(name, metric.description, labels, registry=registry)
-                case Kind.GAUGE:
-                    collector = Gauge(name, metric.description, labels, registry=registry)
-                case Kind.HISTOGRAM:
-                    collector = Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
-            collectors[metric] = collector
-        return collectors
+    def declare(self, metrics: Iterable[Metric]) -> None:
+        """Take measurements of *metrics*, too, and show them from now on; what is declared already stays as it is.
+
+        Raises:
+            ValueError: The registry has a metric of that name from elsewhere.
+        """
+        with self._making:
+            new = [metric for metric in metrics if metric not in self._collectors]
+            self._collectors.update(_new_collectors(new, self._registry))
 
     def count(self, metric: Metric, amount: float, labels: Mapping[str, str], /) -> None:
         self._child(metric, labels).inc(amount)
@@ -85,3 +80,21 @@ class PrometheusSink:
     def _child(self, metric: Metric, labels: Mapping[str, str]) -> Any:
         collector = self._collectors[metric]
         return collector.labels(**labels) if labels else collector
+
+
+def _new_collectors(
+    metrics: Iterable[Metric], registry: CollectorRegistry, *, model_label: bool = False
+) -> dict[Metric, Any]:
+    collectors: dict[Metric, Any] = {}
+    for metric in metrics:
+        labels = (*metric.labels, "model") if model_label and metric is PUSHES else metric.labels
+        name = prometheus_name(metric)
+        match metric.kind:
+            case Kind.COUNTER:
+                collector: Any = Counter(name, metric.description, labels, registry=registry)
+            case Kind.GAUGE:
+                collector = Gauge(name, metric.description, labels, registry=registry)
+            case Kind.HISTOGRAM:
+                collector = Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
+        collectors[metric] = collector
+    return collectors
