@@ -15,9 +15,9 @@ from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 
 import httpx
 
-from ollama_push.core.errors import ConnectionLost, TransportTimeout, UsedAfterClose
+from ollama_push.core.errors import ConnectionLost, MachineMisuse, TransportTimeout, UsedAfterClose
 from ollama_push.core.hosts import origin_of
-from ollama_push.core.ports import HttpRequest, RequestBody
+from ollama_push.core.ports import AsyncSizedBody, HttpRequest, RequestBody
 from ollama_push.transports import connect_failed
 
 
@@ -104,11 +104,17 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
         self._sent = sent
 
     def __iter__(self) -> Iterator[bytes]:
+        if isinstance(self._buffers, AsyncSizedBody):
+            raise MachineMisuse("a body that has to be awaited needs an async transport")
         yield from map(bytes, self._buffers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for buffer in self._buffers:
-            yield bytes(buffer)
+        if isinstance(self._buffers, AsyncSizedBody):
+            async for buffer in self._buffers:
+                yield bytes(buffer)
+        else:
+            for buffer in self._buffers:
+                yield bytes(buffer)
         self._sent()
 
 

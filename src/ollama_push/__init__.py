@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ollama_push.core.pullability import Pullability
     from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
     from ollama_push.core.registry.credentials import Login
+    from ollama_push.core.registry.target import RegistryModel
     from ollama_push.core.retry import RetryPolicy
     from ollama_push.core.server.check import Readiness
     from ollama_push.core.server.request import PushRequest
@@ -82,6 +83,7 @@ __all__ = [
     "PushSucceeded",
     "Readiness",
     "RegistryClient",
+    "RegistryModel",
     "RejectionReason",
     "RetryPolicy",
     "ServerError",
@@ -133,6 +135,7 @@ __getattr__: Callable[[str], Any] = lazy(
         "PushSucceeded": "core.events",
         "Readiness": "core.server.check",
         "RegistryClient": "client",
+        "RegistryModel": "core.registry.target",
         "RejectionReason": "core.errors",
         "RetryPolicy": "core.retry",
         "ServerError": "core.errors",

@@ -43,16 +43,19 @@ from ollama_push.core.facts import (
     LoginRefused,
     ModelMissing,
     Operation,
+    PlaceProblem,
     RealmProblem,
     RealmRefused,
     RefusedRequest,
     ResponseProblem,
+    Side,
     StoreDamaged,
     StoreProblem,
     UnusableResponse,
 )
 from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.names import ModelName
+from ollama_push.core.registry.places import place_failed
 from ollama_push.gateway.messages import error_text
 
 __all__ = ["EVERY_ERROR", "MESSAGES", "said"]
@@ -168,6 +171,8 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
     _damaged(StoreProblem.BLOB_DIGEST, digest=_DIGEST, advice=Advice.RECREATE_MODEL),
     _damaged(StoreProblem.BLOB_CHANGED, path="/models/blobs/x", words="it ends too early"),
     *(PushRejected("", _R.UNKNOWN, ForbiddenAddress("x.example.com", problem)) for problem in AddressProblem),
+    *(place_failed(Side.SOURCE, "oci:models", problem, digest=_DIGEST, words="no") for problem in PlaceProblem),
+    place_failed(Side.TARGET, "ollama:demo", PlaceProblem.BROKEN, words="No space left on device"),
 )
 
 

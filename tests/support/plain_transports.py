@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout, UsedAfterClose
-from ollama_push.core.ports import HttpRequest, RequestBody
+from ollama_push.core.ports import AsyncSizedBody, HttpRequest, RequestBody
 
 __all__ = ["Plain", "PlainResponse"]
 
@@ -86,6 +86,7 @@ class Plain:
         return {"Content-Length": str(len(request.body))}
 
     def buffers(self, body: RequestBody) -> Iterable[bytes | memoryview]:
+        assert not isinstance(body, AsyncSizedBody)
         return [body] if isinstance(body, bytes) else body
 
     def unmistaken(self, buffers: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:

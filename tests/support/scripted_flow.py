@@ -22,6 +22,7 @@ from ollama_push.core.registry.effects import (
     EmitEvent,
     Exclusive,
     FindCredential,
+    FindInTarget,
     Flow,
     ForgetResumePoint,
     ForgetStored,
@@ -29,6 +30,8 @@ from ollama_push.core.registry.effects import (
     HoldsUpload,
     KeepLessons,
     KeepStored,
+    PutBlob,
+    PutManifest,
     Rehash,
     ReleaseUpload,
     ReportRetry,
@@ -160,6 +163,8 @@ class FlowPlayer:
         self.blobs = dict(blobs)
         self.damaged: set[str] = set()
         self.had_by_others: set[UploadKey] = set()
+        self.target: set[str] = set()
+        self.resumed: dict[str, int] = {}
         self.credentials = dict(credentials or {})
         self.memory = memory or DictMemory()
         self.clock = Clock()
@@ -284,7 +289,7 @@ class FlowPlayer:
             raise failure
         return results
 
-    def _perform(self, effect: Effect) -> Any:  # noqa: C901 - one case an effect
+    def _perform(self, effect: Effect) -> Any:  # noqa: C901, PLR0912 - one case an effect
         memory = self.memory
         match effect:
             case SendRequest(request, None):
@@ -312,6 +317,13 @@ class FlowPlayer:
                 return memory.forget(key)
             case ReleaseUpload(key):
                 return memory.release(key)
+            case FindInTarget(blob):
+                return blob.digest in self.target
+            case PutBlob(blob):
+                self.target.add(blob.digest)
+                return self.resumed.get(blob.digest, 0)
+            case PutManifest(manifest):
+                self.target.add(manifest.digest)
             case EmitEvent() | ReportRetry() | KeepLessons() | KeepStored() | ForgetStored():
                 pass
             case _:

@@ -11,6 +11,7 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.check import check
 from ollama_push.cli.completion import completion
+from ollama_push.cli.copy import copy
 from ollama_push.cli.demo import demo
 from ollama_push.cli.display.streams import say, tell, write_whole
 from ollama_push.cli.login import login, logout
@@ -43,7 +44,7 @@ def app() -> None:
     """  # noqa: D301 - \b keeps click from rewrapping
 
 
-for _command in (push, check, verify, login, logout, serve_command, registry, testmodel, demo, completion):
+for _command in (push, copy, check, verify, login, logout, serve_command, registry, testmodel, demo, completion):
     app.add_command(_command)
 
 

@@ -21,7 +21,7 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.registry.credentials import Signer
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.target import direct_name
+from ollama_push.core.registry.target import RegistryModel, direct_name
 from ollama_push.local import Credentials
 
 __all__ = ["check"]
@@ -92,7 +92,11 @@ def _check_directly(
         if is_ollama_cloud(parsed.host) and isinstance(signer := credentials.find(parsed.host), Signer):
             facts["public_key"] = f"ssh-ed25519 {signer.public_key}"
             lines.append(f"key: {facts['public_key']}")
-        plan = registry.run(lambda client: client.plan(parsed, source=direct.source))
+        source, target = direct.source, RegistryModel(parsed)
+        if source is None:
+            plan = registry.run(lambda client: client.plan(parsed))
+        else:
+            plan = registry.run(lambda client: client.plan_copy(source, target))
         facts |= {name: getattr(plan, name) for name in _FACTS if hasattr(plan, name)}
         facts["pullability"] = pullability_fields(plan.pullability)
         lines += plan_lines(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -21,7 +21,14 @@ from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.local import Credentials
 
-__all__ = ["DirectSettings", "connect_directly", "credentials_of", "direct_options", "warn_of_empty_login"]
+__all__ = [
+    "DirectSettings",
+    "connect_directly",
+    "copy_options",
+    "credentials_of",
+    "direct_options",
+    "warn_of_empty_login",
+]
 
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
@@ -38,7 +45,7 @@ class DirectSettings:
     """The values of the options of ``--direct``.
 
     Attributes:
-        source: Name of the local model; ``None`` for the one that is pushed.
+        source: Where the model comes from; ``None`` for the local model that is pushed.
         models: Folder of the model store, if given.
         concurrency: Blobs at the same time.
         part_size: Bytes of one part; ``"whole"`` for each blob in one request, ``None`` to adapt.
@@ -92,10 +99,29 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
         decorated: Callable[..., Any] = with_direct
         for name in reversed(names):
-            decorated = _OPTIONS[name](decorated)
+            decorated = _with_option(decorated, name, "With --direct: ")
         return click.option("--direct", is_flag=True, help="Push straight to the registry, without an Ollama server.")(
             decorated
         )
+
+    return decorate
+
+
+def copy_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add those options of direct pushes that are *named*, to a command that knows no other way.
+
+    The command gets them as one argument ``direct``.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_options(**options: Any) -> Any:
+            return command(direct=DirectSettings(**{name: options.pop(name) for name in names}), **options)
+
+        decorated: Callable[..., Any] = with_options
+        for name in reversed(names):
+            decorated = _with_option(decorated, name)
+        return decorated
 
     return decorate
 
@@ -145,6 +171,11 @@ def _refuse_other_options(*, direct: bool, given: list[str]) -> None:
         raise click.UsageError(f"{option.opts[0]} needs --direct: it is for pushes straight to a registry")
 
 
+def _with_option(command: Callable[..., Any], name: str, condition: str = "") -> Callable[..., Any]:
+    option = _OPTIONS[name]
+    return option.added_to(command, condition) if isinstance(option, _Option) else option(command)
+
+
 def _part_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> PartBytes:
     if text is None:
         return None
@@ -163,42 +194,58 @@ def _part_bytes(_context: click.Context, _option: click.Parameter, text: str | N
     return size
 
 
-_OPTIONS: Final = {
-    "source": click.option(
-        "--from", "source", metavar="MODEL", help="With --direct: name of the local model, if it is not NAME."
+@attrs.frozen
+class _Option:
+    """An option of direct pushes, which is also one of copies.
+
+    Attributes:
+        flags: As ``click.option`` takes them.
+        says: Its help, without the condition that a push adds.
+        settings: Passed to ``click.option``.
+    """
+
+    flags: tuple[str, ...]
+    says: str
+    settings: dict[str, Any] = attrs.field(factory=dict)
+
+    def added_to(self, command: Callable[..., Any], condition: str = "") -> Callable[..., Any]:
+        """Return *command* with this option."""
+        says = f"{condition}{self.says}" if condition else f"{self.says[0].upper()}{self.says[1:]}"
+        return click.option(*self.flags, help=says, **self.settings)(command)
+
+
+_OPTIONS: Final[Mapping[str, _Option | Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
+    "source": _Option(
+        ("--from", "source"),
+        "where the model comes from, if it is not the local model NAME: another, or what `copy` takes.",
+        {"metavar": "SOURCE"},
     ),
-    "models": click.option(
-        "--models",
-        metavar="DIR",
-        help="With --direct: Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.",
+    "models": _Option(
+        ("--models",), "Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.", {"metavar": "DIR"}
     ),
-    "plain_http": click.option("--plain-http", is_flag=True, help="With --direct: use plain HTTP for the registry."),
-    "concurrency": click.option(
-        "--concurrency",
-        type=click.IntRange(1, 64),
-        metavar="N",
-        help="With --direct: number of parallel blobs; default: 4.",
+    "plain_http": _Option(("--plain-http",), "use plain HTTP for the registry.", {"is_flag": True}),
+    "concurrency": _Option(
+        ("--concurrency",),
+        "number of parallel blobs; default: 4.",
+        {"type": click.IntRange(1, 64), "metavar": "N"},
     ),
-    "no_verify": click.option(
-        "--no-verify", is_flag=True, help="With --direct: do not verify the model in the registry after the push."
+    "no_verify": _Option(
+        ("--no-verify",), "do not verify the model in the registry after the push.", {"is_flag": True}
     ),
-    "no_resume": click.option(
-        "--no-resume", is_flag=True, help="With --direct: neither keep nor resume unfinished uploads."
-    ),
+    "no_resume": _Option(("--no-resume",), "neither keep nor resume unfinished uploads.", {"is_flag": True}),
     "resume": RESUME_OPTION,
-    "force_upload": click.option(
-        "--force-upload", is_flag=True, help="With --direct: send even the blobs that the registry says it has."
+    "force_upload": _Option(
+        ("--force-upload",), "send even the blobs that the registry says it has.", {"is_flag": True}
     ),
-    "mount_from": click.option(
-        "--mount-from",
-        metavar="REPOSITORY",
-        help="With --direct: repository of the same registry that may have the blobs; they are not sent then.",
+    "mount_from": _Option(
+        ("--mount-from",),
+        "repository of the same registry that may have the blobs; they are not sent then.",
+        {"metavar": "REPOSITORY"},
     ),
-    "part_size": click.option(
-        "--part-size",
-        callback=_part_bytes,
-        metavar="SIZE",
-        help="With --direct: size of a part, such as 16MiB, at least 256KiB, or whole to send each blob in one request;"
+    "part_size": _Option(
+        ("--part-size",),
+        "size of a part, such as 16MiB, at least 256KiB, or whole to send each blob in one request;"
         " default: adapts to the speed.",
+        {"callback": _part_bytes, "metavar": "SIZE"},
     ),
 }

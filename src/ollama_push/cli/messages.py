@@ -52,7 +52,9 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "part_bytes": "--part-size",
     "registry": "REGISTRY",
     "resume": "--resume",
+    "source": "SOURCE",
     "stall_timeout": "--stall-timeout",
+    "target": "TARGET",
     "token": "--token",
     "username": "--user",
 }

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import attrs
 import click
 
-from ollama_push.cli import exit_codes
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options, warn_of_empty_login
-from ollama_push.cli.display import CHOICES, Display, new_display
-from ollama_push.cli.display.streams import log_handler, say
-from ollama_push.cli.messages import SERVER_STOPS, USUAL, MessageFormatter
+from ollama_push.cli.display import new_display
+from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
-from ollama_push.cli.reports import model_text
-from ollama_push.cli.resume import new_resume_store, unkept_text
+from ollama_push.cli.push_runner import (
+    PushTarget,
+    can_resume,
+    display_options,
+    exit_code_of,
+    log_hooks,
+    push_each,
+    show_push,
+)
+from ollama_push.cli.resume import new_resume_store
 from ollama_push.cli.signals import Interrupter
 from ollama_push.client import PushClient, RegistryClient
-from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import (
     ConnectFailed,
     InvalidModelName,
@@ -33,9 +36,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.resume import ResumeStore
-from ollama_push.core.registry.target import direct_name
-from ollama_push.local import NoResume
+from ollama_push.core.registry.target import RegistryModel, direct_name
 
 __all__ = ["push"]
 
@@ -55,18 +56,8 @@ __all__ = ["push"]
     "force_upload",
     "mount_from",
 )
-@click.option(
-    "--progress",
-    type=click.Choice(CHOICES),
-    default="auto",
-    show_default=True,
-    help="auto: bars on a terminal, lines elsewhere; json: one object per line on stdout.",
-)
 @connection_options
-@click.option("--metrics-port", metavar="[ADDRESS:]PORT", help="Serve Prometheus metrics while pushing.")
-@click.option("--metrics-file", metavar="FILE", help="Write Prometheus metrics to FILE, for node_exporter.")
-@click.option("-v", "--verbose", count=True, help="Log to stderr; -vv logs every detail.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only; the same as --progress none.")
+@display_options
 def push(
     names: Sequence[str],
     settings: Settings,
@@ -90,11 +81,11 @@ def push(
     if quiet or (verbose and progress == "auto"):
         # The log shows the same.
         progress = "none"
-    logs: list[Hook] = [_log_hook(verbose)] if verbose else []
+    logs = log_hooks(verbose)
     if direct is None:
         with connect(settings) as server, metrics_hooks(metrics_port, metrics_file) as measurers:
             push_one = partial(_push_through, server, progress=progress, hooks=[*measurers, *logs], insecure=insecure)
-            codes = _push_each(names, push_one)
+            codes = push_each(names, push_one)
     else:
         if not quiet:
             warn_of_empty_login()
@@ -103,43 +94,13 @@ def push(
             connect_directly(settings, direct, resume) as registry,
             metrics_hooks(metrics_port, metrics_file) as measurers,
         ):
-            words = MessageFormatter(resumes=_can_resume(resume, warn=not quiet))
+            words = MessageFormatter(resumes=can_resume(resume, warn=not quiet))
             interrupter = Interrupter(registry.interrupt, registry.cancel)
             hooks = [interrupter.interrupt_late_push, *measurers, *logs]
             push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
             with interrupter.listening():
-                codes = _push_each(names, push_one, lambda: interrupter.interrupted)
-    # An interrupt says more than a failure before it.
-    return exit_codes.INTERRUPTED if exit_codes.INTERRUPTED in codes else next(filter(None, codes), exit_codes.OK)
-
-
-@attrs.frozen
-class _Target:
-    """One model of a push, before the push begins.
-
-    Attributes:
-        name: Its name; as it was written where that is no legal name.
-        total_bytes: Its size, if known.
-        problem: Why the push cannot begin.
-    """
-
-    name: ModelName | str
-    total_bytes: int | None = None
-    problem: OllamaPushError | KeyboardInterrupt | None = None
-
-
-def _push_each(
-    names: Sequence[str], push_one: Callable[[str], int], is_interrupted: Callable[[], bool] = lambda: False
-) -> list[int]:
-    """Push each of *names* and return the exit codes; after an interrupt the rest is not begun."""
-    codes: list[int] = []
-    for index, name in enumerate(names, 1):
-        codes.append(push_one(name))
-        rest = names[index:]
-        if rest and (codes[-1] == exit_codes.INTERRUPTED or is_interrupted()):
-            say(f"not begun: {', '.join(map(model_text, rest))}")
-            return [exit_codes.INTERRUPTED]
-    return codes
+                codes = push_each(names, push_one, lambda: interrupter.interrupted)
+    return exit_code_of(codes)
 
 
 def _push_through(
@@ -152,16 +113,16 @@ def _push_through(
     def send() -> PushReceipt:
         return server.run(lambda client: client.push(target.name, insecure=insecure), hooks=[display, *hooks])
 
-    return _show(display, target, send, cancelled=SERVER_STOPS)
+    return show_push(display, target, send, cancelled=SERVER_STOPS)
 
 
-def _checked(server: ClientRunner[PushClient], name: str) -> _Target:
+def _checked(server: ClientRunner[PushClient], name: str) -> PushTarget:
     try:
         parsed = ModelName.parse(name)
         readiness = server.run(lambda client: client.check(parsed))
     except (OllamaPushError, KeyboardInterrupt) as exc:
-        return _Target(name, problem=exc)
-    return _Target(parsed, readiness.total_bytes, next(filter(_is_fatal, readiness.problems), None))
+        return PushTarget(name, problem=exc)
+    return PushTarget(parsed, readiness.total_bytes, next(filter(_is_fatal, readiness.problems), None))
 
 
 def _push_directly(
@@ -175,41 +136,18 @@ def _push_directly(
 ) -> int:
     """Push one model straight to its registry."""
     try:
-        target = _Target(direct_name(name, plain_http=direct.plain_http))
+        target = PushTarget(direct_name(name, plain_http=direct.plain_http))
     except InvalidModelName as exc:
-        target = _Target(name, problem=exc)
+        target = PushTarget(name, problem=exc)
     display = new_display(progress, str(target.name), None, words)
 
     def send() -> PushReceipt:
-        return registry.run(lambda client: client.push(target.name, source=direct.source), hooks=[display, *hooks])
+        if direct.source is None:
+            return registry.run(lambda client: client.push(target.name), hooks=[display, *hooks])
+        source, to = direct.source, RegistryModel(target.name)
+        return registry.run(lambda client: client.copy(source, to), hooks=[display, *hooks])
 
-    return _show(display, target, send, cancelled=words.cancelled)
-
-
-def _show(display: Display, target: _Target, send: Callable[[], PushReceipt], *, cancelled: str) -> int:
-    """Send *target*, show how the push ends, and return the exit code; *cancelled* is told after a cancel."""
-    try:
-        if target.problem is not None:
-            raise target.problem
-        receipt = send()
-    except OllamaPushError as exc:
-        display.failed(exc)
-        return exit_codes.exit_code(exc)
-    except KeyboardInterrupt:
-        display.cancelled(cancelled)
-        return exit_codes.INTERRUPTED
-    display.succeeded(receipt)
-    return exit_codes.OK
-
-
-def _can_resume(store: ResumeStore, *, warn: bool) -> bool:
-    """Say whether unfinished uploads can be kept in *store*; if not, print a warning if *warn* is set."""
-    if isinstance(store, NoResume):
-        return False
-    warning = unkept_text(store)
-    if warning is not None and warn:
-        say(warning)
-    return warning is None
+    return show_push(display, target, send, cancelled=words.cancelled)
 
 
 def _is_fatal(problem: OllamaPushError) -> bool:
@@ -223,10 +161,3 @@ def _is_fatal(problem: OllamaPushError) -> bool:
             return reason is RejectionReason.MODEL_NOT_FOUND
         case _:
             return False
-
-
-def _log_hook(verbose: int) -> LogHook:
-    """Return a hook with a logger of its own, because the root logger is not the command's to configure."""
-    logger = logging.Logger("ollama_push", logging.INFO if verbose == 1 else logging.DEBUG)  # noqa: LOG001
-    logger.addHandler(log_handler("%(asctime)s %(levelname)s %(message)s"))
-    return LogHook(logger, describe=USUAL.format)

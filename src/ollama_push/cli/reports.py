@@ -43,14 +43,16 @@ def model_text(name: str) -> str:
     return name if name.isprintable() and name else repr(name)
 
 
-def plan_lines(plan: PushPlan) -> list[str]:
-    """Return what a direct push would do, one fact per line."""
+def plan_lines(plan: PushPlan, where: str = "in the registry", *, asks: bool = True) -> list[str]:
+    """Return what a direct push or a copy would do, one fact per line."""
     there = [blob for blob in plan.blobs if blob.present]
     missing = [blob for blob in plan.blobs if not blob.present]
     lines = [
         f"model: {plan.model}, {_blobs_text(plan.blobs)}",
-        f"already in the registry: {_blobs_text(there)}; to send: {_blobs_text(missing)}",
+        f"already {where}: {_blobs_text(there)}; to send: {_blobs_text(missing)}",
     ]
+    if not asks:
+        return lines
     if missing or not plan.manifest_present:
         lines.append("may push: yes")
     else:

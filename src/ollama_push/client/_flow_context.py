@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
-from ollama_push.core.errors import ConnectionLost, PushInterrupted, TransportError
+from ollama_push.core.errors import ConnectionLost, OllamaPushError, PushInterrupted, TransportError
+from ollama_push.core.facts import PlaceProblem, Side
 from ollama_push.core.registry.credentials import CredentialSource, credential_for
 from ollama_push.core.registry.effects import (
     ClaimUpload,
     Effect,
     EmitEvent,
     FindCredential,
+    FindInTarget,
     Flow,
     ForgetResumePoint,
     ForgetStored,
@@ -23,18 +26,21 @@ from ollama_push.core.registry.effects import (
     KeepLessons,
     KeepStored,
     Knowledge,
+    PutManifest,
     Rehash,
     ReleaseUpload,
     SaveResumePoint,
 )
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.knowledge import knowledge_of
+from ollama_push.core.registry.manifests import Descriptor
+from ollama_push.core.registry.places import AsyncReadRange, ReadRange, place_failed
 from ollama_push.core.registry.resume import InUseElsewhere, LeasedResumeStore, ResumeStore, UploadKey
 from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.responses import BlobSpan, failed_request
-from ollama_push.local import BlobBody, BodyCancelled, StoredModel
+from ollama_push.local import BlobFile, BodyCancelled, blob_body
 
-__all__ = ["FlowContext", "GatheredFlows", "RecentUploads", "StopSignal"]
+__all__ = ["FileBlobs", "FlowContext", "GatheredFlows", "RecentUploads", "StopSignal", "StreamedBlobs", "StreamedBody"]
 
 T = TypeVar("T")
 
@@ -111,23 +117,56 @@ class GatheredFlows:
         return self.returned
 
 
+@runtime_checkable
+class FileBlobs(Protocol):
+    """Blobs of this machine: a ``StoredModel``, or a ``FileModel``."""
+
+    @property
+    def files(self) -> Mapping[str, BlobFile | bytes]:
+        """Where each blob is, by digest."""
+        ...
+
+    def rehash(self, digest: str, *, cancelled: Callable[[], bool]) -> bool:
+        """Say whether the blob still has its digest."""
+        ...
+
+
+class StreamedBlobs(Protocol):
+    """Blobs that come from elsewhere, and are hashed on their way."""
+
+    def body(self, span: BlobSpan, *, moved: Callable[[int], None], cancelled: Callable[[], bool]) -> StreamedBody:
+        """Return the body for *span*."""
+        ...
+
+
+class StreamedBody(Protocol):
+    """What ``FlowContext`` must know of the body of a request."""
+
+    failure: OllamaPushError | None
+
+    def __len__(self) -> int: ...
+
+
 @attrs.define(eq=False)
 class FlowContext(Generic[T]):
     """One flow, and what it may use on this machine.
 
     Attributes:
         flow: What to run.
-        exchange: The requests of *flow*.
+        exchange: The requests of *flow*; ``None`` when it sends none.
         stop: Ends *flow*.
         credentials: Who we are to registries.
+        blobs: What is sent; ``None`` when nothing is.
+        target: Where to, when that is no registry.
     """
 
     flow: Flow[T]
-    exchange: Exchange
+    exchange: Exchange | None
     stop: StopSignal
     credentials: CredentialSource
     _resume: ResumeStore
-    _stored: StoredModel | None
+    blobs: FileBlobs | StreamedBlobs | None
+    target: Any = None
     _claimed: set[UploadKey] = attrs.field(factory=set, init=False)
     _elsewhere: set[UploadKey] = attrs.field(factory=set, init=False)
     _is_sound: dict[str, bool] = attrs.field(factory=dict, init=False)
@@ -156,6 +195,15 @@ class FlowContext(Generic[T]):
                 return credential_for(self.credentials, host, repository)
             case Rehash(digest):
                 return self._rehash(digest)
+        return self._perform_on_target(effect)
+
+    def _perform_on_target(self, effect: Effect) -> Any:
+        with self.blaming_target():
+            match effect:
+                case FindInTarget(blob):
+                    return bool(self.target.has(blob))
+                case PutManifest(manifest):
+                    return self.target.put_manifest(manifest)
         raise TypeError(f"{effect!r} is for the driver")
 
     def _claim(self, key: UploadKey) -> Any:
@@ -167,6 +215,8 @@ class FlowContext(Generic[T]):
 
     def _keep(self, effect: Knowledge) -> None:
         """Keep what the flow has learnt of its registry."""
+        if self.exchange is None:
+            raise TypeError("this flow asks no registry")
         store, endpoint = knowledge_of(self._resume), self.exchange.endpoint
         match effect:
             case KeepLessons(lessons):
@@ -176,18 +226,66 @@ class FlowContext(Generic[T]):
             case ForgetStored(repository, digest):
                 store.forget_stored(endpoint.origin, repository, digest)
 
-    def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[EmitEvent], None]) -> BlobBody:
+    def begin(self, run: RegistryRun) -> None:
+        """Begin *run*: what tracing hooks add goes with every request."""
+        headers = run.begin()
+        if self.exchange is not None:
+            self.exchange.headers.update(headers)
+
+    def body(self, span: BlobSpan, run: RegistryRun | None, tell: Callable[[EmitEvent], None]) -> Any:
         """Return the body for *span*; *run* counts it, *tell* is told of its progress."""
-        if run is None:
+        if run is None or self.blobs is None:
             raise TypeError("this flow sends no blobs")
         moved = run.counter(span, lambda event: tell(EmitEvent(event)))
-        file = self._model.files[span.digest]
-        endpoint = self.exchange.endpoint
-        key = UploadKey(endpoint.origin, endpoint.repository, span.digest)
-        ended = lambda: self.stop.cancelled or not self._holds(key)  # noqa: E731 - as short as its name
-        return BlobBody(file, span.offset, span.size, moved=moved, cancelled=ended)
+        ended = self._ended(span.digest)
+        if isinstance(self.blobs, FileBlobs):
+            return blob_body(self.blobs.files[span.digest], span.offset, span.size, moved=moved, cancelled=ended)
+        return self.blobs.body(span, moved=moved, cancelled=ended)
 
-    def failed_request(self, exc: Exception, body: BlobBody | None, transport: object) -> TransportError:
+    def _ended(self, digest: str) -> Callable[[], bool]:
+        """Return what says whether nobody wants the bytes of a blob any more."""
+        if self.exchange is None:
+            return lambda: self.stop.cancelled
+        key = UploadKey(self.exchange.endpoint.origin, self.exchange.endpoint.repository, digest)
+        return lambda: self.stop.cancelled or not self._holds(key)
+
+    def put_blob(self, blob: Descriptor, read: ReadRange) -> int:
+        """Have the target store *blob*; return the first byte that it asked for."""
+        asked: list[int] = []
+
+        def noted(offset: int, size: int) -> Iterator[bytes | memoryview]:
+            asked.append(offset)
+            return read(offset, size)
+
+        with self.blaming_target():
+            self.target.put_blob(blob, noted)
+        return asked[0] if asked else 0
+
+    async def put_blob_async(self, blob: Descriptor, read: AsyncReadRange) -> int:
+        """Have an async target store *blob*; return the first byte that it asked for."""
+        asked: list[int] = []
+
+        def noted(offset: int, size: int) -> AsyncIterator[bytes | memoryview]:
+            asked.append(offset)
+            return read(offset, size)
+
+        with self.blaming_target():
+            await self.target.put_blob(blob, noted)
+        return asked[0] if asked else 0
+
+    @contextmanager
+    def blaming_target(self) -> Iterator[None]:
+        """Raise what the target must not raise as our error."""
+        try:
+            yield
+        except BodyCancelled:
+            raise PushInterrupted from None
+        except OllamaPushError:
+            raise
+        except Exception as exc:
+            raise place_failed(Side.TARGET, self.target.label, PlaceProblem.BROKEN, words=repr(exc)) from exc
+
+    def failed_request(self, exc: Exception, body: StreamedBody | None, transport: object) -> TransportError:
         """Return what a flow is sent instead of the response that *exc* prevented.
 
         Raises:
@@ -197,7 +295,7 @@ class FlowContext(Generic[T]):
         if body is not None and body.failure is not None:
             raise body.failure from exc
         if isinstance(exc, BodyCancelled):
-            if not self.stop.cancelled:
+            if not self.stop.cancelled and self.exchange is not None:
                 return ConnectionLost(self.exchange.endpoint.origin, _TAKEN_OVER)
             raise PushInterrupted from exc
         return failed_request(exc, transport)
@@ -205,7 +303,9 @@ class FlowContext(Generic[T]):
     def _rehash(self, digest: str) -> bool:
         """Rehash a blob once a push: a file that changes later fails the body that is read from it."""
         if digest not in self._is_sound:
-            self._is_sound[digest] = self._model.rehash(digest, cancelled=lambda: self.stop.cancelled)
+            if not isinstance(self.blobs, FileBlobs):
+                raise TypeError("this flow has no blobs of this machine")
+            self._is_sound[digest] = self.blobs.rehash(digest, cancelled=lambda: self.stop.cancelled)
         return self._is_sound[digest]
 
     def release_claims(self) -> set[UploadKey]:
@@ -224,9 +324,3 @@ class FlowContext(Generic[T]):
 
     def _holds(self, key: UploadKey) -> bool:
         return not isinstance(self._resume, LeasedResumeStore) or self._resume.holds(key)
-
-    @property
-    def _model(self) -> StoredModel:
-        if self._stored is None:
-            raise TypeError("this flow has no local model")
-        return self._stored

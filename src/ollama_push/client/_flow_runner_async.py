@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
-from ollama_push.client._flows_async import run_flow_async, send_request_async
+from ollama_push.client._flows_async import open_blob_async, run_flow_async, send_request_async
 from ollama_push.client._lanes import Lanes
+from ollama_push.client._streams_async import AsyncStreamedModel, awaited_pieces, pieces_of
 from ollama_push.core.errors import PushInterrupted, TransportError
-from ollama_push.core.ports import AsyncTransport
+from ollama_push.core.ports import AsyncSizedBody, AsyncTransport
 from ollama_push.core.registry.credentials import GivenCredential, RepositoryCredentialSource
 from ollama_push.core.registry.effects import (
     ClaimUpload,
@@ -21,6 +23,8 @@ from ollama_push.core.registry.effects import (
     EmitEvent,
     Exclusive,
     FindCredential,
+    FindInTarget,
+    Flow,
     ForgetResumePoint,
     ForgetStored,
     Gather,
@@ -28,19 +32,23 @@ from ollama_push.core.registry.effects import (
     KeepLessons,
     KeepStored,
     Notice,
+    PutBlob,
+    PutManifest,
     Rehash,
     ReleaseUpload,
     ReportRetry,
     SaveResumePoint,
     Sleep,
 )
+from ollama_push.core.registry.places import ModelTarget
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.responses import BufferedResponse, SendRequest
+from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse, SendRequest
 
 __all__ = ["AsyncFlowRunner", "AsyncUploadLocks"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class AsyncUploadLocks:
@@ -98,9 +106,12 @@ class AsyncFlowRunner(Generic[R]):
     # The last message of the tasks is how the flow ended: None, or the exception.
     _inbox: asyncio.Queue[Notice | BaseException | None] = attrs.field(factory=asyncio.Queue, init=False)
     _worker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+    _feeders: list[AsyncFlowRunner[Any]] = attrs.field(factory=list, init=False)
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost. May be called from another thread or a signal handler."""
+        for feeder in self._feeders:
+            feeder.interrupt()
         self._context.stop.interrupted = True
         with suppress(RuntimeError):  # the loop has ended, and the flow with it
             self._loop.call_soon_threadsafe(self._woken.set)
@@ -113,8 +124,19 @@ class AsyncFlowRunner(Generic[R]):
         if message is not None:
             raise message
 
+    async def run(self, flow: Flow[T]) -> T:
+        """Run another *flow* with what this one may use, in the caller's task; its notices join those of this one."""
+        return await run_flow_async(flow, self._perform)
+
+    def feed(self, other: AsyncFlowRunner[Any]) -> None:
+        """Let *other*, which is sent what this one reads, tell of its notices, interrupt and cancel it."""
+        self._inbox = other._inbox
+        other._feeders.append(self)
+
     async def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
+        for feeder in self._feeders:
+            await feeder.cancel()
         self._context.stop.cancelled = self._context.stop.interrupted = True
         try:
             if self._worker is not None:
@@ -184,9 +206,54 @@ class AsyncFlowRunner(Generic[R]):
                 # A source that knows registries alone is asked once for all repositories of one.
                 where = repository if isinstance(source, RepositoryCredentialSource) else ""
                 return await self._lanes.credential(source, host, where)
+            case Rehash(digest) if isinstance(self._context.blobs, AsyncStreamedModel):
+                return await self._context.blobs.rehash(digest, cancelled=self._is_cancelled)
             case Rehash():
                 return await self._lanes.hashing.run(self._context.perform, effect)
+            case FindInTarget() | PutBlob() | PutManifest():
+                return await self._perform_on_target(effect)
         return None
+
+    async def _perform_on_target(self, effect: Effect) -> Any:
+        target = self._context.target
+        match effect:
+            case PutBlob(blob) if isinstance(target, ModelTarget):
+                return await self._lanes.targets.run(
+                    self._context.put_blob, blob, partial(self._read_here, blob.digest)
+                )
+            case PutBlob(blob):
+                return await self._context.put_blob_async(blob, partial(self._read, blob.digest))
+            case _ if isinstance(target, ModelTarget):
+                return await self._lanes.targets.run(self._context.perform, effect)
+            case FindInTarget(blob):
+                with self._context.blaming_target():
+                    return await target.has(blob)
+            case PutManifest(manifest):
+                with self._context.blaming_target():
+                    return await target.put_manifest(manifest)
+        return None
+
+    def _is_cancelled(self) -> bool:
+        return self._context.stop.cancelled
+
+    async def _read(self, digest: str, offset: int, size: int) -> AsyncGenerator[bytes | memoryview, None]:
+        """Yield a range for an async target."""
+        body = self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put_nowait)
+        async with aclosing(pieces_of(body)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _read_here(self, digest: str, offset: int, size: int) -> Iterator[bytes | memoryview]:
+        """Yield a range for a sync target, in a thread that is not the loop's."""
+        body = self._context.body(BlobSpan(digest, offset, size), self._run, self._tell)
+        if isinstance(body, AsyncSizedBody):
+            yield from awaited_pieces(pieces_of(body), self._loop, self._is_cancelled)
+        else:
+            yield from body
+
+    def _tell(self, notice: Notice) -> None:
+        """Put *notice* into the inbox, from whichever thread; before what the flow tells of after it."""
+        self._loop.call_soon_threadsafe(self._inbox.put_nowait, notice)
 
     async def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
         request, body = effect.request, None
@@ -194,6 +261,9 @@ class AsyncFlowRunner(Generic[R]):
             body = self._context.body(effect.span, self._run, self._inbox.put_nowait)
             request = attrs.evolve(request, body=body)
         try:
+            if isinstance(request, BlobRequest):
+                async with AsyncExitStack() as block:
+                    return await open_blob_async(self._transport, request, block)
             return await send_request_async(self._transport, request)
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
             return self._context.failed_request(exc, body, self._transport)

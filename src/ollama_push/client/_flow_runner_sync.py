@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
-from ollama_push.client._flows_sync import run_flow, send_request
+from ollama_push.client._flows_sync import open_blob, run_flow, send_request
+from ollama_push.client._streams_sync import StreamedModel
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import CancelsRequests, HttpRequest, Transport
 from ollama_push.core.registry.effects import (
@@ -20,19 +22,23 @@ from ollama_push.core.registry.effects import (
     Effect,
     EmitEvent,
     Exclusive,
+    Flow,
     Gather,
     Notice,
+    PutBlob,
+    Rehash,
     ReleaseUpload,
     ReportRetry,
     Sleep,
 )
 from ollama_push.core.registry.resume import UploadKey
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.responses import BufferedResponse, SendRequest
+from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse, SendRequest
 
 __all__ = ["FlowRunner", "UploadLocks"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _POLL_SECONDS: Final = 0.2
 """How long a push that waits for another one may take to notice an interruption."""
@@ -100,9 +106,12 @@ class FlowRunner(Generic[R]):
     _alone: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _requests: dict[object, HttpRequest] = attrs.field(factory=dict, init=False)
+    _feeders: list[FlowRunner[Any]] = attrs.field(factory=list, init=False)
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost."""
+        for feeder in self._feeders:
+            feeder.interrupt()
         self._context.stop.interrupted = True
         self._wake.put(None)
 
@@ -115,8 +124,19 @@ class FlowRunner(Generic[R]):
         if message is not None:
             raise message
 
+    def run(self, flow: Flow[T]) -> T:
+        """Run another *flow* with what this one may use, in the caller's thread; its notices join those of this one."""
+        return run_flow(flow, self._perform)
+
+    def feed(self, other: FlowRunner[Any]) -> None:
+        """Let *other*, which is sent what this one reads, tell of its notices, interrupt and cancel it."""
+        self._inbox = other._inbox
+        other._feeders.append(self)
+
     def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
+        for feeder in self._feeders:
+            feeder.cancel()
         with self._guard:
             self._context.stop.cancelled = True
         try:
@@ -126,15 +146,20 @@ class FlowRunner(Generic[R]):
             self._locks.release(*self._context.release_claims())
 
     def _cancel_requests(self) -> None:
+        self._cancel_requests_once()
         deadline = time.monotonic() + _CANCEL_SECONDS
         # The worker waits for the threads that it has started.
         while self._worker is not None and self._worker.is_alive() and time.monotonic() < deadline:
-            if isinstance(self._transport, CancelsRequests):
-                with self._guard:
-                    requests = list(self._requests.values())
-                for request in requests:
-                    self._transport.cancel(request)
+            for runner in (self, *self._feeders):
+                runner._cancel_requests_once()  # noqa: SLF001 - another of this class
             self._worker.join(_CANCEL_AGAIN_SECONDS)
+
+    def _cancel_requests_once(self) -> None:
+        if isinstance(self._transport, CancelsRequests):
+            with self._guard:
+                requests = list(self._requests.values())
+            for request in requests:
+                self._transport.cancel(request)
 
     def _work(self) -> None:
         try:
@@ -157,11 +182,22 @@ class FlowRunner(Generic[R]):
             case Exclusive(flow):
                 with self._alone:
                     return run_flow(flow, self._perform)
+            case _:
+                return self._perform_here(effect)
+        return None
+
+    def _perform_here(self, effect: Effect) -> Any:
+        """Perform what a flow does on this machine."""
+        match effect:
+            case PutBlob(blob):
+                return self._context.put_blob(blob, partial(self._read, blob.digest))
             case ClaimUpload():
                 return self._claim(effect)
             case ReleaseUpload(key):
                 if self._context.perform(effect):
                     self._locks.release(key)
+            case Rehash(digest) if isinstance(self._context.blobs, StreamedModel):
+                return self._context.blobs.rehash(digest, cancelled=lambda: self._context.stop.cancelled)
             case _:
                 return self._context.perform(effect)
         return None
@@ -179,13 +215,19 @@ class FlowRunner(Generic[R]):
             self._wake.get(timeout=seconds)
             self._wake.put(None)  # for the other threads that sleep
 
+    def _read(self, digest: str, offset: int, size: int) -> Iterator[bytes | memoryview]:
+        return iter(self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put))
+
     def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
         request, body = effect.request, None
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put)
             request = attrs.evolve(request, body=body)
         try:
-            with self._cancellable(request):
+            with ExitStack() as block:
+                block.enter_context(self._cancellable(request))
+                if isinstance(request, BlobRequest):
+                    return open_blob(self._transport, request, block)
                 return send_request(self._transport, request)
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
             return self._context.failed_request(exc, body, self._transport)

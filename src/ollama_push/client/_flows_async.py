@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, closing
 from typing import Any, Final, Self, TypeVar
 
-from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.ports import AsyncTransport, HttpRequest
-from ollama_push.core.responses import BufferedResponse, response_late, response_limit, response_seconds
+import attrs
 
-__all__ = ["OwnsAsyncTransport", "run_flow_async", "send_request_async"]
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
+from ollama_push.core.responses import (
+    BlobRequest,
+    BufferedResponse,
+    StreamedResponse,
+    response_late,
+    response_limit,
+    response_seconds,
+)
+
+__all__ = ["OpenAsyncStream", "OwnsAsyncTransport", "open_blob_async", "run_flow_async", "send_request_async"]
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -39,19 +48,48 @@ async def send_request_async(
     transport: AsyncTransport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
 ) -> BufferedResponse:
     """Send *request* and read its whole response, in time; what *transport* raises passes through."""
-    body, limit = bytearray(), response_limit(request)
     async with transport.open(request) as response:
-        due = clock() + response_seconds(request)
-        async for chunk in response.chunks():
-            body += chunk
-            if len(body) >= limit:
+        return await _read(response, request, clock)
+
+
+async def open_blob_async(transport: AsyncTransport, request: BlobRequest, block: AsyncExitStack) -> BufferedResponse:
+    """Send *request*; a success keeps *block*, in which its body is read later."""
+    response = await block.enter_async_context(transport.open(request))
+    if response.status not in (200, 206):
+        return await _read(response, request, time.monotonic)
+    stream = OpenAsyncStream(response.chunks(), block.pop_all())
+    return StreamedResponse(response.status, dict(response.headers), b"", stream=stream)
+
+
+@attrs.frozen
+class OpenAsyncStream:
+    """The body of a response while it arrives.
+
+    Attributes:
+        chunks: Its bytes.
+    """
+
+    chunks: AsyncIterator[bytes]
+    _block: AsyncExitStack
+
+    async def aclose(self) -> None:
+        """End the response."""
+        await self._block.aclose()
+
+
+async def _read(response: AsyncResponse, request: HttpRequest, clock: Callable[[], float]) -> BufferedResponse:
+    body, limit = bytearray(), response_limit(request)
+    due = clock() + response_seconds(request)
+    async for chunk in response.chunks():
+        body += chunk
+        if len(body) >= limit:
+            break
+        if clock() > due:
+            # The status of an error says enough; what is missing of its body are words.
+            if response.status >= _ERRORS:
                 break
-            if clock() > due:
-                # The status of an error says enough; what is missing of its body are words.
-                if response.status >= _ERRORS:
-                    break
-                raise response_late(request)
-        return BufferedResponse(response.status, dict(response.headers), bytes(body[:limit]))
+            raise response_late(request)
+    return BufferedResponse(response.status, dict(response.headers), bytes(body[:limit]))
 
 
 class OwnsAsyncTransport:

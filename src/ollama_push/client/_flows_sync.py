@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from typing import Any, Final, Self, TypeVar
 
-from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.ports import HttpRequest, Transport
-from ollama_push.core.responses import BufferedResponse, response_late, response_limit, response_seconds
+import attrs
 
-__all__ = ["OwnsTransport", "run_flow", "send_request"]
+from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.ports import HttpRequest, Response, Transport
+from ollama_push.core.responses import (
+    BlobRequest,
+    BufferedResponse,
+    StreamedResponse,
+    response_late,
+    response_limit,
+    response_seconds,
+)
+
+__all__ = ["OpenStream", "OwnsTransport", "open_blob", "run_flow", "send_request"]
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -39,19 +48,48 @@ def send_request(
     transport: Transport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
 ) -> BufferedResponse:
     """Send *request* and read its whole response, in time; what *transport* raises passes through."""
-    body, limit = bytearray(), response_limit(request)
     with transport.open(request) as response:
-        due = clock() + response_seconds(request)
-        for chunk in response.chunks():
-            body += chunk
-            if len(body) >= limit:
+        return _read(response, request, clock)
+
+
+def open_blob(transport: Transport, request: BlobRequest, block: ExitStack) -> BufferedResponse:
+    """Send *request*; a success keeps *block*, in which its body is read later."""
+    response = block.enter_context(transport.open(request))
+    if response.status not in (200, 206):
+        return _read(response, request, time.monotonic)
+    stream = OpenStream(response.chunks(), block.pop_all())
+    return StreamedResponse(response.status, dict(response.headers), b"", stream=stream)
+
+
+@attrs.frozen
+class OpenStream:
+    """The body of a response while it arrives.
+
+    Attributes:
+        chunks: Its bytes.
+    """
+
+    chunks: Iterator[bytes]
+    _block: ExitStack
+
+    def close(self) -> None:
+        """End the response."""
+        self._block.close()
+
+
+def _read(response: Response, request: HttpRequest, clock: Callable[[], float]) -> BufferedResponse:
+    body, limit = bytearray(), response_limit(request)
+    due = clock() + response_seconds(request)
+    for chunk in response.chunks():
+        body += chunk
+        if len(body) >= limit:
+            break
+        if clock() > due:
+            # The status of an error says enough; what is missing of its body are words.
+            if response.status >= _ERRORS:
                 break
-            if clock() > due:
-                # The status of an error says enough; what is missing of its body are words.
-                if response.status >= _ERRORS:
-                    break
-                raise response_late(request)
-        return BufferedResponse(response.status, dict(response.headers), bytes(body[:limit]))
+            raise response_late(request)
+    return BufferedResponse(response.status, dict(response.headers), bytes(body[:limit]))
 
 
 class OwnsTransport:

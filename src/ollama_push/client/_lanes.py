@@ -24,6 +24,8 @@ _STORE_THREADS: Final = 4
 _CREDENTIAL_THREADS: Final = 16
 """A credential helper may wait 30 s for its user, and each registry may have one."""
 _HASHING_THREADS: Final = 2
+_PLACE_THREADS: Final = 64
+"""As many as blobs may move at the same time."""
 _RESUME_THREADS: Final = 1
 """One, so that what is asked later comes later: claims are released after the claims that still wait for a lock."""
 
@@ -87,12 +89,16 @@ class Lanes:
         store: Reads the model store.
         resume: Keeps resume points; waits for the locks of other processes.
         hashing: Reads blobs again.
+        sources: Reads from sources that are not this machine's files.
+        targets: Writes into targets, whose threads wait for those of sources.
     """
 
     def __init__(self) -> None:
         self.store: Lane = Lane("store", _STORE_THREADS)
         self.resume: Lane = Lane("resume", _RESUME_THREADS)
         self.hashing: Lane = Lane("hashing", _HASHING_THREADS)
+        self.sources: Lane = Lane("sources", _PLACE_THREADS)
+        self.targets: Lane = Lane("targets", _PLACE_THREADS)
         self._credentials = Lane("credentials", _CREDENTIAL_THREADS)
         self._lookups: dict[tuple[int, str, str], asyncio.Future[Credential | None]] = {}
         self._users = 0
@@ -129,5 +135,5 @@ class Lanes:
         for lookup in lookups.values():
             # Nobody waits for it, and its thread must not report to a loop that may have ended by then.
             lookup.cancel()
-        for lane in (self.store, self.resume, self.hashing, self._credentials):
+        for lane in (self.store, self.resume, self.hashing, self.sources, self.targets, self._credentials):
             lane.retire()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, closing
 from functools import partial
 from typing import Any, TypeVar
 
+from ollama_push.client._copying import CopyPlaces, ReadModel
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
 from ollama_push.client._flows_async import OwnsAsyncTransport
 from ollama_push.client._lanes import Lanes
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
+from ollama_push.client._registry_source_async import AsyncRegistrySource
+from ollama_push.client._streams_async import AsyncStreamedModel, ThreadedSource
 from ollama_push.core.errors import PushInterrupted, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -23,10 +26,12 @@ from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
 from ollama_push.core.registry.blob_upload.part_sizes import PartBytes
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
+from ollama_push.core.registry.places import AsyncModelSource, AsyncModelTarget, ModelSource, ModelTarget, manifest_of
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.registry.target import RegistryModel
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.local import ModelStore
+from ollama_push.local import FileModel, ModelStore
 
 __all__ = ["AsyncRegistryClient"]
 
@@ -114,6 +119,43 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         """Find out what a push would send, and whether it is permitted; nothing is uploaded."""
         return await self._finish(await self._made(partial(self._flows(credentials, plain_http).plan, model, source)))
 
+    async def copy(
+        self,
+        source: str | RegistryModel | ModelSource | AsyncModelSource,
+        target: str | RegistryModel | ModelTarget | AsyncModelTarget,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushReceipt:
+        """Copy a model from wherever it is to wherever it shall be; see :meth:`RegistryClient.copy`."""
+        places = await self._made(
+            partial(CopyPlaces, self._settings, source, target, credentials, plain_http=plain_http)
+        )
+        async with self._reading(places) as read:
+            flows = self._flows(credentials, places.target_plain_http)
+            copying = partial(flows.copy, places.target, read.manifest, read.blobs, read.mount_from)
+            context, run = await self._made(copying)
+            async with aclosing(self._events(context, run, read.runner)) as events:
+                async for _ in events:
+                    pass
+            return run.result()
+
+    async def plan_copy(
+        self,
+        source: str | RegistryModel | ModelSource | AsyncModelSource,
+        target: str | RegistryModel | ModelTarget | AsyncModelTarget,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushPlan:
+        """Find out what a copy would move; see :meth:`RegistryClient.plan_copy`."""
+        places = await self._made(
+            partial(CopyPlaces, self._settings, source, target, credentials, plain_http=plain_http)
+        )
+        async with self._reading(places) as read:
+            flows = self._flows(credentials, places.target_plain_http)
+            return await self._finish(flows.plan_copy(places.target, read.manifest))
+
     async def verify(
         self,
         model: str | ModelName,
@@ -179,11 +221,46 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         async with aclosing(self._events(*await self._made(make))) as events:
             yield events
 
-    async def _events(self, context: FlowContext[Delivery], run: RegistryRun) -> AsyncGenerator[PushEvent, None]:
+    @asynccontextmanager
+    async def _reading(self, places: CopyPlaces) -> AsyncIterator[ReadModel]:
+        """Read the manifest of a source; what was made for the copy is closed at the end."""
+        with self._lanes.in_use():
+            async with AsyncExitStack() as made:
+                for place in places.made:
+                    made.push_async_callback(self._close, place)
+                source = places.source
+                if isinstance(source, FileModel):
+                    yield ReadModel(source.manifest, source)
+                    return
+                if not isinstance(source, RegistryModel):
+                    read = ThreadedSource(source, self._lanes.sources) if isinstance(source, ModelSource) else source
+                    manifest = manifest_of(await read.read_manifest(), read.label)
+                    yield ReadModel(manifest, AsyncStreamedModel(read, manifest))
+                    return
+                flows = self._flows(places.source_credentials(), places.source_plain_http)
+                name, exchange, reading = flows.reading(source)
+                runner = await made.enter_async_context(self._running(reading))
+                registry = AsyncRegistrySource(runner, exchange, name, self._transport)
+                made.push_async_callback(registry.aclose)
+                manifest = manifest_of(await registry.read_manifest(), registry.label)
+                blobs = AsyncStreamedModel(registry, manifest)
+                yield ReadModel(manifest, blobs, runner, name.repository if places.is_one_registry else "")
+
+    async def _close(self, place: Any) -> None:
+        if hasattr(place, "aclose"):
+            await place.aclose()
+        else:
+            await self._lanes.sources.run(place.close)
+
+    async def _events(
+        self, context: FlowContext[Delivery], run: RegistryRun, feeder: AsyncFlowRunner[Any] | None = None
+    ) -> AsyncGenerator[PushEvent, None]:
         with closing(run):
             async with self._running(context, run) as runner:
+                if feeder is not None:
+                    feeder.feed(runner)
                 try:
-                    context.exchange.headers.update(run.begin())
+                    context.begin(run)
                     async for notice in runner.notices():
                         event = run.receive(notice)
                         if event is not None:

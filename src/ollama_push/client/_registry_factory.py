@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ollama_push.client._flow_context import FlowContext, StopSignal
+from ollama_push.client._flow_context import FileBlobs, FlowContext, StopSignal, StreamedBlobs
 from ollama_push.client._hooks import report_hook
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings, source_of
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
@@ -23,14 +23,17 @@ from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.copy import copy_flow, copy_plan_flow
 from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
 from ollama_push.core.registry.flows.pullability import pullability_flow
 from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.knowledge import LessonBook, knowledge_of
+from ollama_push.core.registry.manifests import Manifest
+from ollama_push.core.registry.places import AsyncModelTarget, ModelTarget
 from ollama_push.core.registry.run import RegistryRun
-from ollama_push.core.registry.target import direct_name, scopes_for
+from ollama_push.core.registry.target import RegistryModel, direct_name, reading_scope, scopes_for
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
 from ollama_push.local import StoredModel
 
@@ -57,29 +60,71 @@ class FlowFactory:
 
     def push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[FlowContext[Delivery], RegistryRun]:
         """Return a push, and its report."""
-        settings, name = self._settings, self._name(model)
+        name = self._name(model)
         stored = self._stored(name, source)
+        return self._push(name, stored.manifest, stored)
+
+    def copy(
+        self,
+        target: RegistryModel | ModelTarget | AsyncModelTarget,
+        manifest: Manifest,
+        blobs: FileBlobs | StreamedBlobs,
+        mount_from: str = "",
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
+        """Return a copy of what a source gives, and its report; into a registry it is a push."""
+        if isinstance(target, RegistryModel):
+            return self._push(self._name(target.name), manifest, blobs, mount_from)
+        stop = StopSignal()
+        at_once = min(target.at_once, self._settings.concurrency)
+        flow = copy_flow(manifest, at_once=at_once, interrupted=lambda: stop.interrupted)
+        context = FlowContext(flow, None, stop, self._credentials, self._settings.resume, blobs, target)
+        return context, self._run(PushContext(target.label, target.label), manifest)
+
+    def plan_copy(
+        self, target: RegistryModel | ModelTarget | AsyncModelTarget, manifest: Manifest
+    ) -> FlowContext[PushPlan]:
+        """Return the dry run of a copy."""
+        if isinstance(target, RegistryModel):
+            name = self._name(target.name)
+            concurrency = self._settings.concurrency
+            flow = partial(plan_flow, name=name, manifest=manifest, concurrency=concurrency, pullability=True)
+            return self._context(name, flow)
+        plan = copy_plan_flow(target.label, manifest)
+        return FlowContext(plan, None, StopSignal(), self._credentials, self._settings.resume, None, target)
+
+    def reading(self, model: RegistryModel) -> tuple[ModelName, Exchange, FlowContext[None]]:
+        """Return what reads *model*: its name, its requests, and a flow that does nothing, for a runner of others."""
+        name = self._name(model.name)
+        exchange, stop = self._exchange(name, (reading_scope(name),))
+        context = FlowContext(_nothing(), exchange, stop, self._credentials, self._settings.resume, None)
+        return name, exchange, context
+
+    def _push(
+        self, name: ModelName, manifest: Manifest, blobs: FileBlobs | StreamedBlobs, mount_from: str = ""
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
+        settings = self._settings
+        mount_from = settings.mount_from or mount_from
         knowledge, origin = knowledge_of(settings.resume), self._endpoint(name).origin
         sizes = PartSizes(name.host, settings.part_bytes, LessonBook(knowledge.lessons(origin)))
-        known = knowledge.repositories(origin, [blob.digest for blob in stored.manifest.blobs])
+        known = knowledge.repositories(origin, [blob.digest for blob in manifest.blobs])
         flow = partial(
             push_flow,
             name=name,
-            manifest=stored.manifest,
+            manifest=manifest,
             sizes=sizes,
             concurrency=settings.concurrency,
             verify=settings.verify,
             force=settings.force_upload,
-            mount_from=settings.mount_from or "",
+            mount_from=mount_from,
             known=known,
         )
-        mounts = (
-            () if settings.force_upload else scopes_for(name, stored.manifest, settings.mount_from or "", known)[1:]
-        )
-        started = self._context(name.host, flow, name, stored, mounts)
-        context = PushContext(str(name), started.exchange.endpoint.origin)
-        hooks = HookSet(settings.hooks, context, report_hook)
-        return started, RegistryRun(stored.manifest, context=context, hooks=hooks, clock=time.monotonic)
+        mounts = () if settings.force_upload else scopes_for(name, manifest, mount_from, known)[1:]
+        started = self._context(name, flow, blobs, mounts)
+        return started, self._run(PushContext(str(name), origin), manifest)
+
+    def _run(self, context: PushContext, manifest: Manifest) -> RegistryRun:
+        hooks = HookSet(self._settings.hooks, context, report_hook)
+        return RegistryRun(manifest, context=context, hooks=hooks, clock=time.monotonic)
 
     def plan(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[PushPlan]:
         """Return a dry run."""
@@ -87,16 +132,17 @@ class FlowFactory:
         stored = self._stored(name, source)
         concurrency = self._settings.concurrency
         flow = partial(plan_flow, name=name, manifest=stored.manifest, concurrency=concurrency, pullability=True)
-        return self._context(name.host, flow, name, stored)
+        return self._context(name, flow, stored)
 
     def verification(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[Verification]:
         """Return a look at what a registry holds."""
         name = self._name(model)
         stored = self._stored_if_there(name, source)
         expected = stored.manifest if stored else None
-        concurrency = self._settings.concurrency
-        flow = partial(verify_flow, name=name, expected=expected, concurrency=concurrency, pullability=True)
-        return self._context(name.host, flow, name, stored)
+        flow = partial(
+            verify_flow, name=name, expected=expected, concurrency=self._settings.concurrency, pullability=True
+        )
+        return self._context(name, flow, stored)
 
     def pullability(self, model: str | ModelName, source: str | ModelName | None) -> FlowContext[Pullability]:
         """Return a look at a registry with the eyes of a stock pull."""
@@ -104,7 +150,7 @@ class FlowFactory:
         stored = self._stored_if_there(name, source)
         manifest = stored.manifest if stored else None
         flow = partial(pullability_flow, name=name, manifest=manifest, concurrency=self._settings.concurrency)
-        return self._context(name.host, flow, name, stored)
+        return self._context(name, flow, stored)
 
     def login(self, host: str) -> FlowContext[bool]:
         """Return a try of our credentials."""
@@ -134,17 +180,24 @@ class FlowFactory:
 
     def _context(
         self,
-        host: str,
+        where: ModelName | str,
         make: Callable[[Exchange], Flow[T]],
-        name: ModelName | None = None,
-        stored: StoredModel | None = None,
+        blobs: FileBlobs | StreamedBlobs | None = None,
         mounts: Sequence[str] = (),
     ) -> FlowContext[T]:
+        scopes = () if isinstance(where, str) else scopes_for(where)
+        exchange, stop = self._exchange(where, scopes, mounts)
+        flow = exchange.without_secrets(make(exchange))
+        return FlowContext(flow, exchange, stop, self._credentials, self._settings.resume, blobs)
+
+    def _exchange(
+        self, where: ModelName | str, scopes: Sequence[str], mounts: Sequence[str] = ()
+    ) -> tuple[Exchange, StopSignal]:
         settings, stop = self._settings, StopSignal()
-        endpoint = self._endpoint(name) if name else Endpoint.of(host, plain_http=self._plain_http)
+        endpoint = Endpoint.of(where, plain_http=self._plain_http) if isinstance(where, str) else self._endpoint(where)
         authorizer = Authorizer(
             endpoint,
-            scopes_for(name) if name else (),
+            scopes,
             self._plain_http,
             clock=time.monotonic,
             now=time.time,
@@ -161,5 +214,8 @@ class FlowFactory:
             interrupted=lambda: stop.interrupted,
             body_timeout=settings.stall_timeout,
         )
-        flow = exchange.without_secrets(make(exchange))
-        return FlowContext(flow, exchange, stop, self._credentials, settings.resume, stored)
+        return exchange, stop
+
+
+def _nothing() -> Flow[None]:
+    yield from ()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any, TypeVar
 
+from ollama_push.client._copying import CopyPlaces, ReadModel
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
 from ollama_push.client._flows_sync import OwnsTransport
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
+from ollama_push.client._registry_source_sync import RegistrySource
+from ollama_push.client._streams_sync import StreamedModel
 from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -22,10 +25,12 @@ from ollama_push.core.receipts import PushPlan, PushReceipt, Verification
 from ollama_push.core.registry.blob_upload.part_sizes import PartBytes
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.flows.push import Delivery
+from ollama_push.core.registry.places import ModelSource, ModelTarget, manifest_of
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.run import RegistryRun
+from ollama_push.core.registry.target import RegistryModel
 from ollama_push.core.retry import RetryPolicy
-from ollama_push.local import ModelStore
+from ollama_push.local import FileModel, ModelStore
 
 __all__ = ["RegistryClient"]
 
@@ -145,6 +150,51 @@ class RegistryClient(OwnsTransport):
         """Find out what a push would send, and whether it is permitted; nothing is uploaded."""
         return self._finish(self._flows(credentials, plain_http).plan(model, source))
 
+    def copy(
+        self,
+        source: str | RegistryModel | ModelSource,
+        target: str | RegistryModel | ModelTarget,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushReceipt:
+        """Copy a model from wherever it is to wherever it shall be, and wait for the verdict.
+
+        Args:
+            source: Where from: an object, or what the command takes (:mod:`ollama_push.local.places`).
+            target: Where to, likewise.
+            credentials: Who we are to the target's registry, instead of the client's credentials. A source on another
+                host is not shown them.
+            plain_http: Whether to speak plain HTTP to registries that do not say themselves.
+
+        Returns:
+            The receipt of a copy that succeeded.
+
+        Raises:
+            OllamaPushError: Any other end.
+        """
+        places = CopyPlaces(self._settings, source, target, credentials, plain_http=plain_http)
+        with self._reading(places) as read:
+            flows = self._flows(credentials, places.target_plain_http)
+            context, run = flows.copy(places.target, read.manifest, read.blobs, read.mount_from)
+            with closing(self._events(context, run, read.runner)) as events:
+                deque(events, maxlen=0)
+            return run.result()
+
+    def plan_copy(
+        self,
+        source: str | RegistryModel | ModelSource,
+        target: str | RegistryModel | ModelTarget,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushPlan:
+        """Find out what a copy would move; nothing is written. Arguments and errors are those of ``copy``."""
+        places = CopyPlaces(self._settings, source, target, credentials, plain_http=plain_http)
+        with self._reading(places) as read:
+            flows = self._flows(credentials, places.target_plain_http)
+            return self._finish(flows.plan_copy(places.target, read.manifest))
+
     def verify(
         self,
         model: str | ModelName,
@@ -204,10 +254,34 @@ class RegistryClient(OwnsTransport):
             raise UsedAfterClose(type(self).__name__)
         return FlowFactory(self._settings, credentials, plain_http=plain_http)
 
-    def _events(self, context: FlowContext[Delivery], run: RegistryRun) -> Generator[PushEvent, None, None]:
+    @contextmanager
+    def _reading(self, places: CopyPlaces) -> Iterator[ReadModel]:
+        """Read the manifest of a source; what was made for the copy is closed at the end."""
+        with ExitStack() as made:
+            for place in places.made:
+                made.callback(place.close)
+            source = places.source
+            if not isinstance(source, RegistryModel):
+                manifest = manifest_of(source.read_manifest(), source.label)
+                yield ReadModel(manifest, source if isinstance(source, FileModel) else StreamedModel(source, manifest))
+                return
+            flows = self._flows(places.source_credentials(), places.source_plain_http)
+            name, exchange, reading = flows.reading(source)
+            runner = made.enter_context(self._running(reading))
+            registry = RegistrySource(runner, exchange, name, self._transport)
+            made.callback(registry.close)
+            manifest = manifest_of(registry.read_manifest(), registry.label)
+            blobs = StreamedModel(registry, manifest)
+            yield ReadModel(manifest, blobs, runner, name.repository if places.is_one_registry else "")
+
+    def _events(
+        self, context: FlowContext[Delivery], run: RegistryRun, feeder: FlowRunner[Any] | None = None
+    ) -> Generator[PushEvent, None, None]:
         with closing(run), self._running(context, run) as runner:
+            if feeder is not None:
+                feeder.feed(runner)
             try:
-                context.exchange.headers.update(run.begin())
+                context.begin(run)
                 for notice in runner.notices():
                     event = run.receive(notice)
                     if event is not None:

@@ -42,6 +42,7 @@ from ollama_push.core.facts import (
     ModelMissing,
     Operation,
     Peer,
+    PlaceFailed,
     RefusalFacts,
     RefusedRequest,
     RejectionReason,
@@ -451,10 +452,11 @@ class PushRejected(OllamaPushError):
 
     @property
     def peer(self) -> Peer | None:
-        """Who refused; ``None`` when this side found out that there is nothing to push."""
+        """Who refused; ``None`` when this side found out that there is nothing to push, or no place for it."""
         if self.facts is None:
             return Peer.SERVER
-        return None if isinstance(self.facts, ModelMissing | StoreDamaged | ForbiddenAddress) else Peer.REGISTRY
+        here = ModelMissing | StoreDamaged | ForbiddenAddress | PlaceFailed
+        return None if isinstance(self.facts, here) else Peer.REGISTRY
 
     @property
     def status(self) -> int | None:

@@ -22,12 +22,15 @@ __all__ = [
     "ModelMissing",
     "Operation",
     "Peer",
+    "PlaceFailed",
+    "PlaceProblem",
     "RealmProblem",
     "RealmRefused",
     "RefusalFacts",
     "RefusedRequest",
     "RejectionReason",
     "ResponseProblem",
+    "Side",
     "StoreDamaged",
     "StoreProblem",
     "UnusableResponse",
@@ -75,6 +78,8 @@ class Operation(enum.Enum):
     COMMIT_BLOB = "commit-blob"
     PUSH_MANIFEST = "push-manifest"
     READ_MANIFEST = "read-manifest"
+    READ_BLOB = "read-blob"
+    LIST_TAGS = "list-tags"
 
 
 class Advice(enum.Enum):
@@ -153,6 +158,10 @@ class RejectionReason(enum.Enum):
     """The registry responded with another 4xx."""
     CANCELLED = "cancelled"
     """The upload was cancelled on the server, because another client closed its connection for example."""
+    SOURCE_FAILED = "source-failed"
+    """A model cannot be read from where it is to come from."""
+    TARGET_FAILED = "target-failed"
+    """A model cannot be written to where it is to go."""
     UNKNOWN = "unknown"
     """No row of the table knows the text."""
 
@@ -372,8 +381,59 @@ class ForbiddenAddress:
     advice: None = attrs.field(default=None, init=False)
 
 
+class Side(enum.Enum):
+    """One of the two places of a copy."""
+
+    SOURCE = "source"
+    TARGET = "target"
+
+
+class PlaceProblem(enum.Enum):
+    """What is wrong with a source or a target of models."""
+
+    NO_MODEL = "no-model"
+    NO_BLOB = "no-blob"
+    ENDS_EARLY = "ends-early"
+    """A blob has fewer bytes than its manifest says."""
+    TOO_LONG = "too-long"
+    """A blob has more bytes than were asked for."""
+    OTHER_BYTES = "other-bytes"
+    """The bytes of a blob have another digest."""
+    INCOMPLETE = "incomplete"
+    """A manifest was put before its blobs."""
+    BROKEN = "broken"
+    """Anything else; the words say what."""
+
+
+@attrs.frozen
+class PlaceFailed:
+    """A source cannot give a model, or a target cannot take it.
+
+    Attributes:
+        side: Which of the two.
+        place: As it is written, such as ``"oci:models"``.
+        problem: What is wrong.
+        digest: The blob; empty when it is not about one.
+        words: What the system or a parser said; may be empty.
+    """
+
+    side: Side
+    place: str = attrs.field(converter=clean)
+    problem: PlaceProblem
+    digest: str = attrs.field(default="", converter=clean)
+    words: str = attrs.field(default="", converter=clean)
+    advice: None = attrs.field(default=None, init=False)
+
+
 RefusalFacts = (
-    RefusedRequest | UnusableResponse | LoginRefused | RealmRefused | ModelMissing | StoreDamaged | ForbiddenAddress
+    RefusedRequest
+    | UnusableResponse
+    | LoginRefused
+    | RealmRefused
+    | ModelMissing
+    | StoreDamaged
+    | ForbiddenAddress
+    | PlaceFailed
 )
 """What is known of a refusal beyond its reason and the peer's words."""
 

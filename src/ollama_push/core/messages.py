@@ -19,6 +19,8 @@ from ollama_push.core.facts import (
     ModelMissing,
     Operation,
     Peer,
+    PlaceFailed,
+    PlaceProblem,
     RealmProblem,
     RealmRefused,
     RefusalFacts,
@@ -51,7 +53,9 @@ _OPERATIONS: Final[Mapping[Operation, str]] = {
     Operation.SEND_BLOB: "sending the blob {subject}",
     Operation.COMMIT_BLOB: "committing the blob {subject}",
     Operation.PUSH_MANIFEST: "pushing the manifest",
-    Operation.READ_MANIFEST: "reading the manifest back",
+    Operation.READ_MANIFEST: "reading the manifest",
+    Operation.READ_BLOB: "reading the blob {subject}",
+    Operation.LIST_TAGS: "listing the tags",
 }
 _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.REFUSED: "nothing listens at {address}",
@@ -144,6 +148,15 @@ _PULL_ADVICE: Final[Mapping[PullAdvice, str]] = {
     PullAdvice.USE_MLX: "pull on a machine with MLX",
     PullAdvice.ADD_KEY: "make the key of the pulling machine known there, or pull through the gateway of ollama-push",
     PullAdvice.PULL_THROUGH_GATEWAY: "pull through the gateway of ollama-push",
+}
+_PLACES: Final[Mapping[PlaceProblem, str]] = {
+    PlaceProblem.NO_MODEL: "the {0.side.value} {0.place} holds no such model",
+    PlaceProblem.NO_BLOB: "the {0.side.value} {0.place} does not hold {0.digest}",
+    PlaceProblem.ENDS_EARLY: "{0.digest} ends too early in the {0.side.value} {0.place}",
+    PlaceProblem.TOO_LONG: "{0.digest} has too many bytes in the {0.side.value} {0.place}",
+    PlaceProblem.OTHER_BYTES: "what the {0.side.value} {0.place} gives as {0.digest} are other bytes",
+    PlaceProblem.INCOMPLETE: "the {0.side.value} {0.place} does not hold all blobs of the model",
+    PlaceProblem.BROKEN: "the {0.side.value} {0.place} failed",
 }
 
 
@@ -325,6 +338,8 @@ class Messages:
                 return self.model_missing(facts)
             case StoreDamaged():
                 return joined(self.store_damaged(facts), self.advise(facts.advice))
+            case PlaceFailed():
+                return joined(_PLACES[facts.problem].format(facts), facts.words, by=": ")
         return self.forbidden_address(facts)
 
     def operation(self, facts: RefusedRequest | UnusableResponse) -> str:

@@ -6,7 +6,8 @@ A custom transport needs this module and :mod:`ollama_push.core.errors`, nothing
 The transport's promises (run them on your own: :mod:`ollama_push.testing.contract`):
 
 =====  ==========================================================================================
-T1     The request goes out as given: method, target, headers and body, once, with its length.
+T1     The request goes out as given: method, target, headers and body, once, with its length. An async
+       transport sends bodies that are awaited, too.
 T2     Status and headers are there before the body is; header names are lower case.
 T3     A chunk is handed over when it has arrived, however the body is framed.
 T4     Leaving the block early closes the connection at once.
@@ -39,6 +40,7 @@ from ollama_push.core.redaction import hide_secret_headers, redact
 
 __all__ = [
     "AsyncResponse",
+    "AsyncSizedBody",
     "AsyncTransport",
     "CancelsRequests",
     "Hook",
@@ -63,7 +65,16 @@ class SizedBody(Protocol):
     def __iter__(self) -> Iterator[bytes | memoryview]: ...
 
 
-RequestBody = bytes | SizedBody
+@runtime_checkable
+class AsyncSizedBody(Protocol):
+    """A :class:`SizedBody` whose buffers have to be waited for; only an async transport can send it."""
+
+    def __len__(self) -> int: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes | memoryview]: ...
+
+
+RequestBody = bytes | SizedBody | AsyncSizedBody
 
 
 @attrs.frozen
@@ -74,7 +85,7 @@ class HttpRequest:
         method: The HTTP method, upper case.
         url: Absolute URL; the query is already encoded.
         headers: Header name to value; ``repr`` hides credentials.
-        body: The whole body, or a sized iterable of buffers.
+        body: The whole body, or a sized iterable of buffers, for an async transport also an async one.
         read_timeout: Longest wait in seconds: for the peer to take more of the body, for the head of the response,
             and then for each further byte of its body; ``math.inf`` for no limit, ``None`` for the transport's own
             default.

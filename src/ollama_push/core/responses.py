@@ -26,9 +26,11 @@ from ollama_push.core.ports import HttpRequest
 __all__ = [
     "MAX_RESPONSE_BYTES",
     "MAX_RESPONSE_SECONDS",
+    "BlobRequest",
     "BlobSpan",
     "BufferedResponse",
     "SendRequest",
+    "StreamedResponse",
     "failed_request",
     "is_unread",
     "own_error",
@@ -72,9 +74,26 @@ class BufferedResponse:
     redirects: tuple[tuple[int, str], ...] = ()
 
 
+@attrs.frozen
+class BlobRequest(HttpRequest):
+    """A request for the content of a blob: a success is sent back while it arrives, as a ``StreamedResponse``."""
+
+
+@attrs.frozen
+class StreamedResponse(BufferedResponse):
+    """The head of a success of a :class:`BlobRequest`; its body is empty here.
+
+    Attributes:
+        stream: What reads the rest, and must be closed; it belongs to whoever carried out the request.
+    """
+
+    stream: object = attrs.field(default=None, repr=False)
+
+
 def response_limit(request: HttpRequest) -> int:
     """Return how many bytes of the response to *request* are read."""
-    return _MAX_RANGE_BYTES if "Range" in request.headers else MAX_RESPONSE_BYTES
+    is_look = "Range" in request.headers and not isinstance(request, BlobRequest)
+    return _MAX_RANGE_BYTES if is_look else MAX_RESPONSE_BYTES
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -112,8 +131,8 @@ class BlobSpan:
 class SendRequest:
     """Send a request and read its whole response.
 
-    Sent back: a ``BufferedResponse``, or the ``TransportError`` that prevented it. A body that cannot be read
-    from the store is raised where the flow waits.
+    Sent back: a ``BufferedResponse``, for a ``BlobRequest`` that succeeds a ``StreamedResponse``, or the
+    ``TransportError`` that prevented it. A body that cannot be read from the store is raised where the flow waits.
 
     Attributes:
         request: Its body is empty when *span* is given.

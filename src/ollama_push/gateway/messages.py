@@ -34,6 +34,7 @@ from ollama_push.core.facts import (
     ForbiddenAddress,
     LoginRefused,
     ModelMissing,
+    PlaceFailed,
     RealmProblem,
     RealmRefused,
     RefusedRequest,
@@ -209,7 +210,7 @@ def _rejected(error: PushRejected, target: ModelName, root: Path, written: Model
             return f"open {root / blob_path(digest)}: no such file as the manifest describes ({said})"
         case StoreDamaged(problem=StoreProblem.MANIFEST_UNREADABLE):
             return f"unexpected end of JSON input ({said})"
-        case StoreDamaged() | ForbiddenAddress():
+        case StoreDamaged() | ForbiddenAddress() | PlaceFailed():
             return said
         case RealmRefused(problem=RealmProblem.OTHER_HOST):
             return said

@@ -11,7 +11,7 @@ from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReas
 from ollama_push.core.facts import StoreDamaged, StoreProblem
 from ollama_push.local.files import BlobFile, identity_of, open_regular, problem_text
 
-__all__ = ["BlobBody", "BodyCancelled"]
+__all__ = ["BlobBody", "BodyCancelled", "MemoryBody"]
 
 _BUFFER_BYTES: Final = 256 * 1024
 """Measured as the cheapest reads for both transports; larger ones cost more CPU time per byte."""
@@ -75,9 +75,10 @@ class BlobBody:
             raise self._failed(exc) from exc
         try:
             self._check(source)
-            source.seek(self._offset)
+            first = self._file.start + self._offset
+            source.seek(first)
             if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(source.fileno(), self._offset, self._size, os.POSIX_FADV_SEQUENTIAL)
+                os.posix_fadvise(source.fileno(), first, self._size, os.POSIX_FADV_SEQUENTIAL)
         except (OSError, ValueError) as exc:
             source.close()
             raise self._failed(exc) from exc
@@ -101,3 +102,25 @@ class BlobBody:
         facts = StoreDamaged(StoreProblem.BLOB_CHANGED, str(self._file.path), words=problem_text(exc))
         self.failure = PushRejected("", RejectionReason.STORE_DAMAGED, facts)
         return self.failure
+
+
+class MemoryBody:
+    """A span of a small blob that is held in memory, as the body of a request.
+
+    Args:
+        data: The span.
+        moved: Called with the length of the buffer after the consumer has used it.
+    """
+
+    failure: OllamaPushError | None = None
+
+    def __init__(self, data: bytes, *, moved: Callable[[int], None]) -> None:
+        self._data = data
+        self._moved = moved
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._data
+        self._moved(len(self._data))

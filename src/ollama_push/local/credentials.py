@@ -100,6 +100,10 @@ class Credentials:
         names = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")
         return not self._environment_is_for(host) and all(self._environ.get(name) for name in names)
 
+    def for_another_registry(self) -> Credentials:
+        """Return these without what is said for whichever registry: the explicit one, and that of the environment."""
+        return Credentials(environ=self._environ, config_file=self._config_file, environment_for=(), key=self._key)
+
     def login(self, host: str, login: Login) -> Path | str:
         """Keep *login* for *host* where docker would: with the configured helper, else in the file.
 

@@ -46,17 +46,19 @@ _OPEN_FLAGS: Final = (
 
 @attrs.frozen
 class BlobFile:
-    """The file of a blob.
+    """The file that holds a blob.
 
     Attributes:
         path: The real path, with all links resolved.
-        size: Bytes.
+        size: Bytes of the blob.
         identity: What the file was when the model was loaded.
+        start: Where the blob begins in the file.
     """
 
     path: Path
     size: int
     identity: Identity
+    start: int = 0
 
 
 def identity_of(state: os.stat_result) -> Identity:

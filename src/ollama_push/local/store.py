@@ -6,7 +6,6 @@ Source: ollama ``envconfig/config.go`` (``Models``), ``manifest/paths.go``, ``ma
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any, Final
 
 import attrs
 
-from ollama_push.core.errors import InvalidSetting, PushInterrupted, PushRejected, RejectionReason
+from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.facts import Advice, StoreDamaged, StoreProblem
 from ollama_push.core.names import ModelName
-from ollama_push.core.registry.manifests import BLOBS, MANIFESTS, Descriptor, Manifest, blob_path, hex_of, manifest_path
+from ollama_push.core.registry.manifests import BLOBS, MANIFESTS, Descriptor, Manifest, blob_path, manifest_path
 from ollama_push.local.files import BlobFile, identity_of, open_regular, place_of, problem_text, read_regular
+from ollama_push.local.hashing import rehash
 from ollama_push.local.homes import home_in
 from ollama_push.local.suggestions import missing_model
 
@@ -26,7 +26,6 @@ __all__ = ["ModelStore", "StoredModel"]
 
 _MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 """The largest manifest that is read: distribution accepts no larger one (``maxManifestBodySize``)."""
-_HASHED_AT_ONCE: Final = 256 * 1024
 _NAME_LEVELS: Final = 4
 _SERVICE_ROOT: Final = Path("/usr/share/ollama/.ollama/models")
 """The store of the user ``ollama``, as whom the Linux package runs the server."""
@@ -52,16 +51,7 @@ class StoredModel:
         Raises:
             PushInterrupted: *cancelled*, which is asked again and again, said yes.
         """
-        hasher, buffer = hashlib.sha256(), memoryview(bytearray(_HASHED_AT_ONCE))
-        try:
-            with open(open_regular(self.files[digest].path), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-                while count := file.readinto(buffer):
-                    hasher.update(buffer[:count])
-                    if cancelled():
-                        raise PushInterrupted
-        except (OSError, ValueError):
-            return False
-        return hasher.hexdigest() == hex_of(digest)
+        return rehash(self.files[digest], digest, cancelled)
 
 
 class ModelStore:

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 
 import attrs
 
-from ollama_push.core.errors import ConnectionLost, UsedAfterClose
+from ollama_push.core.errors import ConnectionLost, MachineMisuse, UsedAfterClose
 from ollama_push.core.hosts import origin_of
-from ollama_push.core.ports import HttpRequest
+from ollama_push.core.ports import AsyncSizedBody, HttpRequest
 
 __all__ = ["AsyncScriptedTransport", "ScriptedAnswer", "ScriptedTransport"]
 
@@ -54,6 +54,8 @@ class _Script:
         if self.closed:
             raise UsedAfterClose(type(self).__name__)
         # Read now, as a real transport does: a buffer is valid only until the next one is requested.
+        if isinstance(request.body, AsyncSizedBody):
+            raise MachineMisuse("a body that has to be awaited needs a real transport")
         body = request.body if isinstance(request.body, bytes) else b"".join(bytes(part) for part in request.body)
         with self._lock:
             answer = self._answers[min(len(self.requests), len(self._answers) - 1)]

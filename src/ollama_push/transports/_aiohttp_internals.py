@@ -7,8 +7,8 @@ used by :mod:`ollama_push.transports._aiohttp`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 
 from ollama_push.core.ports import RequestBody
-from ollama_push.transports._framing import pieces
+from ollama_push.transports._framing import pieces_async
 from ollama_push.transports._keeping import SentRequest
 
 __all__ = [
@@ -195,8 +195,9 @@ class UploadPayload(aiohttp.Payload):
         # waits above this mark, over TLS also at it (CPython's sslproto.py, _control_app_writing).
         transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
         try:
-            for buffer in self._buffers():
-                await self._send(buffer, writer)
+            async with aclosing(self._buffers()) as buffers:
+                async for buffer in buffers:
+                    await self._send(buffer, writer)
         except BaseException:
             # close() would wait until the peer takes what is buffered.
             transport.abort()
@@ -222,9 +223,11 @@ class UploadPayload(aiohttp.Payload):
         # Other tasks run even if the peer is fast, and an early response is read before writing fails.
         await asyncio.sleep(0)
 
-    def _buffers(self) -> Iterator[bytes | memoryview]:
+    async def _buffers(self) -> AsyncGenerator[bytes | memoryview, None]:
         try:
-            yield from pieces(self._value)
+            async with aclosing(pieces_async(self._value)) as buffers:
+                async for buffer in buffers:
+                    yield buffer
         except Exception as exc:
             self.error = exc
             raise

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final, Literal, Self
 
 import attrs
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, MachineMisuse, TransportTimeout
 from ollama_push.core.hosts import origin_of
-from ollama_push.core.ports import HttpRequest, RequestBody
+from ollama_push.core.ports import AsyncSizedBody, HttpRequest, RequestBody
 
-__all__ = ["ChunkedBody", "RequestLimits", "pieces", "response_headers"]
+__all__ = ["ChunkedBody", "RequestLimits", "pieces", "pieces_async", "response_headers"]
 
 _PIECE_BYTES: Final = 1 << 20
 """Most that is sent under one write timeout, which limits a silence and not the time that a large buffer takes."""
@@ -41,24 +41,56 @@ def pieces(body: RequestBody) -> Iterator[bytes | memoryview]:
     that raises at its very end is not sent completely.
 
     Raises:
-        MachineMisuse: The body has fewer or more bytes than its length says.
+        MachineMisuse: The body has fewer or more bytes than its length says, or has to be awaited.
     """
-    missing = length = len(body)
-    last: bytes | None = None
+    if isinstance(body, AsyncSizedBody):
+        raise MachineMisuse("a body that has to be awaited needs an async transport")
+    account = _BodyAccount(len(body))
     for buffer in [body] if isinstance(body, bytes) else body:
-        missing -= len(buffer)
-        if missing < 0 or last is not None:
+        yield from account.receive(buffer)
+    yield from account.end()
+
+
+async def pieces_async(body: RequestBody) -> AsyncGenerator[bytes | memoryview, None]:
+    """Yield the buffers of *body* as :func:`pieces` does, also of one that has to be awaited."""
+    if not isinstance(body, AsyncSizedBody):
+        for piece in pieces(body):
+            yield piece
+        return
+    account = _BodyAccount(len(body))
+    async for buffer in body:
+        for piece in account.receive(buffer):
+            yield piece
+    for piece in account.end():
+        yield piece
+
+
+class _BodyAccount:
+    """Counts the buffers of a body and keeps the last one back."""
+
+    def __init__(self, length: int) -> None:
+        self._length = self._missing = length
+        self._last: bytes | None = None
+
+    def receive(self, buffer: bytes | memoryview) -> Iterator[bytes | memoryview]:
+        """Return what of *buffer* is to be sent now."""
+        self._missing -= len(buffer)
+        if self._missing < 0 or self._last is not None:
             if not len(buffer):
-                continue
-            raise MachineMisuse(f"a body gave more than the {length} bytes it announced")
-        if not missing:
+                return iter(())
+            raise MachineMisuse(f"a body gave more than the {self._length} bytes it announced")
+        if not self._missing:
             # A copy: to learn whether the body has ended is to ask for the next buffer, which may overwrite this one.
-            last = bytes(buffer)
-            continue
-        yield from _cut(buffer)
-    if missing:
-        raise MachineMisuse(f"a body gave {length - missing} of the {length} bytes it announced")
-    yield from _cut(last or b"")
+            self._last = bytes(buffer)
+            return iter(())
+        return _cut(buffer)
+
+    def end(self) -> Iterator[bytes | memoryview]:
+        """Return what was kept back."""
+        if self._missing:
+            given = self._length - self._missing
+            raise MachineMisuse(f"a body gave {given} of the {self._length} bytes it announced")
+        return _cut(self._last or b"")
 
 
 def _cut(buffer: bytes | memoryview) -> Iterator[bytes | memoryview]:

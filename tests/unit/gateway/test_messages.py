@@ -13,6 +13,7 @@ from ollama_push.core.errors import InvalidModelName, OllamaPushError, PushRejec
 from ollama_push.core.facts import (
     ForbiddenAddress,
     Operation,
+    PlaceFailed,
     RefusedRequest,
     StoreDamaged,
     StoreProblem,
@@ -40,7 +41,7 @@ def test_every_error_is_said_to_each_audience_as_the_table_has_it(
 
 
 # What a real server has no words for: its own reasons are for what an Ollama server says.
-_WITHOUT_WORDS = (UnusableResponse, ForbiddenAddress)
+_WITHOUT_WORDS = (UnusableResponse, ForbiddenAddress, PlaceFailed)
 _READ_BACK = [
     error
     for error in EVERY_ERROR

@@ -15,6 +15,7 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.registry.credentials import Credential
 from ollama_push.core.registry.knowledge import Lessons
+from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import SendRequest
 
@@ -25,6 +26,7 @@ __all__ = [
     "EmitEvent",
     "Exclusive",
     "FindCredential",
+    "FindInTarget",
     "Flow",
     "ForgetResumePoint",
     "ForgetStored",
@@ -34,6 +36,8 @@ __all__ = [
     "KeepStored",
     "Knowledge",
     "Notice",
+    "PutBlob",
+    "PutManifest",
     "Rehash",
     "ReleaseUpload",
     "ReportRetry",
@@ -114,6 +118,27 @@ class Rehash(Asks[bool]):
 
 
 @attrs.frozen
+class FindInTarget(Asks[bool]):
+    """See ``ModelTarget.has``; sent back: whether *blob* is there."""
+
+    blob: Descriptor
+
+
+@attrs.frozen
+class PutBlob(Asks[int]):
+    """See ``ModelTarget.put_blob``; its progress is reported. Sent back: the first byte that the target asked for."""
+
+    blob: Descriptor
+
+
+@attrs.frozen
+class PutManifest:
+    """See ``ModelTarget.put_manifest``; sent back: ``None``."""
+
+    manifest: Manifest
+
+
+@attrs.frozen
 class ClaimUpload(Asks[tuple[bool, ResumePoint | InUseElsewhere | FinishedElsewhere | None]]):
     """Wait while another push of this client uploads the same, then see ``ResumeStore.claim``.
 
@@ -181,7 +206,9 @@ Notice = EmitEvent | ReportRetry
 Knowledge = KeepLessons | KeepStored | ForgetStored
 """What is kept of a registry for later pushes."""
 
-Effect = SendRequest | Sleep | Notice | Asks[Any] | SaveResumePoint | ForgetResumePoint | ReleaseUpload | Knowledge
+_Kept = SaveResumePoint | ForgetResumePoint | ReleaseUpload | Knowledge
+
+Effect = SendRequest | Sleep | Notice | Asks[Any] | PutManifest | _Kept
 
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""

@@ -60,6 +60,11 @@ class Endpoint:
         """URL of a manifest, by tag or digest."""
         return f"{self.base}{self.repository}/manifests/{reference}"
 
+    def tags(self, *, last: str = "") -> str:
+        """URL of the repository's tags, those behind *last* in their order."""
+        query = f"?{urlencode({'last': last})}" if last else ""
+        return f"{self.base}{self.repository}/tags/list{query}"
+
     def uploads(self, *, mount: str = "", source: str = "") -> str:
         """URL that opens an upload session, or mounts the blob *mount* from the repository *source*."""
         # A colon and a slash need no escape in a query (RFC 3986, 3.4), and some registries compare texts.

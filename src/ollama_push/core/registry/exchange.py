@@ -15,7 +15,7 @@ from ollama_push.core.registry.effects import Flow, ReportRetry, Sleep
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
-from ollama_push.core.responses import BlobSpan, BufferedResponse
+from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.version import USER_AGENT
 
@@ -85,19 +85,22 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         span: BlobSpan | None = None,
+        *,
+        streams: bool = False,
     ) -> Flow[BufferedResponse]:
-        """Send one request, once.
+        """Send one request, once; with *streams* a success comes as a ``StreamedResponse``.
 
         Raises:
             TransportError: There is no response.
             PushRejected: The registry does not let us in.
         """
         silence = self._body_timeout
-        if method not in _SLOW_METHODS:
+        if method not in _SLOW_METHODS and not streams:
             silence = min(silence, REQUEST_TIMEOUT_SECONDS)
         fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
         try:
-            response = yield from self._authorizer.send(HttpRequest(method, url, fields, body, silence), span)
+            kind = BlobRequest if streams else HttpRequest
+            response = yield from self._authorizer.send(kind(method, url, fields, body, silence), span)
             if isinstance(response, TransportError):
                 raise response
         except ConnectFailed as error:
@@ -116,6 +119,7 @@ class Exchange:
         subject: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        streams: bool = False,
     ) -> Flow[BufferedResponse]:
         """Send a request that may be retried, until the response has a status in *accept*.
 
@@ -127,6 +131,7 @@ class Exchange:
             subject: The digest or URL that the operation is about; an error carries it.
             headers: Sent along.
             body: Small.
+            streams: Whether a success comes as a ``StreamedResponse``.
 
         Raises:
             OllamaPushError: What it ended in.
@@ -134,7 +139,7 @@ class Exchange:
         patience = self.retry_budget()
         while True:
             try:
-                response = yield from self.once(method, url, headers, body)
+                response = yield from self.once(method, url, headers, body, streams=streams)
                 if response.status in accept:
                     return response
                 raise refusal(response, operation, subject)

@@ -18,7 +18,15 @@ from ollama_push.core.messages import shorten
 from ollama_push.core.names import DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 
-__all__ = ["RegistryName", "direct_name", "is_repository_path", "mount_sources", "scopes_for"]
+__all__ = [
+    "RegistryModel",
+    "RegistryName",
+    "direct_name",
+    "is_repository_path",
+    "mount_sources",
+    "reading_scope",
+    "scopes_for",
+]
 
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -75,6 +83,24 @@ class RegistryName(ModelName):
 
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}:{self.tag}"
+
+
+@attrs.frozen
+class RegistryModel:
+    """A model of a registry, as the source or the target of a copy.
+
+    Attributes:
+        name: ``host/namespace/model[:tag]``.
+        plain_http: Whether the registry speaks plain HTTP; ``None`` for the client's setting.
+    """
+
+    name: ModelName | str
+    plain_http: bool | None = None
+
+    @property
+    def label(self) -> str:
+        """How people are told of it."""
+        return str(self.name)
 
 
 def direct_name(text: str | ModelName, *, plain_http: bool) -> ModelName:
@@ -169,3 +195,8 @@ def scopes_for(
     )
     mounts = (f"repository:{source}:pull" for source in islice(sources, _MAX_MOUNT_SCOPES))
     return (f"repository:{name.repository}:pull,push", *mounts)
+
+
+def reading_scope(name: ModelName) -> str:
+    """Return what a token must allow for reading *name*."""
+    return f"repository:{name.repository}:pull"

@@ -13,7 +13,15 @@ from ollama_push.core.errors import ConnectCause, ConnectFailed, InvalidModelNam
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.flows.verify import verify_flow
 from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.target import RegistryName, direct_name, is_repository_path, mount_sources, scopes_for
+from ollama_push.core.registry.target import (
+    RegistryModel,
+    RegistryName,
+    direct_name,
+    is_repository_path,
+    mount_sources,
+    reading_scope,
+    scopes_for,
+)
 
 A, B = noise(10, 1), noise(20, 2)
 
@@ -162,3 +170,12 @@ def test_scopes_of_mounts_are_few_and_each_is_there_once() -> None:
     known = {digest: [f"me/{number}" for number in range(9)] for digest in model.blobs}
     _own, *others = scopes_for(NAME, model.manifest, known=known)
     assert others == [f"repository:me/{number}:pull" for number in range(8)]
+
+
+def test_a_model_of_a_registry_is_told_by_its_name() -> None:
+    assert RegistryModel("reg.test/a/b:v1").label == "reg.test/a/b:v1"
+    assert RegistryModel(ModelName.parse("reg.test/a/b")).label == "reg.test/a/b:latest"
+
+
+def test_reading_needs_no_more_than_pull() -> None:
+    assert reading_scope(ModelName.parse("reg.test/a/b")) == "repository:a/b:pull"

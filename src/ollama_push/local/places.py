@@ -1,0 +1,158 @@
+"""What people write for a source or a target, and what it means.
+
+==================================  ======================================================================
+``my-llama``, ``ollama:my-llama``   a model of Ollama's store
+``./weights.gguf``, ``gguf:FILE``   a GGUF file, as ``ollama create`` would make a model of it
+``./Modelfile``, ``modelfile:FILE`` a Modelfile, likewise
+``oci:DIR[:REF]``                   an OCI image layout in a folder
+``oci-archive:FILE[:REF]``          the same in a tar archive
+``host/namespace/model[:tag]``      a registry; with ``docker://`` before it in any case
+==================================  ======================================================================
+
+The prefixes are skopeo's (containers-transports(5)). Others are the names of entry points in the groups
+``ollama_push.sources`` and ``ollama_push.targets``, whose factories are called with what follows the colon. What has
+two readings is refused, and the error names both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, NameParts, is_host_like
+from ollama_push.core.registry.places import ModelSource, ModelTarget
+from ollama_push.core.registry.target import RegistryModel
+from ollama_push.local.file_source import FileModel
+from ollama_push.local.oci.layout import OciLayout, OciLayoutTarget
+from ollama_push.local.store import ModelStore
+from ollama_push.local.store_target import StoreTarget
+
+__all__ = ["SOURCES", "TARGETS", "source_of_text", "target_of_text"]
+
+SOURCES: Final = "ollama_push.sources"
+TARGETS: Final = "ollama_push.targets"
+
+_REGISTRY: Final = "docker"
+_PREFIX: Final = re.compile(r"([a-z][a-z0-9-]*):(.*)", re.DOTALL)
+_PATH_MARKS: Final = ("./", "../", "/", "~/")
+_Source = ModelSource | RegistryModel
+_Target = ModelTarget | RegistryModel
+
+
+def source_of_text(text: str, store: ModelStore) -> _Source:
+    """Return the source that *text* means.
+
+    Args:
+        text: As people write it; see the module docstring.
+        store: Ollama's store.
+
+    Raises:
+        InvalidSetting: It means nothing, or could mean two things.
+        OllamaPushError: It cannot be read.
+    """
+    prefix, rest = _prefixed("source", text, SOURCES)
+    match prefix:
+        case "":
+            return _plain_source(text, store)
+        case "ollama":
+            return _stored(rest, store)
+        case "oci":
+            folder, ref = _path_and_ref("source", text, rest)
+            return OciLayout(folder).model(ref)
+        case _ if prefix == _REGISTRY:
+            return RegistryModel(rest.removeprefix("//"))
+    made: ModelSource = _plugged("source", text, SOURCES, prefix)(rest)
+    return made
+
+
+def target_of_text(text: str, store: ModelStore) -> _Target:
+    """Return the target that *text* means; see :func:`source_of_text`."""
+    prefix, rest = _prefixed("target", text, TARGETS)
+    match prefix:
+        case "":
+            return _plain_target(text)
+        case "ollama":
+            return StoreTarget(store, ModelName.parse_local(rest))
+        case "oci":
+            return OciLayoutTarget(*_path_and_ref("target", text, rest))
+        case _ if prefix == _REGISTRY:
+            return RegistryModel(rest.removeprefix("//"))
+    made: ModelTarget = _plugged("target", text, TARGETS, prefix)(rest)
+    return made
+
+
+_BUILT_IN: Final[Mapping[str, frozenset[str]]] = {
+    SOURCES: frozenset({"ollama", "oci", _REGISTRY}),
+    TARGETS: frozenset({"ollama", "oci", _REGISTRY}),
+}
+
+
+def _prefixed(setting: str, text: str, group: str) -> tuple[str, str]:
+    """Return the prefix of *text*, empty where it has none that is known, and the rest."""
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidSetting(
+            setting, text, "expected a model, a file with a prefix such as oci:, or a registry's model"
+        )
+    found = _PREFIX.fullmatch(text)
+    if found is None:
+        return "", text
+    if found[1] in _BUILT_IN[group] or any(point.name == found[1] for point in entry_points(group=group)):
+        if not found[2]:
+            raise InvalidSetting(setting, text, f"nothing follows {found[1]}:")
+        return found[1], found[2]
+    return "", text
+
+
+def _plugged(setting: str, text: str, group: str, name: str) -> Callable[[str], Any]:
+    point = next(point for point in entry_points(group=group) if point.name == name)
+    try:
+        loaded: Callable[[str], Any] = point.load()
+    except (ImportError, AttributeError) as exc:
+        raise InvalidSetting(setting, text, f"{name}: cannot be loaded: {exc}") from exc
+    return loaded
+
+
+def _plain_source(text: str, store: ModelStore) -> _Source:
+    if text.startswith(_PATH_MARKS):
+        raise InvalidSetting("source", text, f"what is in this file? say oci:{text}")
+    if _names_a_registry(text):
+        return RegistryModel(text)
+    if os.path.lexists(text):
+        both = f"it is a file here, and may be a model: say ./{text} or ollama:{text}"
+        raise InvalidSetting("source", text, both)
+    return _stored(text, store)
+
+
+def _plain_target(text: str) -> RegistryModel:
+    if text.startswith(_PATH_MARKS):
+        raise InvalidSetting("target", text, f"say what to write there: oci:{text}")
+    if _names_a_registry(text):
+        return RegistryModel(text)
+    name = text if "/" in text else f"{DEFAULT_NAMESPACE}/{text}"
+    both = f"it may be a model of Ollama's store or of its registry: say ollama:{text} or {DEFAULT_HOST}/{name}"
+    raise InvalidSetting("target", text, both)
+
+
+def _names_a_registry(text: str) -> bool:
+    parts = NameParts.split(text)
+    return parts.host is not None or is_host_like(parts.namespace or "")
+
+
+def _stored(text: str, store: ModelStore) -> FileModel:
+    return FileModel.of(store.load(ModelName.parse_local(text)))
+
+
+def _path_and_ref(setting: str, text: str, rest: str) -> tuple[str, str | None]:
+    """Return the path and the reference name in *rest*; like skopeo, at the first colon."""
+    path, colon, ref = rest.partition(":")
+    if not path or (colon and not ref):
+        raise InvalidSetting(setting, text, "expected a path, and perhaps a colon and a name")
+    if colon and Path(rest).exists():
+        both = f"{rest!r} is there, and {path!r} with the model {ref!r} may be meant: rename one of them"
+        raise InvalidSetting(setting, text, both)
+    return path, ref or None
