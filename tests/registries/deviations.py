@@ -37,12 +37,6 @@ _DISTRIBUTION: Final = ("distribution-2.8", "distribution-3", "tokens", "nginx")
 
 DEVIATIONS: Final = (
     Deviation(
-        "other-repository",
-        (*_DISTRIBUTION, "olareg", "embedded"),
-        "verified, everything sent",
-        "no mount is asked for where only this machine knows that the blobs are in another repository",
-    ),
-    Deviation(
         "kill-9",
         ("distribution-2.8", "zot", "crane"),
         "verified, that layer sent from its start",
@@ -52,14 +46,9 @@ DEVIATIONS: Final = (
     Deviation(
         "ctrl-c",
         ("crane",),
-        "verified, that layer sent from its start, against the promise to resume",
-        "the registry cannot tell how far an upload is, and the push that is interrupted does not know that",
-    ),
-    Deviation(
-        "two-processes",
-        None,
-        "both verified, sent twice",
-        "only pushes of one process share an upload",
+        "verified, that layer sent from its start",
+        "the registry cannot tell how far an upload is, and the push that is interrupted says so",
+        theirs=True,
     ),
     Deviation(
         "lost-layer",

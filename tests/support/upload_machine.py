@@ -16,7 +16,7 @@ from ollama_push.core.errors import (
     RejectionReason,
 )
 from ollama_push.core.events import LayerProgress
-from ollama_push.core.registry.blob_upload.machine import BlobUpload
+from ollama_push.core.registry.blob_upload.machine import BlobUpload, SharedFindings
 from ollama_push.core.registry.blob_upload.part_sizes import PartBytes, PartSizes
 from ollama_push.core.registry.effects import KeepLessons
 from ollama_push.core.registry.knowledge import LessonBook, Lessons
@@ -51,14 +51,12 @@ class Upload:
         force: bool = False,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         lessons: Lessons = Lessons(),  # noqa: B008 - frozen
-        unreadable: set[str] | None = None,
+        shared: SharedFindings | None = None,
     ) -> None:
         self.blob = Descriptor(digest_of(data), len(data))
         self.player = FlowPlayer(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
         self.sizes = PartSizes(HOST, part, LessonBook(lessons))
-        self.upload = BlobUpload(
-            self.player.exchange, self.blob, self.sizes, sources, force=force, unreadable=unreadable
-        )
+        self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, sources, force=force, shared=shared)
 
     def run(self) -> list[str]:
         """Upload; return what was sent, without the places."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.direct_push import (
     BIG,
     BIG_DIGEST,
     PATIENCE,
+    REPOSITORY,
     SMALL,
     TOTAL,
     Colour,
@@ -33,6 +35,7 @@ from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.events import LayerProgress, PushSucceeded
 from ollama_push.core.observations import PushFinished
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Reset, TokenAuth
 
@@ -178,3 +181,36 @@ def test_a_token_that_is_taken_back_while_blobs_go_at_once_is_renewed(colour: Co
         assert registry.manifest("myuser/my-llama", "v1") == raw
     assert isinstance(told.seen[-1], PushFinished)
     assert len(auth.token_requests) >= 2
+
+
+@either_colour
+def test_two_clients_that_push_one_model_at_once_send_it_once(colour: Colour, tmp_path: Path) -> None:
+    """Each with a resume store of its own, as two processes have: one waits for the other."""
+    raw = stored(tmp_path)
+    held, waiting = threading.Event(), threading.Event()
+
+    class Told(FileResumeStore):
+        """The first one to claim the large blob waits until the second one has been told that it is in use."""
+
+        def claim(self, key: UploadKey, /) -> ResumePoint | InUseElsewhere | None:
+            found = super().claim(key)
+            if key.digest == BIG_DIGEST:
+                if isinstance(found, InUseElsewhere):
+                    waiting.set()
+                elif not held.is_set():
+                    held.set()
+                    assert waiting.wait(PATIENCE)
+            return found
+
+    with EmbeddedRegistry(tmp_path / "registry") as registry, ThreadPoolExecutor(2) as pool:
+        pushes = [
+            pool.submit(colour, Direct(host=registry.host, home=tmp_path, resume=Told(tmp_path / "uploads")))
+            for _ in range(2)
+        ]
+        results = [each.result(2 * PATIENCE) for each in pushes]
+        assert [told.error for told in results] == [None, None]
+        assert registry.manifest(REPOSITORY, "v1") == raw
+        assert registry.received_bytes == TOTAL
+    receipts = [told.receipt for told in results if told.receipt is not None]
+    assert sum(receipt.sent_bytes or 0 for receipt in receipts) == TOTAL
+    assert all(receipt.verified for receipt in receipts)

@@ -15,7 +15,7 @@ from tests.support.shared_client import Gate, shared_sync
 from ollama_push.client._registry_arguments import RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
 from ollama_push.core.registry.effects import ClaimUpload, ForgetResumePoint, ReleaseUpload, SaveResumePoint
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry
 
@@ -82,7 +82,7 @@ def test_a_job_that_was_left_says_nothing_more_about_an_upload(tmp_path: Path) -
     (early, _), (new, _) = (FlowFactory(ours).push(asked.name, asked.source) for _ in range(2))
     key = UploadKey("http://registry:5000", REPOSITORY, BIG_DIGEST)
 
-    def what_another_process_gets() -> ResumePoint | None:
+    def what_another_process_gets() -> ResumePoint | InUseElsewhere | None:
         other = FileResumeStore(tmp_path / "uploads")
         try:
             return other.claim(key)
@@ -98,6 +98,6 @@ def test_a_job_that_was_left_says_nothing_more_about_an_upload(tmp_path: Path) -
     early.perform(SaveResumePoint(key, LATE))
     early.perform(ForgetResumePoint(key))
     assert early.perform(ReleaseUpload(key)) is False
-    assert what_another_process_gets() is None
+    assert isinstance(what_another_process_gets(), InUseElsewhere)
     assert new.perform(ReleaseUpload(key)) is True
     assert what_another_process_gets() == NEW

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local.files import is_own, make_own_directory, problem_text, write_private
 from ollama_push.local.resume.files import encode_resume_point, read_resume_point, remove_stale
 from ollama_push.local.resume.knowledge import FileKnowledge
@@ -32,6 +32,8 @@ _WEEK_SECONDS: Final = 7 * 24 * 3600.0
 _BATCH: Final = 32
 _MAX_KEPT: Final = 1000
 _LOCK_SECONDS: Final = 5.0
+_WAIT_SECONDS: Final = 900.0
+_RETRY_SECONDS: Final = 0.5
 _PROBE_BYTES: Final = 4096
 _POLL_SECONDS: Final = 0.005
 _IMPATIENT_SECONDS: Final = 60.0
@@ -47,6 +49,19 @@ class _Claim:
 
     lock: BaseFileLock | None
     count: int = 1
+
+
+@attrs.frozen
+class _Wait:
+    """A wait for another process that has an upload.
+
+    Attributes:
+        saved: When that process saved the resume point, in nanoseconds; 0 when there is none.
+        since: Unix time since when this has been so.
+    """
+
+    saved: int
+    since: float
 
 
 class NoResume:
@@ -69,8 +84,9 @@ class FileResumeStore:
     """Keeps resume points (``core.registry.resume.ResumeStore``) in a directory for its owner only.
 
     Safe with several threads and processes. An instance is one claimant: a second ``claim`` of a key returns
-    nothing, and the claim ends with the last ``release``. If the directory cannot be used, or other users may write to
-    it, who could send uploads elsewhere, nothing is kept and nothing is raised.
+    nothing, and the claim ends with the last ``release``. While another claimant has the key, ``claim`` asks to wait.
+    If the directory cannot be used, or other users may write to it, who could send uploads elsewhere, nothing is kept
+    and nothing is raised.
 
     Args:
         directory: Made if missing; default: ``uploads`` in the user's state directory.
@@ -80,6 +96,8 @@ class FileResumeStore:
         max_kept: The most resume points that are kept; the oldest are removed.
         lock_seconds: The longest wait for another process, which usually takes milliseconds; without its lock,
             nothing is kept.
+        wait_seconds: For how long claimants wait for another process that has an upload and saves nothing: it is
+            stopped, or sends the blob whole. Then they send the blob, too, and nothing of that is kept.
     """
 
     def __init__(
@@ -90,12 +108,15 @@ class FileResumeStore:
         max_age_seconds: float = _WEEK_SECONDS,
         max_kept: int = _MAX_KEPT,
         lock_seconds: float = _LOCK_SECONDS,
+        wait_seconds: float = _WAIT_SECONDS,
     ) -> None:
         self._given = directory
         self._clock = clock
         self._max_age_seconds = max_age_seconds
         self._max_kept = max_kept
         self._lock_seconds = lock_seconds
+        self._wait_seconds = wait_seconds
+        self._waits: dict[str, _Wait] = {}
         self._impatient_until = 0.0
         self._claims: dict[str, _Claim] = {}
         self._mutex = threading.Lock()
@@ -137,7 +158,7 @@ class FileResumeStore:
             return problem_text(exc)
         return None
 
-    def claim(self, key: UploadKey, /) -> ResumePoint | None:
+    def claim(self, key: UploadKey, /) -> ResumePoint | InUseElsewhere | None:
         name = key.id
         with self._mutex:
             held = self._claims.get(name)
@@ -147,6 +168,10 @@ class FileResumeStore:
             claim = self._claims[name] = _Claim(None)
             try:
                 claim.lock = self._lock(name)
+                if claim.lock is None and self._is_worth_a_wait(name):
+                    del self._claims[name]
+                    return InUseElsewhere(_RETRY_SECONDS)
+                self._waits.pop(name, None)
                 return None if claim.lock is None else self._read(name, key)
             except _UNUSABLE:
                 return None
@@ -182,6 +207,18 @@ class FileResumeStore:
             if held.lock is not None:
                 self._unlock(name, held.lock)
 
+    def _is_worth_a_wait(self, name: str) -> bool:
+        """Say whether to wait for the process that has the lock: not when it has saved nothing for too long."""
+        now = self._clock()
+        try:
+            saved = self._path(name).stat().st_mtime_ns
+        except FileNotFoundError:
+            saved = 0
+        wait = self._waits.get(name)
+        if wait is None or wait.saved != saved:
+            wait = self._waits[name] = _Wait(saved, now)
+        return now - wait.since < self._wait_seconds
+
     def _warn(self, exc: Exception) -> None:
         """Log once that nothing is kept: the disk is full, usually."""
         if not self._warned:
@@ -196,7 +233,12 @@ class FileResumeStore:
         self._until_sweep -= 1
 
     def _try_lock_other(self, name: str) -> BaseFileLock | None:
-        return None if name in self._claims else self._try_lock(name)
+        if name in self._claims:
+            return None
+        try:
+            return self._try_lock(name)
+        except _UNUSABLE:
+            return None
 
     def _is_locked(self, name: str) -> bool:
         held = self._claims.get(name)
@@ -242,7 +284,7 @@ class FileResumeStore:
         lock = self._new_lock(name, 0)
         try:
             lock.acquire()
-        except _UNUSABLE:
+        except TimeoutError:
             return None
         return lock
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
 
+import attrs
 from filelock import FileLock
+from tests.support.clocks import Clock
 
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 
 _WAIT_SECONDS: Final = 1.0
@@ -28,6 +31,38 @@ def test_a_lock_that_is_never_released_is_waited_for_once(tmp_path: Path) -> Non
     # Twenty blobs that each waited would take twenty times as long, and again for the release.
     assert _WAIT_SECONDS <= took < len(_KEYS) * _WAIT_SECONDS / 2
     assert [path.name for path in tmp_path.iterdir()] == ["directory.lock"]
+
+
+def test_an_upload_of_another_process_is_waited_for_while_it_moves(tmp_path: Path) -> None:
+    other, store = FileResumeStore(tmp_path), FileResumeStore(tmp_path, wait_seconds=0.0)
+    patient = FileResumeStore(tmp_path, wait_seconds=_WAIT_SECONDS * 100)
+    key = _KEYS[0]
+    other.claim(key)
+    assert isinstance(patient.claim(key), InUseElsewhere)
+    assert isinstance(patient.claim(key), InUseElsewhere), "a claim that was not made needs no release"
+    assert store.claim(key) is None, "one that does not move is sent without it"
+    store.save(key, _POINT)
+    store.release(key)
+    other.save(key, attrs.evolve(_POINT, offset=2))
+    other.release(key)
+    assert patient.claim(key) == attrs.evolve(_POINT, offset=2)
+
+
+def test_the_patience_for_another_process_begins_again_with_each_part_that_it_saves(tmp_path: Path) -> None:
+    clock = Clock()
+    other, store = FileResumeStore(tmp_path), FileResumeStore(tmp_path, clock=clock, wait_seconds=10.0)
+    key = _KEYS[0]
+    other.claim(key)
+    for offset in (1, 2, 3):
+        assert isinstance(store.claim(key), InUseElsewhere)
+        clock.now += 9.0
+        assert isinstance(store.claim(key), InUseElsewhere)
+        other.save(key, attrs.evolve(_POINT, offset=offset))
+        (file,) = tmp_path.glob("*.json")
+        os.utime(file, ns=(offset, offset))  # clocks of files are coarse
+    assert isinstance(store.claim(key), InUseElsewhere)
+    clock.now += 10.0
+    assert store.claim(key) is None
 
 
 def test_a_lock_that_is_free_again_is_taken_without_waiting_for_better_times(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import attrs
+
 from ollama_push.core.errors import (
     ConnectFailed,
     OllamaPushError,
@@ -59,7 +61,7 @@ from ollama_push.core.registry.manifests import Descriptor
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import BlobSpan, BufferedResponse, is_unread
 
-__all__ = ["BlobUpload"]
+__all__ = ["BlobUpload", "SharedFindings"]
 
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _REFUSED: Final = RejectionReason.REGISTRY_REFUSED
@@ -73,6 +75,19 @@ class _ClaimLostError(Exception):
     """The claim of the upload has ended: this machine was stopped for longer than its lease."""
 
 
+@attrs.define
+class SharedFindings:
+    """What the uploads of one push find out for one another.
+
+    Attributes:
+        unreadable: Repositories that this login has turned out not to read.
+        in_company: Whether another process uploads blobs of this push: any of them may be stored by now.
+    """
+
+    unreadable: set[str] = attrs.field(factory=set)
+    in_company: bool = False
+
+
 class BlobUpload:
     """Brings one blob into the repository.
 
@@ -82,7 +97,7 @@ class BlobUpload:
         sizes: How much goes into one request.
         sources: Repositories of the same registry that may have the blob, the likeliest first.
         force: Send it even where the registry says that it has it.
-        unreadable: Repositories that this login has turned out not to read; shared by the uploads of a push.
+        shared: What the uploads of a push find out for one another.
 
     Attributes:
         resumed_bytes: How much of it an earlier push had left in the registry.
@@ -99,13 +114,13 @@ class BlobUpload:
         sources: Sequence[str] = (),
         *,
         force: bool = False,
-        unreadable: set[str] | None = None,
+        shared: SharedFindings | None = None,
     ) -> None:
         self._exchange = exchange
         self._blob = blob
         self._sizes = sizes
         self._sources = sources[:_MOST_MOUNTS]
-        self._unreadable = set[str]() if unreadable is None else unreadable
+        self._shared = SharedFindings() if shared is None else shared
         self._force = force
         self._opening = exchange.endpoint.uploads()
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
@@ -113,7 +128,6 @@ class BlobUpload:
         self._budget = exchange.retry_budget()
         self._farthest = 0
         self._claimed = False
-        self._waited = False
         self._stored = False
         self._committing = False
         self._lost_commits = 0
@@ -162,14 +176,14 @@ class BlobUpload:
             yield ReleaseUpload(self._key)
             yield Sleep(found.retry_in)
             self._exchange.raise_if_interrupted()
-            self._waited = True
-        others = others or self._waited or isinstance(found, FinishedElsewhere)
+            self._shared.in_company = True
+        others = others or self._shared.in_company or isinstance(found, FinishedElsewhere)
         return others, found if isinstance(found, ResumePoint) else None
 
     def _mount(self) -> Flow[None]:
         """Ask for the blob of other repositories, once each; any refusal leaves the upload to do."""
         for source in self._sources:
-            if source in self._unreadable:
+            if source in self._shared.unreadable:
                 continue
             url = self._exchange.endpoint.uploads(mount=self._blob.digest, source=source)
             try:
@@ -177,7 +191,7 @@ class BlobUpload:
             except TransportError:
                 return
             except (PushRejected, ServerError):  # a token cannot be had for that repository
-                self._unreadable.add(source)
+                self._shared.unreadable.add(source)
                 continue
             match response.status:
                 case 201:  # "Created": mounted
@@ -188,7 +202,7 @@ class BlobUpload:
                     yield from self._receive_session(response)
                     return
                 case 401 | 403:
-                    self._unreadable.add(source)
+                    self._shared.unreadable.add(source)
                 case _:
                     yield ForgetStored(source, self._blob.digest)
 
@@ -312,7 +326,7 @@ class BlobUpload:
         self._session = self._broken = None
         self._committing = False
         self.resumed_bytes = 0
-        self._waited = True
+        self._shared.in_company = True
         self._claimed = False
         yield ReleaseUpload(self._key)
         yield from self._begin()

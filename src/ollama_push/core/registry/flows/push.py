@@ -26,7 +26,7 @@ from ollama_push.core.events import PushPlanned, StatusChanged
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.pullability import Pullability
-from ollama_push.core.registry.blob_upload.machine import BlobUpload
+from ollama_push.core.registry.blob_upload.machine import BlobUpload, SharedFindings
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import holds_manifest, layer_progress, look_around
 from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, KeepStored, result_of
@@ -94,7 +94,7 @@ def push_flow(
 
 @attrs.define(eq=False)
 class _Push:
-    """The steps of one push; ``uploads`` are those that were begun, by digest; ``unreadable`` are no mount sources."""
+    """The steps of one push; ``uploads`` are those that were begun, by digest."""
 
     exchange: Exchange
     name: ModelName
@@ -106,7 +106,7 @@ class _Push:
     uploads: dict[str, BlobUpload] = attrs.field(factory=dict, init=False)
     present: set[str] = attrs.field(factory=set, init=False)
     pullability: Pullability | None = attrs.field(default=None, init=False)
-    unreadable: set[str] = attrs.field(factory=set, init=False)
+    shared: SharedFindings = attrs.field(factory=SharedFindings, init=False)
 
     def run(self, *, verify: bool, force: bool) -> Flow[Delivery]:
         manifest, is_current, read_refused = self.manifest, False, False
@@ -150,7 +150,7 @@ class _Push:
                 self.sizes,
                 () if force else self._mount_sources(blob),
                 force=force,
-                unreadable=self.unreadable,
+                shared=self.shared,
             )
             for blob in blobs
         }

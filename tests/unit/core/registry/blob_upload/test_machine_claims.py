@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.support.blobs import MIB
+from tests.support.blobs import MIB, digest_of
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.scripted_flow import DictMemory, Responder
-from tests.support.upload_machine import DATA, HELD, KEY, LOST, SIZE, Upload
+from tests.support.upload_machine import DATA, HELD, KEY, LOST, SIZE, SMALL, Upload
 
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.blob_upload.machine import SharedFindings
 from ollama_push.core.registry.effects import ClaimUpload, Effect, ForgetResumePoint, ReleaseUpload, ReportRetry, Sleep
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere
 from ollama_push.core.responses import BufferedResponse
@@ -130,3 +131,14 @@ def _breaking(registry: MemoryRegistry, method: str) -> Responder:
         return registry(request, body)
 
     return peer
+
+
+def test_where_another_machine_was_seen_at_work_every_later_blob_is_looked_for() -> None:
+    registry, shared = MemoryRegistry(), SharedFindings()
+    memory = DictMemory()
+    memory.elsewhere = [InUseElsewhere(1.0)]
+    Upload(registry, memory=memory, shared=shared).run()
+    registry.blobs["me/llama", digest_of(SMALL)] = SMALL
+    later = Upload(registry, SMALL, shared=shared)
+    assert later.run() == ["HEAD"], "between the first look and the claim it may have been stored"
+    assert later.upload.mounted_or_shared

@@ -12,6 +12,7 @@ from tests.support.upload_machine import DATA, DIGEST, HELD, KEY, LOST, OPENED, 
 
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.blob_upload.machine import SharedFindings
 from ollama_push.core.registry.effects import ForgetStored
 from ollama_push.core.registry.knowledge import Lessons
 from ollama_push.core.registry.resume import ResumePoint
@@ -201,12 +202,12 @@ def test_no_more_than_a_few_repositories_are_asked() -> None:
     ids=["forbidden", "no token"],  # the second 401 is that of the registry's root, which has no challenge either
 )
 def test_a_repository_that_this_login_may_not_read_is_asked_once_in_a_push(no: list[BufferedResponse]) -> None:
-    unreadable = set[str]()
-    first = Upload(responses(*no, OPENED, response(201)), SMALL, sources=["me/a"], unreadable=unreadable)
+    shared = SharedFindings()
+    first = Upload(responses(*no, OPENED, response(201)), SMALL, sources=["me/a"], shared=shared)
     assert first.run()[-2:] == ["POST", f"PUT 0+{len(SMALL)}"]
     assert first.player.of(ForgetStored) == [], "another login may read there"
-    assert unreadable == {"me/a"}
-    second = Upload(responses(OPENED, response(201)), SMALL, sources=["me/a"], unreadable=unreadable)
+    assert shared.unreadable == {"me/a"}
+    second = Upload(responses(OPENED, response(201)), SMALL, sources=["me/a"], shared=shared)
     assert second.run() == ["POST", f"PUT 0+{len(SMALL)}"]
 
 
