@@ -71,6 +71,7 @@ def pulling(
     credential: Credential | None = None,
     quirks: Quirks | None = None,
     repository: str = NAME,
+    layers: tuple[bytes, ...] = (BLOB, b"a template", b""),
     **settings: Any,
 ) -> Iterator[Pulling]:
     """Put a model into a registry and run a gateway in front of it.
@@ -81,10 +82,11 @@ def pulling(
         credential: What the gateway shows there.
         quirks: Of the registry.
         repository: Where the model is.
+        layers: What it is made of.
         settings: Of the gateway.
     """
     store = store_of(tmp_path)
-    manifest = put_model(store.root, layers=(BLOB, b"a template", b""))
+    manifest = put_model(store.root, layers=layers)
     with EmbeddedRegistry(tmp_path / "registry", auth=auth, quirks=quirks) as registry:
         with RegistryClient(
             store=store, credentials=ME, plain_http=True, resume=NoResume(), verify=quirks is None

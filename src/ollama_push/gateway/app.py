@@ -17,7 +17,7 @@ from ollama_push.gateway.egress.transport import new_egress_transport
 from ollama_push.gateway.health import Metrics, add_health
 from ollama_push.gateway.pull.handler import PullHandler
 from ollama_push.gateway.pull.history import PullHistory
-from ollama_push.gateway.pull.upstream import Upstream
+from ollama_push.gateway.pull.service import serving_pulls
 from ollama_push.gateway.push_handler import PushHandler
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.responses import plain_response
@@ -25,7 +25,6 @@ from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.status_page.pages import add_pages
 from ollama_push.gateway.tags import add_tags
 from ollama_push.local import Credentials
-from ollama_push.local.pull_key import pull_key
 
 __all__ = ["PUSH_HISTORY", "create_app"]
 
@@ -80,11 +79,8 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 resume=settings.resume,
                 stall_timeout=settings.stall_timeout,
             )
-            async with client:
+            async with client, serving_pulls(pulls, transport, credentials, reading):
                 pushes.client = client
-                if settings.pull:
-                    key = await reading.run(pull_key) if settings.pull_key is None else settings.pull_key
-                    pulls.start(Upstream(settings, transport, credentials), key)
                 yield
         finally:
             listing.retire()

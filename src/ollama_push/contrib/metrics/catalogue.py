@@ -13,6 +13,7 @@ __all__ = [
     "BYTES",
     "DELIVERED",
     "DURATION",
+    "FETCHED",
     "IN_PROGRESS",
     "METRICS",
     "PULLED",
@@ -145,5 +146,8 @@ PULLED: Final = Metric(
     ("source",),
 )
 
-PULL_METRICS: Final = (PULLS, PULLS_IN_PROGRESS, PULLED)
+FETCHED: Final = Metric(
+    "ollama_push.fetched", Kind.COUNTER, "By", "Bytes of blobs that the gateway read from registries into its cache."
+)
+PULL_METRICS: Final = (PULLS, PULLS_IN_PROGRESS, PULLED, FETCHED)
 """All of pulls: only a gateway measures them."""

@@ -9,7 +9,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -24,6 +25,7 @@ from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, digest_of
 from ollama_push.gateway.connections import abort_unread
 from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.gateway.messages import forbidden_text
+from ollama_push.gateway.pull.cache import BlobCache, CachedReading, CacheUnusable
 from ollama_push.gateway.pull.direct_urls import DIRECT_PATH, DirectUrls
 from ollama_push.gateway.pull.history import PullHistory, RunningPull
 from ollama_push.gateway.pull.paths import PullTarget, is_blob_digest, is_reference, target_for
@@ -40,8 +42,8 @@ _CHECK_SECONDS: Final = 0.25
 _MAX_ACCEPT_CHARACTERS: Final = 2048
 _BLOB: Final = "application/octet-stream"
 _ACCEPT: Final = ", ".join(MANIFEST_MEDIA_TYPES)
-_REGISTRY: Final = "registry"
 
+Reading = BlobReading | CachedReading
 _Work = Callable[[web.Request, RunningPull], Awaitable[web.StreamResponse]]
 
 
@@ -51,11 +53,16 @@ class PullHandler:
     Args:
         settings: As for the gateway.
         history: Where pulls are counted.
+
+    Attributes:
+        settings: As given.
+        history: As given.
     """
 
     def __init__(self, settings: GatewaySettings, history: PullHistory) -> None:
-        self._settings = settings
-        self._history = history
+        self.settings: GatewaySettings = settings
+        self.history: PullHistory = history
+        self._cache: BlobCache | None = None
         self._upstream: Upstream | None = None
         self._urls = DirectUrls(settings, b"", time.time)
         self._sending: set[asyncio.Future[web.StreamResponse]] = set()
@@ -70,9 +77,10 @@ class PullHandler:
         app.router.add_get("/v2/{name:.+}/tags/list", self._refusing(self._tags))
         app.router.add_get(DIRECT_PATH + "{name:.+}/blobs/{digest}", self._refusing(self._direct))
 
-    def start(self, upstream: Upstream, key: bytes) -> None:
-        """Serve from now on, from *upstream*; *key* signs the addresses of blobs."""
-        self._urls = DirectUrls(self._settings, key, time.time)
+    def start(self, upstream: Upstream, key: bytes, cache: BlobCache | None) -> None:
+        """Serve from now on, from *upstream* and *cache*; *key* signs the addresses of blobs."""
+        self._cache = cache
+        self._urls = DirectUrls(self.settings, key, time.time)
         self._upstream = upstream
 
     def shut_down(self) -> None:
@@ -113,14 +121,15 @@ class PullHandler:
 
     async def _blob(self, request: web.Request) -> web.StreamResponse:
         target, digest = self._asked(request), self._digest(request)
-        if request.method == "GET" and "Authorization" in request.headers:
+        # Who sends no login, as Ollama, wants a redirect to another host name; all others need none.
+        at_once = request.method == "GET" and "Authorization" in request.headers
+        if at_once and self._cache is None:
             return await self._counted("blob", self._send_blob)(request)
+        # The registry says whether this client may have it, also where the cache has it.
         size = await self._registry().blob_size(target.endpoint, digest, self._login(request))
-        headers = {**API_VERSION, **_blob_headers(digest)}
         if request.method == "HEAD":
-            return web.Response(headers={**headers, "Content-Length": str(size)})
-        # Who sends no login, as Ollama, wants a redirect to another host name; all others can follow it.
-        url = self._urls.url(target, digest, size, request.headers.get("Host", ""))
+            return web.Response(headers={**API_VERSION, **_blob_headers(digest), "Content-Length": str(size)})
+        url = None if at_once else self._urls.url(target, digest, size, request.headers.get("Host", ""))
         if url is None:
             return await self._counted("blob", self._send_blob)(request)
         return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={**API_VERSION, "Location": url})
@@ -156,14 +165,24 @@ class PullHandler:
     @asynccontextmanager
     async def _opened(
         self, target: PullTarget, digest: str, login: Login | None, wanted: WantedRange | None
-    ) -> AsyncIterator[tuple[BlobReading, str]]:
-        async with self._registry().blob(target.endpoint, digest, login, wanted) as reading:
-            yield reading, _REGISTRY
+    ) -> AsyncIterator[tuple[Reading, str]]:
+        """Open a blob that the client may have, and say where it comes from."""
+        blob, endpoint = self._registry().blob, target.endpoint
+        async with AsyncExitStack() as stack:
+            if self._cache is not None:
+                whole = partial(blob, endpoint, digest, login, None)
+                found: Reading | None = None
+                with suppress(CacheUnusable):
+                    found = await stack.enter_async_context(self._cache.blob(digest, wanted, whole))
+                if found is not None:
+                    yield found, "cache"
+                    return
+            yield await stack.enter_async_context(blob(endpoint, digest, login, wanted)), "registry"
 
     async def _stream(
         self,
         request: web.Request,
-        reading: BlobReading,
+        reading: Reading,
         pull: RunningPull,
         digest: str,
         source: str,
@@ -174,7 +193,7 @@ class PullHandler:
         partial = {"Content-Range": span.content_range} if is_partial else {}
         headers = {**API_VERSION, **_blob_headers(digest), "Content-Length": str(span.size), **partial}
         status = HTTPStatus.PARTIAL_CONTENT if is_partial else HTTPStatus.OK
-        stream = TimedStream(request, headers, self._settings.stall_timeout, status=status)
+        stream = TimedStream(request, headers, self.settings.stall_timeout, status=status)
         try:
             async with stream, aclosing(reading.chunks()) as chunks:
                 await stream.write(b"")
@@ -182,7 +201,7 @@ class PullHandler:
                     await stream.write(chunk)
                     pull.sent(len(chunk), source)
                 pull.finish(PushOutcome.SUCCEEDED)
-        except (OllamaPushError, UpstreamRefused):
+        except (OllamaPushError, UpstreamRefused, CacheUnusable):
             # The head is gone: only the end of the connection says that this is not all.
             pull.finish(PushOutcome.FAILED)
             _abort(request)
@@ -207,9 +226,9 @@ class PullHandler:
         """Count *work*, and cancel it when its client is gone."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            pull = self._history.begin(what)
+            pull = self.history.begin(what)
             if pull is None:
-                text = f"{self._history.limit} pulls are running, which is as many as may"
+                text = f"{self.history.limit} pulls are running, which is as many as may"
                 raise PullRefused(HTTPStatus.SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", text, {"Retry-After": "5"})
             with pull:
                 try:
@@ -247,13 +266,13 @@ class PullHandler:
         return self._target(request.match_info["name"])
 
     def _target(self, name: str) -> PullTarget:
-        target = target_for(name, self._settings)
+        target = target_for(name, self.settings)
         if target is None:
             raise PullRefused(HTTPStatus.NOT_FOUND, "NAME_INVALID", "this is no name of a repository")
-        if not self._settings.allows(target.endpoint):
+        if not self.settings.allows(target.endpoint):
             text = f"this gateway does not pull from {target.endpoint.host}"
             raise PullRefused(HTTPStatus.FORBIDDEN, "DENIED", text)
-        if (facts := forbidden_url(self._settings.rules, target.endpoint.origin)) is not None:
+        if (facts := forbidden_url(self.settings.rules, target.endpoint.origin)) is not None:
             text = f"this gateway does not pull from there: {forbidden_text(facts)}"
             raise PullRefused(HTTPStatus.FORBIDDEN, "DENIED", text)
         return target
@@ -267,7 +286,7 @@ class PullHandler:
     def _login(self, request: web.Request) -> Login | None:
         """Return the client's login; ``None`` where it sends none, or the token of the gateway."""
         header = request.headers.get("Authorization", "")
-        if self._settings.token is not None or header.partition(" ")[0].lower() != "basic":
+        if self.settings.token is not None or header.partition(" ")[0].lower() != "basic":
             return None
         try:
             given = BasicAuth.decode(header, "utf-8")

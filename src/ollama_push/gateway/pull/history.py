@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from ollama_push.contrib.metrics.catalogue import PULLED, PULLS, PULLS_IN_PROGRESS, MetricsSink
+from ollama_push.contrib.metrics.catalogue import FETCHED, PULLED, PULLS, PULLS_IN_PROGRESS, MetricsSink
 from ollama_push.core.observations import PushOutcome
 
 __all__ = ["PullCounts", "PullHistory", "RunningPull"]
@@ -93,6 +93,11 @@ class PullHistory:
             self._sink.gauge(PULLS_IN_PROGRESS, 1, {})
         self._on_change()
         return RunningPull(what, self._note_sent, self._note_end)
+
+    def note_fetched(self, size: int) -> None:
+        """Take note of *size* bytes that came into the cache."""
+        if self._sink is not None:
+            self._sink.count(FETCHED, size, {})
 
     def _note_sent(self, size: int, source: str) -> None:
         counts = self.counts
