@@ -24,7 +24,7 @@ def test_bars_leave_room_for_a_terminals_ctrl_c_at_the_right_edge(recording: str
             if "\N{BOX DRAWINGS HEAVY HORIZONTAL}" in line
         ]
         assert bars
-        assert max(len(line.rpartition("\\x1b[2K")[2]) for line in bars) <= width - len("^C")
+        assert max(len(line.rpartition("\\x1b[J")[2]) for line in bars) <= width - len("^C")
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)
@@ -32,7 +32,7 @@ def test_a_wider_terminal_shows_more_and_never_a_shorter_bar(recording: str) -> 
     bars, facts = [], []
     for width in (40, 60, 80):
         lines = picture(recording, f"bars-{width}").splitlines()
-        done = next(line for line in reversed(lines) if "100%" in line and "\\x1b[2K" in line)
+        done = next(line for line in reversed(lines) if "100%" in line and "\\x1b[J" in line)
         bars.append(done.count("\N{BOX DRAWINGS HEAVY HORIZONTAL}"))
         facts.append([word in done for word in (" MB of ", "/s ", "done")])
     assert min(bars) >= 10

@@ -60,7 +60,8 @@ class ProgressSnapshot:
         completed_bytes: Bytes done over all layers; never goes back within a push.
         fraction: ``completed_bytes`` of ``total_bytes``, 0.0 to 1.0, never goes back and reaches 1.0
             only with success; ``None`` when the total is unknown.
-        bytes_per_second: Smoothed speed, and the whole push's once it has succeeded; ``None`` while unknown.
+        bytes_per_second: Speed of the last seconds, the mean so far in the first ones, and the whole push's once it has
+            succeeded; ``None`` while unknown.
         eta_seconds: Time left at that speed; ``None`` when it is unknown.
         layers: Every layer seen so far, in order.
         succeeded: Whether the push has succeeded.
@@ -100,6 +101,8 @@ class PushProgress:
         self._began_at: float | None = None
         self._sampled_at: float | None = None
         self._sampled_moved = 0
+        self._window_bytes = 0.0
+        self._window_seconds = 0.0
         self._speed: float | None = None
         self._last: PushEvent | None = None
 
@@ -199,9 +202,12 @@ class PushProgress:
         span = now - self._sampled_at
         if span < _MIN_SAMPLE_SECONDS:
             return
-        speed = (self._moved - self._sampled_moved) / span
-        # Exponential average for uneven spans; the first sample stands alone.
-        weight = 1.0 if self._speed is None else 1.0 - math.exp(-span / _MEMORY_SECONDS)
-        if self._speed is not None or self._moved:
-            self._speed = speed if self._speed is None else self._speed + weight * (speed - self._speed)
+        if self._moved:
+            # An exponential average in which a second weighs the same however it is cut into samples: until there is
+            # a whole window, that is the mean so far.
+            kept = math.exp(-span / _MEMORY_SECONDS)
+            weight = _MEMORY_SECONDS * (1.0 - kept)
+            self._window_bytes = self._window_bytes * kept + weight * (self._moved - self._sampled_moved) / span
+            self._window_seconds = self._window_seconds * kept + weight
+            self._speed = self._window_bytes / self._window_seconds
         self._sampled_at, self._sampled_moved = now, self._moved

@@ -10,7 +10,8 @@ from tests.support.push_run import PUSH, Driven, tick
 
 from ollama_push.contrib.progress import RichProgress
 
-UP = "\x1b[1A\x1b[2K"
+BEGIN = "\r\x1b[J\x1b[?25l\n"
+"""Everything below the row where the cursor waits is erased, and one row stays empty for others."""
 
 
 class Drawing:
@@ -40,14 +41,29 @@ class Drawing:
         self.push.run.close()
 
 
-def test_the_rows_that_a_narrower_terminal_made_of_the_lines_are_taken_away() -> None:
+def rows(drawn: str) -> list[str]:
+    """Return the rows of a picture, which is drawn below the waiting cursor, to which it returns."""
+    assert drawn.startswith(BEGIN)
+    *lines, back = drawn.removeprefix(BEGIN).split("\n")
+    assert back == f"\x1b[{len(lines) + 1}A"
+    return lines
+
+
+def test_whatever_a_narrower_terminal_made_of_the_rows_is_erased() -> None:
     drawing = Drawing(80)
-    # 78 columns were written in each of the 3 lines: on 38 that is 3 rows.
-    for width, rows in ((80, 3), (38, 9), (38, 3), (30, 6), (120, 3)):
-        drawn = drawing.next(width)
-        assert drawn.count(UP) == rows - 1
-        assert max(map(len, drawn.rpartition(UP)[2].splitlines())) == width - 2
+    for width in (80, 38, 38, 30, 120):
+        assert {len(row) for row in rows(drawing.next(width))} == {width - 2}
     drawing.end()
+
+
+def test_a_picture_that_is_higher_than_the_terminal_is_cut_so_that_the_cursor_finds_back() -> None:
+    drawing = Drawing(80)
+    drawing.console.height = 4
+    assert len(rows(drawing.next(80))) == 2
+    drawing.end()
+    last = drawing.file.getvalue().rpartition("\x1b[J")[2]
+    assert last.endswith("\x1b[?25h")
+    assert last.count("\n") == 3, "the last picture is whole"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +80,7 @@ def test_the_rows_that_a_narrower_terminal_made_of_the_lines_are_taken_away() ->
 )
 def test_what_has_no_room_is_left_out(width: int, facts: list[str]) -> None:
     drawing = Drawing(width)
-    lines = drawing.next(width).rpartition(UP)[2].splitlines()
+    lines = rows(drawing.next(width))
     assert [fact for fact in (" B of 2.0 kB", "/s", " left") if fact in lines[0]] == facts
     assert "%" in lines[0]
     assert len(lines) == 3
@@ -73,7 +89,7 @@ def test_what_has_no_room_is_left_out(width: int, facts: list[str]) -> None:
 
 def test_a_long_name_shows_its_end() -> None:
     drawing = Drawing(60)
-    first = drawing.next(60).rpartition(UP)[2].splitlines()[0]
+    first = rows(drawing.next(60))[0]
     name = first.split(" ")[0]
     assert len(name) == 16
     assert PUSH.model.endswith(name.removeprefix("\N{HORIZONTAL ELLIPSIS}"))

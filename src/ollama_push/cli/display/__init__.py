@@ -47,7 +47,7 @@ def new_display(choice: str, model: str, expected_bytes: int | None, words: Mess
         case "lines":
             from ollama_push.cli.display.lines import SparseLines
 
-            return SparseLines(sys.stderr, model, expected_bytes, words=words)
+            return SparseLines(sys.stderr, model, expected_bytes, words=words).watched()
         case "json":
             from ollama_push.cli.display.json_lines import JsonLines
 

@@ -76,4 +76,7 @@ class Bars(RichProgress):
 
     def _print(self, text: str, style: str | None = None) -> None:
         # soft_wrap: the terminal wraps lines instead of rich, so that a copied address has no line break in it.
-        self._terminal.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+        printed = printable(text)
+        self.write_above(
+            lambda: self._terminal.print(printed, style=style, markup=False, highlight=False, soft_wrap=True)
+        )

@@ -61,11 +61,14 @@ class ProgressHook:
     def end(self, seen: PushFinished) -> None:
         """End to show a push."""
 
+    def expected_bytes_of(self, push: PushContext) -> int | None:
+        """Return the size of *push*, if it was given."""
+        return self._expected.get(push.model) if isinstance(self._expected, Mapping) else self._expected
+
     def _progress_of(self, push: PushContext) -> PushProgress:
         progress = self._pushes.get(push)
         if progress is None:
-            expected = self._expected.get(push.model) if isinstance(self._expected, Mapping) else self._expected
-            progress = self._pushes[push] = PushProgress(expected, push.model)
+            progress = self._pushes[push] = PushProgress(self.expected_bytes_of(push), push.model)
         return progress
 
 

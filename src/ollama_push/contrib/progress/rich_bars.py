@@ -1,7 +1,4 @@
-"""Bars on a terminal, drawn by rich: one per layer, one for all, with speed and time left.
-
-They fit a terminal of any width, also when it is made narrower while they are drawn.
-"""
+"""Bars on a terminal, drawn by rich: one per layer, one for all, with speed and time left; of any width."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text, share_text, speed_text
 
 try:
-    from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.constrain import Constrain
-    from rich.control import Control
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-    from rich.segment import ControlType
     from rich.table import Column
     from rich.text import Text
+
+    from ollama_push.contrib.progress.rich_screen import Screen
 except ImportError as _exc:
     raise ImportError("RichProgress needs: pip install 'ollama-push[cli]'") from _exc
 
@@ -54,6 +51,9 @@ class _Bars:
 class RichProgress(ProgressHook):
     """Draws bars while pushes run; the last picture stays on the terminal.
 
+    Nothing but the console is written to or replaced: stdout stays the script's. Several of these, also in several
+    threads, share the terminal, and log lines of others stand above the bars.
+
     Args:
         console: Where to draw; default: stderr.
         min_interval: Seconds between two redraws.
@@ -74,13 +74,14 @@ class RichProgress(ProgressHook):
         self._clock = clock
         self._lock = threading.Lock()
         self._bars: dict[PushContext, _Bars] = {}
+        self._screen = Screen.of(self._console)
         self._drawing: _FittingProgress | None = None
 
     def begin(self, push: PushContext) -> None:
         with self._lock:
             if self._drawing is None:
                 self._drawing = _FittingProgress(self._console, self._clock)
-                self._drawing.start()
+                self._screen.add(self._console, self._drawing)
             overall = self._drawing.add_task(printable(push.model), total=None, share="", size="", speed="", left="")
             self._bars[push] = _Bars(overall)
 
@@ -115,14 +116,18 @@ class RichProgress(ProgressHook):
                 speed="" if now.bytes_per_second is None else speed_text(now.bytes_per_second),
                 left=_time_left(now),
             )
-            self._drawing.refresh()
+            self._screen.draw(self._console, self._drawing)
 
     def end(self, seen: PushFinished) -> None:
         with self._lock:
             self._bars.pop(seen.push, None)
             if not self._bars and self._drawing is not None:
-                self._drawing.stop()
+                self._screen.remove(self._console, self._drawing)
                 self._drawing = None
+
+    def write_above(self, write: Callable[[], object]) -> None:
+        """Let *write* write whole lines to the console, above the bars."""
+        self._screen.write_above(self._console, write)
 
 
 def _size(now: ProgressSnapshot) -> str:
@@ -137,62 +142,47 @@ def _time_left(now: ProgressSnapshot) -> str:
     return "? left" if now.eta_seconds is None else f"{seconds_text(now.eta_seconds)} left"
 
 
-class _FittingProgress(Progress, RenderHook):
-    """Draws tasks with the fields ``share``, ``size``, ``speed`` and ``left``; columns without room are left out."""
+class _FittingProgress(Progress):
+    """A picture of tasks with the fields ``share``, ``size``, ``speed`` and ``left``; it is never started.
+
+    Columns without room are left out.
+    """
 
     def __init__(self, console: Console, clock: Callable[[], float] | None) -> None:
         # No automatic refresh, so that rich starts no thread.
         super().__init__(console=console, auto_refresh=False, expand=True, get_time=clock)
-        self._width = 0
-        self._lines = 0
-
-    def start(self) -> None:
-        # Before rich pushes its own hook, because ``Live.stop`` pops the last one (rich 15.0).
-        self.console.push_render_hook(self)
-        super().start()
-
-    def stop(self) -> None:
-        try:
-            super().stop()
-        finally:
-            self.console.pop_render_hook()
 
     def get_renderable(self) -> RenderableType:
-        return self
+        return _Fitted(self)
+
+
+@attrs.frozen
+class _Fitted:
+    """The tasks of *progress* in the width that the console has now."""
+
+    progress: Progress
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the bars in the width that the console has now."""
+        """Draw them."""
         width = max(1, options.max_width - _ECHO)
-        self.columns = _columns(width)
-        yield Constrain(self.make_tasks_table(self.tasks), width)
-
-    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Erase the rows into which a terminal that became narrower wrapped the lines of the last picture."""
-        size = self.console.size
-        drawn = self._width - _ECHO
-        rows = self._lines * (-(-drawn // max(1, size.width)) - 1) if self._lines and drawn > size.width else 0
-        self._width = size.width
-        self._lines = min(len(self.tasks), size.height)
-        if not rows:
-            return renderables
-        # rich moves up by the number of lines it wrote; the wrapped rows are above that.
-        above = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * min(rows, size.height)
-        return [Control(*above), *renderables]
+        self.progress.columns = _columns(width, ellipsis="..." if options.ascii_only else "\N{HORIZONTAL ELLIPSIS}")
+        yield Constrain(self.progress.make_tasks_table(self.progress.tasks), width)
 
 
 class _Name(ProgressColumn):
     """The end of a name that is too long: the model is there, and the host is at the beginning."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, ellipsis: str) -> None:
         super().__init__(Column(no_wrap=True))
         self._room = room
+        self._ellipsis = ellipsis
 
     def render(self, task: Task) -> Text:
-        name = task.description
-        return Text(name if len(name) <= self._room else f"\N{HORIZONTAL ELLIPSIS}{name[1 - self._room :]}")
+        name, left = task.description, self._room - len(self._ellipsis)
+        return Text(name if len(name) <= self._room else f"{self._ellipsis}{name[-left:]}")
 
 
-def _columns(width: int) -> tuple[ProgressColumn, ...]:
+def _columns(width: int, ellipsis: str) -> tuple[ProgressColumn, ...]:
     room = max(_LEAST_NAME, width // 4)
     left = width - room - _LEAST_BAR - _SHARE - 2 * _GAP
     shown = []
@@ -206,4 +196,9 @@ def _columns(width: int) -> tuple[ProgressColumn, ...]:
         for key in _IN_ORDER
         if key in shown
     ]
-    return (_Name(room), BarColumn(bar_width=None), TextColumn("{task.fields[share]:>4}", markup=False), *facts)
+    return (
+        _Name(room, ellipsis),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[share]:>4}", markup=False),
+        *facts,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ollama_push.contrib.progress.hook import ExpectedBytes, ProgressHook
 from ollama_push.core.messages import printable
-from ollama_push.core.observations import PushContext, PushFinished
+from ollama_push.core.observations import PushContext, PushFinished, PushOutcome
 from ollama_push.core.progress import ProgressSnapshot
 from ollama_push.core.units import seconds_text, speed_text
 
@@ -40,15 +40,20 @@ class TqdmProgress(ProgressHook):
 
     def begin(self, push: PushContext) -> None:
         name = printable(push.model)
-        options = {"desc": name, "unit": "B", "unit_scale": True, "bar_format": _UNKNOWN, **self._options}
+        # A notebook draws the bar of a total that it is told later as a dot.
+        total = self.expected_bytes_of(push) or None
+        bar_format = _UNKNOWN if total is None else _KNOWN
+        options = {"desc": name, "unit": "B", "unit_scale": True, "bar_format": bar_format, **self._options}
         with self._lock:
-            self._bars[push] = tqdm(total=None, **options)
+            self._bars[push] = tqdm(total=total, **options)
 
     def show(self, push: PushContext, now: ProgressSnapshot) -> None:
         with self._lock:
             bar = self._bars.get(push)
             if bar is None:
                 return
+            if bar.total != now.total_bytes and _is_widget(bar):
+                bar.reset(now.total_bytes)
             bar.total = now.total_bytes
             bar.bar_format = self._options.get("bar_format", _UNKNOWN if now.total_bytes is None else _KNOWN)
             bar.n = now.completed_bytes
@@ -58,8 +63,20 @@ class TqdmProgress(ProgressHook):
     def end(self, seen: PushFinished) -> None:
         with self._lock:
             bar = self._bars.pop(seen.push, None)
-        if bar is not None:
-            bar.close()
+        if bar is None:
+            return
+        if _is_widget(bar):
+            # By itself it is green whenever all bytes are there, and red whenever some are not.
+            if seen.outcome is PushOutcome.SUCCEEDED:
+                bar.total = bar.n
+            else:
+                bar.disp(bar_style="danger")
+        bar.close()
+
+
+def _is_widget(bar: Any) -> bool:
+    """Say whether *bar* is drawn with ipywidgets (tqdm 4.66 "notebook.py")."""
+    return hasattr(bar, "container")
 
 
 def _facts(now: ProgressSnapshot) -> str:
