@@ -20,6 +20,7 @@ import yaml  # type: ignore[import-untyped] # its types are a package of their o
 from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.cli.app import app
+from ollama_push.cli.serve import serve_command
 from ollama_push.core.version import __version__
 from ollama_push.testing.server import ScriptedServer, json_answer
 
@@ -65,7 +66,7 @@ def command_lines() -> Iterator[Any]:
 
 @pytest.mark.parametrize("arguments", [*command_lines()])
 def test_every_recipe_starts_the_gateway_with_options_there_are(arguments: list[str]) -> None:
-    app.commands["serve"].make_context("serve", [*arguments], parent=click.Context(app)).close()
+    serve_command.make_context("serve", [*arguments], parent=click.Context(app)).close()
 
 
 def test_the_image_runs_the_command_as_a_user_that_is_not_root() -> None:

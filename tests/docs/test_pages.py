@@ -73,22 +73,27 @@ def test_example_runs_as_written(example: Example, tmp_path: Path) -> None:
 def test_command_line_names_only_what_exists(line: str) -> None:
     words = shlex.split(line.partition(" >")[0].removeprefix("if ").partition(";")[0], comments=True)
     name, *arguments = words[words.index("ollama-push") + 1 :]
-    command = app.commands[name]
     # Parses as the process would: an option that is not there, or a wrong value, raises.
-    command.make_context(name, arguments, parent=click.Context(app)).close()
+    every_command()[name].make_context(name, arguments, parent=click.Context(app)).close()
+
+
+def every_command() -> dict[str, click.Command]:
+    context = click.Context(app)
+    found = {name: app.get_command(context, name) for name in app.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
 
 
 def test_the_options_page_names_every_option_and_command() -> None:
     page = (ROOT / "docs" / "command.md").read_text("utf-8")
     options = {
         option
-        for command in app.commands.values()
+        for command in every_command().values()
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in parameter.opts
     }
     assert sorted(option for option in options if f"`{option}" not in page) == []
-    assert sorted(name for name in app.commands if f"`ollama-push {name}" not in page) == []
+    assert sorted(name for name in every_command() if f"`ollama-push {name}" not in page) == []
 
 
 @pytest.mark.process

@@ -93,6 +93,7 @@ def loaded_by(code: str) -> set[str]:
         ("from ollama_push import Urllib3Transport", {"urllib3"}),
         ("from ollama_push.contrib.logs import LogHook", set()),
         ("from ollama_push.contrib.progress import ProgressCallback", set()),
+        ("import ollama_push.cli.app", set()),
     ],
 )
 def test_only_what_is_used_is_loaded(code: str, expected: set[str]) -> None:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final
 
 import click
 
 from ollama_push.cli import exit_codes
-from ollama_push.cli.check import check
-from ollama_push.cli.completion import completion
-from ollama_push.cli.copy import copy
-from ollama_push.cli.demo import demo
 from ollama_push.cli.display.streams import say, tell, write_whole
-from ollama_push.cli.login import login, logout
 from ollama_push.cli.messages import USUAL
-from ollama_push.cli.push import push
-from ollama_push.cli.registry import registry
-from ollama_push.cli.serve import serve_command
 from ollama_push.cli.signals import sigterm_as_ctrl_c
-from ollama_push.cli.testmodel import testmodel
-from ollama_push.cli.verify import verify
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.messages import printable
 from ollama_push.core.version import __version__
@@ -29,7 +21,37 @@ from ollama_push.core.version import __version__
 __all__ = ["app", "run"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_COMMANDS: Final[Mapping[str, str]] = {
+    "check": "check:check",
+    "completion": "completion:completion",
+    "copy": "copy:copy",
+    "demo": "demo:demo",
+    "login": "login:login",
+    "logout": "login:logout",
+    "push": "push:push",
+    "registry": "registry:registry",
+    "serve": "serve:serve_command",
+    "testmodel": "testmodel:testmodel",
+    "verify": "verify:verify",
+}
+"""Where each command is, in the order of the help."""
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: no command pays for the packages of another."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [*_COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"ollama_push.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def app() -> None:
     """Upload Ollama models, with one truthful verdict.
@@ -42,10 +64,6 @@ def app() -> None:
       3 wrong name         8 not the protocol
       4 no connection
     """  # noqa: D301 - \b keeps click from rewrapping
-
-
-for _command in (push, copy, check, verify, login, logout, serve_command, registry, testmodel, demo, completion):
-    app.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:
