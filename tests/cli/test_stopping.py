@@ -47,7 +47,10 @@ def test_the_first_signal_ends_the_part_under_way_and_the_next_push_goes_on(
         assert (stopped["event"], stopped["error"]) == ("failed", "PushInterrupted")
         assert stopped["message"].startswith("interrupted; the registry has ")
         assert stopped["message"].endswith(", push again to resume")
-        assert said == "interrupting after the part under way; press Ctrl-C again to cancel at once\n"
+        assert said.splitlines() == [
+            "interrupting after the part under way; press Ctrl-C again to cancel at once",
+            f"{home.name}:latest: {stopped['message']}",
+        ]
 
         sent_before = home.registry.received_bytes
         done = home.direct("push", *options)
