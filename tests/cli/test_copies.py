@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 from tests.support.command_direct import SMALL_BYTES, at_home
+from tests.support.registries import CRANE, ORAS
+from tests.support.stores import LAYERS, put_model
 
-from ollama_push.local import OciLayout
+from ollama_push.local import ModelStore, OciLayout
 
 pytestmark = pytest.mark.process
 
@@ -54,7 +59,7 @@ def test_programs_read_the_same_as_of_a_push(tmp_path: Path) -> None:
     ("source", "target", "code", "said"),
     [
         ("my-llama", "team/x", 2, "TARGET='team/x': it may be a model of Ollama's store or of its registry"),
-        ("./x", "ollama:x", 2, "SOURCE='./x': what is in this file?"),
+        ("./x", "ollama:x", 2, "SOURCE='./x': what is there?"),
         ("oci:nowhere", "ollama:x", 5, "the source oci:nowhere failed: this is no OCI layout"),
         ("my-llama", "oci:no/such/folder", 5, "the target oci:no/such/folder failed"),
     ],
@@ -75,4 +80,97 @@ def test_a_push_takes_a_model_from_anywhere(tmp_path: Path) -> None:
         checked = home.run("check", home.name, *options)
         done = home.run("push", home.name, *options)
         assert (checked.returncode, done.returncode) == (0, 0), done.stderr
+        assert home.pushed()
+
+
+def test_what_is_saved_here_is_loaded_there(tmp_path: Path) -> None:
+    with at_home(tmp_path / "here") as here, at_home(tmp_path / "there") as there:
+        put_model(here.folder / "models", "registry.ollama.ai/team/second/v1", (b"other weights", LAYERS[0]))
+        archive = str(tmp_path / "models.tar")
+        saved = here.run("save", "my-llama", "team/second:v1", "-o", archive)
+        planned = there.run("load", archive, "--dry-run", OLLAMA_MODELS=str(tmp_path / "new"))
+        assert not (tmp_path / "new").exists()
+        loaded = there.run("load", archive, OLLAMA_MODELS=str(tmp_path / "new"))
+        assert (saved.returncode, planned.returncode, loaded.returncode) == (0, 0, 0), saved.stderr + loaded.stderr
+    before, after = ModelStore(here.folder / "models"), ModelStore(tmp_path / "new")
+    assert after.models() == before.models()
+    for name in before.models():
+        assert after.load(name).manifest.raw == before.load(name).manifest.raw
+
+
+def test_one_model_that_cannot_be_saved_leaves_no_archive(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        done = home.run("save", "my-llama", "no-llama", "-o", str(tmp_path / "models.tar"))
+    assert done.returncode == 7
+    assert not (tmp_path / "models.tar").exists()
+
+
+def test_an_archive_that_is_cut_loads_nothing(tmp_path: Path) -> None:
+    archive = tmp_path / "models.tar"
+    with at_home(tmp_path) as home:
+        home.run("save", "my-llama", "-o", str(archive))
+        archive.write_bytes(archive.read_bytes()[:-100])
+        done = home.run("load", str(archive), OLLAMA_MODELS=str(tmp_path / "new"))
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1] == f"error: the source oci-archive:{archive} failed: it is cut, or damaged"
+    assert not (tmp_path / "new").exists()
+
+
+def test_models_without_names_are_not_loaded(tmp_path: Path) -> None:
+    archive = tmp_path / "models.tar"
+    with at_home(tmp_path) as home:
+        home.run("copy", "my-llama", f"oci-archive:{archive}")
+        done = home.run("load", str(archive))
+    assert done.returncode == 2
+    assert f"say `ollama-push copy oci-archive:{archive} ollama:NAME`" in done.stderr
+
+
+skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+
+
+@pytest.mark.slow
+@skopeo
+def test_skopeo_reads_what_was_saved(tmp_path: Path) -> None:
+    archive = tmp_path / "models.tar"
+    with at_home(tmp_path) as home:
+        home.run("save", "my-llama", "-o", str(archive))
+        done = subprocess.run(
+            ["skopeo", "inspect", "--raw", f"oci-archive:{archive}"],
+            capture_output=True,
+            check=False,
+            env=home.variables,
+        )
+    assert (done.returncode, done.stdout) == (0, home.manifest), done.stderr
+
+
+@pytest.mark.slow
+def test_crane_pushes_what_was_saved(tmp_path: Path) -> None:
+    if CRANE is None:
+        pytest.skip("crane is not installed")
+    with at_home(tmp_path) as home:
+        home.run("save", "my-llama", "-o", str(tmp_path / "models.tar"))
+        with tarfile.open(tmp_path / "models.tar") as saved:
+            saved.extractall(tmp_path / "layout", filter="data")
+        done = subprocess.run(
+            [CRANE, "push", "--insecure", str(tmp_path / "layout"), f"{home.name}:latest"],
+            capture_output=True, text=True, check=False, env=home.variables,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert home.pushed()
+
+
+@pytest.mark.slow
+def test_oras_copies_what_was_saved(tmp_path: Path) -> None:
+    if ORAS is None:
+        pytest.skip("oras is not installed")
+    with at_home(tmp_path) as home:
+        home.run("save", "my-llama", "-o", str(tmp_path / "models.tar"))
+        done = subprocess.run(
+            [
+                ORAS, "cp", "--from-oci-layout", f"{tmp_path / 'models.tar'}:my-llama:latest",
+                "--to-plain-http", f"{home.name}:latest",
+            ],
+            capture_output=True, text=True, check=False, env=home.variables,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
         assert home.pushed()

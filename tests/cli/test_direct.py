@@ -38,7 +38,7 @@ def test_a_push_arrives_and_the_second_one_says_how_much_it_skips(tmp_path: Path
     assert last.startswith(f"pushed {home.name}:latest, 4 layers, 8.0 kB, verified, in 0.")
     assert f"a stock `ollama pull` gets it: {NO_REDIRECT}" in first.stderr
     assert ", sha256:" in last
-    assert "already in the registry, 8.0 kB\n" in second.stderr
+    assert "already there, 8.0 kB\n" in second.stderr
     assert "4 layers, 8.0 kB, 8.0 kB already there, verified, in " in second.stderr.splitlines()[-1]
 
 

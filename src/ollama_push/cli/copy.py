@@ -1,9 +1,13 @@
-"""``ollama-push copy``: models from wherever they are to wherever they shall be."""
+"""``ollama-push copy``, ``save`` and ``load``: models from wherever they are to wherever they shall be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import attrs
 import click
@@ -29,85 +33,168 @@ from ollama_push.cli.reports import plan_lines
 from ollama_push.cli.resume import new_resume_store
 from ollama_push.cli.signals import Interrupter
 from ollama_push.client import RegistryClient
-from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.errors import InvalidSetting, OllamaPushError
+from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.local import ModelStore, OciArchive, OciArchiveWriter, OciLayout, StoreTarget
 
-__all__ = ["copy"]
+__all__ = ["copy", "load", "save"]
 
 _FORMS = """
     \b
     my-llama, ollama:my-llama       a model of Ollama's store
     oci:DIR[:NAME]                  an OCI image layout in a folder
+    oci-archive:FILE[:NAME]         the same in a tar archive
     host/namespace/model[:tag]      a registry; docker://... in any case
 """
+
+
+_OPTIONS: Final = (
+    click.option("--dry-run", is_flag=True, help="Say what would be copied, and copy nothing."),
+    copy_options(
+        "models",
+        "plain_http",
+        "concurrency",
+        "no_verify",
+        "no_resume",
+        "resume",
+        "part_size",
+        "force_upload",
+        "mount_from",
+    ),
+    registry_options,
+    display_options,
+)
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of all copies; the command gets them as one argument ``way``."""
+
+    @functools.wraps(command)
+    def with_way(**options: Any) -> Any:
+        way = _Way(**{field.name: options.pop(field.name) for field in attrs.fields(_Way)})
+        return command(way=way, **options)
+
+    decorated: Callable[..., Any] = with_way
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+@attrs.frozen
+class _Way:
+    """How copies are made and shown: the values of the options."""
+
+    settings: Settings
+    direct: DirectSettings
+    progress: str
+    dry_run: bool
+    metrics_port: str | None
+    metrics_file: str | None
+    verbose: int
+    quiet: bool
+
+    @property
+    def shown(self) -> str:
+        """How progress is shown; a log on the terminal shows the same."""
+        return "none" if self.quiet or (self.verbose and self.progress == "auto") else self.progress
+
+    @property
+    def store(self) -> ModelStore:
+        """Ollama's store."""
+        return ModelStore(self.direct.models)
 
 
 @click.command(epilog="Sources and targets:\n" + _FORMS)
 @click.argument("source")
 @click.argument("target")
-@click.option("--dry-run", is_flag=True, help="Say what would be copied, and copy nothing.")
-@copy_options(
-    "models",
-    "plain_http",
-    "concurrency",
-    "no_verify",
-    "no_resume",
-    "resume",
-    "part_size",
-    "force_upload",
-    "mount_from",
-)
-@registry_options
-@display_options
-def copy(
-    source: str,
-    target: str,
-    settings: Settings,
-    direct: DirectSettings,
-    progress: str,
-    *,
-    dry_run: bool,
-    metrics_port: str | None,
-    metrics_file: str | None,
-    verbose: int,
-    quiet: bool,
-) -> int:
+@_options
+def copy(source: str, target: str, way: _Way) -> int:
     """Copy a model from SOURCE to TARGET, byte for byte.
 
     What the target has is not copied again, and what broke is resumed where it stood. The first Ctrl-C interrupts after
     the part under way, a second one cancels at once.
     """
-    if quiet or (verbose and progress == "auto"):
-        progress = "none"  # the log shows the same
-    copies = [_Copy(source, target)]
-    if not quiet:
+    return exit_code_of(_run(way, [_Copy(source, target, target)]))
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="MODEL...")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The archive; one that is there is replaced.")
+@_options
+def save(names: Sequence[str], output: str, way: _Way) -> int:
+    """Save models in one file, an OCI archive that `load`, skopeo and others read.
+
+    MODEL is a model of Ollama's store, or any other source of `copy`. The file is there when all of them are in it; a
+    run that was interrupted is resumed behind the last blob that was whole.
+    """
+    with closing(OciArchiveWriter(output)) as archive:
+        copies = [_Copy(model, archive.target(_ref_of(model)), f"{output} ({model})") for model in names]
+        code = exit_code_of(_run(way, copies))
+        if code == exit_codes.OK and not way.dry_run:
+            archive.finish()
+    return code
+
+
+@click.command()
+@click.argument("file")
+@_options
+def load(file: str, way: _Way) -> int:
+    """Load all models of FILE, an OCI archive or folder, into Ollama's store, under the names they have in it."""
+    folder = Path(file).is_dir()
+    prefix, found = ("oci", OciLayout(file)) if folder else ("oci-archive", OciArchive(file))
+    refs = found.refs()
+    if not refs:
+        problem = f"its models have no names: say `ollama-push copy {prefix}:{file} ollama:NAME`"
+        raise InvalidSetting("FILE", file, problem)
+    copies = [
+        _Copy(found.model(ref), StoreTarget(way.store, ModelName.parse_local(ref)), f"ollama:{ref}") for ref in refs
+    ]
+    return exit_code_of(_run(way, copies))
+
+
+def _ref_of(model: str) -> str:
+    """Return the name that *model* gets in an archive: that of the store it would be loaded into."""
+    text = model.removeprefix("ollama:").removeprefix("docker://")
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in ("oci", "oci-archive"):
+        _path, colon, ref = rest.partition(":")
+        if not colon:
+            raise InvalidSetting("MODEL", model, "expected its name behind a colon: it gets the same in the archive")
+        return ref
+    return ModelName.parse_local(text).shortest
+
+
+def _run(way: _Way, copies: Sequence[_Copy]) -> list[int]:
+    """Make *copies* one after the other and return their exit codes."""
+    if not way.quiet:
         warn_of_empty_login()
-    resume = new_resume_store(direct.resume, no_resume=direct.no_resume)
+    resume = new_resume_store(way.direct.resume, no_resume=way.direct.no_resume)
     with (
-        connect_directly(settings, direct, resume) as registry,
-        metrics_hooks(metrics_port, metrics_file) as measurers,
+        connect_directly(way.settings, way.direct, resume) as registry,
+        metrics_hooks(way.metrics_port, way.metrics_file) as measurers,
     ):
-        if dry_run:
-            return exit_code_of([_plan(registry, each) for each in copies])
-        words = MessageFormatter(resumes=can_resume(resume, warn=not quiet))
+        if way.dry_run:
+            return [_plan(registry, each) for each in copies]
+        words = MessageFormatter(resumes=can_resume(resume, warn=not way.quiet))
         interrupter = Interrupter(registry.interrupt, registry.cancel)
-        hooks = [interrupter.interrupt_late_push, *measurers, *log_hooks(verbose)]
-        copy_one = partial(_copy, registry, progress=progress, hooks=hooks, words=words)
+        hooks = [interrupter.interrupt_late_push, *measurers, *log_hooks(way.verbose)]
+        copy_one = partial(_copy, registry, progress=way.shown, hooks=hooks, words=words)
         with interrupter.listening():
-            codes = push_each(copies, copy_one, lambda: interrupter.interrupted)
-    return exit_code_of(codes)
+            return push_each(copies, copy_one, lambda: interrupter.interrupted)
 
 
 @attrs.frozen
 class _Copy:
-    """One of the copies that are to be made."""
+    """One of the copies that are to be made, and what it is called."""
 
-    source: str
-    target: str
+    source: Any
+    target: Any
+    label: str
 
     def __str__(self) -> str:
-        return self.target
+        return self.label
 
 
 def _copy(
@@ -118,19 +205,19 @@ def _copy(
     hooks: Sequence[Hook],
     words: MessageFormatter,
 ) -> int:
-    display = new_display(progress, each.target, None, words)
+    display = new_display(progress, each.label, None, words)
 
     def send() -> PushReceipt:
         return registry.run(lambda client: client.copy(each.source, each.target), hooks=[display, *hooks])
 
-    return show_push(display, PushTarget(each.target), send, cancelled=words.cancelled)
+    return show_push(display, PushTarget(each.label), send, cancelled=words.cancelled)
 
 
 def _plan(registry: ClientRunner[RegistryClient], each: _Copy) -> int:
     try:
         plan = registry.run(lambda client: client.plan_copy(each.source, each.target))
     except OllamaPushError as error:
-        say(f"error: {each.target}: {USUAL.format(error)}")
+        say(f"error: {each.label}: {USUAL.format(error)}")
         return exit_codes.exit_code(error)
     report(*plan_lines(plan, "there", asks=False))
     return exit_codes.OK

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ollama_push.local.file_source import FileModel, blob_body
     from ollama_push.local.files import BlobFile
     from ollama_push.local.keys import OllamaKey
+    from ollama_push.local.oci.archive import OciArchive, OciArchiveTarget, OciArchiveWriter
     from ollama_push.local.oci.layout import OciLayout, OciLayoutTarget
     from ollama_push.local.resume.store import FileResumeStore, NoResume
     from ollama_push.local.store import ModelStore, StoredModel
@@ -31,6 +32,9 @@ __all__ = [
     "FileResumeStore",
     "ModelStore",
     "NoResume",
+    "OciArchive",
+    "OciArchiveTarget",
+    "OciArchiveWriter",
     "OciLayout",
     "OciLayoutTarget",
     "OllamaKey",
@@ -50,6 +54,9 @@ __getattr__: Callable[[str], Any] = lazy(
         "FileResumeStore": "resume.store",
         "ModelStore": "store",
         "NoResume": "resume.store",
+        "OciArchive": "oci.archive",
+        "OciArchiveTarget": "oci.archive",
+        "OciArchiveWriter": "oci.archive",
         "OciLayout": "oci.layout",
         "OciLayoutTarget": "oci.layout",
         "OllamaKey": "keys",

@@ -20,7 +20,7 @@ from ollama_push.core.registry.places import ReadRange, place_failed
 from ollama_push.local.files import open_regular, problem_text
 from ollama_push.local.hashing import hash_range
 
-__all__ = ["BlobFolder", "FileAccess", "failing_as", "write_visible"]
+__all__ = ["BlobFolder", "FileAccess", "failing_as", "lock_file", "write_all", "write_visible"]
 
 _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
@@ -141,7 +141,7 @@ class BlobFolder:
             for piece in read(held, blob.size - held) if blob.size - held else ():
                 hasher.update(piece)
                 with failing_as(self._label):
-                    _write_all(file, piece)
+                    write_all(file, piece)
                 written += len(piece)
             if written != blob.size or hasher.hexdigest() != hex_of(blob.digest):
                 file.truncate(0)
@@ -167,7 +167,7 @@ class BlobFolder:
         file = _Named(os.open(path, flags, _FILE_MODE), str(path))
         # Another process writes the same blob, or has just finished it: then the path is of no file, or of another.
         if (
-            not _locked(file.fileno())
+            not lock_file(file.fileno())
             or not path.exists()
             or not os.path.samestat(path.stat(), os.fstat(file.fileno()))
         ):
@@ -185,13 +185,15 @@ class _Named(FileIO):
         self.name = name
 
 
-def _write_all(file: FileIO, data: bytes | memoryview) -> None:
+def write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write *data*, in as many pieces as the system takes it."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) or 0 :]
 
 
-def _locked(descriptor: int) -> bool:
+def lock_file(descriptor: int) -> bool:
+    """Lock a file until it is closed; return whether no other process has locked it."""
     try:
         import fcntl  # noqa: PLC0415 - not on Windows
     except ImportError:

@@ -28,6 +28,7 @@ from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, N
 from ollama_push.core.registry.places import ModelSource, ModelTarget
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.local.file_source import FileModel
+from ollama_push.local.oci.archive import OciArchive, OciArchiveTarget
 from ollama_push.local.oci.layout import OciLayout, OciLayoutTarget
 from ollama_push.local.store import ModelStore
 from ollama_push.local.store_target import StoreTarget
@@ -64,6 +65,9 @@ def source_of_text(text: str, store: ModelStore) -> _Source:
         case "oci":
             folder, ref = _path_and_ref("source", text, rest)
             return OciLayout(folder).model(ref)
+        case "oci-archive":
+            path, ref = _path_and_ref("source", text, rest)
+            return OciArchive(path).model(ref)
         case _ if prefix == _REGISTRY:
             return RegistryModel(rest.removeprefix("//"))
     made: ModelSource = _plugged("source", text, SOURCES, prefix)(rest)
@@ -80,6 +84,8 @@ def target_of_text(text: str, store: ModelStore) -> _Target:
             return StoreTarget(store, ModelName.parse_local(rest))
         case "oci":
             return OciLayoutTarget(*_path_and_ref("target", text, rest))
+        case "oci-archive":
+            return OciArchiveTarget(*_path_and_ref("target", text, rest))
         case _ if prefix == _REGISTRY:
             return RegistryModel(rest.removeprefix("//"))
     made: ModelTarget = _plugged("target", text, TARGETS, prefix)(rest)
@@ -87,8 +93,8 @@ def target_of_text(text: str, store: ModelStore) -> _Target:
 
 
 _BUILT_IN: Final[Mapping[str, frozenset[str]]] = {
-    SOURCES: frozenset({"ollama", "oci", _REGISTRY}),
-    TARGETS: frozenset({"ollama", "oci", _REGISTRY}),
+    SOURCES: frozenset({"ollama", "oci", "oci-archive", _REGISTRY}),
+    TARGETS: frozenset({"ollama", "oci", "oci-archive", _REGISTRY}),
 }
 
 
@@ -119,7 +125,7 @@ def _plugged(setting: str, text: str, group: str, name: str) -> Callable[[str], 
 
 def _plain_source(text: str, store: ModelStore) -> _Source:
     if text.startswith(_PATH_MARKS):
-        raise InvalidSetting("source", text, f"what is in this file? say oci:{text}")
+        raise InvalidSetting("source", text, f"what is there? say oci:{text} or oci-archive:{text}")
     if _names_a_registry(text):
         return RegistryModel(text)
     if os.path.lexists(text):
@@ -130,7 +136,7 @@ def _plain_source(text: str, store: ModelStore) -> _Source:
 
 def _plain_target(text: str) -> RegistryModel:
     if text.startswith(_PATH_MARKS):
-        raise InvalidSetting("target", text, f"say what to write there: oci:{text}")
+        raise InvalidSetting("target", text, f"say what to write there: oci:{text} or oci-archive:{text}")
     if _names_a_registry(text):
         return RegistryModel(text)
     name = text if "/" in text else f"{DEFAULT_NAMESPACE}/{text}"

@@ -12,7 +12,7 @@ from ollama_push.core.errors import InvalidSetting, OllamaPushError, PushRejecte
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.target import RegistryModel
-from ollama_push.local import FileModel, ModelStore, OciLayoutTarget, StoreTarget
+from ollama_push.local import FileModel, ModelStore, OciArchiveTarget, OciLayoutTarget, StoreTarget
 from ollama_push.local.places import source_of_text, target_of_text
 
 
@@ -61,6 +61,7 @@ def test_a_name_with_a_host_is_a_registrys_on_either_side(text: str, store: Mode
         ("ollama:team/x", StoreTarget, "ollama:team/x:latest"),
         ("oci:new", OciLayoutTarget, "oci:new"),
         ("oci:new:team/x:v1", OciLayoutTarget, "oci:new:team/x:v1"),
+        ("oci-archive:new.tar:x", OciArchiveTarget, "oci-archive:new.tar:x"),
     ],
 )
 def test_a_target_of_this_machine(text: str, kind: type, label: str, store: ModelStore) -> None:
@@ -73,7 +74,7 @@ def test_a_target_of_this_machine(text: str, kind: type, label: str, store: Mode
     ("text", "said"),
     [
         ("layout", "it is a file here, and may be a model: say ./layout or ollama:layout"),
-        ("./layout", "what is in this file? say oci:./layout"),
+        ("./layout", "what is there? say oci:./layout or oci-archive:./layout"),
         ("oci:", "nothing follows oci:"),
         ("oci::x", "expected a path"),
         ("oci:x:", "expected a path"),
@@ -92,7 +93,7 @@ def test_a_source_with_two_readings_or_none_is_refused(text: str, said: str, sto
     [
         ("my-llama", "say ollama:my-llama or registry.ollama.ai/library/my-llama"),
         ("team/x:v1", "say ollama:team/x:v1 or registry.ollama.ai/team/x:v1"),
-        ("./new", "say what to write there: oci:./new"),
+        ("./new", "say what to write there: oci:./new or oci-archive:./new"),
         ("", "expected a model"),
     ],
 )

@@ -167,7 +167,7 @@ class SparseLines:
             case LayerProgress(digest, total) if self._planned and self._was_there(event):
                 self._begun.add(digest)
                 self._done.add(digest)
-                self._write(f"{short_digest(digest)} already in the registry, {bytes_text(total)}", elapsed)
+                self._write(f"{short_digest(digest)} already there, {bytes_text(total)}", elapsed)
             case LayerProgress(digest, total, completed):
                 first, last = digest not in self._begun, completed >= total and digest not in self._done
                 if first or last or elapsed - self._written_at >= _LINE_EVERY_SECONDS:
