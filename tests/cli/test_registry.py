@@ -12,6 +12,7 @@ import attrs
 import pytest
 from tests.support.command import command, run
 from tests.support.command_direct import PASSWORD, Home, at_home
+from tests.support.stock_pull import PullFailed, StockPull
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -65,6 +66,23 @@ def test_it_takes_the_push_it_shows_and_leaves_nothing_behind(tmp_path: Path, nu
     assert (done.returncode, again.returncode) == (0, 0)
     assert "8.0 kB already there" in again.stderr
     assert ended == (0, "\nended\n")
+
+
+def test_a_stock_pull_gets_what_was_pushed_and_not_from_one_that_does_not_redirect(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home) as registry:
+        shown = re.search(r"^pull with: ollama pull --insecure http://([^/]+)/(\S+)$", registry.said, re.MULTILINE)
+        assert shown is not None
+        assert home.run("push", f"{shown[1]}/{shown[2]}", *home.options).returncode == 0
+        assert StockPull(tmp_path / "pulled").pull(shown[1], shown[2]) == home.manifest
+        said = home.run("verify", f"{shown[1]}/{shown[2]}", "--plain-http", "--from", "my-llama").stdout
+        assert said.splitlines()[-1] == (
+            "a stock `ollama pull` gets it: yes; it speaks plain HTTP: say `ollama pull --insecure`"
+        )
+    with at_home(tmp_path / "2") as home, serving(home, "--no-redirect") as registry:
+        assert "pull with" not in registry.said
+        assert home.run("push", f"{registry.host}/team/x", *home.options).returncode == 0
+        with pytest.raises(PullFailed, match="no Location header"):
+            StockPull(tmp_path / "pulled2").pull(registry.host, "team/x")
 
 
 def test_data_is_kept_where_it_is_told_to(tmp_path: Path) -> None:

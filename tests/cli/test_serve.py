@@ -15,6 +15,7 @@ import pytest
 from tests.support.command import command, run
 from tests.support.command_direct import Home, at_home
 from tests.support.gateway_process import wait_until
+from tests.support.stock_pull import StockPull
 from tests.support.stores import put_model
 from tests.support.terminals import terminal
 
@@ -96,12 +97,34 @@ def test_it_says_what_there_is_to_know(tmp_path: Path) -> None:
             f"gateway: {gateway.url}",
             f"models: {tmp_path / 'models'}",
             f"names without a host go to: {home.registry.host}",
+            f"pull with: ollama pull --insecure {gateway.url}/NAMESPACE/MODEL",
             f"status page: {gateway.url}/ui",
             f"metrics: {gateway.url}/metrics",
             f"clients need: OLLAMA_HOST={gateway.url}",
             "Ctrl-C ends it.",
         ]
         assert [gateway.ask("GET", target)[0] for target in ("/", "/ui", "/metrics", "/healthz")] == [200] * 4
+
+
+def test_a_stock_pull_gets_what_was_pushed_through_it_and_the_cache_keeps_it(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with at_home(tmp_path) as home:
+        with serving(home, "--cache", str(cache), "--cache-size", "10MB") as gateway:
+            assert f"pulled blobs are kept in: {cache}, 10.0 MB at most\n" in gateway.said
+            assert home.run("push", NAME, OLLAMA_HOST=gateway.url).returncode == 0
+            raw = home.registry.manifest(NAME, "latest")
+            host = gateway.url.removeprefix("http://")
+            assert StockPull(tmp_path / "pulled").pull(host, NAME) == raw
+            assert gateway.end()[0] == 0
+        # The secret that signs the addresses of blobs outlives the gateway.
+        assert len(list((tmp_path / "state").rglob("ollama-push/pulls/key"))) == 1
+    assert len([path for path in cache.iterdir() if path.name.startswith("sha256-")]) == 2
+
+
+def test_pulls_are_switched_off(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home, "--no-pull") as gateway:
+        assert "pull with" not in gateway.said
+        assert gateway.ask("GET", "/v2/")[0] == 404
 
 
 @BOTH_SIGNALS
@@ -256,6 +279,8 @@ def test_a_port_in_use_is_wrong_usage(tmp_path: Path) -> None:
         (["--default-registry", "http://x"], "--default-registry='http://x': expected host or host:port"),
         (["--allow", "x/y"], "--allow='x/y': expected host or host:port"),
         (["--ca", "/nowhere"], "--ca='/nowhere': no readable PEM certificates"),
+        (["--public-host", "a/b"], "--public-host='a/b': expected host or host:port, perhaps behind http://"),
+        (["--cache", "/dev/null/x"], "--cache='/dev/null/x': it cannot be used: "),
     ],
 )
 def test_wrong_options_say_what_was_expected(tmp_path: Path, options: list[str], said: str) -> None:
@@ -313,6 +338,23 @@ def test_a_wildcard_is_shown_as_an_address_that_can_be_opened(tmp_path: Path, ad
     lines = welcome(tmp_path, address)
     assert lines[0] == f"gateway: http://{shown}:11434, and on every other address of this machine"
     assert f"status page: http://{shown}:11434/ui" in lines
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "pulls: for clients of registries alone; `ollama pull` also needs --public-host"),
+        ({"public_host": "direct.test"}, "pull with: ollama pull --insecure http://192.0.2.1:11434/NAMESPACE/MODEL"),
+        (
+            {"token": TOKEN},
+            "pulls need the token: `ollama pull` cannot send it, clients of registries can, as a password",
+        ),
+    ],
+    ids=["no other name", "another name", "token"],
+)
+def test_who_can_pull_is_said(tmp_path: Path, more: dict[str, str], said: str) -> None:
+    settings = GatewaySettings(store=ModelStore(tmp_path), loopback=False, **more)  # type: ignore[arg-type]  # of each kind
+    assert said in welcome_lines(settings, "192.0.2.1", 11434)
 
 
 def test_without_a_default_registry_names_go_where_ollama_sends_them(tmp_path: Path) -> None:

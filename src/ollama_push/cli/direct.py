@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.cli.display.streams import say
 from ollama_push.cli.resume import RESUME_OPTION
+from ollama_push.cli.sizes import parse_size
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES, WHOLE, PartBytes
 from ollama_push.core.registry.resume import ResumeStore
@@ -30,8 +30,6 @@ __all__ = [
     "warn_of_empty_login",
 ]
 
-_SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
-_POWERS: Final = "kmgt"
 # Options of a push through a server that have no meaning with --direct, and what to do instead.
 _FOR_SERVERS: Final = {
     "host": "--host names an Ollama server, and --direct uses none: the registry is the first part of NAME",
@@ -181,12 +179,7 @@ def _part_bytes(_context: click.Context, _option: click.Parameter, text: str | N
         return None
     if text.strip().lower() == WHOLE:
         return WHOLE
-    found = _SIZE.fullmatch(text.strip())
-    size = 0
-    if found is not None:
-        number, prefix, binary = found.groups()
-        power = _POWERS.index(prefix.lower()) + 1 if prefix else 0
-        size = int(number) * (1024 if binary else 1000) ** power
+    size = parse_size(text)
     if size < SMALLEST_PART_BYTES:
         # Also what the core does not go below when a registry calls a part too large.
         least = f"{SMALLEST_PART_BYTES // 1024}KiB"

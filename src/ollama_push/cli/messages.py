@@ -39,6 +39,7 @@ _SLASHES_WITH_HOST: Final = 2
 
 _OPTIONS: Final[Mapping[str, str]] = {
     "allow": "--allow",
+    "cache": "--cache",
     "ca_file": "--ca",
     "client_cert": "--cert",
     "concurrency": "--concurrency",
@@ -50,6 +51,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "mount_from": "--mount-from",
     "origins": "OLLAMA_ORIGINS",
     "part_bytes": "--part-size",
+    "public_host": "--public-host",
     "registry": "REGISTRY",
     "resume": "--resume",
     "source": "SOURCE",

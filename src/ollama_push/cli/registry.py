@@ -32,12 +32,16 @@ __all__ = ["registry"]
     metavar="NAME:FILE",
     help="Require a login: a user name, and a file with the password on its first line.",
 )
-def registry(listen: str, data: str | None, user: str | None) -> int:
+@click.option(
+    "--no-redirect", is_flag=True, help="Send blobs at once, as most registries do: `ollama pull` fails then."
+)
+def registry(listen: str, data: str | None, user: str | None, *, no_redirect: bool) -> int:
     """Run a small registry for tests and demos, until Ctrl-C.
 
-    It uses plain HTTP, and is not made for production.
+    It uses plain HTTP, and is not made for production. A stock `ollama pull --insecure` gets models from it, on this
+    machine and without --user.
     """
-    from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry
+    from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Quirks
 
     address = parse_address("--listen", listen)
     if ":" in address[0]:
@@ -45,12 +49,17 @@ def registry(listen: str, data: str | None, user: str | None) -> int:
     users = None if user is None else dict([_user(user)])
     with _folder(data) as folder:
         try:
-            embedded = EmbeddedRegistry(folder, listen=address, auth=None if users is None else BasicAuth(users))
+            embedded = EmbeddedRegistry(
+                folder,
+                listen=address,
+                auth=None if users is None else BasicAuth(users),
+                quirks=Quirks(redirect_to_other_name=not no_redirect),
+            )
         except OSError as exc:
             problem = f"cannot listen there: {system_message(exc)}; choose another"
             raise InvalidSetting("--listen", listen, problem) from exc
         with embedded:
-            _welcome(embedded.host, next(iter(users or ()), None), data)
+            _welcome(embedded.host, next(iter(users or ()), None), data, redirects=not no_redirect)
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:
@@ -58,11 +67,13 @@ def registry(listen: str, data: str | None, user: str | None) -> int:
     return 0
 
 
-def _welcome(host: str, user: str | None, data: str | None) -> None:
+def _welcome(host: str, user: str | None, data: str | None, *, redirects: bool) -> None:
     lines = [f"registry: http://{host}, for tests and demos", f"data: {data or 'gone at the end; --data keeps it'}"]
     if user is not None:
         lines.append(f"log in with: ollama-push login {host} --plain-http --user {user}")
     lines.append(f"push with: ollama-push push {host}/myuser/my-llama --from MODEL --direct --plain-http")
+    if user is None and redirects:
+        lines.append(f"pull with: ollama pull --insecure http://{host}/myuser/my-llama")
     say(*lines, "Ctrl-C ends it.")
 
 

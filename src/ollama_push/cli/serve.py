@@ -21,10 +21,12 @@ from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import log_handler, say, tell
 from ollama_push.cli.resume import RESUME_OPTION, new_resume_store, unkept_text
 from ollama_push.cli.secret_files import first_line
+from ollama_push.cli.sizes import size_in_bytes
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.names import DEFAULT_HOST
 from ollama_push.core.server.address import DEFAULT_PORT
+from ollama_push.core.units import bytes_text
 
 if TYPE_CHECKING:
     from ollama_push.gateway import GatewaySettings
@@ -45,7 +47,7 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
 )
 @click.option("--models", metavar="DIR", help="Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.")
 @click.option("--default-registry", metavar="HOST[/PATH]", help="Registry for names without a host; default: Ollama's.")
-@click.option("--allow", multiple=True, metavar="HOST", help="Push to this registry only; may be repeated.")
+@click.option("--allow", multiple=True, metavar="HOST", help="Use this registry only; may be repeated.")
 @click.option("--plain-http", is_flag=True, help="Use plain HTTP for every registry.")
 @click.option("--token-file", metavar="FILE", help="Require the bearer token on the first line of FILE.")
 @click.option("--token", metavar="TEXT", help="The token; other users can read command lines: prefer --token-file.")
@@ -66,6 +68,29 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     help="Number of parallel blobs of a push.",
 )
 @RESUME_OPTION
+@click.option("--no-pull", is_flag=True, help="Do not serve pulls.")
+@click.option(
+    "--public-host",
+    metavar="HOST",
+    help="Another name of this gateway, which `ollama pull` is sent to for blobs; default: the loopback's other one.",
+)
+@click.option(
+    "--max-pulls",
+    type=click.IntRange(min=1),
+    default=512,
+    show_default=True,
+    metavar="N",
+    help="Number of manifests and blobs that are sent at the same time.",
+)
+@click.option("--cache", metavar="DIR", help="Keep pulled blobs in DIR; default: keep none.")
+@click.option(
+    "--cache-size",
+    default="100GB",
+    show_default=True,
+    callback=size_in_bytes,
+    metavar="SIZE",
+    help="With --cache: the most that it keeps.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not verify the model in the registry after a push.")
 @click.option("--no-ui", is_flag=True, help="Do not serve the status page.")
 @click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's.")
@@ -83,18 +108,25 @@ def serve_command(
     max_pushes: int,
     concurrency: int,
     resume: str | None,
+    public_host: str | None,
+    max_pulls: int,
+    cache: str | None,
+    cache_size: int,
     ca: str | None,
     cert: str | None,
     key: str | None,
     plain_http: bool,
+    no_pull: bool,
     no_verify: bool,
     no_ui: bool,
     verbose: bool,
 ) -> int:
-    """Respond to POST /api/push as an Ollama server does, and push straight to the registry.
+    """Respond to POST /api/push as an Ollama server does, and push straight to the registry; serve pulls from there.
 
     Clients of Ollama's API need no change: set their OLLAMA_HOST to the address of the gateway. Ctrl-C or SIGTERM
     interrupts pushes after the part under way, a second one cancels them at once; the next push of a model resumes.
+
+    `ollama pull --insecure http://GATEWAY/NAMESPACE/MODEL` gets a model from the registry, whatever that asks for.
     """
     from ollama_push.gateway import GatewaySettings, origins_from, serve
     from ollama_push.local import ModelStore
@@ -116,6 +148,11 @@ def serve_command(
             concurrency=concurrency,
             verify=not no_verify,
             resume=new_resume_store(resume),
+            pull=not no_pull,
+            public_host=public_host,
+            max_pulls=max_pulls,
+            cache=cache,
+            cache_bytes=cache_size,
             ui=not no_ui,
             loopback=is_loopback(host),
             ca_file=ca,
@@ -145,6 +182,8 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
         lines.append(f"names without a host go to: {settings.default_registry}")
     if settings.allow:
         lines.append(f"pushes go only to: {', '.join(settings.allow)}")
+    if settings.pull:
+        lines += _pull_lines(settings, url)
     if settings.ui:
         lines.append(f"status page: {url}/ui")
     if find_spec("prometheus_client") is not None:
@@ -157,11 +196,22 @@ def welcome_lines(settings: GatewaySettings, address: str, port: int, *, empty: 
     return [*lines, "Ctrl-C ends it."]
 
 
+def _pull_lines(settings: GatewaySettings, url: str) -> list[str]:
+    lines = [f"pull with: ollama pull --insecure {url}/NAMESPACE/MODEL"]
+    if settings.token is not None:
+        lines = ["pulls need the token: `ollama pull` cannot send it, clients of registries can, as a password"]
+    elif not settings.loopback and settings.public_host is None:
+        lines = ["pulls: for clients of registries alone; `ollama pull` also needs --public-host"]
+    if settings.cache is not None:
+        lines.append(f"pulled blobs are kept in: {settings.cache}, {bytes_text(settings.cache_bytes)} at most")
+    return lines
+
+
 def _exposure(settings: GatewaySettings) -> str:
     if settings.token is None:
         return (
             "other machines can reach this address, and no token is asked for: everybody there can push your models"
-            " with your logins. Use --token-file, and TLS in front"
+            f"{' and pull others' if settings.pull else ''} with your logins. Use --token-file, and TLS in front"
         )
     return "other machines can reach this address, and the token travels in the clear: put TLS in front"
 

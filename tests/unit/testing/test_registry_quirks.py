@@ -136,6 +136,17 @@ def test_a_redirected_blob_needs_the_signature_of_its_url(odd: Odd) -> None:
     assert location.partition("sig=")[2] not in repr(registry.requests)
 
 
+@pytest.mark.parametrize(("host", "other"), [("127.0.0.1:5", "localhost:5"), ("localhost", "127.0.0.1")])
+def test_a_redirect_leads_to_the_other_name_of_the_loopback(odd: Odd, host: str, other: str) -> None:
+    _, peer = odd(redirect_to_other_name=True)
+    digest = peer.push(b"abc")
+    response = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Host": host})
+    assert response.status == 307
+    assert response.headers["Location"].startswith(f"http://{other}/content/{digest}?sig=")
+    elsewhere = peer.send("GET", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Host": "registry.test"})
+    assert (elsewhere.status, elsewhere.data) == (200, b"abc")
+
+
 def test_a_lie_shows_a_blob_that_is_not_there(odd: Odd) -> None:
     absent = digest_of(b"absent")
     _, peer = odd(lies_about_blobs={absent: 6})

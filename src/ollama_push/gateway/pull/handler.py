@@ -64,7 +64,9 @@ class PullHandler:
         self.history: PullHistory = history
         self._cache: BlobCache | None = None
         self._upstream: Upstream | None = None
-        self._urls = DirectUrls(settings, b"", time.time)
+        self._find_key: Callable[[], Awaitable[bytes]] | None = None
+        self._key_lock = asyncio.Lock()
+        self._direct_urls: DirectUrls | None = None
         self._sending: set[asyncio.Future[web.StreamResponse]] = set()
 
     def add_routes(self, app: web.Application) -> None:
@@ -77,10 +79,10 @@ class PullHandler:
         app.router.add_get("/v2/{name:.+}/tags/list", self._refusing(self._tags))
         app.router.add_get(DIRECT_PATH + "{name:.+}/blobs/{digest}", self._refusing(self._direct))
 
-    def start(self, upstream: Upstream, key: bytes, cache: BlobCache | None) -> None:
-        """Serve from now on, from *upstream* and *cache*; *key* signs the addresses of blobs."""
+    def start(self, upstream: Upstream, cache: BlobCache | None, find_key: Callable[[], Awaitable[bytes]]) -> None:
+        """Serve from now on, from *upstream* and *cache*; what *find_key* returns signs the addresses of blobs."""
         self._cache = cache
-        self._urls = DirectUrls(self.settings, key, time.time)
+        self._find_key = find_key
         self._upstream = upstream
 
     def shut_down(self) -> None:
@@ -129,7 +131,8 @@ class PullHandler:
         size = await self._registry().blob_size(target.endpoint, digest, self._login(request))
         if request.method == "HEAD":
             return web.Response(headers={**API_VERSION, **_blob_headers(digest), "Content-Length": str(size)})
-        url = None if at_once else self._urls.url(target, digest, size, request.headers.get("Host", ""))
+        host = request.headers.get("Host", "")
+        url = None if at_once else (await self._urls()).url(target, digest, size, host)
         if url is None:
             return await self._counted("blob", self._send_blob)(request)
         return web.Response(status=HTTPStatus.TEMPORARY_REDIRECT, headers={**API_VERSION, "Location": url})
@@ -138,7 +141,7 @@ class PullHandler:
         """Send a blob to whom a signed address was given."""
         name, digest = request.match_info["name"], request.match_info["digest"]
         expires, signature = (request.query.get(key, "") for key in ("expires", "signature"))
-        if not self._urls.allows(name, digest, expires, signature):
+        if not (await self._urls()).allows(name, digest, expires, signature):
             raise PullRefused(HTTPStatus.FORBIDDEN, "DENIED", "this address is not valid, or not any more")
         return await self._counted("blob", self._send_blob)(request)
 
@@ -256,6 +259,15 @@ class PullHandler:
         finally:
             sending.cancel()
             self._sending.discard(sending)
+
+    async def _urls(self) -> DirectUrls:
+        """Return what makes and knows the addresses of blobs; before the first of them, no key is made."""
+        async with self._key_lock:
+            if self._direct_urls is None:
+                if self._find_key is None:
+                    raise PullRefused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the gateway is starting")
+                self._direct_urls = DirectUrls(self.settings, await self._find_key(), time.time)
+            return self._direct_urls
 
     def _registry(self) -> Upstream:
         if self._upstream is None:

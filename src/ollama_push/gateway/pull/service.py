@@ -36,12 +36,15 @@ async def serving_pulls(
     if not settings.pull:
         yield
         return
-    key = await lane.run(pull_key) if settings.pull_key is None else settings.pull_key
+
+    async def find_key() -> bytes:
+        return await lane.run(pull_key) if settings.pull_key is None else settings.pull_key
+
     cache = None
     if settings.cache is not None:
         cache = BlobCache(Path(settings.cache), settings.cache_bytes, handler.history.note_fetched)
         await lane.run(cache.open)
-    handler.start(Upstream(settings, transport, credentials), key, cache)
+    handler.start(Upstream(settings, transport, credentials), cache, find_key)
     try:
         yield
     finally:

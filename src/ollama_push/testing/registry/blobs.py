@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -35,6 +36,7 @@ __all__ = [
 
 _CONTENT_RANGE: Final = re.compile(r"(\d+)-(\d+)")
 _EMPTY: Final = digest_of(b"")
+_OTHER_NAMES: Final = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}
 
 
 async def head_blob(context: RequestContext, repository: str, digest: str) -> web.StreamResponse:
@@ -50,10 +52,21 @@ async def get_blob(context: RequestContext, repository: str, digest: str) -> web
     """``GET`` of a blob, or of a range of it."""
     require_digest(digest)
     response = _file_response(context, repository, digest)
-    if context.state.quirks.redirect_blobs:
-        location = f"{context.base}/content/{digest}?sig={_signature(context, digest)}"
-        return web.Response(status=307, headers={"Location": location})
-    return response
+    quirks = context.state.quirks
+    base = context.base if quirks.redirect_blobs else ""
+    if quirks.redirect_to_other_name:
+        base = _under_other_name(context.base)
+    if not base:
+        return response
+    location = f"{base}/content/{digest}?sig={_signature(context, digest)}"
+    return web.Response(status=307, headers={"Location": location})
+
+
+def _under_other_name(base: str) -> str:
+    """Return *base* with the other name of the loopback; empty when it has neither."""
+    parts = urlsplit(base)
+    other = _OTHER_NAMES.get(parts.hostname or "")
+    return "" if other is None else f"{parts.scheme}://{other}{'' if parts.port is None else f':{parts.port}'}"
 
 
 async def get_content(context: RequestContext, digest: str) -> web.StreamResponse:

@@ -35,8 +35,10 @@ class Quirks:
             is the last is known afterwards: a part that follows a shorter one is refused with 416.
         max_part_bytes: A larger body is refused with 413 before it is read, and the connection closed.
         early_201: Digests that are stored by the ``PATCH`` that completes them, with 201.
-        redirect_blobs: ``GET`` of a blob is redirected with 307 to a signed URL that needs no authorization,
-            which is what ``ollama pull`` expects of a registry.
+        redirect_blobs: ``GET`` of a blob is redirected with 307 to a signed URL that needs no authorization.
+        redirect_to_other_name: Such a redirect leads to the other name of the loopback, ``localhost`` or
+            ``127.0.0.1``, which is what ``ollama pull`` expects of a registry; to clients that came by neither of
+            them, blobs are sent at once.
         lies_about_blobs: Size by digest: ``HEAD`` of these is 200 although they are absent.
         loses_blobs: Digests that are accepted with 201 and not kept.
         wrong_manifest: ``GET`` and ``HEAD`` of a manifest return other bytes than were put.
@@ -56,6 +58,7 @@ class Quirks:
     max_part_bytes: int | None = None
     early_201: Collection[str] = frozenset()
     redirect_blobs: bool = False
+    redirect_to_other_name: bool = False
     lies_about_blobs: Mapping[str, int] = attrs.field(factory=dict)
     loses_blobs: Collection[str] = frozenset()
     wrong_manifest: bool = False
