@@ -83,13 +83,6 @@ DEVIATIONS: Final = (
         "after a 429 questions are asked before the request is repeated, and they use up the allowance",
     ),
     Deviation(
-        "oci-only",
-        ("zot",),
-        "PushRejected REGISTRY_REFUSED, everything sent",
-        'zot takes manifests of docker\'s kind only with `"compat": ["docker2s2"]` in its section `http`; the refusal '
-        "(415) comes after the bytes, and nothing names the setting",
-    ),
-    Deviation(
         "crane",
         ("tokens",),
         "Error: fetching manifest HOST/team/my-llama:v1: invalid realm in www-authenticate: "

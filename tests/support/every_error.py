@@ -105,6 +105,21 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
     ServerError(403),
     ServerError(307, location="https://elsewhere.example.com/api/push"),
     ServerError(503, "busy", request=RefusedRequest(Operation.SEND_PART, 503, subject=_DIGEST)),
+    PushRejected(
+        "MANIFEST_INVALID: manifest invalid",
+        RejectionReason.REGISTRY_REFUSED,
+        RefusedRequest(
+            Operation.PUSH_MANIFEST,
+            415,
+            ("MANIFEST_INVALID",),
+            "application/vnd.docker.distribution.manifest.v2+json",
+        ),
+    ),
+    PushRejected(
+        "",
+        RejectionReason.REGISTRY_REFUSED,
+        RefusedRequest(Operation.PUSH_MANIFEST, 415, subject="application/vnd.docker.distribution.manifest.v2+json"),
+    ),
     PushStalled(900.0),
     PushInterrupted(2_000_000, 5_000_000),
     PushInterrupted(2_000_000, 5_000_000, 1_000_000),

@@ -201,3 +201,17 @@ def test_an_interrupted_push_promises_what_the_registry_can_tell(sharing: Sharin
         counted = Counter(steps(registry))
         assert counted["GET session"] == 1, "asked once, by the push that was interrupted"
     assert SMALL_DIGEST in {layer.digest for layer in receipt.layers}
+
+
+@either_colour
+def test_a_registry_without_manifests_of_docker_s_kind_says_so_and_costs_no_bytes_the_next_time(
+    colour: Colour, tmp_path: Path
+) -> None:
+    stored(tmp_path)
+    with EmbeddedRegistry(tmp_path / "registry", quirks=Quirks(oci_manifests_only=True)) as registry:
+        asked = Direct(host=registry.host, home=tmp_path)
+        for repository, received in ((REPOSITORY, TOTAL), (OTHER, TOTAL)):
+            error = colour(attrs.evolve(asked, repository=repository)).error
+            assert isinstance(error, PushRejected)
+            assert '"compat": ["docker2s2"]' in str(error)
+            assert registry.received_bytes == received

@@ -117,6 +117,8 @@ class Advice(enum.Enum):
     COPY_ON_SERVER = "copy-on-server"
     """The server has the model under another name."""
     RECREATE_MODEL = "recreate-model"
+    TAKE_DOCKER_MANIFESTS = "take-docker-manifests"
+    """The registry must be told to take manifests of docker's kind, as Ollama writes them."""
     DROP_PATH = "drop-path"
     """The address of a server has a path that Ollama's own API is not below."""
     PUSH_DIRECTLY = "push-directly"
@@ -192,7 +194,7 @@ class RefusedRequest:
         operation: What was asked for.
         status: The HTTP status of the response.
         codes: The registry's error codes, upper case (distribution-spec v1.1.1, "Error Codes").
-        subject: The digest or the URL that the operation is about, where it needs one.
+        subject: The digest or the URL that the operation is about, where it needs one; of a manifest its media type.
         location: Where the response redirects to; empty when it does not.
     """
 
@@ -204,6 +206,8 @@ class RefusedRequest:
 
     @property
     def advice(self) -> Advice | None:
+        if self.operation is Operation.PUSH_MANIFEST and self.status == 415 and "vnd.docker." in self.subject:  # noqa: PLR2004 - Unsupported Media Type
+            return Advice.TAKE_DOCKER_MANIFESTS
         return Advice.FINAL_ADDRESS if self.location else None
 
 

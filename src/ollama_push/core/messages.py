@@ -114,6 +114,10 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say source={twin!r}",
     Advice.COPY_ON_SERVER: "copy {twin!r} to this name on the server first",
     Advice.RECREATE_MODEL: "pull or create the model again",
+    Advice.TAKE_DOCKER_MANIFESTS: (
+        "it takes manifests of OCI's kind alone, and Ollama's are of docker's; in zot's configuration,"
+        ' "http": {{"compat": ["docker2s2"]}} has it take both'
+    ),
     Advice.DROP_PATH: "leave the path {path} out of the server's address: what a push asks for is not below it",
     Advice.PUSH_DIRECTLY: "it does not push, so is it an Ollama server? RegistryClient pushes without one",
 }
@@ -413,6 +417,8 @@ class Messages:
 
     def said(self, words: str, request: RefusedRequest) -> str:
         """Return the peer's *words*, or what its silence means."""
+        if request.advice is Advice.TAKE_DOCKER_MANIFESTS:
+            return joined(words, self.advise(request.advice)) if words else self.advise(request.advice)
         if words:
             return words
         if request.status in _STATUS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -204,3 +205,12 @@ def test_a_body_that_breaks_the_limit_kills_the_session_by_that_policy(tmp_path:
         where = peer.start()
         assert peer.send("PATCH", where, b"x" * 11).status == 413  # not a byte was taken
         assert peer.send("GET", where).status == 204
+
+
+def test_manifests_of_docker_s_kind_may_be_refused(odd: Odd) -> None:
+    _, peer = odd(oci_manifests_only=True)
+    docker, oci = ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")
+    for media_type, status in ((docker, 415), (oci, 201)):
+        raw = json.dumps({"schemaVersion": 2, "mediaType": media_type, "layers": []}).encode()
+        where = f"/v2/{REPOSITORY}/manifests/v1"
+        assert peer.send("PUT", where, raw, {"Content-Type": media_type}).status == status

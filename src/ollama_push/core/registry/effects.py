@@ -14,7 +14,7 @@ import attrs
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
 from ollama_push.core.registry.credentials import Credential
-from ollama_push.core.registry.knowledge import Lessons
+from ollama_push.core.registry.knowledge import LessonBook, Lessons
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import SendRequest
@@ -43,6 +43,7 @@ __all__ = [
     "ReportRetry",
     "SaveResumePoint",
     "Sleep",
+    "keep_news",
     "result_of",
 ]
 
@@ -212,6 +213,13 @@ Effect = SendRequest | Sleep | Notice | Asks[Any] | PutManifest | _Kept
 
 Flow = Generator[Effect, Any, T]
 """Yields effects, is sent what each promises, returns a ``T`` or raises an ``OllamaPushError``."""
+
+
+def keep_news(book: LessonBook) -> Flow[None]:
+    """Keep the lessons of *book* if they have changed."""
+    lessons = book.news()
+    if lessons is not None:
+        yield KeepLessons(lessons)
 
 
 def result_of(effect: Asks[T]) -> Flow[T]:

@@ -23,12 +23,14 @@ class Lessons:
         whole_only: Whether it takes a blob in one request only.
         last_part_apart: Whether it takes no part in the request that ends an upload.
         has_status: Whether it can tell how far an upload is; ``None`` when nobody has asked.
+        oci_only: Whether it takes no manifests of docker's kind, as Ollama writes them.
     """
 
     largest_part_bytes: int | None = None
     whole_only: bool = False
     last_part_apart: bool = False
     has_status: bool | None = None
+    oci_only: bool = False
 
 
 class LessonBook:

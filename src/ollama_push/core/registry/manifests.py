@@ -107,6 +107,11 @@ class Manifest:
         return digest_of(self.raw)
 
     @property
+    def is_docker(self) -> bool:
+        """Whether it is of docker's kind, as Ollama writes them; some registries take OCI's kind alone."""
+        return self.media_type == _DOCKER_MANIFEST
+
+    @property
     def total_bytes(self) -> int:
         """Sum of the blobs' sizes, each counted once."""
         return sum(blob.size for blob in self.blobs)

@@ -171,6 +171,7 @@ def _lessons_in(value: Any) -> Lessons:
         whole_only=found.get("whole_only") is True,
         last_part_apart=found.get("last_part_apart") is True,
         has_status=has_status if isinstance(has_status, bool) else None,
+        oci_only=found.get("oci_only") is True,
     )
 
 

@@ -26,6 +26,8 @@ _INDEX: Final = "application/vnd.oci.image.index.v1+json"
 async def put_manifest(context: RequestContext, repository: str, reference: str) -> web.StreamResponse:
     """``PUT`` of a manifest by tag or digest."""
     _require_reference(reference)
+    if context.state.quirks.oci_manifests_only and "vnd.docker." in context.request.headers.get("Content-Type", ""):
+        raise Refused(415, "MANIFEST_INVALID", "manifest invalid")
     raw = await context.whole_body(_MAX_BYTES)
     value = _parse(raw)
     announced = context.request.headers.get("Content-Type", "")

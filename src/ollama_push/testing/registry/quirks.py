@@ -43,6 +43,7 @@ class Quirks:
         loses_blobs: Digests that are accepted with 201 and not kept.
         wrong_manifest: ``GET`` and ``HEAD`` of a manifest return other bytes than were put.
         no_delete: ``DELETE`` of blobs and manifests is refused with 405 ``UNSUPPORTED``.
+        oci_manifests_only: A manifest of docker's kind is refused with 415, as by zot without ``docker2s2``.
         plain_404: An invalid name of a repository gets the text ``404 page not found``, as with distribution,
             and not ``NAME_INVALID``.
         plain_errors: Every error body is text instead of JSON.
@@ -63,5 +64,6 @@ class Quirks:
     loses_blobs: Collection[str] = frozenset()
     wrong_manifest: bool = False
     no_delete: bool = False
+    oci_manifests_only: bool = False
     plain_404: bool = True
     plain_errors: bool = False

@@ -48,11 +48,11 @@ from ollama_push.core.registry.effects import (
     ForgetResumePoint,
     ForgetStored,
     HoldsUpload,
-    KeepLessons,
     Rehash,
     ReleaseUpload,
     SaveResumePoint,
     Sleep,
+    keep_news,
     result_of,
 )
 from ollama_push.core.registry.error_responses import damaged_blob, refusal
@@ -239,20 +239,15 @@ class BlobUpload:
         except OllamaPushError as error:
             if isinstance(error, PushInterrupted):
                 yield from self._find_out_what_is_kept()
-            yield from self._keep_lessons()
+            yield from keep_news(self._sizes.lessons)
             # A server says nothing of a layer whose upload the registry did not open.
             if self._session is not None:
                 yield EmitEvent(layer_progress(self._blob, self.held_bytes))
             if self._claimed:
                 yield ReleaseUpload(self._key)
             raise
-        yield from self._keep_lessons()
+        yield from keep_news(self._sizes.lessons)
         yield ReleaseUpload(self._key)
-
-    def _keep_lessons(self) -> Flow[None]:
-        lessons = self._sizes.lessons.news()
-        if lessons is not None:
-            yield KeepLessons(lessons)
 
     def _find_out_what_is_kept(self) -> Flow[None]:
         """Drop the session of an interrupted upload where the registry cannot tell how far it is.
@@ -308,7 +303,7 @@ class BlobUpload:
             yield from self._drop_session()
             if restart.is_setback:
                 yield from self._exchange.wait(self._budget.after_setback(restart.reason), restart.reason)
-        yield from self._keep_lessons()
+        yield from keep_news(self._sizes.lessons)
 
     def _send_less_after(self, error: OllamaPushError) -> None:
         """Let later parts be smaller than the one that *error* broke, if it did not arrive after all."""
@@ -492,7 +487,7 @@ class BlobUpload:
             raise RestartUpload(PushRejected("", _REFUSED, facts))
         yield from self._save_session(offset, response, session.location)
         self._settled = True
-        yield from self._keep_lessons()
+        yield from keep_news(self._sizes.lessons)
         if offset < sent_to:
             yield EmitEvent(layer_progress(self._blob, offset))
         self._note_progress(offset)

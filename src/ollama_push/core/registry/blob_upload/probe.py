@@ -7,19 +7,36 @@ a push: what is not known to be there is uploaded, and the upload tells whether 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
 
-from ollama_push.core.errors import ServerError
+import attrs
+
+from ollama_push.core.errors import PushRejected, ServerError, TransportError
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.blob_upload.responses import ANY_DEFINITE, PRESENT
 from ollama_push.core.registry.effects import Flow, Gather, result_of
+from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Descriptor, Manifest, short_digest
 from ollama_push.core.responses import BufferedResponse
 
-__all__ = ["accept_header", "holds_manifest", "layer_progress", "look_around", "probe", "side_by_side"]
+__all__ = [
+    "WRONG_KIND",
+    "Found",
+    "accept_header",
+    "holds_manifest",
+    "layer_progress",
+    "look_around",
+    "probe",
+    "require_kind_taken",
+    "side_by_side",
+]
+
+WRONG_KIND: Final = 415
+"""Status of a manifest whose media type the registry does not take (zot)."""
 
 _FAILED: Final = 500
 
@@ -52,13 +69,42 @@ def layer_progress(blob: Descriptor, completed: int) -> LayerProgress:
 _ACCEPT: Final = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
 
 
-def look_around(
-    exchange: Exchange, name: ModelName, manifest: Manifest, concurrency: int
-) -> Flow[tuple[bool, set[str]]]:
-    """Return whether *name* is *manifest* already, and the digests of its blobs that the registry has."""
-    flows = [holds_manifest(exchange, name, manifest), *(probe(exchange, blob) for blob in manifest.blobs)]
-    is_current, *found = yield from result_of(Gather(flows, side_by_side(concurrency)))
-    return is_current, {blob.digest for blob, there in zip(manifest.blobs, found, strict=True) if there}
+@attrs.frozen
+class Found:
+    """What the registry says that it has.
+
+    Attributes:
+        is_current: Whether the name is the manifest already.
+        present: Digests of the blobs that it has.
+        is_zot: Whether it is a zot: that takes docker's manifests only if it is told to.
+    """
+
+    is_current: bool = False
+    present: AbstractSet[str] = frozenset()
+    is_zot: bool = False
+
+
+def look_around(exchange: Exchange, name: ModelName, manifest: Manifest, concurrency: int) -> Flow[Found]:
+    """Ask for *manifest* under *name*, and for its blobs, side by side."""
+    flows = [_look_for(exchange, name, manifest), *(probe(exchange, blob) for blob in manifest.blobs)]
+    about, *there = yield from result_of(Gather[Any](flows, side_by_side(concurrency)))
+    present = {blob.digest for blob, is_there in zip(manifest.blobs, there, strict=True) if is_there}
+    return Found(_is(about, manifest), present, _is_zot(about))
+
+
+def _look_for(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[BufferedResponse | None]:
+    url = exchange.endpoint.manifest(name.tag)
+    return (yield from _look(exchange, Operation.FIND_MANIFEST, url, headers=accept_header(manifest)))
+
+
+def _is(response: BufferedResponse | None, manifest: Manifest) -> bool:
+    return response is not None and response.headers.get("docker-content-digest") == manifest.digest
+
+
+def _is_zot(response: BufferedResponse | None) -> bool:
+    # zot names the header of its own clients in every response about manifests (seen on v2.1.20).
+    allowed = "" if response is None else response.headers.get("access-control-allow-headers", "")
+    return "x-zot-api-client" in allowed.lower()
 
 
 def side_by_side(concurrency: int) -> int:
@@ -68,9 +114,25 @@ def side_by_side(concurrency: int) -> int:
 
 def holds_manifest(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[bool]:
     """Return whether *name* is *manifest* already; ``False`` also when the registry does not say."""
-    url = exchange.endpoint.manifest(name.tag)
-    response = yield from _look(exchange, Operation.FIND_MANIFEST, url, headers=accept_header(manifest))
-    return response is not None and response.headers.get("docker-content-digest") == manifest.digest
+    return _is((yield from _look_for(exchange, name, manifest)), manifest)
+
+
+def require_kind_taken(exchange: Exchange, manifest: Manifest) -> Flow[None]:
+    """Find out before the blobs are sent whether the registry takes manifests of the kind of *manifest*.
+
+    It is sent an empty manifest under the digest of *manifest*, which no registry stores: one that takes the kind
+    calls it invalid.
+
+    Raises:
+        PushRejected: It does not take that kind.
+    """
+    url, headers = exchange.endpoint.manifest(manifest.digest), {"Content-Type": manifest.media_type}
+    try:
+        response = yield from exchange.once("PUT", url, headers, body=b"{}")
+    except (PushRejected, ServerError, TransportError):
+        return
+    if response.status == WRONG_KIND:
+        raise refusal(response, Operation.PUSH_MANIFEST, manifest.media_type)
 
 
 def accept_header(manifest: Manifest | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from ollama_push.core.errors import PushRejected, ServerError, TransportError
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
 from ollama_push.core.receipts import PlannedBlob, PushPlan
-from ollama_push.core.registry.blob_upload.probe import look_around
+from ollama_push.core.registry.blob_upload.probe import look_around, require_kind_taken
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.pullability import told_pullability
@@ -30,12 +30,14 @@ def plan_flow(
     Raises:
         OllamaPushError: What the push would end in.
     """
-    is_current, present = yield from look_around(exchange, name, manifest, concurrency)
-    blobs = tuple(PlannedBlob(blob.digest, blob.size, blob.digest in present) for blob in manifest.blobs)
-    if not is_current or len(present) < len(blobs):
+    seen = yield from look_around(exchange, name, manifest, concurrency)
+    blobs = tuple(PlannedBlob(blob.digest, blob.size, blob.digest in seen.present) for blob in manifest.blobs)
+    if not seen.is_current or len(seen.present) < len(blobs):
         yield from _try_to_write(exchange)
+        if seen.is_zot and manifest.is_docker:
+            yield from require_kind_taken(exchange, manifest)
     found = (yield from told_pullability(exchange, name, manifest, concurrency)) if pullability else None
-    return PushPlan(str(name), manifest.digest, is_current, blobs, found)
+    return PushPlan(str(name), manifest.digest, seen.is_current, blobs, found)
 
 
 def _try_to_write(exchange: Exchange) -> Flow[None]:

@@ -23,13 +23,20 @@ from ollama_push.core.errors import (
     TransportError,
 )
 from ollama_push.core.events import PushPlanned, StatusChanged
-from ollama_push.core.facts import Operation
+from ollama_push.core.facts import Operation, RefusedRequest
 from ollama_push.core.names import ModelName
 from ollama_push.core.pullability import Pullability
 from ollama_push.core.registry.blob_upload.machine import BlobUpload, SharedFindings
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
-from ollama_push.core.registry.blob_upload.probe import holds_manifest, layer_progress, look_around
-from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, KeepStored, result_of
+from ollama_push.core.registry.blob_upload.probe import (
+    WRONG_KIND,
+    Found,
+    holds_manifest,
+    layer_progress,
+    look_around,
+    require_kind_taken,
+)
+from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, KeepStored, keep_news, result_of
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.pullability import PullObservations
 from ollama_push.core.registry.flows.verify import find_faults
@@ -109,19 +116,22 @@ class _Push:
     shared: SharedFindings = attrs.field(factory=SharedFindings, init=False)
 
     def run(self, *, verify: bool, force: bool) -> Flow[Delivery]:
-        manifest, is_current, read_refused = self.manifest, False, False
+        manifest, seen, read_refused = self.manifest, Found(), False
         try:
             yield EmitEvent(PushPlanned(manifest.total_bytes))
             if not force:
-                is_current, self.present = yield from look_around(self.exchange, self.name, manifest, self.concurrency)
+                seen = yield from look_around(self.exchange, self.name, manifest, self.concurrency)
+                self.present.update(seen.present)
             for blob in manifest.blobs:
                 if blob.digest in self.present:
                     yield EmitEvent(layer_progress(blob, blob.size))
             missing = [blob for blob in manifest.blobs if blob.digest not in self.present]
+            if missing:
+                yield from self._require_kind_taken(is_zot=seen.is_zot)
             yield from self._send(missing, force=force)
             self.exchange.raise_if_interrupted()
             yield EmitEvent(StatusChanged("pushing manifest"))
-            is_stored = bool(missing) or not is_current
+            is_stored = bool(missing) or not seen.is_current
             if is_stored:
                 yield from self._store_manifest()
             if verify:
@@ -166,6 +176,14 @@ class _Push:
         sent = {digest for digest, upload in self.uploads.items() if not upload.mounted_or_shared}
         return {blob.digest for blob in self.manifest.blobs} - sent
 
+    def _require_kind_taken(self, *, is_zot: bool) -> Flow[None]:
+        """Ask before the bytes where the registry may not take docker's manifests; raise when it does not."""
+        lessons = self.sizes.lessons
+        if not self.manifest.is_docker or not (is_zot or lessons.known.oci_only):
+            return
+        yield from require_kind_taken(self.exchange, self.manifest)
+        lessons.learn(oci_only=False)
+
     def _store_manifest(self) -> Flow[None]:
         try:
             yield from self._put_manifest()
@@ -181,12 +199,18 @@ class _Push:
         """Store the manifest; blobs that were just stored may be unknown for a moment."""
         exchange, patience = self.exchange, self.exchange.retry_budget()
         url = exchange.endpoint.manifest(self.name.tag)
-        headers, body = {"Content-Type": self.manifest.media_type}, self.manifest.raw
+        kind, body = self.manifest.media_type, self.manifest.raw
+        headers = {"Content-Type": kind}
         stored = (200, 201, 202, 204)
         while True:
             try:
-                yield from exchange.ask(Operation.PUSH_MANIFEST, "PUT", url, stored, headers=headers, body=body)
+                yield from exchange.ask(
+                    Operation.PUSH_MANIFEST, "PUT", url, stored, subject=kind, headers=headers, body=body
+                )
             except PushRejected as error:
+                if isinstance(error.facts, RefusedRequest) and error.facts.status == WRONG_KIND:
+                    self.sizes.lessons.learn(oci_only=self.manifest.is_docker)
+                    yield from keep_news(self.sizes.lessons)
                 if error.reason is not RejectionReason.BLOB_UNKNOWN:
                     raise
                 yield from exchange.wait(patience.after_setback(error), error)
