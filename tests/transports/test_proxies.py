@@ -98,7 +98,7 @@ def test_a_dead_proxy_is_named_and_its_password_is_not_shown(
     with pytest.raises(ConnectFailed) as caught:
         fetch(make, TARGET)
     assert caught.value.cause is ConnectCause.PROXY
-    assert "check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY" in str(caught.value)
+    assert "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or list the host in NO_PROXY" in str(caught.value)
     assert "hush" not in f"{caught.value} {caught.value!r}"
 
 

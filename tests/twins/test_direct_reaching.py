@@ -9,6 +9,7 @@ import attrs
 import pytest
 import trustme
 from tests.support.direct_push import Colour, Direct, either_colour, stored
+from tests.support.socks_proxy import Asked, SocksProxy
 
 from ollama_push.cli.exit_codes import exit_code
 from ollama_push.core.errors import ConnectCause, ConnectFailed, Peer, PushRejected, RejectionReason
@@ -54,6 +55,25 @@ def test_a_certificate_nobody_knows_is_not_trusted(authority: Authority, colour:
         asked = Direct(host=registry.host, home=tmp_path, plain_http=False)
         failure(colour, asked, ConnectCause.UNTRUSTED_CERTIFICATE, "ca_file=")
         assert registry.requests == []
+
+
+@either_colour
+@pytest.mark.parametrize("login", [None, ("me", "s3cret-of-me")], ids=["open", "login"])
+def test_a_registry_behind_a_socks_proxy_is_pushed_to(
+    login: tuple[str, str] | None, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = stored(tmp_path)
+    with (
+        EmbeddedRegistry(tmp_path / "registry") as registry,
+        SocksProxy(int(registry.host.rpartition(":")[2]), login=login) as proxy,
+    ):
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("ALL_PROXY", proxy.url(userinfo=":".join(login or ())))
+        told = colour(Direct(host="registry.example.com:5000", home=tmp_path, concurrency=4))
+        assert told.error is None
+        assert registry.manifest("myuser/my-llama", "v1") == raw
+        assert set(proxy.asked) == {Asked("registry.example.com", 5000, is_name=True)}
 
 
 @either_colour

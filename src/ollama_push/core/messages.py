@@ -94,7 +94,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.CHECK_NAME: "check the spelling of the name, and DNS",
     Advice.CHECK_NETWORK: "check the network, a VPN or a firewall",
     Advice.CHECK_ROUTE: "is the host up, its port right, and no firewall or VPN between? Nothing answers there",
-    Advice.CHECK_PROXY: "check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY",
+    Advice.CHECK_PROXY: "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or list the host in NO_PROXY",
     Advice.TRUST_CA: "pass the CA that signed it with ca_file=, or SSL_CERT_FILE",
     Advice.RENEW_CERTIFICATE: "it must be renewed there, if the clock of this machine is right",
     Advice.USE_NAME_IN_CERTIFICATE: "use a name that the certificate is for",

@@ -29,6 +29,7 @@ from ollama_push.transports._certificates import HostCertificates
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
+from ollama_push.transports._socks import require_socks
 
 __all__ = ["AiohttpTransport"]
 
@@ -76,7 +77,7 @@ class AiohttpTransport:
         if session is not None and resolver is not None:
             raise InvalidSetting("resolver", resolver, "give it to the connector of your session instead")
         self._session = session
-        self._proxy_session: aiohttp.ClientSession | None = None
+        self._proxy_sessions: dict[Proxy | None, aiohttp.ClientSession] = {}
         self._resolver = resolver
         self._owned = session is None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -109,7 +110,10 @@ class AiohttpTransport:
         token = CONNECTED_HERE.set(upload.sent)
         try:
             proxy = proxy_for(request.url) if self._trust_env and self._owned else None
-            login = {} if proxy is None else proxy.headers
+            if proxy is not None and proxy.is_socks:
+                require_socks(request.url)
+            http_proxy = None if proxy is None or proxy.is_socks else proxy
+            login = {} if http_proxy is None else http_proxy.headers
             # The proxy reads the headers of its own request for a tunnel; without a tunnel it reads those of ours.
             tunnel = request.url.startswith("https:")
             size = len(request.body)
@@ -128,7 +132,7 @@ class AiohttpTransport:
                     skip_auto_headers=_HEADERS_NOT_GIVEN,
                     # True: the connector's, which is aiohttp's own default context, built once for the process.
                     ssl=(self._certificates.context_for(request.url) if self._owned else None) or True,
-                    proxy=None if proxy is None else proxy.url,
+                    proxy=None if http_proxy is None else http_proxy.url,
                     proxy_headers=login if tunnel else None,
                     trace_request_ctx=upload,
                 )
@@ -145,7 +149,7 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""
         self._closed = True
-        if self._owned and (own := [each for each in (self._session, self._proxy_session) if each is not None]):
+        if self._owned and (own := [each for each in (self._session, *self._proxy_sessions.values()) if each]):
             for session in own:
                 await session.close()
             # asyncio closes a socket some iterations after close(); a loop that ends before leaves it open.
@@ -169,10 +173,13 @@ class AiohttpTransport:
             raise UsedAfterClose(type(self._session).__name__)
 
     def _session_for(self, proxy: Proxy | None) -> aiohttp.ClientSession:
-        if proxy is not None and self._resolver is not None:
-            # A session of its own: a connector caches the addresses of a name, whichever resolver found them.
-            self._proxy_session = self._proxy_session or _new_session(None)
-            return self._proxy_session
+        if proxy is not None and (proxy.is_socks or self._resolver is not None):
+            # A session of its own: a connector caches the addresses of a name, whichever resolver found them. Behind a
+            # SOCKS proxy that does not find hosts itself, the addresses are of the kind that we connect to.
+            socks = proxy if proxy.is_socks else None
+            if socks not in self._proxy_sessions:
+                self._proxy_sessions[socks] = _new_session(self._resolver if socks else None, socks)
+            return self._proxy_sessions[socks]
         self._session = self._session or _new_session(self._resolver)
         return self._session
 
@@ -182,10 +189,10 @@ def _client_timeout(limits: RequestLimits) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_connect=limits.connect, sock_read=limits.read)
 
 
-def _new_session(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+def _new_session(resolver: AbstractResolver | None, socks: Proxy | None = None) -> aiohttp.ClientSession:
     return without_retries(
         aiohttp.ClientSession(
-            connector=AbortingConnector(resolver),
+            connector=AbortingConnector(resolver, socks),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=_MAX_HEADER_BYTES,

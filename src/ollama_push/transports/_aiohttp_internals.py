@@ -7,6 +7,7 @@ used by :mod:`ollama_push.transports._aiohttp`.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
@@ -15,12 +16,14 @@ from typing import Any, Final, NoReturn
 from weakref import WeakSet
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces_async
 from ollama_push.transports._keeping import SentRequest
+from ollama_push.transports._machine import Proxy
+from ollama_push.transports._socks import connect_through_async
 
 __all__ = [
     "CONNECTED_HERE",
@@ -54,6 +57,18 @@ def _new_connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
     return _Connection(loop)
 
 
+class _Unresolved(AbstractResolver):
+    """Leaves it to a proxy to find the addresses of hosts."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [ResolveResult(hostname=host, host=host, port=port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
 class AbortingConnector(aiohttp.TCPConnector):
     """A connector without a limit, whose ``close`` aborts every connection that it made.
 
@@ -61,8 +76,9 @@ class AbortingConnector(aiohttp.TCPConnector):
     ``close_notify``, and ``close`` knows it no more. An event loop that ends before leaves its socket open.
     """
 
-    def __init__(self, resolver: AbstractResolver | None) -> None:
-        super().__init__(limit=0, resolver=resolver)
+    def __init__(self, resolver: AbstractResolver | None, socks: Proxy | None = None) -> None:
+        super().__init__(limit=0, resolver=_Unresolved() if socks is not None and socks.finds_hosts else resolver)
+        self._socks = socks
         self._factory = partial(_new_connection, loop=asyncio.get_running_loop())
         self._made = WeakSet[asyncio.Transport]()
 
@@ -81,9 +97,37 @@ class AbortingConnector(aiohttp.TCPConnector):
         return None if request is not None and request.fresh else await super()._get(key, traces)
 
     async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
-        made = await super()._wrap_create_connection(*args, **options)
+        if self._socks is None:
+            made = await super()._wrap_create_connection(*args, **options)
+        else:
+            made = await self._wrap_socks(self._socks, *args, **options)
         self._made.add(made[0])
         return made
+
+    async def _wrap_socks(
+        self,
+        proxy: Proxy,
+        *args: Any,
+        addr_infos: Any,
+        req: Any,
+        timeout: Any,  # noqa: ASYNC109 - aiohttp's signature
+        client_error: Any = aiohttp.ClientConnectorError,
+        **options: Any,
+    ) -> Any:
+        """Connect to the first of the addresses that the proxy reaches; aiohttp then adds TLS and the protocol."""
+        failure = OSError("the host has no address")
+        for *_kind, (host, port, *_more) in addr_infos:
+            try:
+                sock = await connect_through_async(proxy, host, port, timeout.sock_connect)
+            except TimeoutError as exc:
+                raise aiohttp.ConnectionTimeoutError(str(exc)) from exc
+            except OSError as exc:
+                failure = exc
+            else:
+                return await self._wrap_existing_connection(
+                    *args, req=req, timeout=timeout, client_error=client_error, sock=sock, **options
+                )
+        raise client_error(req.connection_key, failure) from failure
 
     async def close(self, *, abort_ssl: bool = True) -> None:
         """Close the connector, and abort what it made; a transport that has ended ignores that."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.hosts import origin_of
 
-__all__ = ["connect_failed", "refused_certificate"]
+__all__ = ["ProxyFailed", "connect_failed", "refused_certificate"]
 
 # OpenSSL x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH.
 _CERTIFICATES = {
@@ -23,6 +23,10 @@ _CERTIFICATES = {
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
 
 
+class ProxyFailed(OSError):
+    """A proxy could not be used, whatever there is behind it."""
+
+
 def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
     """Return the error for a request to *url* that did not reach its peer because of *exc*.
 
@@ -30,6 +34,9 @@ def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
     not matter how a library wraps the error of the operating system.
     """
     chain = list(_chain(exc))
+    for link in chain:
+        if isinstance(link, ProxyFailed):
+            return ConnectFailed(origin_of(url), ConnectCause.PROXY, _words(link))
     # Innermost first: libraries wrap exceptions, and some wrappers inherit from the class of what they wrap.
     for link in reversed(chain):
         cause = _cause_of(link)

@@ -28,22 +28,53 @@ _RULE: Final = re.compile(r"(?:\[(?P<address>[^\]]+)\]|(?P<name>[^:\[\]]+))(?::(
 """One rule of ``NO_PROXY``: a name or an address with a port, or a bare IPv6 address."""
 
 
+_PORTS: Final[Mapping[str, int]] = {**DEFAULT_PORTS, "socks5": 1080, "socks5h": 1080}
+"""The port of a proxy whose URL names none; 1080 is from RFC 1928, 3."""
+
+
 @attrs.frozen
 class Proxy:
     """A proxy.
 
     Attributes:
         url: Its URL without user and password, as libraries quote it in their errors.
-        login: The value of ``Proxy-Authorization``, if it wants one.
+        username: Of its login; ``None`` when it wants none.
+        password: Of its login.
     """
 
     url: str
-    login: str | None = attrs.field(repr=False)
+    username: str | None = attrs.field(default=None, repr=False)
+    password: str = attrs.field(default="", repr=False)
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS 5, and not HTTP."""
+        return self.url.startswith("socks")
+
+    @property
+    def finds_hosts(self) -> bool:
+        """Whether a SOCKS proxy is given names, and not addresses."""
+        return self.url.startswith("socks5h:")
+
+    @property
+    def host(self) -> str:
+        """Its host, an IPv6 address without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        parts = urlsplit(self.url)
+        return parts.port or _PORTS[parts.scheme]
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers for the proxy itself."""
-        return {} if self.login is None else {"Proxy-Authorization": self.login}
+        """The headers for an HTTP proxy itself."""
+        if self.username is None:
+            return {}
+        # RFC 7617, 2: user and password are joined by a colon, which is there even when the password is empty.
+        login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {login}"}
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -69,8 +100,8 @@ def proxy_for(url: str) -> Proxy | None:
     detail = ""
     if found is None:
         detail = "its URL cannot be used; special characters in its password must be written as in %2F"
-    elif (scheme := found.url.partition("://")[0]) not in DEFAULT_PORTS:
-        detail = f"a proxy is reached by http:// or https://, not by {scheme}://"
+    elif (scheme := found.url.partition("://")[0]) not in _PORTS:
+        detail = f"a proxy is reached by http://, https://, socks5:// or socks5h://, not by {scheme}://"
     if found is None or detail:
         raise ConnectFailed(origin_of(url), ConnectCause.PROXY, detail)
     return found
@@ -132,9 +163,7 @@ def _parsed(url: str) -> Proxy | None:
         return None
     userinfo, at, address = parts.netloc.rpartition("@")
     user, _, password = userinfo.partition(":")
-    # RFC 7617, 2: user and password are joined by a colon, which is there even when the password is empty.
-    login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    return Proxy(f"{parts.scheme}://{address}", f"Basic {login}" if at else None)
+    return Proxy(f"{parts.scheme}://{address}", unquote(user) if at else None, unquote(password))
 
 
 ClientCertificate = str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]]

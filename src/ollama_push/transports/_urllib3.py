@@ -21,6 +21,7 @@ from ollama_push.transports._certificates import HostCertificates
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import ChunkedBody, RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
+from ollama_push.transports._socks import require_socks
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
     BodyFailed,
@@ -156,14 +157,16 @@ class Urllib3Transport:
         tls = self._certificates.context_for(url)
         pool = self._pools.get((proxy, tls))
         if pool is None:
+            if proxy is not None and proxy.is_socks:
+                require_socks(url)
             # setdefault: two threads may get here at once, and both must end up with one pool.
             pool = self._pools.setdefault((proxy, tls), self._new_pool(proxy, tls))
         return pool
 
     def _new_pool(self, proxy: Proxy | None, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
         options: dict[str, Any] = {"maxsize": _POOLED_CONNECTIONS, "ssl_context": tls}
-        if proxy is None:
-            return use_own_connections(urllib3.PoolManager(**options))
+        if proxy is None or proxy.is_socks:
+            return use_own_connections(urllib3.PoolManager(**options), proxy)
         return use_own_connections(urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **options))
 
 

@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,8 @@ from urllib3.response import HTTPResponse
 
 from ollama_push.core.ports import RequestBody
 from ollama_push.transports._framing import pieces
+from ollama_push.transports._machine import Proxy
+from ollama_push.transports._socks import connect_through
 from ollama_push.transports._urllib3_cancel import SENT_HERE, RequestCancelled, note_socket
 
 __all__ = [
@@ -190,6 +192,10 @@ class _Connection(HTTPConnection):
     response_class = _FinalResponse
     _has_served = False
 
+    def __init__(self, *args: Any, _socks_options: Mapping[str, Proxy] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._socks = None if _socks_options is None else _socks_options["proxy"]
+
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
         """Send the request; keeps apart a peer that takes nothing, and one that responds before it has all.
 
@@ -254,9 +260,13 @@ class _Connection(HTTPConnection):
 
     def _connected(self) -> socket.socket:
         failure = OSError("the host has no address")
+        if self._socks is not None and self._socks.finds_hosts:
+            return self._connected_by(self._socks, self.host)
         # _dns_host keeps the final dot of a fully qualified name, which ``host`` lacks.
         for *kind, _name, address in socket.getaddrinfo(self._dns_host, self.port, 0, socket.SOCK_STREAM):
             try:
+                if self._socks is not None:
+                    return self._connected_by(self._socks, str(address[0]))
                 return self._connected_to(address, *kind)
             except RequestCancelled:
                 raise
@@ -274,6 +284,18 @@ class _Connection(HTTPConnection):
             sock.connect(address)
             # Again: the request may have been cancelled just before it began to connect.
             note_socket(sock)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _connected_by(self, proxy: Proxy, host: str) -> socket.socket:
+        # Its library has no way to show a socket before it is connected: until then, this cannot be cancelled.
+        sock = connect_through(proxy, host, self.port, self.timeout if isinstance(self.timeout, float) else None)
+        try:
+            note_socket(sock)
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
         except BaseException:
             sock.close()
             raise
@@ -302,8 +324,13 @@ class _SecurePool(_GivesFreshConnections, urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-def use_own_connections(manager: PoolManager) -> PoolManager:
-    """Return *manager*, whose connections are now those of this module."""
+def use_own_connections(manager: PoolManager, socks: Proxy | None = None) -> PoolManager:
+    """Return *manager*, whose connections are now those of this module, through a SOCKS proxy if there is one.
+
+    Works around: urllib3 has its own way through SOCKS proxies, with other connections and another library.
+    """
+    if socks is not None:
+        manager.connection_pool_kw["_socks_options"] = {"proxy": socks}
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return manager
 

@@ -89,7 +89,10 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
     (ConnectFailed(_AT, ConnectCause.TLS), f"the TLS handshake with {_AT} failed"),
     (
         ConnectFailed(_AT, ConnectCause.PROXY),
-        f"the proxy in the way of {_AT} failed; check HTTP_PROXY and HTTPS_PROXY, or list the host in NO_PROXY",
+        (
+            f"the proxy in the way of {_AT} failed;"
+            " check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or list the host in NO_PROXY"
+        ),
     ),
     (ConnectFailed(_AT), f"cannot connect to {_AT}"),
     (

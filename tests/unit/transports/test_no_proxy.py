@@ -80,7 +80,7 @@ def test_a_host_that_is_not_covered(url: str, rules: str, monkeypatch: pytest.Mo
     assert proxy.url == PROXY
 
 
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "ftp"])
+@pytest.mark.parametrize("scheme", ["socks", "socks4", "socks4a", "ftp"])
 def test_a_proxy_of_another_kind_is_blamed(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:s3cret@proxy.example:1080")
     with pytest.raises(ConnectFailed, match=f"not by {scheme}://") as caught:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from tests.support.socks_proxy import Asked, SocksProxy
 
 from ollama_push.core.errors import ConnectFailed, PushRejected
 from ollama_push.core.ports import HttpRequest
@@ -84,6 +85,60 @@ def test_past_the_proxy_names_are_resolved_under_guard(monkeypatch: pytest.Monke
 
         asyncio.run(story())
         assert len(proxy.requests) == 1
+
+
+class Leads(AbstractResolver):
+    """Every name leads to one address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [ResolveResult(hostname=host, host=self._address, port=port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("scheme", "address", "asked"),
+    [
+        ("socks5", "169.254.169.254", None),
+        ("socks5", "203.0.113.7", Asked("203.0.113.7", 80, is_name=False)),
+        ("socks5h", "169.254.169.254", Asked("registry.example.com", 80, is_name=True)),
+    ],
+)
+def test_what_a_name_leads_to_is_checked_before_a_socks_proxy_gets_it(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, address: str, asked: Asked | None
+) -> None:
+    with ScriptedServer(json_answer(b"x")) as server, SocksProxy(server.port) as proxy:
+        monkeypatch.setenv("all_proxy", proxy.url(scheme))
+
+        async def story() -> int:
+            resolver = GuardedResolver(OPEN, Leads(address))
+            transport = EgressTransport(OPEN, resolver, AiohttpTransport(resolver=resolver))
+            try:
+                async with transport.open(HttpRequest("GET", "http://registry.example.com/")) as response:
+                    return response.status
+            finally:
+                await transport.aclose()
+
+        if asked is None:
+            with pytest.raises(PushRejected, match=r"registry\.example\.com, which is a link-local address"):
+                asyncio.run(story())
+        else:
+            assert asyncio.run(story()) == 200
+        assert proxy.asked == ([asked] if asked else [])
+
+
+def test_a_socks_proxy_is_no_way_to_what_is_forbidden_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SocksProxy() as proxy:
+        monkeypatch.setenv("all_proxy", proxy.url())
+        with pytest.raises(PushRejected, match="metadata"):
+            fetched("http://169.254.169.254/latest", OPEN)
+        assert proxy.accepted == 0
 
 
 @pytest.mark.parametrize(
