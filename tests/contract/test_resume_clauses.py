@@ -17,6 +17,7 @@ from ollama_push.testing.contract import RESUME_CLAUSES, ResumeClause, run_resum
 _CAUGHT: Final[list[tuple[str, Callable[[Place], Sound], str]]] = [
     ("R1 next process", broken.LosesHalf, "was saved, and"),
     ("R1 next process", broken.RoundsOffsets, "was saved, and"),
+    ("R1 parts", broken.ForgetsParts, "the parts were changed"),
     ("R1 last save", broken.KeepsTheFirst, "the last save was of 7 bytes"),
     ("R2", broken.IgnoresOrigins, "another upload was claimed"),
     ("R3 nothing to resume", broken.ClaimsTwice, "another process had the key, and got"),

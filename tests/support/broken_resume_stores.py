@@ -100,6 +100,11 @@ class RoundsOffsets(Sound):
         super().save(key, attrs.evolve(upload, offset=upload.offset & 0xFFFFFFFF))
 
 
+class ForgetsParts(Sound):
+    def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
+        super().save(key, attrs.evolve(upload, parts=()))
+
+
 class KeepsTheFirst(Sound):
     def save(self, key: UploadKey, upload: ResumePoint, /) -> None:
         super().save(key, self.place.kept.get(key, upload))

@@ -81,6 +81,13 @@ def responses(*script: BufferedResponse | TransportError) -> Responder:
 no_answers: Final = responses()
 
 
+def _show(span: BlobSpan, body: bytes) -> None:
+    """Let the watch on *span* see its bytes, as who sends them does."""
+    if span.watch is not None:
+        span.watch.begin()
+        span.watch.receive(memoryview(body))
+
+
 class DictMemory:
     """Unfinished uploads in a dictionary, with the rules of ``LeasedResumeStore``.
 
@@ -171,7 +178,7 @@ class FlowPlayer:
         self.interrupted = False
         self.effects: list[Effect] = []
         self.most_at_once = 0
-        self._occupied = False
+        self._occupied: set[str] = set()
         self._most_effects = most_effects
         self.endpoint = Endpoint.of(host, repository, plain_http=plain_http)
         self.authorizer = Authorizer(
@@ -251,13 +258,13 @@ class FlowPlayer:
             flow.close()
 
     def _alone(self, effect: Exclusive[Any]) -> Generator[None, None, Any]:
-        while self._occupied:
+        while effect.key in self._occupied:
             yield
-        self._occupied = True
+        self._occupied.add(effect.key)
         try:
             return (yield from self._follow(effect.flow))
         finally:
-            self._occupied = False
+            self._occupied.discard(effect.key)
 
     def _together(self, effect: Gather[Any]) -> Generator[None, None, list[Any]]:
         results: list[Any] = [None] * len(effect.flows)
@@ -299,6 +306,7 @@ class FlowPlayer:
                 assert request.body == b"", "a span goes with an empty body"
                 body = self.blobs[span.digest][span.offset : span.offset + span.size]
                 assert len(body) == span.size > 0, "the span leaves its blob"
+                _show(span, body)
                 return self.peer(request, body)
             case Sleep(seconds):
                 assert seconds >= 0

@@ -17,7 +17,8 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.registry.blob_upload.machine import BlobUpload, SharedFindings
-from ollama_push.core.registry.blob_upload.part_sizes import PartBytes, PartSizes
+from ollama_push.core.registry.blob_upload.offers import Redirects
+from ollama_push.core.registry.blob_upload.part_sizes import WHOLE, PartBytes, PartSizes
 from ollama_push.core.registry.effects import KeepLessons
 from ollama_push.core.registry.knowledge import LessonBook, Lessons
 from ollama_push.core.registry.manifests import Descriptor
@@ -49,6 +50,7 @@ class Upload:
         memory: DictMemory | None = None,
         sources: Sequence[str] = (),
         force: bool = False,
+        asks_for_blobs: bool = False,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         lessons: Lessons = Lessons(),  # noqa: B008 - frozen
         shared: SharedFindings | None = None,
@@ -56,7 +58,10 @@ class Upload:
         self.blob = Descriptor(digest_of(data), len(data))
         self.player = FlowPlayer(peer, blobs=[(self.blob.digest, data)], memory=memory, retry=retry)
         self.sizes = PartSizes(HOST, part, LessonBook(lessons))
-        self.upload = BlobUpload(self.player.exchange, self.blob, self.sizes, sources, force=force, shared=shared)
+        self.redirects = Redirects(part_bytes=None if part == WHOLE else part, asks_for_blobs=asks_for_blobs)
+        self.upload = BlobUpload(
+            self.player.exchange, self.blob, self.sizes, self.redirects, sources, force=force, shared=shared
+        )
 
     def run(self) -> list[str]:
         """Upload; return what was sent, without the places."""

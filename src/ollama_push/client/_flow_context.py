@@ -239,7 +239,8 @@ class FlowContext(Generic[T]):
         moved = run.counter(span, lambda event: tell(EmitEvent(event)))
         ended = self._ended(span.digest)
         if isinstance(self.blobs, FileBlobs):
-            return blob_body(self.blobs.files[span.digest], span.offset, span.size, moved=moved, cancelled=ended)
+            blob, watch = self.blobs.files[span.digest], span.watch
+            return blob_body(blob, span.offset, span.size, moved=moved, cancelled=ended, watch=watch)
         return self.blobs.body(span, moved=moved, cancelled=ended)
 
     def _ended(self, digest: str) -> Callable[[], bool]:

@@ -100,7 +100,7 @@ class AsyncFlowRunner(Generic[R]):
     _run: RegistryRun | None = None
     result: R = attrs.field(init=False)
     _locked: set[UploadKey] = attrs.field(factory=set, init=False)
-    _alone: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _alone: dict[str, asyncio.Lock] = attrs.field(factory=dict, init=False)
     _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
     _woken: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     # The last message of the tasks is how the flow ended: None, or the exception.
@@ -180,12 +180,15 @@ class AsyncFlowRunner(Generic[R]):
                 return await self._gather(effect)
             case HoldsUpload():
                 return self._context.perform(effect)
-            case Exclusive(flow):
-                async with self._alone:
+            case Exclusive(flow, key):
+                async with self._alone_for(key):
                     return await run_flow_async(flow, self._perform)
             case _:
                 return await self._perform_in_lane(effect)
         return None
+
+    def _alone_for(self, key: str) -> asyncio.Lock:
+        return self._alone.setdefault(key, asyncio.Lock())
 
     async def _perform_in_lane(self, effect: Effect) -> Any:
         """Perform what may block: another process may hold a lock, a helper may ask its user, a blob may be large."""

@@ -103,7 +103,7 @@ class FlowRunner(Generic[R]):
     # The last message of the threads is how the flow ended: None, or the exception.
     _inbox: SimpleQueue[Notice | BaseException | None] = attrs.field(factory=SimpleQueue, init=False)
     _worker: threading.Thread | None = attrs.field(default=None, init=False)
-    _alone: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _alone: dict[str, threading.Lock] = attrs.field(factory=dict, init=False)
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _requests: dict[object, HttpRequest] = attrs.field(factory=dict, init=False)
     _feeders: list[FlowRunner[Any]] = attrs.field(factory=list, init=False)
@@ -179,8 +179,8 @@ class FlowRunner(Generic[R]):
                 self._sleep(seconds)
             case Gather():
                 return self._gather(effect)
-            case Exclusive(flow):
-                with self._alone:
+            case Exclusive(flow, key):
+                with self._alone_for(key):
                     return run_flow(flow, self._perform)
             case _:
                 return self._perform_here(effect)
@@ -201,6 +201,10 @@ class FlowRunner(Generic[R]):
             case _:
                 return self._context.perform(effect)
         return None
+
+    def _alone_for(self, key: str) -> threading.Lock:
+        # setdefault: two threads may get here at once, and both must end up with one lock.
+        return self._alone.setdefault(key, threading.Lock())
 
     def _claim(self, effect: ClaimUpload) -> tuple[bool, Any]:
         others = self._locks.acquire(effect.key, lambda: self._context.stop.interrupted)

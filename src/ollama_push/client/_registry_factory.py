@@ -117,6 +117,8 @@ class FlowFactory:
             force=settings.force_upload,
             mount_from=mount_from,
             known=known,
+            part_bytes=settings.part_bytes,
+            side_by_side=isinstance(blobs, FileBlobs),
         )
         mounts = () if settings.force_upload else scopes_for(name, manifest, mount_from, known)[1:]
         started = self._context(name, flow, blobs, mounts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeGuard
+from typing import Final, Protocol, TypeGuard
 
 import attrs
 
@@ -28,6 +28,7 @@ __all__ = [
     "MAX_RESPONSE_SECONDS",
     "BlobRequest",
     "BlobSpan",
+    "BodyWatch",
     "BufferedResponse",
     "SendRequest",
     "StreamedResponse",
@@ -112,6 +113,23 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+class BodyWatch(Protocol):
+    """Sees the bytes of a body on their way, in whichever thread sends them."""
+
+    @property
+    def completed(self) -> int:
+        """Bytes of the blob that were sent so far, those of other bodies included."""
+        ...
+
+    def begin(self) -> None:
+        """Take note that the body is sent from its first byte on."""
+        ...
+
+    def receive(self, buffer: memoryview, /) -> None:
+        """Look at the next bytes, which are sent afterwards."""
+        ...
+
+
 @attrs.frozen
 class BlobSpan:
     """A part of a blob, to be read from the store and sent as a body.
@@ -120,11 +138,13 @@ class BlobSpan:
         digest: The blob.
         offset: First byte, counted from the start of the blob.
         size: Length in bytes.
+        watch: Sees the bytes where parts of the blob are sent side by side; ``None`` where one follows the other.
     """
 
     digest: str
     offset: int
     size: int
+    watch: BodyWatch | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen

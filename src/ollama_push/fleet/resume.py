@@ -19,7 +19,14 @@ import attrs
 
 from ollama_push.core.arguments import YEAR_SECONDS
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
+from ollama_push.core.registry.resume import (
+    FinishedElsewhere,
+    InUseElsewhere,
+    ResumePoint,
+    UploadKey,
+    decode_parts,
+    encode_parts,
+)
 from ollama_push.fleet.connection import RedisConnection, RedisProblem, RedisUnusable
 
 __all__ = ["RedisResumeStore"]
@@ -44,11 +51,11 @@ if version and version ~= ARGV[1] then return {'version'} end
 local left = redis.call('PTTL', KEYS[1])
 if left > 0 then return {'busy', left} end
 local fence = redis.call('HINCRBY', KEYS[2], 'fence', 1)
-local found = redis.call('HMGET', KEYS[2], 'location', 'offset', 'last')
+local found = redis.call('HMGET', KEYS[2], 'location', 'offset', 'parts', 'last')
 redis.call('HSET', KEYS[2], 'version', ARGV[1], 'last', ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('SET', KEYS[1], ARGV[2] .. ':' .. fence, 'PX', ARGV[3])
-return {'claimed', fence, found[1] or '', found[2] or '', found[3] or ''}
+return {'claimed', fence, found[1] or '', found[2] or '', found[3] or '', found[4] or ''}
 """
 # A lease that has ended and that nobody else has had since, or that the server has lost, is taken again.
 _KEEP: Final = """
@@ -62,9 +69,9 @@ end
 redis.call('SET', KEYS[1], ARGV[2] .. ':' .. ARGV[3], 'PX', ARGV[4])
 redis.call('HSET', KEYS[2], 'version', ARGV[1], 'fence', ARGV[3], 'last', ARGV[2])
 if ARGV[6] == '' then
-  redis.call('HDEL', KEYS[2], 'location', 'offset')
+  redis.call('HDEL', KEYS[2], 'location', 'offset', 'parts')
 else
-  redis.call('HSET', KEYS[2], 'location', ARGV[6], 'offset', ARGV[7])
+  redis.call('HSET', KEYS[2], 'location', ARGV[6], 'offset', ARGV[7], 'parts', ARGV[8])
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return 1
@@ -249,9 +256,9 @@ class RedisResumeStore:
             raise RedisUnusable(RedisProblem.OTHER_VERSION)
         if answer == "busy":
             return InUseElsewhere(min(_POLL_SECONDS, int(facts[0]) / 1000))
-        fence, location, offset, last = facts
+        fence, location, offset, parts, last = facts
         if location:
-            claim.point = ResumePoint(location, int(offset))
+            claim.point = ResumePoint(location, int(offset), decode_parts(parts))
         with self._changed:
             claim.sends_until = began + self._lease_seconds * _SAFE_SHARE
             claim.fence = int(fence)
@@ -272,11 +279,12 @@ class RedisResumeStore:
         if claim.lost:
             return
         began = self._clock()
-        location, offset = (claim.point.location, claim.point.offset) if claim.point else ("", 0)
+        point = claim.point or ResumePoint("")
+        facts = (point.location, point.offset, encode_parts(point.parts))
         kept = self._kept if claim.point else round(_DAY_SECONDS * 1000)
         try:
             held = self._connection.run(
-                _KEEP, self._keys(claim.key), _VERSION, self._instance, fence, self._lease, kept, location, offset
+                _KEEP, self._keys(claim.key), _VERSION, self._instance, fence, self._lease, kept, *facts
             )
         except RedisUnusable as exc:
             self._warn(exc.problem)

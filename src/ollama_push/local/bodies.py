@@ -9,6 +9,7 @@ from typing import Final
 
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
 from ollama_push.core.facts import StoreDamaged, StoreProblem
+from ollama_push.core.responses import BodyWatch
 from ollama_push.local.files import BlobFile, identity_of, open_regular, problem_text
 
 __all__ = ["BlobBody", "BodyCancelled", "MemoryBody"]
@@ -33,6 +34,7 @@ class BlobBody:
         size: How many bytes.
         moved: Called with the length of each buffer after the consumer has used it.
         cancelled: Asked before each buffer; if it returns true, :class:`BodyCancelled` is raised.
+        watch: Sees each buffer before the consumer does; ``None`` for nobody.
 
     Attributes:
         failure: The error of the last iteration, because HTTP libraries wrap or swallow what a body raises;
@@ -40,13 +42,21 @@ class BlobBody:
     """
 
     def __init__(
-        self, file: BlobFile, offset: int, size: int, *, moved: Callable[[int], None], cancelled: Callable[[], bool]
+        self,
+        file: BlobFile,
+        offset: int,
+        size: int,
+        *,
+        moved: Callable[[int], None],
+        cancelled: Callable[[], bool],
+        watch: BodyWatch | None = None,
     ) -> None:
         self._file = file
         self._offset = offset
         self._size = size
         self._moved = moved
         self._cancelled = cancelled
+        self._watch = watch
         self.failure: OllamaPushError | None = None
 
     def __len__(self) -> int:
@@ -60,10 +70,14 @@ class BlobBody:
         buffer = memoryview(bytearray(min(_BUFFER_BYTES, self._size)))
         with self._opened() as source:
             left = self._size
+            if self._watch is not None:
+                self._watch.begin()
             while left:
                 if self._cancelled():
                     raise BodyCancelled
                 count = self._fill(source, buffer[: min(left, len(buffer))])
+                if self._watch is not None:
+                    self._watch.receive(buffer[:count])
                 yield buffer[:count]
                 self._moved(count)
                 left -= count
@@ -110,17 +124,22 @@ class MemoryBody:
     Args:
         data: The span.
         moved: Called with the length of the buffer after the consumer has used it.
+        watch: Sees the buffer before the consumer does; ``None`` for nobody.
     """
 
     failure: OllamaPushError | None = None
 
-    def __init__(self, data: bytes, *, moved: Callable[[int], None]) -> None:
+    def __init__(self, data: bytes, *, moved: Callable[[int], None], watch: BodyWatch | None = None) -> None:
         self._data = data
         self._moved = moved
+        self._watch = watch
 
     def __len__(self) -> int:
         return len(self._data)
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._watch is not None:
+            self._watch.begin()
+            self._watch.receive(memoryview(self._data))
         yield self._data
         self._moved(len(self._data))

@@ -9,6 +9,7 @@ from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.facts import PlaceProblem, Side
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.places import place_failed
+from ollama_push.core.responses import BodyWatch
 from ollama_push.local.bodies import BlobBody, BodyCancelled, MemoryBody
 from ollama_push.local.files import BlobFile
 from ollama_push.local.hashing import rehash
@@ -18,12 +19,18 @@ __all__ = ["FileModel", "blob_body"]
 
 
 def blob_body(
-    blob: BlobFile | bytes, offset: int, size: int, *, moved: Callable[[int], None], cancelled: Callable[[], bool]
+    blob: BlobFile | bytes,
+    offset: int,
+    size: int,
+    *,
+    moved: Callable[[int], None],
+    cancelled: Callable[[], bool],
+    watch: BodyWatch | None = None,
 ) -> BlobBody | MemoryBody:
     """Return the body for a range of *blob*; arguments are those of ``BlobBody``."""
     if isinstance(blob, bytes):
-        return MemoryBody(blob[offset : offset + size], moved=moved)
-    return BlobBody(blob, offset, size, moved=moved, cancelled=cancelled)
+        return MemoryBody(blob[offset : offset + size], moved=moved, watch=watch)
+    return BlobBody(blob, offset, size, moved=moved, cancelled=cancelled, watch=watch)
 
 
 class FileModel:

@@ -136,6 +136,10 @@ class Authorizer:
         # Flows side by side are challenged at the same time. One finds a proof that is accepted, the others use it.
         return (yield from result_of(Exclusive(self._send_first(again))))
 
+    def send_signed(self, request: HttpRequest, span: BlobSpan | None) -> Flow[BufferedResponse | TransportError]:
+        """Send *request* to a URL that carries a signature, without any credential of ours; redirects are followed."""
+        return (yield from self._send(request, span))[0]
+
     def _send_first(self, again: Flow[BufferedResponse | TransportError]) -> Flow[BufferedResponse | TransportError]:
         """Run *again*, unless the registry has refused all there is: it may lock an account after a few."""
         if self._refusal is not None:
@@ -238,7 +242,8 @@ class Authorizer:
         if response.status not in _REDIRECTS and not (response.status == 303 and reads):  # noqa: PLR2004 - See Other
             return None
         url = self._endpoint.resolved(response.headers.get("location", ""), request.url)
-        if url is None:
+        if url is None or (request.method == "PATCH" and "docker-upload-location" in response.headers):
+            # The latter leads to a signed URL for the part, which takes a PUT: Ollama's protocol (server/upload.go).
             return None
         if origin_key(url) == origin_key(request.url):
             return attrs.evolve(request, url=url)

@@ -94,13 +94,15 @@ class Gather(Asks[list[T]]):
 
 @attrs.frozen
 class Exclusive(Asks[T]):
-    """Run *flow* while no other flow of the same push is inside one of these; sent back: its result.
+    """Run *flow* while no other flow of the same push is inside one of these with the same key; sent back: its result.
 
     Attributes:
-        flow: Not started yet; it asks for no other ``Exclusive``.
+        flow: Not started yet; it asks for no other ``Exclusive`` with this key, and with a key for none but the empty.
+        key: What is not to be done twice at the same time; empty for the login.
     """
 
     flow: Flow[T]
+    key: str = ""
 
 
 @attrs.frozen

@@ -65,10 +65,14 @@ class Endpoint:
         query = f"?{urlencode({'last': last})}" if last else ""
         return f"{self.base}{self.repository}/tags/list{query}"
 
-    def uploads(self, *, mount: str = "", source: str = "") -> str:
-        """URL that opens an upload session, or mounts the blob *mount* from the repository *source*."""
+    def uploads(self, *, mount: str = "", source: str = "", digest: str = "") -> str:
+        """URL that opens an upload session, for *digest* where that is said.
+
+        It may mount the blob *mount* from the repository *source* instead.
+        """
+        fields = {"mount": mount, "from": source} if mount else {"digest": digest} if digest else {}
         # A colon and a slash need no escape in a query (RFC 3986, 3.4), and some registries compare texts.
-        query = f"?{urlencode({'mount': mount, 'from': source}, safe=':/')}" if mount else ""
+        query = f"?{urlencode(fields, safe=':/')}" if fields else ""
         return f"{self.base}{self.repository}/blobs/uploads/{query}"
 
     def owns(self, url: str) -> bool:
@@ -127,6 +131,22 @@ class Endpoint:
             return None
         url = _joined(asked, location)
         return None if url is None else self._by_own_scheme(url)
+
+    def signed(self, location: str, asked: str) -> str | None:
+        """Return the absolute URL that the registry has signed in the response to *asked*; ``None`` when it is none.
+
+        An absolute one stays as it is written: other spellings of the same URL have other signatures.
+
+        Raises:
+            PushRejected: The registry must not lead there; see :meth:`require_allowed`.
+        """
+        url = self.resolved(location, asked)
+        if url is None:
+            return None
+        self.require_allowed(url, asked)
+        as_written = location.strip()
+        kept = as_written if origin_key(url) == origin_key(as_written) else url
+        return without_userinfo(kept).geturl() if "@" in urlsplit(kept).netloc else kept
 
     def realm(self, text: str) -> str:
         """Return the URL that the realm *text* of a bearer challenge means; *text* itself when it means none.

@@ -109,6 +109,21 @@ class Exchange:
         self._reached = True
         return response
 
+    def once_signed(
+        self, method: str, url: str, headers: Mapping[str, str], span: BlobSpan | None
+    ) -> Flow[BufferedResponse]:
+        """Send one request, once, to a URL that the registry has signed: without credentials, and headers of traces.
+
+        Raises:
+            TransportError: There is no response.
+        """
+        fields = {"User-Agent": USER_AGENT, **headers}
+        request = HttpRequest(method, url, fields, b"", self._body_timeout)
+        response = yield from self._authorizer.send_signed(request, span)
+        if isinstance(response, TransportError):
+            raise response
+        return response
+
     def ask(
         self,
         operation: Operation,

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import attrs
 
+from ollama_push.core.json_text import decode_json, encode_json
 from ollama_push.core.redaction import redact
 
-__all__ = ["FinishedElsewhere", "InUseElsewhere", "LeasedResumeStore", "ResumePoint", "ResumeStore", "UploadKey"]
+__all__ = [
+    "FinishedElsewhere",
+    "InUseElsewhere",
+    "LeasedResumeStore",
+    "ResumePoint",
+    "ResumeStore",
+    "SentPart",
+    "UploadKey",
+    "decode_parts",
+    "encode_parts",
+]
+
+
+_PART: Final = (str, int, int, str)
 
 
 class UploadKey(NamedTuple):
@@ -31,6 +46,27 @@ class UploadKey(NamedTuple):
         return hashlib.sha256("\n".join(self).encode()).hexdigest()
 
 
+def _shown(url: str) -> str:
+    return repr(redact(url.partition("?")[0]))
+
+
+@attrs.frozen
+class SentPart:
+    """A part of an upload whose bytes go to a URL that the registry has signed.
+
+    Attributes:
+        location: Absolute URL of the session that the registry was asked at for the signed one: a secret, too.
+        offset: First byte, counted from the start of the blob.
+        size: Length in bytes.
+        md5: MD5 of the part in hexadecimal; empty until all of it was stored.
+    """
+
+    location: str = attrs.field(repr=_shown)
+    offset: int
+    size: int
+    md5: str = ""
+
+
 @attrs.frozen
 class ResumePoint:
     """An upload session as the registry last described it.
@@ -38,10 +74,32 @@ class ResumePoint:
     Attributes:
         location: Absolute URL of the session. Some registries put a signature into it: treat it as a secret.
         offset: Bytes the registry had acknowledged; a lower bound: its ``Range`` is the current one.
+        parts: Those that were begun, in the order of their bytes, where they go to signed URLs; *offset* then says how
+            many bytes of them were stored.
     """
 
-    location: str = attrs.field(repr=lambda url: repr(redact(url.partition("?")[0])))
+    location: str = attrs.field(repr=_shown)
     offset: int = 0
+    parts: tuple[SentPart, ...] = ()
+
+
+def encode_parts(parts: Sequence[SentPart]) -> str:
+    """Return *parts* as a line of text, for a store to keep; empty for none."""
+    return encode_json([attrs.astuple(part) for part in parts]).decode() if parts else ""
+
+
+def decode_parts(text: str) -> tuple[SentPart, ...]:
+    """Return what :func:`encode_parts` made into *text*.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    value = decode_json(text.encode("utf-8", "replace")) if text else []
+    if not isinstance(value, list) or not all(
+        isinstance(each, list) and tuple(map(type, each)) == _PART for each in value
+    ):
+        raise ValueError("these are no parts of an upload")
+    return tuple(SentPart(*each) for each in value)
 
 
 @attrs.frozen

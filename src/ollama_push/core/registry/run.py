@@ -74,16 +74,16 @@ class RegistryRun:
             span: What is being sent.
             tell: Called with an event when one is due.
         """
-        counter = self._blobs[span.digest]
-        so_far = span.offset
+        counter, watch = self._blobs[span.digest], span.watch
+        body = _Body()
+        counter.bodies.append(body)
 
         def moved(size: int) -> None:
-            nonlocal so_far
-            so_far += size
-            counter.sent_bytes += size
+            body.sent_bytes += size
             now = self._clock()
             if now >= counter.due:
                 counter.due = now + TICK_SECONDS
+                so_far = span.offset + body.sent_bytes if watch is None else watch.completed
                 tell(layer_progress(counter.blob, so_far))
 
         return moved
@@ -113,7 +113,7 @@ class RegistryRun:
             1,
             self._elapsed(),
             manifest_digest=self._manifest.digest,
-            sent_bytes=sum(counter.sent_bytes for counter in self._blobs.values()),
+            sent_bytes=sum(body.sent_bytes for counter in self._blobs.values() for body in counter.bodies),
             skipped_bytes=delivery.skipped_bytes,
             resumed_bytes=delivery.resumed_bytes,
             verified=delivery.verified,
@@ -169,9 +169,16 @@ class RegistryRun:
 
 
 @attrs.define(eq=False)
+class _Body:
+    """What one request has sent of a blob; only the thread that sends it counts."""
+
+    sent_bytes: int = 0
+
+
+@attrs.define(eq=False)
 class _Counter:
-    """What one blob has sent; only the thread that sends it counts."""
+    """The requests of one blob, which may be sent side by side."""
 
     blob: Descriptor
     due: float = 0.0
-    sent_bytes: int = 0
+    bodies: list[_Body] = attrs.field(factory=list)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ollama_push.core.json_text import decode_json, encode_json
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import ResumePoint, UploadKey, decode_parts, encode_parts
 from ollama_push.local.files import read_regular
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["encode_resume_point", "read_resume_point", "remove_stale"]
 
 _VERSION: Final = 1
-_MAX_BYTES: Final = 64 * 1024
+_MAX_BYTES: Final = 4 * 1024 * 1024
+"""A blob of a terabyte has a thousand parts, each with a URL."""
 _MAX_SEEN: Final = 10_000
 """The most files that one sweep looks at; the next sweep gets the rest."""
 _OWN_FILE: Final = re.compile(r"([0-9a-f]{64})\.(json|lock)")
@@ -33,7 +34,10 @@ _TEMPORARY: Final = re.compile(r"\.[0-9a-f]{64}\..*\.tmp")
 
 def encode_resume_point(key: UploadKey, upload: ResumePoint) -> bytes:
     """Return the content of the file of *key*."""
-    return encode_json({"version": _VERSION, **key._asdict(), "location": upload.location, "offset": upload.offset})
+    point = {"location": upload.location, "offset": upload.offset}
+    if upload.parts:
+        point["parts"] = encode_parts(upload.parts)
+    return encode_json({"version": _VERSION, **key._asdict(), **point})
 
 
 def read_resume_point(path: Path, key: UploadKey) -> ResumePoint:
@@ -47,10 +51,10 @@ def read_resume_point(path: Path, key: UploadKey) -> ResumePoint:
     expected = {"version": _VERSION, **key._asdict()}
     if not isinstance(value, dict) or {name: value.get(name) for name in expected} != expected:
         raise ValueError("it is about another upload")
-    location, offset = value.get("location"), value.get("offset")
-    if not isinstance(location, str) or type(offset) is not int or offset < 0:
+    location, offset, parts = value.get("location"), value.get("offset"), value.get("parts", "")
+    if not isinstance(location, str) or type(offset) is not int or offset < 0 or not isinstance(parts, str):
         raise ValueError("it is no resume point")
-    return ResumePoint(location, offset)
+    return ResumePoint(location, offset, decode_parts(parts))
 
 
 def remove_stale(directory: Path, oldest: float, max_kept: int, try_lock: Callable[[str], BaseFileLock | None]) -> None:

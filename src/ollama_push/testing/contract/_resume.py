@@ -16,6 +16,7 @@ from ollama_push.core.registry.resume import (
     LeasedResumeStore,
     ResumePoint,
     ResumeStore,
+    SentPart,
     UploadKey,
 )
 from ollama_push.testing.contract._clauses import expect, prove
@@ -166,6 +167,15 @@ def _next_process(stores: _Stores) -> None:
     found = _found_next(stores.make, key)
     expect(found == _POINT, f"{_POINT} was saved, and {found} found")
     expect(_found_next(stores.make, key) == _POINT, "it was gone after it had been found once")
+
+
+@_CLAUSES.add("R1", "parts", "the parts of an upload are found by the next one, unchanged")
+def _parts(stores: _Stores) -> None:
+    url = f"https://registry.test:5000/v2/team/uploads/1?_state={_SECRET}%22&n=\N{SNOWMAN}"
+    sent = tuple(SentPart(f"{url}{n}", n * 1024**4, 1024**4, "0f" * 16 if n % 2 else "") for n in range(100))
+    key, point = _new_key(), attrs.evolve(_POINT, parts=sent)
+    _kept(stores.make, key, point)
+    expect(_found_next(stores.make, key) == point, "the parts were changed")
 
 
 @_CLAUSES.add("R1", "last save", "the last save counts")

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ollama_push.testing.registry import blobs, manifests
+from ollama_push.testing.registry import blobs, manifests, signed_uploads
 from ollama_push.testing.registry.auth import Access, Auth
 from ollama_push.testing.registry.faults import Fault, FaultDue, FaultPlan, Stall
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
@@ -37,6 +37,7 @@ _ROUTES: Final[tuple[tuple[re.Pattern[str], Mapping[str, _Handler]], ...]] = tup
     for pattern, handlers in (
         (r"/v2/?", {"GET": _get_version, "HEAD": _get_version}),
         (r"/content/(?P<digest>[^/]+)", {"GET": blobs.get_content, "HEAD": blobs.get_content}),
+        (r"/signed/(?P<session_id>[^/]+)/(?P<part>[0-9]{1,18}|whole)", {"PUT": signed_uploads.put_signed}),
         (r"/v2/(?P<repository>.+)/blobs/uploads/?", {"POST": blobs.open_upload}),
         (
             r"/v2/(?P<repository>.+)/blobs/uploads/(?P<session_id>[^/]+)",
@@ -74,6 +75,8 @@ _ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     "PATCH": frozenset({"pull", "push"}),
     "DELETE": frozenset({"delete"}),
 }
+# A signature is all the authorization that they take.
+_SIGNED: Final = (blobs.get_content, signed_uploads.put_signed)
 _NO_DELETE: Final = (blobs.delete_blob, manifests.delete_manifest)
 
 
@@ -145,7 +148,7 @@ class _Pipeline:
             if self._state.quirks.plain_404:
                 return unknown_path_response()
             raise Refused(404, "NAME_INVALID", "invalid repository name")
-        if self._state.auth is not None and handler is not blobs.get_content:
+        if self._state.auth is not None and handler not in _SIGNED:
             actions = _ACTIONS.get(context.request.method, frozenset({"push"}))
             self._state.auth.check(context.request, None if repository is None else Access(repository, actions))
         if handler is None or (self._state.quirks.no_delete and handler in _NO_DELETE):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ollama_push.core.registry.manifests import digest_of
+from ollama_push.testing.registry import signed_uploads
 from ollama_push.testing.registry.auth import Access
 from ollama_push.testing.registry.quirks import BrokenPartPolicy
 from ollama_push.testing.registry.refused import Refused, is_digest, is_repository, require_digest
@@ -107,15 +108,18 @@ async def open_upload(context: RequestContext, repository: str) -> web.StreamRes
     mount = context.query("mount")
     if mount and _mounted(context, repository, mount, context.query("from")):
         return _created(context, repository, mount)
-    digest = context.query("digest")
+    digest, quirks = context.query("digest"), context.state.quirks
     if digest:
         require_digest(digest)
+        if (quirks.redirect_uploads or quirks.direct_uploads) and context.state.store.holds(repository, digest):
+            return _created(context, repository, digest)
     session = context.state.sessions.start(repository)
     if digest and await _take_whole(context, session, digest):
         return _created(context, repository, digest)
     response = _accepted(context, session)
-    if context.state.quirks.min_part_bytes:
-        response.headers["OCI-Chunk-Min-Length"] = str(context.state.quirks.min_part_bytes)
+    if quirks.min_part_bytes:
+        response.headers["OCI-Chunk-Min-Length"] = str(quirks.min_part_bytes)
+    response.headers.update(signed_uploads.offer_of_whole(context, session, digest))
     return response
 
 
@@ -133,6 +137,11 @@ async def patch_upload(context: RequestContext, repository: str, session_id: str
     quirks = context.state.quirks
     if quirks.monolithic_only:
         raise Refused(405, "UNSUPPORTED", "the operation is unsupported")
+    signed = signed_uploads.redirect_part(context, session)
+    if signed:
+        response = web.Response(status=307, headers={**_headers(context, session), "Location": signed})
+        response.force_close()  # nobody reads the bytes that follow
+        return response
     await _receive(context, session)
     if session.digest in quirks.early_201:
         digest = session.digest
@@ -146,14 +155,17 @@ async def put_upload(context: RequestContext, repository: str, session_id: str) 
     session = _find(context, repository, session_id)
     digest = context.query("digest")
     require_digest(digest)
-    await _receive(context, session)
+    if not await signed_uploads.assemble(context, session, context.query("etag")):
+        await _receive(context, session)
     _store(context, session, digest)
     return _created(context, session.repository, digest)
 
 
 async def delete_upload(context: RequestContext, repository: str, session_id: str) -> web.StreamResponse:
     """``DELETE`` of a session."""
-    context.state.sessions.drop(_find(context, repository, session_id))
+    session = _find(context, repository, session_id)
+    context.state.sessions.drop(session)
+    signed_uploads.forget(context, session)
     return web.Response(status=204)
 
 
@@ -247,13 +259,16 @@ def _store(context: RequestContext, session: Session, digest: str) -> None:
     if digest not in state.quirks.loses_blobs:
         state.store.adopt(session.path, session.repository, digest)
     state.sessions.drop(session)
+    signed_uploads.forget(context, session)
 
 
 def _headers(context: RequestContext, session: Session) -> dict[str, str]:
     base = context.state.quirks.foreign_location or context.base
     path = f"/v2/{session.repository}/blobs/uploads/{session.id}?_state={secrets.token_urlsafe(16)}"
+    signs = context.state.quirks.redirect_uploads
     return {
         "Location": f"{base}{path}",
+        **({"Docker-Upload-Location": f"{base}{path}"} if signs else {}),
         "Docker-Upload-UUID": session.id,
         # 0-0 for an empty session too, although that is the range of one byte: distribution does the same.
         "Range": f"0-{max(session.size - 1, 0)}",

@@ -39,6 +39,9 @@ class Quirks:
         redirect_to_other_name: Such a redirect leads to the other name of the loopback, ``localhost`` or
             ``127.0.0.1``, which is what ``ollama pull`` expects of a registry; to clients that came by neither of
             them, blobs are sent at once.
+        redirect_uploads: A ``PATCH`` that asks for it is redirected with 307 to a signed URL for that part, as by
+            Ollama's registry: the parts of a blob then arrive side by side.
+        direct_uploads: A session that asks for it is opened with a signed URL for the whole blob, as by newer ones.
         lies_about_blobs: Size by digest: ``HEAD`` of these is 200 although they are absent.
         loses_blobs: Digests that are accepted with 201 and not kept.
         wrong_manifest: ``GET`` and ``HEAD`` of a manifest return other bytes than were put.
@@ -60,6 +63,8 @@ class Quirks:
     early_201: Collection[str] = frozenset()
     redirect_blobs: bool = False
     redirect_to_other_name: bool = False
+    redirect_uploads: bool = False
+    direct_uploads: bool = False
     lies_about_blobs: Mapping[str, int] = attrs.field(factory=dict)
     loses_blobs: Collection[str] = frozenset()
     wrong_manifest: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from ollama_push.testing.registry.faults import Action, Fault, FaultDue, FaultPl
 from ollama_push.testing.registry.quirks import BrokenPartPolicy, Quirks
 from ollama_push.testing.registry.refused import Refused
 from ollama_push.testing.registry.seen import Entry, Log
-from ollama_push.testing.registry.store import Sessions, Store
+from ollama_push.testing.registry.store import Sessions, SignedPart, Store
 from ollama_push.testing.server import Hangup, Reset, reset_on_close
 
 __all__ = ["BROKEN_BODY", "READ_BYTES", "RegistryState", "RequestContext"]
@@ -41,7 +42,9 @@ class RegistryState:
         store: Blobs, manifests and tags.
         sessions: Open uploads.
         closing: Set when the registry stops.
-        secret: Key of the signatures in redirects to blobs.
+        secret: Key of the signatures in redirects to blobs, and in URLs for uploads.
+        signed_parts: What may be sent to signed URLs, by session and then by the last component of the URL.
+        signed_folder: Where that is kept.
     """
 
     data: Path
@@ -54,11 +57,17 @@ class RegistryState:
     sessions: Sessions = attrs.field(init=False)
     closing: asyncio.Event = attrs.field(init=False, factory=asyncio.Event)
     secret: bytes = attrs.field(init=False, repr=False)
+    signed_parts: dict[str, dict[str, SignedPart]] = attrs.field(init=False, factory=dict)
+    signed_folder: Path = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.store = Store(self.data)
         self.sessions = Sessions(self.data)
         self.secret = secrets.token_bytes(16)
+        self.signed_folder = self.data / "signed"
+        # What an earlier process has signed is void.
+        shutil.rmtree(self.signed_folder, ignore_errors=True)
+        self.signed_folder.mkdir(parents=True)
 
 
 @attrs.frozen(eq=False)
@@ -80,8 +89,11 @@ class RequestContext:
     @property
     def base(self) -> str:
         """Our origin as the client called it; empty where locations are relative."""
-        if self.state.quirks.relative_location:
-            return ""
+        return "" if self.state.quirks.relative_location else self.origin
+
+    @property
+    def origin(self) -> str:
+        """Our origin as the client called it."""
         return f"{self.request.scheme}://{self.request.host}"
 
     def query(self, name: str) -> str:

@@ -26,7 +26,7 @@ import attrs
 
 from ollama_push.core.registry.manifests import digest_of, hex_of
 
-__all__ = ["OpenSession", "Session", "Sessions", "Store", "StoredManifest"]
+__all__ = ["OpenSession", "Session", "Sessions", "SignedPart", "Store", "StoredManifest"]
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -173,6 +173,23 @@ class OpenSession:
     size: int
 
 
+@attrs.define(eq=False)
+class SignedPart:
+    """What may be sent to one signed URL, a part of a blob or all of it.
+
+    Attributes:
+        path: Where it is kept.
+        size: How many bytes it must have.
+        digest: Of the blob, where that was signed, too.
+        md5: Of what was sent; empty until it was.
+    """
+
+    path: Path
+    size: int
+    digest: str = ""
+    md5: str = ""
+
+
 class Session:
     """One upload session. Used on the server's loop only.
 
@@ -210,6 +227,11 @@ class Session:
             hasher = await asyncio.to_thread(_hash_of, self.path)
             if not self._is_hashed:  # another request may have hashed the file, and appended, in the meantime
                 self._hasher, self._is_hashed = hasher, True
+
+    def take_file(self) -> None:
+        """Take note that the file was replaced; :meth:`catch_up` then hashes it."""
+        self.size = self.path.stat().st_size
+        self._hasher, self._is_hashed = hashlib.sha256(), self.size == 0
 
     def begin(self) -> FileIO:
         """Open the file for a part. A part that is still under way adds nothing more."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+import pytest
+
+from ollama_push.core.registry.resume import ResumePoint, SentPart, UploadKey, decode_parts, encode_parts
 
 
 def test_a_signed_location_is_not_shown() -> None:
@@ -34,3 +36,18 @@ def test_each_part_of_a_key_is_in_its_id() -> None:
     ids = {key.id, *(other.id for other in others)}
     assert len(ids) == 4
     assert all(len(one) == 64 and one.isalnum() for one in ids)
+
+
+def test_parts_are_kept_as_a_line_of_text() -> None:
+    parts = (SentPart("https://reg.test/u?n=\N{SNOWMAN}", 0, 7, "0f" * 16), SentPart("https://reg.test/u", 7, 1))
+    text = encode_parts(parts)
+    assert "\n" not in text
+    assert decode_parts(text) == parts
+    assert encode_parts(()) == ""
+    assert decode_parts("") == ()
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "1", '[["u",0,1]]', '[["u",0,1,null]]', '[["u",true,1,""]]', '["u"]'])
+def test_other_texts_are_no_parts(text: str) -> None:
+    with pytest.raises(ValueError):
+        decode_parts(text)

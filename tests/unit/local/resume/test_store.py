@@ -155,7 +155,10 @@ def _content(**changes: object) -> bytes:
         _content(offset=True),
         _content(offset="1"),
         _content(location=None),
-        _content(location="x" * 70000),
+        _content(location="x" * 5_000_000),
+        _content(parts=None),
+        _content(parts="[[1]]"),
+        _content(parts="["),
     ],
 )
 def test_a_file_that_is_not_ours_is_dropped(directory: Path, content: bytes) -> None:

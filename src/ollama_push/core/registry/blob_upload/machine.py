@@ -23,8 +23,10 @@ from ollama_push.core.errors import (
     TransportTimeout,
 )
 from ollama_push.core.facts import Operation, ResponseProblem, UnusableResponse
+from ollama_push.core.registry.blob_upload.offers import DirectOffer, Redirects, follow_each_other, is_redirect
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.blob_upload.probe import layer_progress, probe
+from ollama_push.core.registry.blob_upload.redirected import RedirectedUpload
 from ollama_push.core.registry.blob_upload.responses import (
     AFTER_COMMIT,
     AFTER_PART,
@@ -33,6 +35,7 @@ from ollama_push.core.registry.blob_upload.responses import (
     NO_LAST_PART,
     NO_STATUS,
     TIMEOUT_STATUSES,
+    ClaimLost,
     NextStep,
     RestartUpload,
     bytes_arrived,
@@ -71,10 +74,6 @@ _COMMIT_LOOKS: Final = 7
 """How often a blob is looked for that may still be committed: for one to two minutes with the default policy."""
 
 
-class _ClaimLostError(Exception):
-    """The claim of the upload has ended: this machine was stopped for longer than its lease."""
-
-
 @attrs.define
 class SharedFindings:
     """What the uploads of one push find out for one another.
@@ -95,6 +94,7 @@ class BlobUpload:
         exchange: The requests of this push.
         blob: What to upload; the registry does not have it.
         sizes: How much goes into one request.
+        redirects: What the uploads of this push know of URLs that the registry signs.
         sources: Repositories of the same registry that may have the blob, the likeliest first.
         force: Send it even where the registry says that it has it.
         shared: What the uploads of a push find out for one another.
@@ -111,6 +111,7 @@ class BlobUpload:
         exchange: Exchange,
         blob: Descriptor,
         sizes: PartSizes,
+        redirects: Redirects,
         sources: Sequence[str] = (),
         *,
         force: bool = False,
@@ -119,12 +120,14 @@ class BlobUpload:
         self._exchange = exchange
         self._blob = blob
         self._sizes = sizes
+        self._redirects = redirects
         self._sources = sources[:_MOST_MOUNTS]
         self._shared = SharedFindings() if shared is None else shared
         self._force = force
-        self._opening = exchange.endpoint.uploads()
+        self._opening = exchange.endpoint.uploads(digest=blob.digest if redirects.asks_for_blobs and not force else "")
         self._key = UploadKey(exchange.endpoint.origin, exchange.endpoint.repository, blob.digest)
         self._session: ResumePoint | None = None
+        self._redirected: RedirectedUpload | None = None
         self._budget = exchange.retry_budget()
         self._farthest = 0
         self._claimed = False
@@ -143,6 +146,8 @@ class BlobUpload:
         """Bytes of the blob that the registry holds now."""
         if self._stored:
             return self._blob.size
+        if self._redirected is not None:
+            return self._redirected.held_bytes
         return self._session.offset if self._session else 0
 
     def _begin(self) -> Flow[None]:
@@ -153,13 +158,18 @@ class BlobUpload:
             self._stored = self.mounted_or_shared = True
             return
         if saved is not None and self._may_resume(saved):
-            yield from self._resume(saved)
+            if saved.parts:
+                self._resume_parts(saved)
+            else:
+                yield from self._resume(saved)
         if self._session is None:
             yield from self._mount()
         if self._session is not None:
             self.resumed_bytes = self._session.offset
         elif not self._stored:
-            response = yield from self._exchange.ask(Operation.OPEN_UPLOAD, "POST", self._opening, ANY_DEFINITE)
+            response = yield from self._exchange.ask(
+                Operation.OPEN_UPLOAD, "POST", self._opening, ANY_DEFINITE, headers=self._opening_headers()
+            )
             yield from self._receive_session(response)
 
     def _claim(self) -> Flow[tuple[bool, ResumePoint | None]]:
@@ -207,10 +217,23 @@ class BlobUpload:
                     yield ForgetStored(source, self._blob.digest)
 
     def _may_resume(self, saved: ResumePoint) -> bool:
+        places = [saved.location, *(part.location for part in saved.parts)]
         try:
-            return self._exchange.endpoint.located({"location": saved.location}, saved.location) is not None
+            return all(self._exchange.endpoint.located({"location": place}, place) is not None for place in places)
         except PushRejected:  # kept before the rules were these, or by somebody else
             return False
+
+    def _opening_headers(self) -> dict[str, str]:
+        return self._redirects.opening_headers(self._blob.size)
+
+    def _resume_parts(self, saved: ResumePoint) -> None:
+        """Go on with the parts that go past the registry. Nobody is asked for their state: the next request tells."""
+        if self._redirects.parts and follow_each_other(saved.parts, self._blob.size):
+            self._session = saved
+            self._redirected = self._redirected_by(saved)
+
+    def _redirected_by(self, session: ResumePoint, offer: DirectOffer | None = None) -> RedirectedUpload:
+        return RedirectedUpload(self._exchange, self._blob, self._key, self._redirects, session=session, offer=offer)
 
     def _resume(self, saved: ResumePoint) -> Flow[None]:
         self._session = saved
@@ -255,7 +278,7 @@ class BlobUpload:
         It is asked unless that is known: what an interrupted push says to be kept, the next one must be able to use.
         """
         session, lessons = self._session, self._sizes.lessons
-        if session is None or not session.offset or self._stored or self._settled is None:
+        if session is None or not session.offset or self._stored or self._settled is None or self._redirected:
             return
         if lessons.known.has_status is None:
             try:
@@ -279,7 +302,10 @@ class BlobUpload:
         try:
             yield from self._require_claim()
             if self._session is None:
-                yield from self._receive_session((yield from self._exchange.once("POST", self._opening)))
+                response = yield from self._exchange.once("POST", self._opening, self._opening_headers())
+                yield from self._receive_session(response)
+            if self._redirected is not None:
+                yield from self._send_elsewhere(self._redirected)
             yield from self._send_rest()
         except (TransportError, ServerError) as error:
             if not (yield from result_of(HoldsUpload(self._key))):
@@ -287,23 +313,29 @@ class BlobUpload:
                 yield from self._exchange.wait(0.0, error)
                 yield from self._claim_again()
                 return
-            if not self._committing:
-                self._send_less_after(error)
-            wait = 0.0 if is_unread(error) else self._budget.after(error)
-            yield EmitEvent(layer_progress(self._blob, self.held_bytes))
-            yield from self._exchange.wait(wait, error)
-            if self._committing:
-                yield from self._find_commit(error)
-                self._send_less_after(error)
-            elif not _was_not_begun(error):
-                yield from self._ask_status()
-        except _ClaimLostError:
+            if self._redirected is not None:  # it has tried again itself
+                raise
+            yield from self._find_out_after(error)
+        except ClaimLost:
             yield from self._claim_again()
         except RestartUpload as restart:
             yield from self._drop_session()
             if restart.is_setback:
                 yield from self._exchange.wait(self._budget.after_setback(restart.reason), restart.reason)
         yield from keep_news(self._sizes.lessons)
+
+    def _find_out_after(self, error: TransportError | ServerError) -> Flow[None]:
+        """Wait after *error*, and find out what the registry has."""
+        if not self._committing:
+            self._send_less_after(error)
+        wait = 0.0 if is_unread(error) else self._budget.after(error)
+        yield EmitEvent(layer_progress(self._blob, self.held_bytes))
+        yield from self._exchange.wait(wait, error)
+        if self._committing:
+            yield from self._find_commit(error)
+            self._send_less_after(error)
+        elif not _was_not_begun(error):
+            yield from self._ask_status()
 
     def _send_less_after(self, error: OllamaPushError) -> None:
         """Let later parts be smaller than the one that *error* broke, if it did not arrive after all."""
@@ -314,11 +346,11 @@ class BlobUpload:
     def _require_claim(self) -> Flow[None]:
         """Raise unless the upload is still ours: if not, a request could break what another machine sends now."""
         if not (yield from result_of(HoldsUpload(self._key))):
-            raise _ClaimLostError
+            raise ClaimLost
 
     def _claim_again(self) -> Flow[None]:
         """Leave the session to the machine that has taken it over, and begin again behind it."""
-        self._session = self._broken = None
+        self._session = self._redirected = self._broken = None
         self._committing = False
         self.resumed_bytes = 0
         self._shared.in_company = True
@@ -331,11 +363,27 @@ class BlobUpload:
         self._committing = False
         if response.status not in (201, 202):
             raise refusal(response, Operation.OPEN_UPLOAD)
+        if response.status == 201 and "digest=" in self._opening:  # noqa: PLR2004 - "Created": it has the blob already
+            self._stored = self.mounted_or_shared = True
+            return
         if self._exchange.endpoint.located(response.headers, self._opening) is None:
             facts = UnusableResponse(Operation.OPEN_UPLOAD, ResponseProblem.NO_LOCATION)
             raise PushRejected("", _REFUSED, facts)
         self._sizes.require_at_least(smallest_part(response))
         yield from self._save_session(0, response, self._opening)
+        offer = DirectOffer.of(response) if self._redirects.whole else None
+        if self._session is not None and (offer is not None or self._redirects.are_offered(response)):
+            self._redirected = self._redirected_by(self._session, offer)
+
+    def _send_elsewhere(self, upload: RedirectedUpload) -> Flow[None]:
+        """Send the blob to URLs that the registry signs; a session remains where it takes the parts itself."""
+        session = yield from upload.run()
+        self._redirected = None
+        self._stored = session is None
+        if session is not None:
+            self._session = session
+            yield SaveResumePoint(self._key, session)
+            self._note_progress(session.offset)
 
     def _send_rest(self) -> Flow[None]:
         while not self._stored and self._session is not None:
@@ -356,7 +404,12 @@ class BlobUpload:
     def _send_part(self, session: ResumePoint, size: int) -> Flow[None]:
         span = BlobSpan(self._blob.digest, session.offset, size)
         began = self._exchange.clock()
-        response = yield from self._send_span("PATCH", session.location, _part_headers(span), span)
+        headers = {**_part_headers(span), **self._redirects.part_headers()}
+        response = yield from self._send_span("PATCH", session.location, headers, span)
+        if is_redirect(response) and self._redirects.parts:
+            # Its session was not opened for that: the next one is.
+            self._redirects.offered = True
+            raise RestartUpload(refusal(response, Operation.SEND_PART), is_setback=False)
         after = AFTER_PART.get(response.status)
         if refuses_parts(response):
             after = NextStep.SEND_WHOLE
@@ -548,6 +601,7 @@ class BlobUpload:
 
     def _drop_session(self) -> Flow[None]:
         self._session = None
+        self._redirected = None
         self._committing = False
         self.resumed_bytes = 0
         yield ForgetResumePoint(self._key)

@@ -25,6 +25,7 @@ __all__ = [
     "NO_STATUS",
     "PRESENT",
     "TIMEOUT_STATUSES",
+    "ClaimLost",
     "NextStep",
     "RestartUpload",
     "bytes_arrived",
@@ -124,6 +125,10 @@ def bytes_arrived(response: BufferedResponse) -> int | None:
     """
     found = _RANGE.fullmatch(response.headers.get("range", "").strip())
     return None if found is None else max(0, int(found[1]) + 1)
+
+
+class ClaimLost(Exception):
+    """The claim of the upload has ended: this machine was stopped for longer than its lease."""
 
 
 class RestartUpload(Exception):

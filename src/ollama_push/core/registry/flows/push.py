@@ -24,10 +24,12 @@ from ollama_push.core.errors import (
 )
 from ollama_push.core.events import PushPlanned, StatusChanged
 from ollama_push.core.facts import Operation, RefusedRequest
+from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.names import ModelName
 from ollama_push.core.pullability import Pullability
 from ollama_push.core.registry.blob_upload.machine import BlobUpload, SharedFindings
-from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
+from ollama_push.core.registry.blob_upload.offers import PARTS_AT_ONCE, Redirects, part_spans
+from ollama_push.core.registry.blob_upload.part_sizes import WHOLE, PartBytes, PartSizes
 from ollama_push.core.registry.blob_upload.probe import (
     WRONG_KIND,
     Found,
@@ -78,6 +80,8 @@ def push_flow(
     force: bool = False,
     mount_from: str = "",
     known: Mapping[str, Collection[str]] = _NOTHING,
+    part_bytes: PartBytes = None,
+    side_by_side: bool = True,
 ) -> Flow[Delivery]:
     """Push *manifest* and its blobs to *name*; see the module docstring for the order.
 
@@ -91,11 +95,19 @@ def push_flow(
         force: Whether blobs are sent that the registry says it has.
         mount_from: Repository of the same registry that may have the blobs; empty when there is none.
         known: By digest, repositories of the same registry that earlier pushes have given the blob.
+        part_bytes: Size of the parts that go to URLs that the registry signs; ``None`` for the size that ollama takes,
+            ``WHOLE`` for none there.
+        side_by_side: Whether parts of one blob may be read at the same time; if not, none go to such URLs.
 
     Raises:
         OllamaPushError: The verdict, when it is not a success.
     """
-    push = _Push(exchange, name, manifest, sizes, concurrency, mount_from, known)
+    redirects = Redirects(
+        part_bytes=None if part_bytes == WHOLE else part_bytes,
+        asks_for_blobs=is_ollama_cloud(name.host),
+        parts=side_by_side and part_bytes != WHOLE,
+    )
+    push = _Push(exchange, name, manifest, sizes, redirects, concurrency, mount_from, known)
     return (yield from push.run(verify=verify, force=force))
 
 
@@ -107,6 +119,7 @@ class _Push:
     name: ModelName
     manifest: Manifest
     sizes: PartSizes
+    redirects: Redirects
     concurrency: int
     mount_from: str
     known: Mapping[str, Collection[str]]
@@ -153,11 +166,14 @@ class _Push:
 
     def _send(self, blobs: Collection[Descriptor], *, force: bool) -> Flow[None]:
         """Send *blobs* side by side; with *force* even those that the registry says it has."""
+        large = sum(1 for blob in blobs if len(part_spans(0, blob.size, self.redirects.part_bytes)) > 1)
+        self.redirects.parts_at_once = max(1, PARTS_AT_ONCE // max(1, min(large, self.concurrency)))
         begun = {
             blob.digest: BlobUpload(
                 self.exchange,
                 blob,
                 self.sizes,
+                self.redirects,
                 () if force else self._mount_sources(blob),
                 force=force,
                 shared=self.shared,

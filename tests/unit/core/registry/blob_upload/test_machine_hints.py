@@ -162,7 +162,7 @@ def test_a_last_part_that_arrived_although_its_response_was_lost_makes_no_part_s
     for _ in range(2):
         upload.run()
         upload.player.peer = responses(OPENED, LOST, response(200))
-        upload.upload = BlobUpload(upload.player.exchange, upload.blob, upload.sizes)
+        upload.upload = BlobUpload(upload.player.exchange, upload.blob, upload.sizes, upload.redirects)
     assert upload.sizes.next_size(64 * MIB) == 64 * MIB
 
 
