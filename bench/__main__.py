@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from bench import cpu, gateway, imports, longline, uploads
+from bench import cpu, gateway, imports, longline, many, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "orjson")
 
@@ -20,7 +20,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often each push is measured (default %(default)s)")
     parser.add_argument("--blob-mib", type=int, default=1024, help="size of the uploaded blob (default %(default)s)")
     parser.add_argument("--huge-mib", type=int, default=0, help="size of a sparse blob that is uploaded once, too")
-    parser.add_argument("--only", choices=("events", "uploads"), help="measure only these")
+    parser.add_argument("--models", type=int, default=500, help="small models of one store (default %(default)s)")
+    parser.add_argument("--only", choices=("events", "many", "uploads"), help="measure only these")
     return parser.parse_args()
 
 
@@ -85,16 +86,27 @@ def _measure_uploads(arguments: argparse.Namespace, rounds: int) -> None:
     )
 
 
+def _measure_many(count: int) -> None:
+    print(f"\n== {count} small models of one store to one registry: one after the other is 1.0 ==\n")
+    for way in many.measure(count):
+        print(
+            f"  {way.label:<28} wall {way.wall:7.2f} s {way.ratio:5.2f} x   {way.connections} connections for"
+            f" {way.requests:,} requests   the second half grew the process by {way.grown_mib:.1f} MiB"
+        )
+
+
 def main() -> int:
     """Measure everything and print it; return the exit code."""
     arguments = _arguments()
     rounds, processes = (1, 1) if arguments.quick else (arguments.rounds, 15)
     print(f"Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in _LIBRARIES)}")
     wrong = 0
-    if arguments.only != "uploads":
+    if arguments.only in (None, "events"):
         wrong = _measure_events(arguments, rounds, processes)
-    if arguments.only != "events":
+    if arguments.only in (None, "uploads"):
         _measure_uploads(arguments, rounds)
+    if arguments.only in (None, "many"):
+        _measure_many(20 if arguments.quick else arguments.models)
     return 1 if wrong else 0
 
 

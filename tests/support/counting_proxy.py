@@ -54,6 +54,7 @@ class CountingProxy:
         self._links: set[_Link] = set()
         self._passed: list[Passed] = []
         self._body_bytes = 0
+        self._connections = 0
         self._due: tuple[int, Callable[[], object]] | None = None
         self._losing = ""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -73,6 +74,12 @@ class CountingProxy:
         """Bytes of request bodies that were forwarded so far."""
         with self._changed:
             return self._body_bytes
+
+    @property
+    def connections(self) -> int:
+        """How many connections clients have made so far."""
+        with self._changed:
+            return self._connections
 
     @property
     def passed(self) -> list[Passed]:
@@ -134,6 +141,7 @@ class CountingProxy:
             link = _Link(self, client, registry)
             with self._changed:
                 self._links.add(link)
+                self._connections += 1
             link.start()
 
     # What follows is for the links.

@@ -30,6 +30,14 @@ def put_manifest(root: Path, path: str, raw: bytes) -> Path:
     return file
 
 
+def put_models(root: Path, count: int) -> list[str]:
+    """Write *count* small models, which share a layer, and return their local names."""
+    for number in range(count):
+        own = f"weights of {number} ".encode() * 100
+        put_model(root, f"registry.ollama.ai/library/m{number}/latest", (own, b"a licence of all"))
+    return [f"m{number}" for number in range(count)]
+
+
 def put_model(
     root: Path,
     path: str = "registry.ollama.ai/library/my-llama/latest",

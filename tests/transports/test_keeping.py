@@ -41,6 +41,20 @@ class Reused:
         buffer[:] = bytes(len(buffer))
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_who_has_the_whole_body_and_asks_for_no_more_keeps_the_connection(make: MakeTransport, framing: str) -> None:
+    """As a verification does, which reads the first byte of each blob and knows that there is one."""
+    length = head(206, {"Content-Length": "1"}) + b"x"
+    chunks = head(206, {"Transfer-Encoding": "chunked"}) + b"1\r\nx\r\n0\r\n\r\n"
+    script: list[Step] = [length if framing == "length" else chunks, NextRequest(), head(204)]
+    with ScriptedServer(script) as server, closing(make()) as transport:
+        with transport.open(HttpRequest("GET", server.url)) as response:
+            assert next(iter(response.chunks())) == b"x"
+        with transport.open(HttpRequest("GET", server.url)):
+            pass
+        assert server.accepted == 1
+
+
 @pytest.mark.parametrize("read", [True, False], ids=["read", "left"])
 def test_one_connection_serves_a_whole_push(make: MakeTransport, read: bool) -> None:  # noqa: FBT001 - parametrized
     responses = [

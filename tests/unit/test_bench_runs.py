@@ -81,3 +81,17 @@ def test_the_crossings_of_each_way_are_counted() -> None:
     assert [way for way, _modules, _crossings in rows] == ["server", "direct", "gateway"]
     assert all(0 < int(modules) < int(crossings) for _way, modules, crossings in rows)
     assert "ollama_push.testing" not in printed
+
+
+def test_many_models_are_measured() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "many"]
+    printed = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300, env=UNMEASURED
+    ).stdout
+    row = r"^  (.+?) +wall +\d+\.\d\d s +\d+\.\d\d x   \d+ connections for [\d,]+ requests"
+    assert re.findall(row, printed, re.MULTILINE) == [
+        "one after the other, 0 ms",
+        "8 at a time, 0 ms",
+        "one after the other, 20 ms",
+        "8 at a time, 20 ms",
+    ]

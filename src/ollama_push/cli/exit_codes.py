@@ -21,7 +21,7 @@ from ollama_push.core.errors import (
     VerificationFailed,
 )
 
-__all__ = ["BUG", "EXIT_CODES", "INTERRUPTED", "OK", "USAGE", "exit_code", "reason_of"]
+__all__ = ["BUG", "EXIT_CODES", "INTERRUPTED", "OK", "USAGE", "exit_code", "reason_of", "verdict_code"]
 
 OK: Final = 0
 BUG: Final = 1
@@ -64,6 +64,13 @@ def exit_code(error: OllamaPushError) -> int:
         if isinstance(error, kind):
             return code
     return BUG
+
+
+def verdict_code(error: Exception | None) -> int:
+    """Return the exit code for the *error* of one push of many; ``None`` is a success."""
+    if error is None:
+        return OK
+    return exit_code(error) if isinstance(error, OllamaPushError) else BUG
 
 
 def reason_of(error: OllamaPushError) -> str | None:

@@ -11,6 +11,7 @@ from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options, warn_of_empty_login
 from ollama_push.cli.display import new_display
+from ollama_push.cli.many import ManySettings, many_options, push_all
 from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
 from ollama_push.cli.push_runner import (
@@ -42,7 +43,7 @@ __all__ = ["push"]
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
 @direct_options(
     "source",
@@ -56,6 +57,7 @@ __all__ = ["push"]
     "force_upload",
     "mount_from",
 )
+@many_options
 @connection_options
 @display_options
 def push(
@@ -64,6 +66,7 @@ def push(
     direct: DirectSettings | None,
     progress: str,
     *,
+    many: ManySettings,
     metrics_port: str | None,
     metrics_file: str | None,
     verbose: int,
@@ -72,12 +75,16 @@ def push(
 ) -> int:
     """Push models through an Ollama server, or with --direct straight to a registry.
 
-    NAME is [host/]namespace/model[:tag]. Several models are pushed one after the other. If one fails, the others
-    are pushed all the same, and the exit code is that of the first failure.
+    NAME is [host/]namespace/model[:tag]. Several models are pushed one after the other, or with --jobs side by side. If
+    one fails, the others are pushed all the same, and the exit code is that of the first failure.
 
     With --direct, the first Ctrl-C interrupts the push after the part under way, and the same command resumes it. A
     second Ctrl-C cancels it at once, and the registry may lose the part under way.
     """
+    if not names and many.listed is None and not many.all_models:
+        raise click.UsageError("Missing argument 'NAME...'.")
+    if many.given and direct is None:
+        raise click.UsageError(f"{many.given[0]} needs --direct: an Ollama server pushes one model at a time")
     if quiet or (verbose and progress == "auto"):
         # The log shows the same.
         progress = "none"
@@ -97,8 +104,10 @@ def push(
             words = MessageFormatter(resumes=can_resume(resume, warn=not quiet))
             interrupter = Interrupter(registry.interrupt, registry.cancel)
             hooks = [interrupter.interrupt_late_push, *measurers, *logs]
-            push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
             with interrupter.listening():
+                if many.given:
+                    return push_all(registry, direct, many, names, progress=progress, hooks=hooks, words=words)
+                push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
                 codes = push_each(names, push_one, lambda: interrupter.interrupted)
     return exit_code_of(codes)
 

@@ -13,10 +13,13 @@ from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
 from ollama_push.client._flows_async import OwnsAsyncTransport
 from ollama_push.client._lanes import Lanes
+from ollama_push.client._many_async import push_many_async
+from ollama_push.client._many_items import checked_jobs
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
 from ollama_push.client._registry_source_async import AsyncRegistrySource
 from ollama_push.client._streams_async import AsyncStreamedModel, ThreadedSource
+from ollama_push.core.batch import PushItem, PushVerdict
 from ollama_push.core.errors import PushInterrupted, UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -193,6 +196,22 @@ class AsyncRegistryClient(OwnsAsyncTransport):
             await super().aclose()
         finally:
             await self._lanes.resume.finish()
+
+    def push_many(self, models: Iterable[str | PushItem], *, jobs: int = 4) -> AsyncGenerator[PushVerdict, None]:
+        """Push many local models, several at the same time; see :meth:`RegistryClient.push_many`.
+
+        Who leaves the loop early wraps it in ``contextlib.aclosing``, which cancels what runs.
+        """
+        jobs = checked_jobs(jobs)
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+        before = self._interruptions
+        return push_many_async(
+            models,
+            lambda item: self.push(item.model, source=item.source),
+            jobs,
+            lambda: self._interruptions != before,
+        )
 
     def interrupt(self) -> None:
         """End everything that runs where nothing is lost; see :meth:`RegistryClient.interrupt`."""

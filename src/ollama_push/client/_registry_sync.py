@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from ollama_push.client._copying import CopyPlaces, ReadModel
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
 from ollama_push.client._flows_sync import OwnsTransport
+from ollama_push.client._many_items import checked_jobs
+from ollama_push.client._many_sync import push_many_by, verdict_of
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
 from ollama_push.client._registry_factory import FlowFactory
 from ollama_push.client._registry_source_sync import RegistrySource
 from ollama_push.client._streams_sync import StreamedModel
+from ollama_push.core.batch import PushItem, PushVerdict
 from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -97,6 +102,11 @@ class RegistryClient(OwnsTransport):
         super().__init__(transport)
         self._runners: set[FlowRunner[Any]] = set()
         self._locks = UploadLocks()
+        self._interruptions = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to build the client again in another process, with connections of its own."""
+        return _copied, (self._settings, None if self._owned else self._transport)
 
     def push(
         self,
@@ -240,14 +250,69 @@ class RegistryClient(OwnsTransport):
         """
         return self._finish(self._flows(login, None).login(host))
 
+    def push_many(
+        self,
+        models: Iterable[str | PushItem],
+        *,
+        jobs: int = 4,
+        executor: Executor | None = None,
+    ) -> Generator[PushVerdict, None, None]:
+        """Push many local models, several at the same time; yield one verdict a model, in the order of their ends.
+
+        All share the connections of this client, and what two models have in common is sent once. Leaving the loop, or
+        closing the generator, cancels what runs; after :meth:`interrupt`, models that were not begun are
+        ``PushInterrupted``.
+
+        Args:
+            models: Names, or items with the name of another local model; taken one by one, as pushes end.
+            jobs: Pushes at the same time, 1 to 1024; with an executor, as many are handed to it at the same time.
+            executor: Runs the pushes elsewhere, in threads of this process or on other machines. There, each push
+                builds this client again from its arguments, which must pickle; credentials and a store that were
+                not given are looked for there.
+
+        Raises:
+            InvalidSetting: *jobs* is out of range.
+        """
+        jobs = checked_jobs(jobs)
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
+        before = self._interruptions
+        interrupted = lambda: self._interruptions != before  # noqa: E731 - as short as its name
+        if executor is not None:
+            return push_many_by(models, executor, partial(_push_anywhere, self), jobs, interrupted)
+        return self._push_in_threads(models, jobs, interrupted)
+
     def interrupt(self) -> None:
         """End everything that runs; pushes end after the parts they are sending.
 
         They raise ``PushInterrupted``, and the next push resumes them. May be called from another thread or a
         signal handler.
         """
+        self._interruptions += 1
         for runner in list(self._runners):
             runner.interrupt()
+
+    def _push_in_threads(
+        self, models: Iterable[str | PushItem], jobs: int, interrupted: Callable[[], bool]
+    ) -> Generator[PushVerdict, None, None]:
+        runners, pool = set[FlowRunner[Any]](), ThreadPoolExecutor(jobs, "ollama-push-many")
+        left = False
+
+        def push(item: PushItem) -> PushReceipt:
+            context, run = self._flows(None, None).push(item.model, item.source)
+            with closing(self._events(context, run, group=runners)) as events:
+                for _ in events:
+                    if left:
+                        break
+            return run.result()
+
+        try:
+            yield from push_many_by(models, pool, partial(verdict_of, push), jobs, interrupted)
+        finally:
+            left = True
+            for runner in list(runners):
+                runner.cancel()
+            pool.shutdown(cancel_futures=True)
 
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         if self._closed:
@@ -275,9 +340,13 @@ class RegistryClient(OwnsTransport):
             yield ReadModel(manifest, blobs, runner, name.repository if places.is_one_registry else "")
 
     def _events(
-        self, context: FlowContext[Delivery], run: RegistryRun, feeder: FlowRunner[Any] | None = None
+        self,
+        context: FlowContext[Delivery],
+        run: RegistryRun,
+        feeder: FlowRunner[Any] | None = None,
+        group: set[FlowRunner[Any]] | None = None,
     ) -> Generator[PushEvent, None, None]:
-        with closing(run), self._running(context, run) as runner:
+        with closing(run), self._running(context, run, group) as runner:
             if feeder is not None:
                 feeder.feed(runner)
             try:
@@ -297,13 +366,37 @@ class RegistryClient(OwnsTransport):
             return runner.result
 
     @contextmanager
-    def _running(self, context: FlowContext[T], run: RegistryRun | None = None) -> Iterator[FlowRunner[T]]:
+    def _running(
+        self, context: FlowContext[T], run: RegistryRun | None = None, group: set[FlowRunner[Any]] | None = None
+    ) -> Iterator[FlowRunner[T]]:
         runner = FlowRunner(context, self._transport, self._locks, run)
-        self._runners.add(runner)
+        runners = (self._runners,) if group is None else (self._runners, group)
+        for each in runners:
+            each.add(runner)
         try:
             yield runner
         finally:
             try:
                 runner.cancel()
             finally:
-                self._runners.discard(runner)
+                for each in runners:
+                    each.discard(runner)
+
+
+class _Copy(RegistryClient):
+    """A client that was built again in another process, for one push."""
+
+
+def _copied(settings: RegistrySettings, transport: Transport | None) -> RegistryClient:
+    client = _Copy(transport=transport)
+    client._settings = settings  # noqa: SLF001 - its own
+    return client
+
+
+def _push_anywhere(client: RegistryClient, item: PushItem) -> PushVerdict:
+    """Push *item*; in another process, *client* is a copy, which is closed behind it."""
+    try:
+        return verdict_of(lambda each: client.push(each.model, source=each.source), item)
+    finally:
+        if isinstance(client, _Copy):
+            client.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName, NameParts, is_host_like
-from ollama_push.core.registry.target import RegistryName
+from ollama_push.core.registry.target import name_below
 
 __all__ = ["PushRoute", "as_ollama_shows", "route_for"]
 
@@ -48,18 +48,10 @@ def _usual_route(text: str, default_registry: str | None) -> PushRoute:
     if default_registry is not None and parts.host is None and not is_host_like(parts.namespace or ""):
         # Only in Ollama's registry is "library" the namespace of nobody: here a bare name is fine.
         written = ModelName.parse_local(text)
-        target = _below(default_registry, written)
+        target = name_below(default_registry, written)
         return PushRoute(target, (written, target))
     name = attrs.evolve(ModelName.parse(text), scheme="")
     return PushRoute(name, (name,))
-
-
-def _below(registry: str, name: ModelName) -> ModelName:
-    """Return *name* in *registry*, ``host[/path]``."""
-    host, slash, path = registry.partition("/")
-    if not slash and not host.startswith("["):
-        return attrs.evolve(name, host=host)
-    return RegistryName(host, f"{path}{slash}{name.namespace}", name.model, name.tag)
 
 
 def as_ollama_shows(text: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_ollama_cloud
@@ -63,6 +63,15 @@ class Credentials:
         self._config_file = config_file
         self._environment_for = environment_for
         self._key = key
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process has an environment of its own.
+        return {**vars(self), "_environ": None if self._environ is os.environ else self._environ}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._environ is None:
+            self._environ = os.environ
 
     def find(self, host: str, /) -> Credential | None:
         """Return the credential for *host* (``"host"`` or ``"host:port"``); ``None`` for an anonymous push.

@@ -36,7 +36,8 @@ from ollama_push.transports._urllib3_internals import (
 __all__ = ["Urllib3Transport"]
 
 _READ_BYTES: Final = 65536
-_POOLED_CONNECTIONS: Final = 16
+_POOLED_CONNECTIONS: Final = 64
+"""Idle connections that are kept to one host: several pushes of one client run at the same time."""
 # What urllib3 and, below it, http.client raise for a peer or a network.
 _FAILURES: Final = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
 
@@ -203,6 +204,8 @@ class _Response:
         missing = self._announced()
         while data := self._read(read1):
             missing -= len(data)
+            # Who has what was announced need not ask for more, and the connection is kept all the same.
+            self._complete = missing <= 0
             yield data
         if 0 < missing < math.inf:
             raise self._limits.lost(f"{missing} bytes of the body are missing")
@@ -212,7 +215,9 @@ class _Response:
         body = ChunkedBody()
         due = self._due()
         while data := self._read(read1):
-            if content := body.decode(data):
+            content = body.decode(data)
+            self._complete = body.ended and not body.surplus
+            if content:
                 yield content
                 due = self._due()
             elif time.monotonic() > due:
@@ -221,7 +226,6 @@ class _Response:
             if body.problem:
                 raise self._limits.lost(str(body.problem)) from body.problem
             if body.ended:
-                self._complete = not body.surplus
                 return
         raise self._limits.lost("the body ended within its chunks")
 

@@ -14,7 +14,7 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import Observation
 from ollama_push.core.receipts import PushReceipt
 
-__all__ = ["CHOICES", "Display", "new_display"]
+__all__ = ["CHOICES", "Display", "is_capable_terminal", "new_display"]
 
 CHOICES = ("auto", "bar", "lines", "json", "none")
 
@@ -38,7 +38,7 @@ class Display(Protocol):
 def new_display(choice: str, model: str, expected_bytes: int | None, words: MessageFormatter = USUAL) -> Display:
     """Return the display for one push of *model*: JSON on stdout, everything else on stderr."""
     if choice == "auto":
-        choice = "bar" if _is_capable_terminal() else "lines"
+        choice = "bar" if is_capable_terminal() else "lines"
     match choice:
         case "bar":
             from ollama_push.cli.display.bars import Bars
@@ -58,7 +58,7 @@ def new_display(choice: str, model: str, expected_bytes: int | None, words: Mess
             return Silence(sys.stderr, model, words=words)
 
 
-def _is_capable_terminal() -> bool:
+def is_capable_terminal() -> bool:
     """Say whether stderr can redraw a line; the log viewer of a CI system cannot, even if it is a terminal."""
     return (
         sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "") and "CI" not in os.environ

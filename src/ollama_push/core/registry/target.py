@@ -24,6 +24,7 @@ __all__ = [
     "direct_name",
     "is_repository_path",
     "mount_sources",
+    "name_below",
     "reading_scope",
     "scopes_for",
 ]
@@ -122,6 +123,18 @@ def direct_name(text: str | ModelName, *, plain_http: bool) -> ModelName:
     if problem is not None:
         raise InvalidModelName(text if isinstance(text, str) else str(name), problem, advice)
     return name
+
+
+def name_below(place: str, name: ModelName) -> ModelName:
+    """Return *name* in the registry *place*, ``host[/path]``: its own host is left out.
+
+    Raises:
+        InvalidModelName: No registry takes it.
+    """
+    host, slash, path = place.partition("/")
+    if not slash and not host.startswith("["):
+        return attrs.evolve(name, host=host)
+    return RegistryName(host, f"{path}{slash}{name.namespace}", name.model, name.tag)
 
 
 def _parsed(text: str) -> ModelName:

@@ -12,8 +12,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -110,6 +111,14 @@ class FileResumeStore:
         lock_seconds: float = _LOCK_SECONDS,
         wait_seconds: float = _WAIT_SECONDS,
     ) -> None:
+        self._rebuild = partial(
+            FileResumeStore,
+            directory,
+            clock=clock,
+            max_age_seconds=max_age_seconds,
+            max_kept=max_kept,
+            lock_seconds=lock_seconds,
+        )
         self._given = directory
         self._clock = clock
         self._max_age_seconds = max_age_seconds
@@ -125,6 +134,10 @@ class FileResumeStore:
         # One sweep for each new upload would take quadratic time.
         self._batch = max(1, min(_BATCH, max_kept // _BATCH))
         self._until_sweep = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process: with locks and claims of its own.
+        return self._rebuild, ()
 
     @property
     def directory(self) -> Path:

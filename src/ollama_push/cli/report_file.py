@@ -1,0 +1,102 @@
+"""``--report FILE``: one JSON object a model, as its push ends, from which the next run may go on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from ollama_push.cli.display.json_lines import failure_fields
+from ollama_push.cli.exit_codes import BUG, OK
+from ollama_push.cli.messages import MessageFormatter
+from ollama_push.core.batch import PushVerdict
+from ollama_push.core.errors import InvalidSetting, OllamaPushError
+
+__all__ = ["ReportFile"]
+
+
+class ReportFile:
+    """Appends verdicts to a file; a context manager. Without a path it does nothing.
+
+    Args:
+        path: The file, which may hold the verdicts of earlier runs.
+        words: Formats errors.
+
+    Raises:
+        InvalidSetting: It cannot be read or written.
+    """
+
+    def __init__(self, path: str | None, words: MessageFormatter) -> None:
+        self._words = words
+        self._file: TextIO | None = None
+        self._pushed: dict[str, str] = {}
+        if path is None:
+            return
+        try:
+            with suppress(FileNotFoundError):
+                self._pushed = _pushed_in(Path(path))
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115, PTH123 - closed by __exit__
+            if self._file.tell() and not Path(path).read_bytes().endswith(b"\n"):
+                self._file.write("\n")  # the process before was killed in the middle of a line
+        except (OSError, ValueError) as exc:
+            words_of = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            raise InvalidSetting("--report", path, words_of.lower()) from exc
+
+    def digest_of(self, model: str) -> str | None:
+        """Return the digest of the manifest that *model* was pushed with, in the last line about it."""
+        return self._pushed.get(model)
+
+    def add(self, verdict: PushVerdict) -> None:
+        """Write *verdict*.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._file is not None:
+            self._file.write(f"{json.dumps(self._fields(verdict), separators=(',', ':'))}\n")
+            self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _fields(self, verdict: PushVerdict) -> dict[str, Any]:
+        item, receipt, error = verdict.item, verdict.receipt, verdict.error
+        common: dict[str, Any] = {"model": item.model, "source": item.source}
+        if receipt is not None:
+            return {
+                **common,
+                "verdict": "succeeded",
+                "exit_code": OK,
+                "manifest_digest": receipt.manifest_digest,
+                "total_bytes": receipt.total_bytes,
+                "sent_bytes": receipt.sent_bytes,
+                "verified": receipt.verified,
+                "elapsed_seconds": round(receipt.elapsed_seconds, 3),
+            }
+        if isinstance(error, OllamaPushError):
+            fields = failure_fields(error, self._words.format(error), error.attempts)
+        else:
+            fields = {"error": type(error).__name__, "message": repr(error), "exit_code": BUG}
+        return {**common, "verdict": "failed", **fields}
+
+
+def _pushed_in(path: Path) -> dict[str, str]:
+    """Return the models that were pushed, with the digests of their manifests; lines that are none are left out."""
+    found: dict[str, str] = {}
+    for line in path.read_text("utf-8", "replace").splitlines():
+        try:
+            entry = json.loads(line)
+            model, verdict, digest = entry["model"], entry["verdict"], entry.get("manifest_digest")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if verdict == "succeeded" and isinstance(digest, str):
+            found[str(model)] = digest
+        else:
+            found.pop(str(model), None)
+    return found

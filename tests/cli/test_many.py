@@ -1,0 +1,178 @@
+"""Many models in one run of the command: which ones, one verdict each, and going on where a run was stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support.command_direct import Home, at_home
+from tests.support.stores import put_models
+from tests.support.terminals import terminal
+
+from ollama_push.testing.registry import Fault, Stall
+
+pytestmark = pytest.mark.process
+
+_COUNT: Final = 6
+_PATIENCE_SECONDS: Final = 60.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    put_models(tmp_path / "models", _COUNT)
+    with at_home(tmp_path) as home:
+        yield home
+
+
+def _held(home: Home, place: str = "team/library") -> set[str]:
+    """Return which of the models the registry has."""
+    return {f"m{number}" for number in range(_COUNT) if home.registry.manifest(f"{place}/m{number}", "latest")}
+
+
+_ALL: Final = {f"m{number}" for number in range(_COUNT)}
+
+
+def _options(home: Home) -> tuple[str, ...]:
+    return ("--direct", "--plain-http", "--retries", "0", "--to", f"{home.registry.host}/team")
+
+
+def _reported(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def test_all_models_of_the_store_are_pushed(home: Home, tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    done = home.run("push", "--all", *_options(home), "--jobs", "3", "--report", str(report))
+    assert done.returncode == 0, done.stderr
+    assert _held(home) == _ALL
+    lines = done.stderr.splitlines()
+    assert sum(line.startswith(f"pushed {home.registry.host}/team/library/") for line in lines) == _COUNT + 1
+    assert lines[-1] == f"{_COUNT + 1} of {_COUNT + 1} models pushed"
+    entries = _reported(report)
+    assert len(entries) == _COUNT + 1
+    assert {entry["verdict"] for entry in entries} == {"succeeded"}
+    digests = {entry["source"]: entry["manifest_digest"] for entry in entries}
+    assert all(digest.startswith("sha256:") for digest in digests.values())
+
+
+@pytest.mark.parametrize("transport", ["urllib3", "aiohttp"])
+def test_a_list_is_read_from_stdin(transport: str, home: Home) -> None:
+    text = f"# two of them\n{home.registry.host}/team/library/m1 m1\n\nm2\n"
+    done = home.run("push", "--list", "-", *_options(home), "--transport", transport, typed=text)
+    assert done.returncode == 0, done.stderr
+    assert _held(home) == {"m1", "m2"}
+
+
+def test_the_exit_code_is_that_of_the_first_failure_in_the_list(home: Home, tmp_path: Path) -> None:
+    listed, report = tmp_path / "list", tmp_path / "report"
+    listed.write_text("m0\nnone\nm1\nUpper/Case/x/y\nm2\n")
+    done = home.run("push", "--list", str(listed), *_options(home), "--jobs", "4", "--report", str(report))
+    assert done.returncode == 7
+    assert _held(home) == {"m0", "m1", "m2"}
+    assert "3 of 5 models pushed" in done.stderr
+    codes = {entry["model"].partition("/team/library/")[2]: entry["exit_code"] for entry in _reported(report)}
+    assert codes["m0:latest"] == 0
+    assert codes["none:latest"] == 7
+    failed = [entry for entry in _reported(report) if entry["verdict"] == "failed"]
+    assert {entry["error"] for entry in failed} == {"PushRejected", "InvalidModelName"}
+    assert all(entry["message"] for entry in failed)
+
+
+def test_each_shard_pushes_its_part(home: Home) -> None:
+    pushed = set[str]()
+    for index in (1, 2, 3):
+        done = home.run("push", "--all", *_options(home), "--shard", f"{index}/3")
+        assert done.returncode == 0, done.stderr
+        more = _held(home) - pushed
+        assert len(more) < _COUNT
+        pushed |= more
+    assert pushed == _ALL
+
+
+def test_a_run_goes_on_where_the_one_before_was(home: Home, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    options = (*_options(home), "--report", str(report), "--continue")
+    listed = tmp_path / "list"
+    listed.write_text("m0\nm1\nnone\n")
+    assert home.run("push", "--list", str(listed), *options).returncode == 7
+    with report.open("a") as file:
+        file.write('{"model":"cut off in the mid')
+    listed.write_text("m0\nm1\nm2\nnone\n")
+    # What has changed since is pushed again.
+    put_models(tmp_path / "models", 1)
+    (tmp_path / "models/manifests/registry.ollama.ai/library/m1/latest").write_bytes(
+        (tmp_path / "models/manifests/registry.ollama.ai/library/m5/latest").read_bytes()
+    )
+    before = len(home.registry.requests)
+    done = home.run("push", "--list", str(listed), *options)
+    assert done.returncode == 7
+    assert "1 of 4 models were pushed already" in done.stderr
+    asked = {seen.path.split("/")[4] for seen in home.registry.requests[before:] if "/team/library/" in seen.path}
+    assert asked == {"m1", "m2"}
+    assert [entry["verdict"] for entry in _reported_whole(report)] == ["succeeded", "succeeded", "failed"] * 2
+
+
+def _reported_whole(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.endswith("}")]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_what_runs_and_begins_no_more(tmp_path: Path) -> None:
+    put_models(tmp_path / "models", _COUNT)
+    slow = Fault("PUT", path="/blobs/uploads/", times=None, action=Stall(0.2))
+    with at_home(tmp_path, faults=[slow]) as home, home.running("--all", *_options(home)[4:], "--jobs", "2") as process:
+        assert home.registry.wait_until(lambda: home.registry.received_bytes > 0, _PATIENCE_SECONDS)
+        process.send_signal(signal.SIGINT)
+        _out, said = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert "interrupting after the part under way" in said
+    assert "not begun: " in said
+
+
+def test_json_names_the_model_in_each_object(home: Home) -> None:
+    done = home.run("push", "--all", *_options(home), "--jobs", "4", "--progress", "json")
+    assert done.returncode == 0, done.stderr
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    succeeded = [each["model"] for each in objects if each["event"] == "succeeded"]
+    assert len(set(succeeded)) == len(succeeded) == _COUNT + 1
+    assert {each["model"] for each in objects} == set(succeeded)
+
+
+def test_quiet_says_failures_alone(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("m0\nnone\n")
+    done = home.run("push", "--list", str(tmp_path / "list"), *_options(home), "--quiet")
+    assert done.returncode == 7
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {home.registry.host}/team/library/none:latest: ")
+
+
+def test_a_terminal_has_one_bar_for_all(home: Home) -> None:
+    arguments = ("push", "--all", *_options(home), "--jobs", "2", "--progress", "bar")
+    with terminal(100, *arguments, **home.variables) as shown:
+        assert shown.read_all() == 0
+    assert f"{_COUNT + 1} of {_COUNT + 1} models" in shown.screen
+    assert shown.screen.count("pushed ") >= _COUNT + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "Missing argument 'NAME...'"),
+        (("a/b", "--jobs", "2"), "--jobs needs --direct"),
+        (("--list", "-"), "--list needs --direct"),
+        (("h.example/a/b", "--direct", "--shard", "3/2"), "--shard='3/2': expected I/N"),
+        (("h.example/a/b", "--direct", "--continue"), "--continue needs --report"),
+        (("--direct", "--list", "/nonexistent"), "--list='/nonexistent': no such file or directory"),
+        (("h.example/a/b", "--direct", "--report", "/nonexistent/x"), "--report='/nonexistent/x': no such file"),
+        (("h.example/a/b", "--direct", "--report", "/"), "--report='/': is a directory"),
+        (("h.example/a/b", "--direct", "--jobs", "0"), "0 is not in the range"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(arguments: tuple[str, ...], problem: str, home: Home) -> None:
+    done = home.run("push", *arguments)
+    assert done.returncode == 2
+    assert problem in done.stderr
