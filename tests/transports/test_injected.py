@@ -124,7 +124,8 @@ def test_another_event_loop_is_refused_in_words() -> None:
 
     async def first(transport: AiohttpTransport, url: str) -> None:
         await use(transport, url)
-        await transport._session.close()  # type: ignore[union-attr]  # the loop ends, the transport stays
+        for session in transport._sessions.get():  # the loop ends, the transport stays
+            await session.close()
 
     with ScriptedServer(json_answer(b"x")) as server:
         transport = AiohttpTransport()

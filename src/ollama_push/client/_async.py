@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, closing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 
-from ollama_push.client._flows_async import OwnsAsyncTransport, run_flow_async, send_request_async
+from ollama_push.client._flows_async import OwnsAsyncTransport, run_flow_async
+from ollama_push.client._foreign import raise_foreign
+from ollama_push.client._running_async import AsyncRunningCall
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.errors import TransportError, UsedAfterClose
+from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.responses import BufferedResponse, SendRequest, failed_request
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
+from ollama_push.transports._event_loop import running_loop
+from ollama_push.transports._process import PerProcess
 
 __all__ = ["AsyncPushClient"]
 
@@ -41,6 +43,7 @@ class AsyncPushClient(OwnsAsyncTransport):
     ) -> None:
         self._settings = ClientSettings(host, headers, hooks, retry, stall_timeout)
         super().__init__(transport)
+        self._running: PerProcess[set[AsyncRunningCall]] = PerProcess(set)
 
     async def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
         """Push *model* and wait for the verdict; see :meth:`PushClient.push`."""
@@ -59,34 +62,60 @@ class AsyncPushClient(OwnsAsyncTransport):
     async def check(self, model: str | ModelName) -> Readiness:
         """Check whether a push of *model* would work; nothing is uploaded."""
         self._require_open()
-        return await run_flow_async(self._settings.new_check(model), self._perform)
+        running_loop(self)
+        with self._entered(AsyncRunningCall(self._transport)) as call:
+            return await run_flow_async(self._settings.new_check(model), call.perform)
+
+    def interrupt(self) -> None:
+        """End everything that runs, at once; see :meth:`PushClient.interrupt`."""
+        for call in list(self._running.get()):
+            call.interrupt()
+
+    async def aclose(self) -> None:
+        """End everything that runs, and close the transport unless it was given. Idempotent."""
+        self._closed = True
+        self.interrupt()
+        await super().aclose()
 
     def _new_run(self, request: PushRequest) -> PushRun:
         self._require_open()
         return self._settings.new_run(request, self._transport)
 
     async def _events(self, run: PushRun) -> AsyncGenerator[PushEvent, None]:
-        with closing(run):
+        running_loop(self)
+        with self._entered(AsyncRunningCall(self._transport, run)) as call:
+            handed_over: Exception | None = None
             while True:
                 try:
-                    async with self._transport.open(run.begin_attempt()) as response:
+                    async with call.open(run.begin_attempt()) as response:
                         run.receive_head(response.status, response.headers)
                         async for chunk in response.chunks():
-                            for event in run.receive_data(chunk):
-                                yield event
+                            events = run.receive_data(chunk)
+                            try:
+                                for event in events:
+                                    yield event
+                            except Exception as exc:
+                                handed_over = exc
+                                raise
                             if run.over:
                                 return
                         for event in run.receive_eof():
                             yield event
                         return
                 except Exception as exc:  # noqa: BLE001 - the run decides what it means
-                    await asyncio.sleep(run.attempt_failed(exc))
+                    raise_foreign(exc, handed_over)
+                    await call.sleep(run.attempt_failed(exc))
 
-    async def _perform(self, effect: SendRequest) -> BufferedResponse | TransportError:
+    @contextmanager
+    def _entered(self, call: AsyncRunningCall) -> Iterator[AsyncRunningCall]:
+        running = self._running.get()
+        running.add(call)
         try:
-            return await send_request_async(self._transport, effect.request)
-        except Exception as exc:  # noqa: BLE001 - a transport may raise what it must not
-            return failed_request(exc, self._transport)
+            self._require_open()
+            yield call
+        finally:
+            running.discard(call)
+            call.close()
 
     def _require_open(self) -> None:
         if self._closed:

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
+from ollama_push.client._foreign import raise_foreign
 from ollama_push.core.errors import ConnectionLost, OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.facts import PlaceProblem, Side
 from ollama_push.core.registry.credentials import CredentialSource, credential_for
@@ -292,6 +293,7 @@ class FlowContext(Generic[T]):
         Raises:
             PushInterrupted: The body ended because the flow was cancelled.
             OllamaPushError: *exc* is not the network's fault.
+            Exception: *exc* is nobody's fault here.
         """
         if body is not None and body.failure is not None:
             raise body.failure from exc
@@ -299,6 +301,7 @@ class FlowContext(Generic[T]):
             if not self.stop.cancelled and self.exchange is not None:
                 return ConnectionLost(self.exchange.endpoint.origin, _TAKEN_OVER)
             raise PushInterrupted from exc
+        raise_foreign(exc)
         return failed_request(exc, transport)
 
     def _rehash(self, digest: str) -> bool:

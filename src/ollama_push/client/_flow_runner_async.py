@@ -160,6 +160,10 @@ class AsyncFlowRunner(Generic[R]):
     async def _work(self) -> None:
         try:
             self.result = await run_flow_async(self._context.flow, self._perform)
+        except asyncio.CancelledError:
+            # By somebody else than who waits for the flow, who has no cancellation of his own.
+            self._inbox.put_nowait(PushInterrupted())
+            raise
         except BaseException as exc:
             self._inbox.put_nowait(exc)
             if not isinstance(exc, Exception):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import AsyncExitStack, closing
-from typing import Any, Final, Self, TypeVar
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import attrs
 
@@ -21,6 +21,15 @@ from ollama_push.core.responses import (
 )
 
 __all__ = ["OpenAsyncStream", "OwnsAsyncTransport", "open_blob_async", "run_flow_async", "send_request_async"]
+
+
+class OpensAsyncRequests(Protocol):
+    """What a request needs of an async transport."""
+
+    def open(self, request: HttpRequest, /) -> AbstractAsyncContextManager[AsyncResponse]:
+        """See :class:`ollama_push.core.ports.AsyncTransport`."""
+        ...
+
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -45,7 +54,7 @@ async def run_flow_async(flow: Generator[E, Any, T], perform: Callable[[E], Awai
 
 
 async def send_request_async(
-    transport: AsyncTransport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
+    transport: OpensAsyncRequests, request: HttpRequest, clock: Callable[[], float] = time.monotonic
 ) -> BufferedResponse:
     """Send *request* and read its whole response, in time; what *transport* raises passes through."""
     async with transport.open(request) as response:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
-from typing import Any, Final, Self, TypeVar
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import attrs
 
@@ -21,6 +21,15 @@ from ollama_push.core.responses import (
 )
 
 __all__ = ["OpenStream", "OwnsTransport", "open_blob", "run_flow", "send_request"]
+
+
+class OpensRequests(Protocol):
+    """What a request needs of a transport."""
+
+    def open(self, request: HttpRequest, /) -> AbstractContextManager[Response]:
+        """See :class:`ollama_push.core.ports.Transport`."""
+        ...
+
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -45,7 +54,7 @@ def run_flow(flow: Generator[E, Any, T], perform: Callable[[E], Any]) -> T:
 
 
 def send_request(
-    transport: Transport, request: HttpRequest, clock: Callable[[], float] = time.monotonic
+    transport: OpensRequests, request: HttpRequest, clock: Callable[[], float] = time.monotonic
 ) -> BufferedResponse:
     """Send *request* and read its whole response, in time; what *transport* raises passes through."""
     with transport.open(request) as response:

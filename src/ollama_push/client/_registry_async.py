@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
+
+import attrs
 
 from ollama_push.client._copying import CopyPlaces, ReadModel
 from ollama_push.client._flow_context import FlowContext
@@ -35,6 +37,8 @@ from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import FileModel, ModelStore
+from ollama_push.transports._event_loop import running_loop
+from ollama_push.transports._process import PerProcess
 
 __all__ = ["AsyncRegistryClient"]
 
@@ -42,8 +46,27 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 
+@attrs.define(eq=False)
+class _Running:
+    """What one process has under way in a client.
+
+    Attributes:
+        runners: Run the flows.
+        locks: Shared by all of them.
+        lanes: Shared by all of them.
+        interruptions: How many there were.
+    """
+
+    runners: set[AsyncFlowRunner[Any]] = attrs.field(factory=set)
+    locks: AsyncUploadLocks = attrs.field(factory=AsyncUploadLocks)
+    lanes: Lanes = attrs.field(factory=Lanes)
+    interruptions: int = 0
+
+
 class AsyncRegistryClient(OwnsAsyncTransport):
     """Pushes models from Ollama's store straight to a registry. Belongs to the event loop it is first used in.
+
+    A forked process may use it in an event loop of its own.
 
     Arguments and errors are those of :class:`RegistryClient`, but for the transport, which is an async one.
     """
@@ -80,10 +103,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
             mount_from,
         )
         super().__init__(transport)
-        self._runners: set[AsyncFlowRunner[Any]] = set()
-        self._locks = AsyncUploadLocks()
-        self._lanes = Lanes()
-        self._interruptions = 0
+        self._running = PerProcess(_Running)
 
     async def push(
         self,
@@ -187,49 +207,56 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         """Show *login* to the registry at *host*; see :meth:`RegistryClient.try_login`."""
         return await self._finish(self._flows(login, None).login(host))
 
-    async def aclose(self) -> None:
-        """Close the transport unless it was given, and wait until cancelled pushes have released their resume points.
-
-        Idempotent.
-        """
-        try:
-            await super().aclose()
-        finally:
-            await self._lanes.resume.finish()
-
     def push_many(self, models: Iterable[str | PushItem], *, jobs: int = 4) -> AsyncGenerator[PushVerdict, None]:
         """Push many local models, several at the same time; see :meth:`RegistryClient.push_many`.
 
         Who leaves the loop early wraps it in ``contextlib.aclosing``, which cancels what runs.
         """
         jobs = checked_jobs(jobs)
-        if self._closed:
-            raise UsedAfterClose(type(self).__name__)
-        before = self._interruptions
+        self._require_open()
+        running = self._running.get()
+        before = running.interruptions
         return push_many_async(
             models,
             lambda item: self.push(item.model, source=item.source),
             jobs,
-            lambda: self._interruptions != before,
+            lambda: running.interruptions != before,
         )
 
     def interrupt(self) -> None:
         """End everything that runs where nothing is lost; see :meth:`RegistryClient.interrupt`."""
-        self._interruptions += 1
-        for runner in list(self._runners):
+        running = self._running.get()
+        running.interruptions += 1
+        for runner in list(running.runners):
             runner.interrupt()
 
+    async def aclose(self) -> None:
+        """End everything that runs, at once, and close the transport unless it was given.
+
+        Waits until cancelled pushes have released their resume points. Idempotent.
+        """
+        self._closed = True
+        self.interrupt()
+        running = self._running.get()
+        try:
+            for runner in list(running.runners):
+                await runner.cancel()
+            await super().aclose()
+        finally:
+            await running.lanes.resume.finish()
+
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
-        if self._closed:
-            raise UsedAfterClose(type(self).__name__)
+        self._require_open()
         return FlowFactory(self._settings, credentials, plain_http=plain_http)
 
     async def _made(self, make: Callable[[], M]) -> M:
         """Have a flow made off the event loop: this reads the store."""
-        before = self._interruptions
-        with self._lanes.in_use():
-            made = await self._lanes.store.run(make)
-        if self._interruptions != before:
+        running_loop(self)
+        running = self._running.get()
+        before = running.interruptions
+        with running.lanes.in_use():
+            made = await running.lanes.store.run(make)
+        if running.interruptions != before:
             raise PushInterrupted
         return made
 
@@ -243,7 +270,9 @@ class AsyncRegistryClient(OwnsAsyncTransport):
     @asynccontextmanager
     async def _reading(self, places: CopyPlaces) -> AsyncIterator[ReadModel]:
         """Read the manifest of a source; what was made for the copy is closed at the end."""
-        with self._lanes.in_use():
+        running_loop(self)
+        lanes = self._running.get().lanes
+        with lanes.in_use():
             async with AsyncExitStack() as made:
                 for place in places.made:
                     made.push_async_callback(self._close, place)
@@ -252,13 +281,13 @@ class AsyncRegistryClient(OwnsAsyncTransport):
                     yield ReadModel(source.manifest, source)
                     return
                 if not isinstance(source, RegistryModel):
-                    read = ThreadedSource(source, self._lanes.sources) if isinstance(source, ModelSource) else source
+                    read = ThreadedSource(source, lanes.sources) if isinstance(source, ModelSource) else source
                     manifest = manifest_of(await read.read_manifest(), read.label)
                     yield ReadModel(manifest, AsyncStreamedModel(read, manifest))
                     return
                 flows = self._flows(places.source_credentials(), places.source_plain_http)
                 name, exchange, reading = flows.reading(source)
-                runner = await made.enter_async_context(self._running(reading))
+                runner = await made.enter_async_context(self._entered(reading))
                 registry = AsyncRegistrySource(runner, exchange, name, self._transport)
                 made.push_async_callback(registry.aclose)
                 manifest = manifest_of(await registry.read_manifest(), registry.label)
@@ -269,43 +298,53 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         if hasattr(place, "aclose"):
             await place.aclose()
         else:
-            await self._lanes.sources.run(place.close)
+            await self._running.get().lanes.sources.run(place.close)
 
     async def _events(
         self, context: FlowContext[Delivery], run: RegistryRun, feeder: AsyncFlowRunner[Any] | None = None
     ) -> AsyncGenerator[PushEvent, None]:
-        with closing(run):
-            async with self._running(context, run) as runner:
-                if feeder is not None:
-                    feeder.feed(runner)
-                try:
-                    context.begin(run)
-                    async for notice in runner.notices():
-                        event = run.receive(notice)
-                        if event is not None:
-                            yield event
-                    yield run.succeed(runner.result)
-                except Exception as exc:
-                    run.fail(exc)
-                    raise
+        async with self._entered(context, run) as runner:
+            if feeder is not None:
+                feeder.feed(runner)
+            try:
+                context.begin(run)
+                async for notice in runner.notices():
+                    event = run.receive(notice)
+                    if event is not None:
+                        yield event
+                yield run.succeed(runner.result)
+            except Exception as exc:
+                run.fail(exc)
+                raise
 
     async def _finish(self, context: FlowContext[T]) -> T:
-        async with self._running(context) as runner:
+        async with self._entered(context) as runner:
             async for _ in runner.notices():
                 pass
             return runner.result
 
     @asynccontextmanager
-    async def _running(
+    async def _entered(
         self, context: FlowContext[T], run: RegistryRun | None = None
     ) -> AsyncIterator[AsyncFlowRunner[T]]:
-        runner = AsyncFlowRunner(context, self._transport, self._locks, self._lanes, run)
-        self._runners.add(runner)
-        with self._lanes.in_use():
+        running_loop(self)
+        running = self._running.get()
+        runner = AsyncFlowRunner(context, self._transport, running.locks, running.lanes, run)
+        running.runners.add(runner)
+        with running.lanes.in_use():
             try:
+                self._require_open()
                 yield runner
             finally:
-                try:
-                    await runner.cancel()
-                finally:
-                    self._runners.discard(runner)
+                # A child that was forked meanwhile has a copy of the push, which is its parent's to end.
+                if running is self._running.get():
+                    try:
+                        await runner.cancel()
+                    finally:
+                        running.runners.discard(runner)
+                        if run is not None:
+                            run.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
+
 from ollama_push.client._copying import CopyPlaces, ReadModel
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
@@ -36,14 +38,32 @@ from ollama_push.core.registry.run import RegistryRun
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import FileModel, ModelStore
+from ollama_push.transports._process import PerProcess
 
 __all__ = ["RegistryClient"]
 
 T = TypeVar("T")
 
 
+@attrs.define(eq=False)
+class _Running:
+    """What one process has under way in a client.
+
+    Attributes:
+        runners: Run the flows.
+        locks: Shared by all of them.
+        interruptions: How many there were.
+    """
+
+    runners: set[FlowRunner[Any]] = attrs.field(factory=set)
+    locks: UploadLocks = attrs.field(factory=UploadLocks)
+    interruptions: int = 0
+
+
 class RegistryClient(OwnsTransport):
-    """Pushes models from Ollama's store straight to a registry. Safe to share between threads.
+    """Pushes models from Ollama's store straight to a registry.
+
+    Safe to share between threads, and with forked processes.
 
     Args:
         store: Ollama's model store; found as Ollama finds it when not given (``OLLAMA_MODELS``).
@@ -100,9 +120,7 @@ class RegistryClient(OwnsTransport):
             mount_from,
         )
         super().__init__(transport)
-        self._runners: set[FlowRunner[Any]] = set()
-        self._locks = UploadLocks()
-        self._interruptions = 0
+        self._running = PerProcess(_Running)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to build the client again in another process, with connections of its own."""
@@ -274,10 +292,10 @@ class RegistryClient(OwnsTransport):
             InvalidSetting: *jobs* is out of range.
         """
         jobs = checked_jobs(jobs)
-        if self._closed:
-            raise UsedAfterClose(type(self).__name__)
-        before = self._interruptions
-        interrupted = lambda: self._interruptions != before  # noqa: E731 - as short as its name
+        self._require_open()
+        running = self._running.get()
+        before = running.interruptions
+        interrupted = lambda: running.interruptions != before  # noqa: E731 - as short as its name
         if executor is not None:
             return push_many_by(models, executor, partial(_push_anywhere, self), jobs, interrupted)
         return self._push_in_threads(models, jobs, interrupted)
@@ -288,9 +306,18 @@ class RegistryClient(OwnsTransport):
         They raise ``PushInterrupted``, and the next push resumes them. May be called from another thread or a
         signal handler.
         """
-        self._interruptions += 1
-        for runner in list(self._runners):
+        running = self._running.get()
+        running.interruptions += 1
+        for runner in list(running.runners):
             runner.interrupt()
+
+    def close(self) -> None:
+        """End everything that runs, at once, and close the transport unless it was given. Idempotent."""
+        self._closed = True
+        self.interrupt()
+        for runner in list(self._running.get().runners):
+            runner.cancel()
+        super().close()
 
     def _push_in_threads(
         self, models: Iterable[str | PushItem], jobs: int, interrupted: Callable[[], bool]
@@ -315,8 +342,7 @@ class RegistryClient(OwnsTransport):
             pool.shutdown(cancel_futures=True)
 
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
-        if self._closed:
-            raise UsedAfterClose(type(self).__name__)
+        self._require_open()
         return FlowFactory(self._settings, credentials, plain_http=plain_http)
 
     @contextmanager
@@ -332,7 +358,7 @@ class RegistryClient(OwnsTransport):
                 return
             flows = self._flows(places.source_credentials(), places.source_plain_http)
             name, exchange, reading = flows.reading(source)
-            runner = made.enter_context(self._running(reading))
+            runner = made.enter_context(self._entered(reading))
             registry = RegistrySource(runner, exchange, name, self._transport)
             made.callback(registry.close)
             manifest = manifest_of(registry.read_manifest(), registry.label)
@@ -346,7 +372,7 @@ class RegistryClient(OwnsTransport):
         feeder: FlowRunner[Any] | None = None,
         group: set[FlowRunner[Any]] | None = None,
     ) -> Generator[PushEvent, None, None]:
-        with closing(run), self._running(context, run, group) as runner:
+        with self._entered(context, run, group) as runner:
             if feeder is not None:
                 feeder.feed(runner)
             try:
@@ -361,26 +387,36 @@ class RegistryClient(OwnsTransport):
                 raise
 
     def _finish(self, context: FlowContext[T]) -> T:
-        with self._running(context) as runner:
+        with self._entered(context) as runner:
             deque(runner.notices(), maxlen=0)
             return runner.result
 
     @contextmanager
-    def _running(
+    def _entered(
         self, context: FlowContext[T], run: RegistryRun | None = None, group: set[FlowRunner[Any]] | None = None
     ) -> Iterator[FlowRunner[T]]:
-        runner = FlowRunner(context, self._transport, self._locks, run)
-        runners = (self._runners,) if group is None else (self._runners, group)
+        running = self._running.get()
+        runner = FlowRunner(context, self._transport, running.locks, run)
+        runners = (running.runners,) if group is None else (running.runners, group)
         for each in runners:
             each.add(runner)
         try:
+            self._require_open()
             yield runner
         finally:
-            try:
-                runner.cancel()
-            finally:
-                for each in runners:
-                    each.discard(runner)
+            # A child that was forked meanwhile has a copy of the push, which is its parent's to end.
+            if running is self._running.get():
+                try:
+                    runner.cancel()
+                finally:
+                    for each in runners:
+                        each.discard(runner)
+                    if run is not None:
+                        run.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsedAfterClose(type(self).__name__)
 
 
 class _Copy(RegistryClient):

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 
-from ollama_push.client._flows_sync import OwnsTransport, run_flow, send_request
+from ollama_push.client._flows_sync import OwnsTransport, run_flow
+from ollama_push.client._foreign import raise_foreign
+from ollama_push.client._running_sync import RunningCall
 from ollama_push.client._settings import ClientSettings
-from ollama_push.core.errors import TransportError, UsedAfterClose
+from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.responses import BufferedResponse, SendRequest, failed_request
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.check import Readiness
 from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
+from ollama_push.transports._process import PerProcess
 
 __all__ = ["PushClient"]
 
 
 class PushClient(OwnsTransport):
-    """Pushes models through an Ollama server. Safe to share between threads.
+    """Pushes models through an Ollama server. Safe to share between threads, and with forked processes.
 
     Args:
         host: The server's address as in ``OLLAMA_HOST``, which is read when this is ``None``.
@@ -50,6 +51,7 @@ class PushClient(OwnsTransport):
     ) -> None:
         self._settings = ClientSettings(host, headers, hooks, retry, stall_timeout)
         super().__init__(transport)
+        self._running: PerProcess[set[RunningCall]] = PerProcess(set)
 
     def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
         """Push *model* and wait for the verdict.
@@ -83,32 +85,60 @@ class PushClient(OwnsTransport):
     def check(self, model: str | ModelName) -> Readiness:
         """Check whether a push of *model* would work; nothing is uploaded."""
         self._require_open()
-        return run_flow(self._settings.new_check(model), self._perform)
+        with self._entered(RunningCall(self._transport)) as call:
+            return run_flow(self._settings.new_check(model), call.perform)
+
+    def interrupt(self) -> None:
+        """End everything that runs, at once; pushes and checks raise ``PushInterrupted``.
+
+        The server notices that the connection is closed, and ends its upload. May be called from another thread or a
+        signal handler.
+        """
+        for call in list(self._running.get()):
+            call.interrupt()
+
+    def close(self) -> None:
+        """End everything that runs, and close the transport unless it was given. Idempotent."""
+        self._closed = True
+        self.interrupt()
+        super().close()
 
     def _new_run(self, request: PushRequest) -> PushRun:
         self._require_open()
         return self._settings.new_run(request, self._transport)
 
     def _events(self, run: PushRun) -> Generator[PushEvent, None, None]:
-        with closing(run):
+        with self._entered(RunningCall(self._transport, run)) as call:
+            handed_over: Exception | None = None
             while True:
                 try:
-                    with self._transport.open(run.begin_attempt()) as response:
+                    with call.open(run.begin_attempt()) as response:
                         run.receive_head(response.status, response.headers)
                         for chunk in response.chunks():
-                            yield from run.receive_data(chunk)
+                            events = run.receive_data(chunk)
+                            try:
+                                yield from events
+                            except Exception as exc:
+                                handed_over = exc
+                                raise
                             if run.over:
                                 return
                         yield from run.receive_eof()
                         return
                 except Exception as exc:  # noqa: BLE001 - the run decides what it means
-                    time.sleep(run.attempt_failed(exc))
+                    raise_foreign(exc, handed_over)
+                    call.sleep(run.attempt_failed(exc))
 
-    def _perform(self, effect: SendRequest) -> BufferedResponse | TransportError:
+    @contextmanager
+    def _entered(self, call: RunningCall) -> Iterator[RunningCall]:
+        running = self._running.get()
+        running.add(call)
         try:
-            return send_request(self._transport, effect.request)
-        except Exception as exc:  # noqa: BLE001 - a transport may raise what it must not
-            return failed_request(exc, self._transport)
+            self._require_open()
+            yield call
+        finally:
+            running.discard(call)
+            call.close()
 
     def _require_open(self) -> None:
         if self._closed:

@@ -175,9 +175,9 @@ class MachineMisuse(OllamaPushError, RuntimeError):
 
 @attrs.define(eq=False, slots=False)
 class TransportMisbehaved(OllamaPushError, RuntimeError):
-    """A transport raised an exception that is no ``TransportError`` (clause T7).
+    """A transport raised an exception of its own that is no ``TransportError`` (clause T7).
 
-    The exception itself is the ``__cause__``.
+    A response that is none counts as one. The exception itself is the ``__cause__``.
 
     Attributes:
         transport: Class name of the transport.

@@ -286,6 +286,8 @@ class Messages:
         return f"no bytes moved for {seconds:g} s although the server keeps responding"
 
     def interrupted(self, kept_bytes: int, total_bytes: int, lost_bytes: int) -> str:
+        if not total_bytes:
+            return "interrupted"
         kept = f"{bytes_text(kept_bytes)} of {bytes_text(total_bytes)}"
         if lost_bytes:
             why = f"{bytes_text(lost_bytes)} more have arrived, but this registry cannot tell how far an upload is"

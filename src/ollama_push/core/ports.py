@@ -138,15 +138,17 @@ class Transport(Protocol):
 class CancelsRequests(Protocol):
     """An optional ability of a :class:`Transport`: a request can be cancelled from another thread.
 
-    An async transport does not need it, since its tasks can be cancelled. Without it, ending a push whose thread
-    waits for a response takes two seconds, and the thread and its connection stay until the response or a timeout.
+    An async transport does not need it, since its tasks can be cancelled. Without it, ending a direct push whose thread
+    waits for a response takes two seconds, and the thread and its connection stay until the response or a timeout; a
+    push through a server ends with the next line of its response.
     """
 
     def cancel(self, request: HttpRequest, /) -> None:
         """Cancel *request*, while another thread sends it or reads its response.
 
         That thread then gets ``ConnectionLost``, and the connection is not used again. Does nothing for a
-        request that has ended or is not known yet. May be called from any thread, and more than once.
+        request that has ended or is not known yet; best it is known once ``open`` has returned, before its block is
+        entered. May be called from any thread and from a signal handler, and more than once.
         """
         ...
 

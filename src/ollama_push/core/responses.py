@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, Protocol, TypeGuard
 
 import attrs
+from attrs import validators
 
 from ollama_push.core.errors import (
     ConnectionLost,
@@ -69,8 +70,10 @@ class BufferedResponse:
         redirects: The redirects that were followed to it, as the statuses and the URLs that they led to.
     """
 
-    status: int
-    headers: Mapping[str, str]
+    status: int = attrs.field(validator=validators.instance_of(int))
+    headers: Mapping[str, str] = attrs.field(
+        validator=validators.deep_mapping(validators.instance_of(str), validators.instance_of(str))
+    )
     body: bytes
     redirects: tuple[tuple[int, str], ...] = ()
 

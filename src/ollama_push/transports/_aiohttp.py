@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
 from typing import Final, Self
 
 import aiohttp
+import attrs
 from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -16,19 +17,24 @@ from yarl import URL
 from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, InvalidSetting, MachineMisuse, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.raisers import raise_as_it_is, raised_by_signal
 from ollama_push.transports._aiohttp_internals import (
     CONNECTED_HERE,
     AbortingConnector,
     ConnectionWatch,
     UploadPayload,
+    hang_up,
     head_timer,
+    leave_to_parent,
     take_buffered,
     without_retries,
 )
 from ollama_push.transports._certificates import HostCertificates
+from ollama_push.transports._event_loop import running_loop
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
+from ollama_push.transports._process import PerProcess
 from ollama_push.transports._socks import require_socks
 
 __all__ = ["AiohttpTransport"]
@@ -43,8 +49,28 @@ _CLOSING_ITERATIONS: Final = 50
 _MAX_HEADER_BYTES: Final = 65_536
 
 
+@attrs.define(eq=False)
+class _Sessions:
+    """What one process has of a transport; it belongs to an event loop.
+
+    Attributes:
+        loop: Where it is used.
+        usual: Sends the requests.
+        through_proxies: Send those through a proxy, where it is not the usual one.
+    """
+
+    loop: asyncio.AbstractEventLoop | None = None
+    usual: aiohttp.ClientSession | None = None
+    through_proxies: dict[Proxy | None, aiohttp.ClientSession] = attrs.field(factory=dict)
+
+    def __iter__(self) -> Iterator[aiohttp.ClientSession]:
+        return iter([*([] if self.usual is None else [self.usual]), *self.through_proxies.values()])
+
+
 class AiohttpTransport:
     """Moves bytes with aiohttp. Belongs to the event loop it is first used in.
+
+    A forked process may use it in an event loop of its own, and opens its own connections.
 
     Args:
         session: A session to use for all requests. It is not closed by this transport, and the TLS settings and limits
@@ -76,11 +102,10 @@ class AiohttpTransport:
     ) -> None:
         if session is not None and resolver is not None:
             raise InvalidSetting("resolver", resolver, "give it to the connector of your session instead")
-        self._session = session
-        self._proxy_sessions: dict[Proxy | None, aiohttp.ClientSession] = {}
+        self._sessions = PerProcess(_Sessions, _leave)
+        self._sessions.get().usual = session
         self._resolver = resolver
         self._owned = session is None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
         self._read_timeout = checked_seconds("read_timeout", read_timeout)
         self._trust_env = trust_env
@@ -90,7 +115,7 @@ class AiohttpTransport:
     @asynccontextmanager
     async def open(self, request: HttpRequest, /) -> AsyncIterator[_Response]:
         """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
-        self._require_usable()
+        own = self._require_usable()
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
         upload = UploadPayload(request.body, limits.read)
         raw = await self._send(request, limits, upload)
@@ -101,8 +126,11 @@ class AiohttpTransport:
         finally:
             if watch is not None:
                 watch.stop()
-            # This closes the connection, unless the body was read to its end, which has returned it to the pool.
-            raw.close()
+            # Not in a child that was forked meanwhile: the parent goes on. Nor when the body was read to its end,
+            # which has returned the connection to the pool.
+            if own is self._sessions.get():
+                hang_up(raw.connection)
+                raw.close()
 
     async def _send(self, request: HttpRequest, limits: RequestLimits, upload: UploadPayload) -> aiohttp.ClientResponse:
         """Send *request* and return its response, of which the head has arrived."""
@@ -137,6 +165,8 @@ class AiohttpTransport:
                     trace_request_ctx=upload,
                 )
         except _FAILURES as exc:
+            if (foreign := raised_by_signal(exc)) is not None:
+                raise_as_it_is(foreign)
             failure = _without_headers(exc)
         finally:
             CONNECTED_HERE.reset(token)
@@ -149,7 +179,7 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """Close the session unless it was injected. Idempotent."""
         self._closed = True
-        if self._owned and (own := [each for each in (self._session, *self._proxy_sessions.values()) if each]):
+        if self._owned and (own := list(self._sessions.get())):
             for session in own:
                 await session.close()
             # asyncio closes a socket some iterations after close(); a loop that ends before leaves it open.
@@ -162,26 +192,35 @@ class AiohttpTransport:
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
 
-    def _require_usable(self) -> None:
+    def _require_usable(self) -> _Sessions:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
-        loop = asyncio.get_running_loop()
-        if self._loop not in (None, loop):
+        loop, own = running_loop(self), self._sessions.get()
+        if not self._owned and own.usual is None:
+            raise MachineMisuse(f"the session of this {type(self).__name__} is another process's; a fork needs its own")
+        if own.loop not in (None, loop):
             raise MachineMisuse(f"this {type(self).__name__} belongs to another event loop; build one in each loop")
-        self._loop = loop
-        if self._session is not None and self._session.closed:
-            raise UsedAfterClose(type(self._session).__name__)
+        own.loop = loop
+        if own.usual is not None and own.usual.closed:
+            raise UsedAfterClose(type(own.usual).__name__)
+        return own
 
     def _session_for(self, proxy: Proxy | None) -> aiohttp.ClientSession:
+        own = self._sessions.get()
         if proxy is not None and (proxy.is_socks or self._resolver is not None):
             # A session of its own: a connector caches the addresses of a name, whichever resolver found them. Behind a
             # SOCKS proxy that does not find hosts itself, the addresses are of the kind that we connect to.
             socks = proxy if proxy.is_socks else None
-            if socks not in self._proxy_sessions:
-                self._proxy_sessions[socks] = _new_session(self._resolver if socks else None, socks)
-            return self._proxy_sessions[socks]
-        self._session = self._session or _new_session(self._resolver)
-        return self._session
+            if socks not in own.through_proxies:
+                own.through_proxies[socks] = _new_session(self._resolver if socks else None, socks)
+            return own.through_proxies[socks]
+        own.usual = own.usual or _new_session(self._resolver)
+        return own.usual
+
+
+def _leave(inherited: _Sessions) -> None:
+    for session in inherited:
+        leave_to_parent(session)
 
 
 def _client_timeout(limits: RequestLimits) -> aiohttp.ClientTimeout:
@@ -224,6 +263,8 @@ class _Response:
                 async with asyncio.timeout(self._limits.read):
                     data = await content.readany()
             except _FAILURES as exc:
+                if (foreign := raised_by_signal(exc)) is not None:
+                    raise_as_it_is(foreign)
                 if buffered := take_buffered(content):
                     yield buffered
                 if self._upload.error is not None:

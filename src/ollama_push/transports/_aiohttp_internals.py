@@ -7,6 +7,7 @@ used by :mod:`ollama_push.transports._aiohttp`.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -30,7 +31,9 @@ __all__ = [
     "AbortingConnector",
     "ConnectionWatch",
     "UploadPayload",
+    "hang_up",
     "head_timer",
+    "leave_to_parent",
     "take_buffered",
     "without_retries",
 ]
@@ -73,7 +76,8 @@ class AbortingConnector(aiohttp.TCPConnector):
     """A connector without a limit, whose ``close`` aborts every connection that it made.
 
     Works around: a TLS connection that was closed before, because its peer asked for that, waits for the peer's
-    ``close_notify``, and ``close`` knows it no more. An event loop that ends before leaves its socket open.
+    ``close_notify``, and ``close`` knows it no more. An event loop that ends before leaves its socket open. A socket
+    that is closed only ends no connection while a forked process has a copy of it.
     """
 
     def __init__(self, resolver: AbstractResolver | None, socks: Proxy | None = None) -> None:
@@ -81,6 +85,7 @@ class AbortingConnector(aiohttp.TCPConnector):
         self._socks = socks
         self._factory = partial(_new_connection, loop=asyncio.get_running_loop())
         self._made = WeakSet[asyncio.Transport]()
+        self._process = os.getpid()
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's signature
         """Return a connection for *req*, and tell the request that this task sends whether it is a kept one."""
@@ -131,9 +136,45 @@ class AbortingConnector(aiohttp.TCPConnector):
 
     async def close(self, *, abort_ssl: bool = True) -> None:
         """Close the connector, and abort what it made; a transport that has ended ignores that."""
+        for transport in list(self._made):
+            _shut_down(transport)
         await super().close(abort_ssl=abort_ssl)
         for transport in list(self._made):
             transport.abort()
+
+    def leave_to_parent(self) -> None:
+        """Take this connector for closed, in a forked process: its parent goes on with the connections.
+
+        Works around: both processes share what tells the event loop of sockets (epoll), and to close a connection takes
+        its socket out of there.
+        """
+        self._closed = True
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        if self._process != os.getpid():
+            return
+        if should_close and protocol.transport is not None:
+            _shut_down(protocol.transport)
+        super()._release(key, protocol, should_close=should_close)
+
+
+def leave_to_parent(session: aiohttp.ClientSession) -> None:
+    """Leave the connections of *session* alone, in a forked process whose parent goes on with them."""
+    if isinstance(session.connector, AbortingConnector):
+        session.connector.leave_to_parent()
+
+
+def hang_up(connection: Any) -> None:
+    """End a connection that is still in use, for every process that has a copy of its socket."""
+    if connection is not None and connection.transport is not None:
+        _shut_down(connection.transport)
+
+
+def _shut_down(transport: asyncio.BaseTransport) -> None:
+    # OSError: it is not connected any more. AttributeError: nor does a TLS transport know its socket then (CPython,
+    # asyncio/sslproto.py).
+    with suppress(OSError, AttributeError):
+        transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def without_retries(session: aiohttp.ClientSession) -> aiohttp.ClientSession:

@@ -7,20 +7,23 @@ import math
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from os import PathLike
 from typing import Any, Final, Self
 
+import attrs
 import urllib3
 from urllib3 import exceptions as u3
 
 from ollama_push.core.arguments import checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.raisers import raise_as_it_is, raised_by_signal
 from ollama_push.transports._certificates import HostCertificates
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import ChunkedBody, RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
+from ollama_push.transports._process import PerProcess
 from ollama_push.transports._socks import require_socks
 from ollama_push.transports._urllib3_cancel import SENT_HERE, ActiveRequests, CancellableRequest
 from ollama_push.transports._urllib3_internals import (
@@ -30,6 +33,7 @@ from ollama_push.transports._urllib3_internals import (
     close_pools,
     plain_reader,
     release,
+    socket_below,
     use_own_connections,
 )
 
@@ -42,13 +46,32 @@ _POOLED_CONNECTIONS: Final = 64
 _FAILURES: Final = (u3.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
+@attrs.define(eq=False)
+class _Connections:
+    """What one process has of a transport.
+
+    Attributes:
+        requests: Those under way.
+        pools: By proxy and TLS context.
+    """
+
+    requests: ActiveRequests = attrs.field(factory=ActiveRequests)
+    pools: dict[tuple[Proxy | None, ssl.SSLContext | None], urllib3.PoolManager] = attrs.field(factory=dict)
+
+    def close_idle(self) -> None:
+        """Close all idle connections, and forget their pools."""
+        while self.pools:
+            close_pools(self.pools.popitem()[1])
+
+
 class Urllib3Transport:
-    """Moves bytes with urllib3. Safe to share between threads.
+    """Moves bytes with urllib3. Safe to share between threads; a forked process opens its own connections.
 
     Args:
         pool: A pool manager to use for all requests. It is not closed by this transport, and its own settings
             decide about proxies, TLS and how long a peer may take no bytes (urllib3's default: the connect timeout).
-            ``cancel`` then wakes no thread that waits: its request ends with the next byte of its response.
+            ``cancel`` then wakes no thread that waits for a head: its request ends with the next byte of its response.
+            A forked process clears its copy of it.
         connect_timeout: Seconds for DNS, TCP and TLS together, for each address.
         read_timeout: Longest silence in seconds for requests that set none; ``None`` for no limit.
         ca_file: PEM file of CAs to trust in addition to the system's.
@@ -71,22 +94,41 @@ class Urllib3Transport:
         trust_env: bool = True,
     ) -> None:
         self._injected = pool
-        self._pools: dict[tuple[Proxy | None, ssl.SSLContext | None], urllib3.PoolManager] = {}
+        self._connections = PerProcess(_Connections, lambda _: None if pool is None else pool.clear())
         self._connect_timeout = checked_seconds("connect_timeout", connect_timeout)
         self._read_timeout = checked_seconds("read_timeout", read_timeout)
         self._trust_env = trust_env
         self._certificates = HostCertificates(ca_file, client_cert, search=trust_env)
-        self._requests = ActiveRequests()
         self._closed = False
 
-    @contextmanager
-    def open(self, request: HttpRequest, /) -> Iterator[_Response]:
+    def open(self, request: HttpRequest, /) -> AbstractContextManager[_Response]:
         """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
+        # Known from here on, so that there is no moment in which ``cancel`` would come too early.
+        return self._opened(self._connections.get().requests.add(request))
+
+    def cancel(self, request: HttpRequest, /) -> None:
+        """Cancel *request*; see :class:`ollama_push.core.ports.CancelsRequests`."""
+        self._connections.get().requests.cancel(request)
+
+    def close(self) -> None:
+        """Close all idle connections; an injected pool stays open. Idempotent."""
+        self._closed = True
+        self._connections.get().close_idle()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _opened(self, active: CancellableRequest) -> Iterator[_Response]:
         if self._closed:
             raise UsedAfterClose(type(self).__name__)
+        request = active.request
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
         upload = UploadBody(request.body, limits.read)
-        with self._requests.entered(request) as active:
+        with self._connections.get().requests.entered(active):
             raw = self._send(active, limits, upload)
             try:
                 response = _Response(raw, active, limits, upload)
@@ -97,23 +139,6 @@ class Urllib3Transport:
                 yield response
             finally:
                 response.close()
-
-    def cancel(self, request: HttpRequest, /) -> None:
-        """Cancel *request*; see :class:`ollama_push.core.ports.CancelsRequests`."""
-        self._requests.cancel(request)
-
-    def close(self) -> None:
-        """Close all idle connections; an injected pool stays open. Idempotent."""
-        self._closed = True
-        for manager in self._pools.values():
-            close_pools(manager)
-        self._pools.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
     def _send(self, active: CancellableRequest, limits: RequestLimits, upload: UploadBody) -> urllib3.BaseHTTPResponse:
         """Send the request and return its response, of which the head has arrived."""
@@ -135,8 +160,10 @@ class Urllib3Transport:
                 decode_content=False,
             )
         except BodyFailed as exc:
-            error = exc.error
+            raise_as_it_is(exc.error)
         except _FAILURES as exc:
+            if (foreign := raised_by_signal(exc)) is not None:
+                raise_as_it_is(foreign)
             if active.cancelled:
                 raise _cancelled(limits) from exc
             if upload.stalled:
@@ -148,20 +175,19 @@ class Urllib3Transport:
             raise (refused or active.sent.judged(error)) from exc
         finally:
             SENT_HERE.reset(token)
-        # Outside the except clause the body's own error gets no context: it is raised as it was.
-        raise error
 
     def _pool_for(self, url: str) -> urllib3.PoolManager:
         if self._injected is not None:
             return self._injected
         proxy = proxy_for(url) if self._trust_env else None
         tls = self._certificates.context_for(url)
-        pool = self._pools.get((proxy, tls))
+        pools = self._connections.get().pools
+        pool = pools.get((proxy, tls))
         if pool is None:
             if proxy is not None and proxy.is_socks:
                 require_socks(url)
             # setdefault: two threads may get here at once, and both must end up with one pool.
-            pool = self._pools.setdefault((proxy, tls), self._new_pool(proxy, tls))
+            pool = pools.setdefault((proxy, tls), self._new_pool(proxy, tls))
         return pool
 
     def _new_pool(self, proxy: Proxy | None, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
@@ -181,6 +207,8 @@ class _Response:
         # RFC 9110, 6.4.1: whatever length these announce, they have no body.
         self._bodiless = active.request.method == "HEAD" or raw.status in (204, 304)
         self._active = active
+        if not (active.has_socket or active.cancelled) and (sock := socket_below(raw)) is not None:
+            active.uses(sock)  # of an injected pool, whose connections do not tell
         self._limits = limits
         self._upload = upload
         self.status: int = raw.status
@@ -236,6 +264,8 @@ class _Response:
         try:
             data = read1(_READ_BYTES)
         except _FAILURES as exc:
+            if (foreign := raised_by_signal(exc)) is not None:
+                raise_as_it_is(foreign)
             if self._active.cancelled:
                 raise _cancelled(self._limits) from exc
             raise _translated(exc, self._limits, connected=True, in_use=True) from exc
@@ -246,11 +276,12 @@ class _Response:
 
     def close(self) -> None:
         """Close the connection, or return it to the pool when nothing is left on it."""
-        self._active.end()
         # A body that was not sent completely would be continued by the next request.
         if self._complete and self._upload.complete and not self._active.cancelled:
+            self._active.end()
             release(self._raw)
         else:
+            self._active.hang_up()
             self._raw.close()
 
     def _announced(self) -> float:

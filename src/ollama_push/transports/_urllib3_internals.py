@@ -6,6 +6,7 @@ used by :mod:`ollama_push.transports._urllib3`.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import math
@@ -14,7 +15,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import urllib3
@@ -23,10 +23,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
 from ollama_push.core.ports import RequestBody
+from ollama_push.core.raisers import raised_by_signal
 from ollama_push.transports._framing import pieces
 from ollama_push.transports._machine import Proxy
 from ollama_push.transports._socks import connect_through
-from ollama_push.transports._urllib3_cancel import SENT_HERE, RequestCancelled, note_socket
+from ollama_push.transports._urllib3_cancel import SENT_HERE, RequestCancelled, note_socket, shut_down
 
 __all__ = [
     "BodyFailed",
@@ -35,6 +36,7 @@ __all__ = [
     "close_pools",
     "plain_reader",
     "release",
+    "socket_below",
     "use_own_connections",
 ]
 
@@ -129,8 +131,11 @@ class _HeadReader(io.BufferedReader):
         self._in_head = False
         if "readinto" in vars(self.raw):
             del self.raw.readinto
-            with suppress(OSError):  # closed
+            try:
                 self._socket.settimeout(self._silence)
+            except OSError as exc:
+                if exc.errno != errno.EBADF:  # closed
+                    raise
 
     def close(self) -> None:
         if not self.closed:
@@ -213,9 +218,9 @@ class _Connection(HTTPConnection):
         except TimeoutError:
             body.stalled = body.started
             raise
-        except _PEER_CLOSED:
+        except _PEER_CLOSED as exc:
             # The peer may have responded before: urllib3 now reads, and raises what it finds instead.
-            if not body.started:
+            if not body.started or raised_by_signal(exc):
                 raise
         finally:
             body.connection = None
@@ -271,6 +276,8 @@ class _Connection(HTTPConnection):
             except RequestCancelled:
                 raise
             except OSError as exc:
+                if raised_by_signal(exc):
+                    raise
                 failure = exc
         raise failure
 
@@ -339,12 +346,16 @@ def close_pools(manager: urllib3.PoolManager) -> None:
     """Close the idle connections of *manager*, and let those in use be closed after their response.
 
     Works around: ``PoolManager.clear()`` (urllib3 2) only drops the pools, which close their connections when they
-    are garbage collected; an error that somebody keeps refers to its pool.
+    are garbage collected; an error that somebody keeps refers to its pool. And urllib3 closes sockets without shutting
+    them down, so that the server would not notice while a forked process has copies of them.
     """
     # Pools that are dropped because of many hosts may be in use, and are left to the garbage collection.
     for key in manager.pools.keys():  # noqa: SIM118 - no iteration over it otherwise
         pool = manager.pools.get(key)
         if pool is not None:
+            for idle in list(pool.pool.queue) if pool.pool is not None else ():
+                if idle is not None and idle.sock is not None:
+                    shut_down(idle.sock)
             pool.close()
     manager.clear()
 
@@ -379,6 +390,15 @@ def release(response: urllib3.BaseHTTPResponse) -> None:
     """
     _below(response).close()
     response.release_conn()
+
+
+def socket_below(response: urllib3.BaseHTTPResponse) -> Any:
+    """Return the socket that a body is read from; ``None`` when there is none any more, or it is not to be found.
+
+    Works around: a connection gives its socket away to a response after which it cannot be used again.
+    """
+    reader = getattr(getattr(_below(response), "fp", None), "raw", None)
+    return getattr(reader, "_sock", None)
 
 
 def _below(response: urllib3.BaseHTTPResponse) -> Any:

@@ -68,7 +68,7 @@ class Dripping(Endless):
 
 def _read(kind: str, transport: Endless) -> BufferedResponse:
     if kind == "sync":
-        return send_request(transport, REQUEST, transport.clock)  # type: ignore[arg-type]  # it is never closed
+        return send_request(transport, REQUEST, transport.clock)
     twin: Any = SimpleNamespace(open=transport.open_async)
     return asyncio.run(send_request_async(twin, REQUEST, transport.clock))
 

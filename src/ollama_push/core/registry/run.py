@@ -22,6 +22,7 @@ from ollama_push.core.observations import (
     RequestRetried,
     RolledBack,
 )
+from ollama_push.core.raisers import raised_by_signal
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
 from ollama_push.core.registry.effects import Notice, ReportRetry
@@ -129,8 +130,8 @@ class RegistryRun:
 
     def fail(self, exc: Exception) -> None:
         """Tell hooks that the push ends in *exc*, and complete what one of our errors knows."""
-        if not isinstance(exc, OllamaPushError):  # a bug, no verdict
-            self._finish(PushOutcome.FAILED)
+        if not isinstance(exc, OllamaPushError):  # no verdict: the caller leaves, or a bug
+            self._finish(PushOutcome.CANCELLED if raised_by_signal(exc) else PushOutcome.FAILED)
             return
         exc.last_event = self._last
         exc.attempts = max(exc.attempts, 1)

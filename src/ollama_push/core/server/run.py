@@ -11,7 +11,15 @@ from typing import Final
 
 import attrs
 
-from ollama_push.core.errors import MachineMisuse, OllamaPushError, PushStalled, ServerError, TransportError
+from ollama_push.core.errors import (
+    MachineMisuse,
+    OllamaPushError,
+    PushInterrupted,
+    PushStalled,
+    ServerError,
+    TransportError,
+    UsedAfterClose,
+)
 from ollama_push.core.events import MAX_LAYERS, LayerCounter, LayerProgress, PushEvent, PushSucceeded
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import (
@@ -47,7 +55,7 @@ class PushRun:
         begin_attempt -> receive_head -> receive_data* -> receive_eof
                       -> attempt_failed, which raises the verdict or returns the seconds to wait
 
-    and ``close`` at the very end, whatever happened.
+    and ``close`` at the very end, whatever happened. ``interrupt`` may come at any time, from any thread.
 
     Args:
         request: The HTTP request; each attempt sends it again.
@@ -93,7 +101,7 @@ class PushRun:
         self._last: PushEvent | None = None
         self._moved_at = self._started_at
         self._patience = stall_timeout
-        self._finished = False
+        self._begun = self._finished = self._interrupted = False
         self.receipt: PushReceipt | None = None
 
     @property
@@ -102,11 +110,17 @@ class PushRun:
         return self.receipt is not None
 
     def begin_attempt(self) -> HttpRequest:
-        """Return the request to send now; ``receive_head`` or ``attempt_failed`` follows."""
-        if not self._attempt:
+        """Return the request to send now; ``receive_head`` or ``attempt_failed`` follows.
+
+        Raises:
+            PushInterrupted: The push was interrupted.
+        """
+        if not self._begun:
             # Not in __init__: a stream may be asked for and never entered.
+            self._begun = True
             self._started_at = self._clock()
             self._tell(PushStarted(self._context, 0.0))
+        self._require_wanted()
         self._attempt += 1
         self._machine = PushProtocol(stream=self._stream, secrets=self._secrets)
         for layer in self._layers.values():
@@ -119,8 +133,18 @@ class PushRun:
             return self._request
         return attrs.evolve(self._request, headers={**self._request.headers, **started.trace_headers})
 
+    def interrupt(self) -> None:
+        """Have the push end with ``PushInterrupted``, unless a verdict has arrived."""
+        self._interrupted = True
+
     def receive_head(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take the head of the response."""
+        """Take the head of the response.
+
+        Raises:
+            TypeError: The transport hands over what is none.
+        """
+        if not isinstance(status, int) or not all(isinstance(text, str) for text in (*headers, *headers.values())):
+            raise TypeError("a response has an int as its status, and headers of str")
         self._reached = True
         self._machine.receive_head(status, headers)
         if status >= _ERRORS or not self._stream:
@@ -129,7 +153,13 @@ class PushRun:
             self._patience = response_seconds(self._request)
 
     def receive_data(self, data: bytes) -> Iterator[PushEvent]:
-        """Take bytes; yield the events in them, then raise the verdict if they hold one."""
+        """Take bytes; yield the events in them, then raise the verdict if they hold one.
+
+        Raises:
+            TypeError: The transport hands over what is none.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"a chunk is bytes, and no {type(data).__name__}")
         self._machine.receive_data(data)
         return self._events()
 
@@ -155,7 +185,8 @@ class PushRun:
         self._tell(AttemptFailed(self._context, self._elapsed(), self._attempt, error, wait))
         if wait is not None:
             return wait
-        self._finish(PushOutcome.FAILED, error=error)
+        interrupted = isinstance(error, PushInterrupted)
+        self._finish(PushOutcome.CANCELLED if interrupted else PushOutcome.FAILED, error=error)
         raise error
 
     def _wait_after(self, error: OllamaPushError) -> float | None:
@@ -201,6 +232,7 @@ class PushRun:
                 # Before the caller gets the event: closing the stream on it must not turn success into a cancellation.
                 self._finish(PushOutcome.SUCCEEDED, receipt=self.receipt)
             yield odd
+        self._require_wanted()
         if now - self._moved_at > self._patience:
             raise PushStalled(now - self._moved_at)
         # The time the caller spends on the events is not a stall of the server.
@@ -244,12 +276,20 @@ class PushRun:
             if verdict is not None:
                 verdict.__cause__ = exc
                 return verdict
+        if self._interrupted and isinstance(exc, TransportError | UsedAfterClose):
+            interrupted = PushInterrupted()
+            interrupted.__cause__ = exc
+            return interrupted
         return own_error(exc, self._transport)
+
+    def _require_wanted(self) -> None:
+        if self._interrupted:
+            raise PushInterrupted
 
     def _finish(
         self, outcome: PushOutcome, *, receipt: PushReceipt | None = None, error: OllamaPushError | None = None
     ) -> None:
-        if self._attempt and not self._finished:
+        if self._begun and not self._finished:
             self._finished = True
             self._tell(PushFinished(self._context, self._elapsed(), outcome, receipt, error))
 

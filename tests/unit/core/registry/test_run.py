@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from tests.support.clocks import Clock
 
@@ -188,6 +190,24 @@ def test_a_crash_is_a_failure_told_once() -> None:
     told.run.close()
     assert [seen for seen in told.seen if isinstance(seen, PushFinished)] == [
         PushFinished(CONTEXT, 0.0, PushOutcome.FAILED)
+    ]
+
+
+def test_the_exception_of_a_signal_handler_is_the_caller_who_leaves() -> None:
+    def handle(_number: int, _frame: object) -> None:
+        raise TimeoutError("the job's limit")
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    told = Told()
+    told.run.begin()
+    try:
+        with pytest.raises(TimeoutError) as caught:
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    told.run.fail(caught.value)
+    assert [seen for seen in told.seen if isinstance(seen, PushFinished)] == [
+        PushFinished(CONTEXT, 0.0, PushOutcome.CANCELLED)
     ]
 
 
