@@ -71,6 +71,8 @@ def copy_plan_flow(name: str, manifest: Manifest) -> Flow[PushPlan]:
 def _put(blob: Descriptor, held: dict[str, int], interrupted: Callable[[], bool]) -> Flow[int]:
     if interrupted():
         raise PushInterrupted
+    # A blob of which the first news is that all of it is there would be told as one that need not be moved.
+    yield EmitEvent(layer_progress(blob, 0))
     resumed = yield from result_of(PutBlob(blob))
     held[blob.digest] = blob.size
     yield EmitEvent(layer_progress(blob, blob.size))
