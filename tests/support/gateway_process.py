@@ -43,10 +43,18 @@ class GatewayProcess:
         default_registry: Where names without a host go.
         max_pushes: As in the settings.
         concurrency: As in the settings.
+        port: Where it listens; 0 takes a free one.
     """
 
     def __init__(
-        self, store: Path, uploads: Path, default_registry: str, *, max_pushes: int = 64, concurrency: int = 4
+        self,
+        store: Path,
+        uploads: Path,
+        default_registry: str,
+        *,
+        max_pushes: int = 64,
+        concurrency: int = 4,
+        port: int = 0,
     ) -> None:
         asked = {
             "store": str(store),
@@ -54,6 +62,7 @@ class GatewayProcess:
             "default_registry": default_registry,
             "max_pushes": max_pushes,
             "concurrency": concurrency,
+            "port": port,
         }
         self._process = _start("run_gateway.py", json.dumps(asked), stdout=subprocess.PIPE)
         assert self._process.stdout is not None

@@ -57,7 +57,11 @@ class RealOllama(ServerProcess):
 
     def push(self, order: Mapping[str, Any]) -> BufferedResponse:
         """Ask for a push and return the whole response."""
+        return self.ask("/api/push", order)
+
+    def ask(self, path: str, order: Mapping[str, Any]) -> BufferedResponse:
+        """Send *order* to *path* and return the whole response."""
         host, _, port = self.host.partition(":")
         with socket.create_connection((host, int(port)), _PATIENCE_SECONDS) as peer:
-            peer.sendall(request_of("POST", "/api/push", json.dumps(order).encode()))
+            peer.sendall(request_of("POST", path, json.dumps(order).encode()))
             return parse(b"".join(iter(lambda: peer.recv(65536), b"")))

@@ -21,6 +21,7 @@ from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.gateway.server import new_runner, new_site
 from ollama_push.local import Credentials, FileResumeStore, ModelStore
+from ollama_push.local.pull_key import pull_key
 
 
 async def left(_request: web.Request) -> web.Response:
@@ -50,6 +51,7 @@ def settings(asked: dict[str, Any]) -> GatewaySettings:
         max_pushes=asked["max_pushes"],
         concurrency=asked["concurrency"],
         retry=RetryPolicy(base=0.05),
+        pull_key=pull_key(Path(asked["uploads"]) / "pulls"),
     )
 
 
@@ -62,7 +64,7 @@ async def main(asked: dict[str, Any]) -> None:
     runner = new_runner(app, told)
     try:
         await runner.setup()
-        await new_site(runner, told, "127.0.0.1", 0).start()
+        await new_site(runner, told, "127.0.0.1", asked["port"]).start()
         sys.stdout.write(f"{runner.addresses[0][1]}\n")
         sys.stdout.flush()
         await ended.wait()
