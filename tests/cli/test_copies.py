@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.command_direct import SMALL_BYTES, at_home
 from tests.support.registries import CRANE, ORAS
 from tests.support.stores import LAYERS, put_model
@@ -167,7 +168,8 @@ def test_oras_copies_what_was_saved(tmp_path: Path) -> None:
         home.run("save", "my-llama", "-o", str(tmp_path / "models.tar"))
         done = subprocess.run(
             [
-                ORAS, "cp", "--from-oci-layout", f"{tmp_path / 'models.tar'}:my-llama:latest",
+                # By its digest: oras takes what follows the last colon for the whole name.
+                ORAS, "cp", "--from-oci-layout", f"{tmp_path / 'models.tar'}@{digest_of(home.manifest)}",
                 "--to-plain-http", f"{home.name}:latest",
             ],
             capture_output=True, text=True, check=False, env=home.variables,
