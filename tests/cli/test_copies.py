@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.blobs import digest_of
 from tests.support.command_direct import SMALL_BYTES, at_home
+from tests.support.created_models import MODELFILES, recorded, write_files
 from tests.support.registries import CRANE, ORAS
 from tests.support.stores import LAYERS, put_model
 
@@ -82,6 +83,26 @@ def test_a_push_takes_a_model_from_anywhere(tmp_path: Path) -> None:
         done = home.run("push", home.name, *options)
         assert (checked.returncode, done.returncode) == (0, 0), done.stderr
         assert home.pushed()
+
+
+def test_a_modelfile_is_pushed_without_a_store(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    (tmp_path / "Modelfile").write_text(MODELFILES["renderer"])
+    with at_home(tmp_path / "home") as home:
+        options = ("--direct", "--plain-http", "--from", str(tmp_path / "Modelfile"))
+        done = home.run("push", home.name, *options, OLLAMA_MODELS=str(tmp_path / "none"))
+        pushed = home.registry.manifest("team/my-llama", "latest")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(pushed or b"") == json.loads(recorded()["renderer"]["manifest"])
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_pushed_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(100))
+    with at_home(tmp_path / "home") as home:
+        done = home.run("copy", f"gguf:{tmp_path / 'model.safetensors'}", f"{home.name}:latest")
+    assert done.returncode == 2
+    assert "convert it to one GGUF file with llama.cpp's `convert_hf_to_gguf.py`" in done.stderr
 
 
 def test_what_is_saved_here_is_loaded_there(tmp_path: Path) -> None:

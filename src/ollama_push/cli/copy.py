@@ -26,6 +26,7 @@ from ollama_push.cli.push_runner import (
     display_options,
     exit_code_of,
     log_hooks,
+    opened,
     push_each,
     show_push,
 )
@@ -44,6 +45,8 @@ __all__ = ["copy", "load", "save"]
 _FORMS = """
     \b
     my-llama, ollama:my-llama       a model of Ollama's store
+    ./weights.gguf, gguf:FILE       a GGUF file, as `ollama create` would make a model of it
+    ./Modelfile, modelfile:FILE     a Modelfile, likewise
     oci:DIR[:NAME]                  an OCI image layout in a folder
     oci-archive:FILE[:NAME]         the same in a tar archive
     host/namespace/model[:tag]      a registry; docker://... in any case
@@ -180,9 +183,13 @@ def _run(way: _Way, copies: Sequence[_Copy]) -> list[int]:
         words = MessageFormatter(resumes=can_resume(resume, warn=not way.quiet))
         interrupter = Interrupter(registry.interrupt, registry.cancel)
         hooks = [interrupter.interrupt_late_push, *measurers, *log_hooks(way.verbose)]
-        copy_one = partial(_copy, registry, progress=way.shown, hooks=hooks, words=words)
+
+        def is_interrupted() -> bool:
+            return interrupter.interrupted
+
+        copy_one = partial(_copy, registry, way=way, hooks=hooks, words=words, cancelled=is_interrupted)
         with interrupter.listening():
-            return push_each(copies, copy_one, lambda: interrupter.interrupted)
+            return push_each(copies, copy_one, is_interrupted)
 
 
 @attrs.frozen
@@ -201,14 +208,16 @@ def _copy(
     registry: ClientRunner[RegistryClient],
     each: _Copy,
     *,
-    progress: str,
+    way: _Way,
     hooks: Sequence[Hook],
     words: MessageFormatter,
+    cancelled: Callable[[], bool],
 ) -> int:
-    display = new_display(progress, each.label, None, words)
+    display = new_display(way.shown, each.label, None, words)
 
     def send() -> PushReceipt:
-        return registry.run(lambda client: client.copy(each.source, each.target), hooks=[display, *hooks])
+        with opened(each.source, way.store, quiet=way.shown in {"json", "none"}, cancelled=cancelled) as source:
+            return registry.run(lambda client: client.copy(source, each.target), hooks=[display, *hooks])
 
     return show_push(display, PushTarget(each.label), send, cancelled=words.cancelled)
 

@@ -20,6 +20,7 @@ from ollama_push.cli.push_runner import (
     display_options,
     exit_code_of,
     log_hooks,
+    opened,
     push_each,
     show_push,
 )
@@ -38,6 +39,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.target import RegistryModel, direct_name
+from ollama_push.local import ModelStore
 
 __all__ = ["push"]
 
@@ -153,8 +155,9 @@ def _push_directly(
     def send() -> PushReceipt:
         if direct.source is None:
             return registry.run(lambda client: client.push(target.name), hooks=[display, *hooks])
-        source, to = direct.source, RegistryModel(target.name)
-        return registry.run(lambda client: client.copy(source, to), hooks=[display, *hooks])
+        with opened(direct.source, ModelStore(direct.models), quiet=progress in {"json", "none"}) as source:
+            to = RegistryModel(target.name)
+            return registry.run(lambda client: client.copy(source, to), hooks=[display, *hooks])
 
     return show_push(display, target, send, cancelled=words.cancelled)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import attrs
 import click
@@ -20,12 +23,27 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.places import ModelSource
 from ollama_push.core.registry.resume import ResumeStore
-from ollama_push.local import NoResume
+from ollama_push.core.units import bytes_text, share_text
+from ollama_push.local import ModelStore, NoResume
+from ollama_push.local.places import source_of_text
 
-__all__ = ["PushTarget", "can_resume", "display_options", "exit_code_of", "log_hooks", "push_each", "show_push"]
+__all__ = [
+    "PushTarget",
+    "can_resume",
+    "display_options",
+    "exit_code_of",
+    "log_hooks",
+    "opened",
+    "push_each",
+    "show_push",
+]
 
 T = TypeVar("T")
+
+_HASH_SECONDS: Final = 3.0
+"""How often is said how far a hash is."""
 
 _OPTIONS = (
     click.option(
@@ -52,6 +70,40 @@ def display_options(command: Callable[..., int]) -> Callable[..., int]:
 def log_hooks(verbose: int) -> list[Hook]:
     """Return the hooks of ``-v``."""
     return [_log_hook(verbose)] if verbose else []
+
+
+@contextmanager
+def opened(
+    source: Any, store: ModelStore, *, quiet: bool, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[Any]:
+    """Open what *source* means, and close it; of large files it is said how far their hash is, unless *quiet*."""
+    if not isinstance(source, str):
+        yield source
+        return
+    tell = _HashLines()
+    found = source_of_text(source, store, hashed=_say_nothing if quiet else tell, cancelled=cancelled)
+    try:
+        yield found
+    finally:
+        if isinstance(found, ModelSource):
+            found.close()
+
+
+def _say_nothing(_path: Path, _done: int, _size: int) -> None:
+    """Tell nobody."""
+
+
+class _HashLines:
+    """Says now and then how far the hash of a file is."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + _HASH_SECONDS
+
+    def __call__(self, path: Path, done: int, size: int) -> None:
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + _HASH_SECONDS
+            say(f"hashing {path}: {share_text(done / size)} of {bytes_text(size)}")
 
 
 def exit_code_of(codes: Sequence[int]) -> int:

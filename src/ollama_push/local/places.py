@@ -27,6 +27,8 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, NameParts, is_host_like
 from ollama_push.core.registry.places import ModelSource, ModelTarget
 from ollama_push.core.registry.target import RegistryModel
+from ollama_push.local.create.hashes import Hashed
+from ollama_push.local.create.model import gguf_model, modelfile_model
 from ollama_push.local.file_source import FileModel
 from ollama_push.local.oci.archive import OciArchive, OciArchiveTarget
 from ollama_push.local.oci.layout import OciLayout, OciLayoutTarget
@@ -45,12 +47,20 @@ _Source = ModelSource | RegistryModel
 _Target = ModelTarget | RegistryModel
 
 
-def source_of_text(text: str, store: ModelStore) -> _Source:
+def source_of_text(
+    text: str,
+    store: ModelStore,
+    *,
+    hashed: Hashed = lambda _path, _done, _size: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> _Source:
     """Return the source that *text* means.
 
     Args:
         text: As people write it; see the module docstring.
         store: Ollama's store.
+        hashed: Told how far the hash of a GGUF file is: its path, bytes that were hashed, bytes in all.
+        cancelled: Asked while a file is hashed; ``PushInterrupted`` is raised when it says yes.
 
     Raises:
         InvalidSetting: It means nothing, or could mean two things.
@@ -58,10 +68,16 @@ def source_of_text(text: str, store: ModelStore) -> _Source:
     """
     prefix, rest = _prefixed("source", text, SOURCES)
     match prefix:
+        case "" if (kind := _kind_of_path(text)) is not None:
+            return kind(text, hashed=hashed, cancelled=cancelled)
         case "":
             return _plain_source(text, store)
         case "ollama":
             return _stored(rest, store)
+        case "gguf":
+            return gguf_model(rest, hashed=hashed, cancelled=cancelled)
+        case "modelfile":
+            return modelfile_model(rest, hashed=hashed, cancelled=cancelled)
         case "oci":
             folder, ref = _path_and_ref("source", text, rest)
             return OciLayout(folder).model(ref)
@@ -93,7 +109,7 @@ def target_of_text(text: str, store: ModelStore) -> _Target:
 
 
 _BUILT_IN: Final[Mapping[str, frozenset[str]]] = {
-    SOURCES: frozenset({"ollama", "oci", "oci-archive", _REGISTRY}),
+    SOURCES: frozenset({"gguf", "modelfile", "ollama", "oci", "oci-archive", _REGISTRY}),
     TARGETS: frozenset({"ollama", "oci", "oci-archive", _REGISTRY}),
 }
 
@@ -123,9 +139,19 @@ def _plugged(setting: str, text: str, group: str, name: str) -> Callable[[str], 
     return loaded
 
 
+def _kind_of_path(text: str) -> Callable[..., FileModel] | None:
+    """Return what reads the file *text*, where its name says what it is and that it is a file."""
+    if not text.startswith(_PATH_MARKS):
+        return None
+    name = Path(text).name
+    if name.lower().endswith(".gguf"):
+        return gguf_model
+    return modelfile_model if "modelfile" in name.lower() else None
+
+
 def _plain_source(text: str, store: ModelStore) -> _Source:
     if text.startswith(_PATH_MARKS):
-        raise InvalidSetting("source", text, f"what is there? say oci:{text} or oci-archive:{text}")
+        raise InvalidSetting("source", text, "what is there? say gguf:, modelfile:, oci: or oci-archive: before it")
     if _names_a_registry(text):
         return RegistryModel(text)
     if os.path.lexists(text):

@@ -74,7 +74,7 @@ def test_a_target_of_this_machine(text: str, kind: type, label: str, store: Mode
     ("text", "said"),
     [
         ("layout", "it is a file here, and may be a model: say ./layout or ollama:layout"),
-        ("./layout", "what is there? say oci:./layout or oci-archive:./layout"),
+        ("./layout", "what is there? say gguf:, modelfile:, oci: or oci-archive: before it"),
         ("oci:", "nothing follows oci:"),
         ("oci::x", "expected a path"),
         ("oci:x:", "expected a path"),
