@@ -43,7 +43,8 @@ class GatewayProcess:
         default_registry: Where names without a host go.
         max_pushes: As in the settings.
         concurrency: As in the settings.
-        port: Where it listens; 0 takes a free one.
+        redis: URL of the Redis that it shares with its replicas.
+        port: To listen on; 0 for a free one.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class GatewayProcess:
         *,
         max_pushes: int = 64,
         concurrency: int = 4,
+        redis: str | None = None,
         port: int = 0,
     ) -> None:
         asked = {
@@ -62,6 +64,7 @@ class GatewayProcess:
             "default_registry": default_registry,
             "max_pushes": max_pushes,
             "concurrency": concurrency,
+            "redis": redis,
             "port": port,
         }
         self._process = _start("run_gateway.py", json.dumps(asked), stdout=subprocess.PIPE)
@@ -80,6 +83,11 @@ class GatewayProcess:
         """End it as ``kill -9`` does."""
         self._process.kill()
         self._process.wait(_PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        """Kill it, and close the pipes to it."""
+        self._process.kill()
+        self._process.communicate(timeout=_PATIENCE_SECONDS)
 
     def get(self, path: str) -> bytes:
         """Return the body of an answer."""

@@ -11,9 +11,9 @@ from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.local import FileResumeStore, NoResume
 
 if TYPE_CHECKING:
-    from ollama_push.fleet import RedisResumeStore
+    from ollama_push.fleet import RedisPushes, RedisResumeStore
 
-__all__ = ["RESUME_OPTION", "RESUME_VARIABLE", "new_resume_store", "unkept_text"]
+__all__ = ["RESUME_OPTION", "RESUME_VARIABLE", "new_resume_store", "new_shared_pushes", "unkept_text"]
 
 RESUME_VARIABLE: Final = "OLLAMA_PUSH_RESUME"
 RESUME_OPTION: Final = click.option(
@@ -34,6 +34,15 @@ def new_resume_store(url: str | None, *, no_resume: bool = False) -> ResumeStore
     if no_resume:
         return NoResume()
     return FileResumeStore() if url is None else _redis_store(url)
+
+
+def new_shared_pushes(url: str | None) -> RedisPushes | None:
+    """Return where the replicas of a gateway meet; ``None`` for one that is alone."""
+    if url is None:
+        return None
+    from ollama_push.fleet import RedisPushes
+
+    return RedisPushes(url)
 
 
 def unkept_text(store: ResumeStore) -> str | None:

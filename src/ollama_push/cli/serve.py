@@ -19,7 +19,7 @@ import click
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import log_handler, say, tell
-from ollama_push.cli.resume import RESUME_OPTION, new_resume_store, unkept_text
+from ollama_push.cli.resume import RESUME_OPTION, new_resume_store, new_shared_pushes, unkept_text
 from ollama_push.cli.secret_files import first_line
 from ollama_push.cli.sizes import size_in_bytes
 from ollama_push.core.errors import InvalidSetting
@@ -148,6 +148,7 @@ def serve_command(
             concurrency=concurrency,
             verify=not no_verify,
             resume=new_resume_store(resume),
+            shared=new_shared_pushes(resume),
             pull=not no_pull,
             public_host=public_host,
             max_pulls=max_pulls,

@@ -20,6 +20,7 @@ from ollama_push.gateway.pull.history import PullHistory
 from ollama_push.gateway.pull.service import serving_pulls
 from ollama_push.gateway.push_handler import PushHandler
 from ollama_push.gateway.push_history import PushHistory
+from ollama_push.gateway.replicas import Replicas
 from ollama_push.gateway.responses import plain_response
 from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.status_page.pages import add_pages
@@ -46,12 +47,13 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     settings = settings or GatewaySettings()
     app = web.Application()
     history = app[PUSH_HISTORY] = PushHistory(settings.max_pushes)
+    replicas = Replicas(settings.shared, history)
     metrics = Metrics()
     # Of the list of models, and of all else: whoever asks for the list again and again holds up no push.
     listing, reading = Lane("gateway-list", _LISTERS), Lane("gateway-store", _READERS)
     # A client names the registry: the login in the environment is not for all of them.
     credentials = settings.credentials or Credentials(environment_for=settings.named_hosts)
-    pushes = PushHandler(settings, history, reading, credentials)
+    pushes = PushHandler(settings, history, reading, credentials, replicas)
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
     add_tags(app, settings.store, listing)
@@ -79,7 +81,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 resume=settings.resume,
                 stall_timeout=settings.stall_timeout,
             )
-            async with client, serving_pulls(pulls, transport, credentials, reading):
+            async with client, serving_pulls(pulls, transport, credentials, reading), replicas.meeting():
                 pushes.client = client
                 yield
         finally:

@@ -26,6 +26,7 @@ from ollama_push.gateway.progress_lines import COULD_NOT_RETRIEVE_LINE, RETRIEVI
 from ollama_push.gateway.push_history import PushHistory, RunningPush, log_refusal
 from ollama_push.gateway.push_request import PushRequestBody
 from ollama_push.gateway.push_task import PushTask, find_model
+from ollama_push.gateway.replicas import Replicas
 from ollama_push.gateway.responses import RequestRefused, json_response, read_body
 from ollama_push.gateway.route import PushRoute, route_for
 from ollama_push.gateway.settings import GatewaySettings
@@ -49,19 +50,26 @@ class PushHandler:
         history: Where the pushes are recorded.
         lane: Reads the store.
         credentials: The gateway's own logins.
+        replicas: Which share the limit on pushes.
 
     Attributes:
         client: Carries the pushes out; set while the gateway runs.
     """
 
     def __init__(
-        self, settings: GatewaySettings, history: PushHistory, lane: Lane, credentials: CredentialSource
+        self,
+        settings: GatewaySettings,
+        history: PushHistory,
+        lane: Lane,
+        credentials: CredentialSource,
+        replicas: Replicas,
     ) -> None:
         self.client: AsyncRegistryClient | None = None
         self._settings = settings
         self._history = history
         self._lane = lane
         self._own_credentials = credentials
+        self._replicas = replicas
         self._shutdown = Shutdown(settings.shutdown_grace)
 
     def shut_down(self) -> None:
@@ -109,6 +117,16 @@ class PushHandler:
         self._require_allowed(registry)
         if self.client is None or self._shutdown.has_begun:
             raise _shutting_down()
+        async with self._replicas.admitted() as may_run:
+            if not may_run:
+                raise self._too_many()
+            return await self._push(request, body, route, registry, plain_http=plain_http)
+
+    async def _push(
+        self, request: web.Request, body: PushRequestBody, route: PushRoute, registry: Endpoint, *, plain_http: bool
+    ) -> web.StreamResponse:
+        if self.client is None:
+            raise _shutting_down()
         with self._begin(route, registry) as record:
             store = self._settings.store
             describe = partial(
@@ -146,8 +164,11 @@ class PushHandler:
     def _begin(self, route: PushRoute, registry: Endpoint) -> RunningPush:
         record = self._history.begin(str(route.target), registry.origin)
         if record is None:
-            raise _unavailable(f"{self._history.limit} pushes are running, which is as many as may")
+            raise self._too_many()
         return record
+
+    def _too_many(self) -> RequestRefused:
+        return _unavailable(f"{self._history.limit} pushes are running, which is as many as may")
 
     def _credentials(self, body: PushRequestBody, registry: Endpoint) -> Login | CredentialSource | None:
         """Return the client's login, else ``None`` for the gateway's own.

@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,6 +25,7 @@ __all__ = ["PUSH_LOGGER", "PushHistory", "PushRecord", "RunningPush", "log_refus
 
 PUSH_LOGGER: Final = logging.getLogger("ollama_push.gateway.pushes")
 """One line a push, at its end; without secrets."""
+_REPLICA_GONE: Final = "its replica of the gateway is gone; the next push of that model resumes it"
 _KEPT: Final = 100
 """Ended pushes that are remembered: as many as fit on one page, and a limit on memory."""
 
@@ -139,8 +140,32 @@ def _log(record: PushRecord, outcome: PushOutcome) -> None:
         PUSH_LOGGER.info("%s %s after %s", outcome.value, *ended)
 
 
+@attrs.define(eq=False)
+class _PushElsewhere:
+    """A push of another replica, as it was last shown."""
+
+    _shown: PushRecord
+    revision: int
+
+    @property
+    def outcome(self) -> PushOutcome | None:
+        return self._shown.outcome
+
+    def record(self) -> PushRecord:
+        return self._shown
+
+
+def _ended_unix(push: RunningPush | _PushElsewhere) -> float:
+    record = push.record()
+    return record.started_unix + record.elapsed_seconds
+
+
+def _started_unix(push: RunningPush | _PushElsewhere) -> float:
+    return push.record().started_unix
+
+
 class PushHistory:
-    """The pushes of one gateway. Belongs to one event loop.
+    """The pushes of one gateway, and what its replicas show of theirs. Belongs to one event loop.
 
     Args:
         limit: Pushes that may run at the same time.
@@ -169,6 +194,9 @@ class PushHistory:
         self._revisions = itertools.count(1)
         self._running: dict[int, RunningPush] = {}
         self._ended: deque[RunningPush] = deque(maxlen=kept)
+        self._elsewhere: dict[int, _PushElsewhere] = {}
+        self._lost: deque[_PushElsewhere] = deque(maxlen=kept)
+        self._running_elsewhere = 0
         self._counts = dict.fromkeys(PushOutcome, 0)
         self._subscribers: set[asyncio.Event] = set()
         self._closed = False
@@ -184,8 +212,32 @@ class PushHistory:
 
     @property
     def running(self) -> int:
-        """How many pushes run now."""
+        """How many pushes run now in this gateway."""
         return len(self._running)
+
+    @property
+    def running_everywhere(self) -> int:
+        """How many pushes run now, those of the other replicas included."""
+        return len(self._running) + self._running_elsewhere
+
+    def show_elsewhere(self, records: Iterable[PushRecord], running: int) -> None:
+        """Take what the other replicas show now, and how many pushes run there.
+
+        A push that ran in a replica which no longer shows it has ended with that replica.
+        """
+        before, self._elsewhere = self._elsewhere, {}
+        self._running_elsewhere = running
+        for record in records:
+            known = before.pop(record.id, None)
+            if known is None or known.record() != record:
+                known = _PushElsewhere(record, next(self._revisions))
+            self._elsewhere[record.id] = known
+        for push in before.values():
+            if push.outcome is None:
+                lost = attrs.evolve(push.record(), outcome=PushOutcome.CANCELLED, error=_REPLICA_GONE)
+                self._lost.appendleft(_PushElsewhere(lost, next(self._revisions)))
+        if self._elsewhere or before:
+            self._wake()
 
     @property
     def counts(self) -> Mapping[PushOutcome, int]:
@@ -195,6 +247,10 @@ class PushHistory:
     def records(self) -> tuple[PushRecord, ...]:
         """Return all records, the newest push first, pushes that run before those that have ended."""
         return tuple(push.record() for push in self._pushes())
+
+    def own_records(self) -> tuple[PushRecord, ...]:
+        """Return the records of this gateway alone, in the same order."""
+        return tuple(push.record() for push in self._own())
 
     async def subscribe(
         self, interval: float = 0.25, heartbeat: float = 15.0
@@ -244,8 +300,17 @@ class PushHistory:
             self._ended.appendleft(push)
         self._wake()
 
-    def _pushes(self) -> list[RunningPush]:
+    def _own(self) -> list[RunningPush]:
         return [*reversed(self._running.values()), *self._ended]
+
+    def _pushes(self) -> list[RunningPush | _PushElsewhere]:
+        pushes: list[RunningPush | _PushElsewhere] = [*self._own()]
+        if not self._elsewhere and not self._lost:
+            return pushes
+        pushes += [*self._elsewhere.values(), *self._lost]
+        running = sorted((push for push in pushes if push.outcome is None), key=_started_unix, reverse=True)
+        ended = sorted((push for push in pushes if push.outcome is not None), key=_ended_unix, reverse=True)
+        return [*running, *ended[: self.kept]]
 
     def _wake(self) -> None:
         for woken in self._subscribers:

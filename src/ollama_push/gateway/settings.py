@@ -20,6 +20,7 @@ from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.target import RegistryName
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.gateway.egress.rules import AddressRules
+from ollama_push.gateway.replicas import SharedPushes
 from ollama_push.local import ModelStore
 
 __all__ = ["GatewaySettings", "origins_from"]
@@ -131,6 +132,8 @@ class GatewaySettings:
         credentials: The gateway's logins; ``None`` for docker's configuration, and for the login in the environment
             at the default registry and at those of ``allow``.
         resume: Keeps unfinished uploads; ``None`` for this user's store.
+        shared: Where the replicas of this gateway meet: ``max_pushes`` is then the limit of all of them, and the status
+            page shows the pushes of all; ``None`` for a gateway that is alone.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: PEM file of the client certificate to show to registries, or its file and that of its key.
         hooks: Get the observations of every push.
@@ -166,6 +169,7 @@ class GatewaySettings:
     loopback: bool = True
     credentials: CredentialSource | None = attrs.field(default=None, repr=False)
     resume: ResumeStore | None = None
+    shared: SharedPushes | None = None
     ca_file: str | PathLike[str] | None = None
     client_cert: str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]] | None = None
     hooks: tuple[Hook, ...] = attrs.field(default=(), converter=_kept)

@@ -18,10 +18,14 @@ from typing import Any
 from aiohttp import web
 
 from ollama_push.core.retry import RetryPolicy
+from ollama_push.fleet import RedisPushes, RedisResumeStore
 from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.gateway.server import new_runner, new_site
 from ollama_push.local import Credentials, FileResumeStore, ModelStore
 from ollama_push.local.pull_key import pull_key
+
+_LEASE_SECONDS = 1.0
+_LIST_LEASE_SECONDS = 3.0
 
 
 async def left(_request: web.Request) -> web.Response:
@@ -41,10 +45,16 @@ def resident() -> int:
     return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) * 1024
 
 
+def redis_store(url: str) -> RedisResumeStore:
+    return RedisResumeStore(url, lease_seconds=_LEASE_SECONDS)
+
+
 def settings(asked: dict[str, Any]) -> GatewaySettings:
+    redis = asked.get("redis")
     return GatewaySettings(
         store=ModelStore(asked["store"]),
-        resume=FileResumeStore(Path(asked["uploads"])),
+        resume=FileResumeStore(Path(asked["uploads"])) if redis is None else redis_store(redis),
+        shared=None if redis is None else RedisPushes(redis, lease_seconds=_LIST_LEASE_SECONDS),
         credentials=Credentials(environ={}),
         default_registry=asked["default_registry"],
         plain_http=True,

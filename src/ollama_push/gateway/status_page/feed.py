@@ -89,13 +89,14 @@ class StatusFeed:
 
 def title_text(history: PushHistory) -> str:
     """Return the title of the page, which a tab in the background shows, too."""
-    return f"({history.running}) ollama-push gateway" if history.running else "ollama-push gateway"
+    running = history.running_everywhere
+    return f"({running}) ollama-push gateway" if running else "ollama-push gateway"
 
 
 def counts_text(history: PushHistory) -> str:
-    """Return how many pushes run, and how many ended in which way."""
-    counts = [f"{history.running} running", *(f"{count} {outcome.value}" for outcome, count in history.counts.items())]
-    return ", ".join(counts) + " since the start"
+    """Return how many pushes run, and how many of this gateway ended in which way."""
+    ended = (f"{count} {outcome.value}" for outcome, count in history.counts.items())
+    return ", ".join([f"{history.running_everywhere} running", *ended]) + " since the start"
 
 
 def _message(kind: str, history: PushHistory, items: list[dict[str, object]]) -> bytes:
