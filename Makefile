@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 WORKERS ?= 4
 # Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find. OLLAMA_BIN
 # names a real Ollama, beside which the gateway is tested where there is one.
-BARE := env -i PATH="$$PATH" HOME="$$HOME" $(if $(OLLAMA_BIN),OLLAMA_BIN="$(OLLAMA_BIN)")
+BARE := env -i PATH="$$PATH" HOME="$$HOME" $(if $(OLLAMA_BIN),OLLAMA_BIN="$(OLLAMA_BIN)") $(SURROUNDINGS)
 
 # Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, three clients; crane
 # is a registry, too. A registry that no Go proxy serves (olareg, zot) is tested where its program is on the PATH.
@@ -20,7 +20,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-lowest test-registries check bench docs changelog verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs changelog verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,15 @@ $(LOWEST)/.test: pyproject.toml $(VENV)/.dev
 
 test-lowest: $(LOWEST)/.test  ## Run the quick tests with the lowest versions that we say we work with
 	$(BARE) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -q -m 'not slow and not docs'
+
+# A terminal that cannot draw, an encoding of ASCII alone, and a machine that is busy with something else; in random order.
+test-anywhere: $(VENV)/.dev  ## Run the quick tests with TERM=dumb and in a C locale, beside busy loops
+	@pids=; trap 'kill $$pids' EXIT; \
+	for core in $$(seq $$(nproc)); do while :; do :; done & pids="$$pids $$!"; done; \
+	$(MAKE) test SURROUNDINGS=TERM=dumb && $(MAKE) test SURROUNDINGS=LC_ALL=C
+
+test-pythons: $(VENV)/.dev  ## Run the quick tests of the built wheel on every Python from 3.11 on that is here
+	WORKERS=$(WORKERS) $(BIN)/python -m tests.pythons -m 'not slow and not docs'
 
 check: format lint types contracts docs coverage  ## Everything a commit must pass
 
@@ -122,4 +131,4 @@ soak: $(VENV)/.dev  ## The same with 10,000 plans
 	$(BARE) $(BIN)/python -m tests.faults --plans 10000 --jobs $(WORKERS)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) site dist
+	rm -rf $(VENV) $(VENV)-3.* $(LOWEST) site dist

@@ -27,6 +27,8 @@ ANSWERS = {
     "/api/tags": json_answer(TAGS),
     "/api/me": json_answer(b'{"name":"myuser"}'),
 }
+EXAMPLES = Path(__file__).parents[2] / "examples"
+"""Some are copied beside a script."""
 REGISTRY = "localhost:5000"
 """The registry of all examples; in a test it listens elsewhere, and that is all that is changed in them."""
 
@@ -45,6 +47,7 @@ def run_example(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
             env={
                 **os.environ,
                 "OLLAMA_HOST": server.url,
+                "PYTHONPATH": str(EXAMPLES),
                 "OLLAMA_MODELS": str(folder / "models"),
                 "XDG_STATE_HOME": str(folder / "state"),
             },
