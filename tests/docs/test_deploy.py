@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own, for this one file
+from tests.support.haproxy import needs_haproxy
 from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.cli.app import app
+from ollama_push.cli.resume import RESUME_VARIABLE
 from ollama_push.cli.serve import serve_command
 from ollama_push.core.version import __version__
+from ollama_push.fleet.connection import PASSWORD_VARIABLE
 from ollama_push.testing.server import ScriptedServer, json_answer
 
 ROOT: Final = Path(__file__).parents[2]
@@ -44,13 +48,20 @@ def gateway() -> dict[str, Any]:
     return service
 
 
-def pod() -> dict[str, Any]:
-    [deployment] = [each for each in CLUSTER if each["kind"] == "Deployment"]
-    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+def workload(name: str) -> dict[str, Any]:
+    [found] = [each for each in CLUSTER if "template" in each["spec"] and each["metadata"]["name"] == name]
+    return found
+
+
+WORKLOADS: Final = [each["metadata"]["name"] for each in CLUSTER if "template" in each["spec"]]
+
+
+def pod(name: str = "ollama-push") -> dict[str, Any]:
+    spec: dict[str, Any] = workload(name)["spec"]["template"]["spec"]
     return spec
 
 
-def sidecar() -> dict[str, Any]:
+def gateway_container() -> dict[str, Any]:
     [container] = [each for each in pod()["containers"] if each["name"] == "gateway"]
     return dict(container)
 
@@ -59,7 +70,7 @@ def command_lines() -> Iterator[Any]:
     """Yield the arguments of ``serve`` in each recipe."""
     yield pytest.param(json.loads(instructions("CMD")[-1]), id="Dockerfile")
     yield pytest.param(gateway()["command"], id="compose")
-    yield pytest.param(sidecar()["args"], id="kubernetes")
+    yield pytest.param(gateway_container()["args"], id="kubernetes")
     [line] = re.findall(r"^ExecStart=\S+ serve (.*)$", UNIT.read_text("utf-8"), re.MULTILINE)
     yield pytest.param(shlex.split(line), id="systemd")
 
@@ -126,8 +137,8 @@ def test_what_the_image_reads_and_writes_is_mounted_everywhere() -> None:
     assert instructions("VOLUME") == [state]
     mounted = {target: mode for _, target, *mode in (text.rsplit(":", 2) for text in gateway()["volumes"][:1])}
     assert mounted == {models: ["ro"]}
-    assert gateway()["volumes"][1:] == [f"uploads:{state}"]
-    mounts = {mount["mountPath"]: mount for mount in sidecar()["volumeMounts"]}
+    assert gateway()["volumes"][1:] == [f"state:{state}"]
+    mounts = {mount["mountPath"]: mount for mount in gateway_container()["volumeMounts"]}
     assert mounts[models]["readOnly"] is True
     assert "readOnly" not in mounts[state]
 
@@ -136,19 +147,23 @@ def test_the_containers_may_do_as_little_as_they_need() -> None:
     service = gateway()
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert "no-new-privileges:true" in service["security_opt"]
-    assert sidecar()["securityContext"] == {
+    assert gateway_container()["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert pod()["securityContext"]["runAsNonRoot"] is True
     uid = instructions("USER")[-1].partition(":")[0]
     assert str(pod()["securityContext"]["runAsUser"]) == uid
-    assert pod()["automountServiceAccountToken"] is False
+    for name in WORKLOADS:
+        assert pod(name)["securityContext"]["runAsNonRoot"] is True
+        assert pod(name)["automountServiceAccountToken"] is False
+        for container in pod(name)["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_compose_publishes_on_this_machine_only() -> None:
-    ports = [port for service in COMPOSE["services"].values() for port in service["ports"]]
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
     assert len(ports) == 3
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
@@ -166,7 +181,7 @@ def test_a_service_of_compose_uses_what_is_declared_or_there(name: str) -> None:
 def _images() -> Iterator[str]:
     yield from instructions("ARG")
     yield from (service["image"] for service in COMPOSE["services"].values() if "build" not in service)
-    yield from (container["image"] for container in pod()["containers"])
+    yield from (container["image"] for name in WORKLOADS for container in pod(name)["containers"])
 
 
 @pytest.mark.parametrize("image", [*_images()])
@@ -176,7 +191,7 @@ def test_every_image_is_pinned_by_its_full_version(image: str) -> None:
 
 def test_the_image_is_made_from_the_one_that_is_pinned() -> None:
     assert {line.split()[0] for line in instructions("FROM")} == {"${PYTHON_IMAGE}"}
-    assert sidecar()["image"].endswith(f":{__version__}")
+    assert gateway_container()["image"].endswith(f":{__version__}")
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "compose.yml", "kubernetes.yml"])
@@ -193,30 +208,110 @@ def test_compose_builds_the_image_of_the_recipe() -> None:
 
 def test_the_cluster_mounts_only_what_it_declares() -> None:
     claims = {each["metadata"]["name"] for each in CLUSTER if each["kind"] == "PersistentVolumeClaim"}
-    volumes = {volume["name"]: volume for volume in pod()["volumes"]}
-    used = {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v}
+    used = set()
+    for name in WORKLOADS:
+        volumes = {volume["name"]: volume for volume in pod(name).get("volumes", ())}
+        used |= {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v}
+        made = {each["metadata"]["name"] for each in workload(name)["spec"].get("volumeClaimTemplates", ())}
+        mounted = {mount["name"] for container in pod(name)["containers"] for mount in container["volumeMounts"]}
+        assert mounted == volumes.keys() | made
     assert used == claims
-    mounted = {mount["name"] for container in pod()["containers"] for mount in container["volumeMounts"]}
-    assert mounted == volumes.keys()
 
 
-def test_ollama_and_the_gateway_share_the_models() -> None:
-    names = [{mount["name"] for mount in container["volumeMounts"]} for container in pod()["containers"]]
-    assert "models" in names[0] & names[1]
+def test_ollama_and_the_replicas_share_the_models() -> None:
+    [claim] = [each for each in CLUSTER if each["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"], "several nodes mount it"
+    for name in ("ollama", "ollama-push"):
+        [volume] = [each for each in pod(name)["volumes"] if each["name"] == "models"]
+        assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    writers = [name for name in ("ollama", "ollama-push") if "readOnly" not in models_mount(name)]
+    assert writers == ["ollama"]
 
 
-def test_the_cluster_finds_the_gateways_port() -> None:
-    ports = {port["name"]: port["containerPort"] for each in pod()["containers"] for port in each["ports"]}
+def models_mount(name: str) -> dict[str, Any]:
+    [mount] = [each for each in pod(name)["containers"][0]["volumeMounts"] if each["name"] == "models"]
+    return dict(mount)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_cluster_finds_the_ports(name: str) -> None:
+    ports = {port["name"]: port["containerPort"] for each in pod(name)["containers"] for port in each["ports"]}
     assert len(set(ports.values())) == len(ports)
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert sidecar()[probe]["httpGet"] == {"path": "/healthz", "port": "push"}
-    [listen] = [argument for argument in sidecar()["args"] if argument.startswith("--listen=")]
-    assert listen.endswith(f":{ports['push']}")
-    [service] = [each for each in CLUSTER if each["kind"] == "Service"]
+    [service] = [each for each in CLUSTER if each["kind"] == "Service" and each["metadata"]["name"] == name]
     assert {port["targetPort"] for port in service["spec"]["ports"]} == ports.keys()
-    [deployment] = [each for each in CLUSTER if each["kind"] == "Deployment"]
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"] == labels
+    labels = workload(name)["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == workload(name)["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_the_cluster_probes_the_gateway() -> None:
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert gateway_container()[probe]["httpGet"] == {"path": "/healthz", "port": "push"}
+    [listen] = [argument for argument in gateway_container()["args"] if argument.startswith("--listen=")]
+    assert listen.endswith(f":{gateway_container()['ports'][0]['containerPort']}")
+
+
+def test_the_cluster_never_has_less_than_one_replica() -> None:
+    spec = workload("ollama-push")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    [budget] = [each for each in CLUSTER if each["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"] == {"minAvailable": 1, "selector": spec["selector"]}
+    [spread] = pod()["topologySpreadConstraints"]
+    assert spread["labelSelector"] == spec["selector"]
+
+
+def test_the_replicas_of_the_cluster_meet_in_a_redis_that_only_they_reach() -> None:
+    variables = {each["name"]: each for each in gateway_container()["env"]}
+    [service] = [
+        each for each in CLUSTER if each["metadata"]["name"] == "ollama-push-redis" and each["kind"] == "Service"
+    ]
+    url = f"redis://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/0"
+    assert variables[RESUME_VARIABLE]["value"] == url
+    [redis] = pod("ollama-push-redis")["containers"]
+    assert variables[PASSWORD_VARIABLE]["valueFrom"] == redis["env"][0]["valueFrom"], "one password for both"
+    assert "--requirepass" in redis["args"]
+    [policy] = [each["spec"] for each in CLUSTER if each["kind"] == "NetworkPolicy"]
+    assert policy["podSelector"] == workload("ollama-push-redis")["spec"]["selector"]
+    [rule] = policy["ingress"]
+    assert [each["podSelector"] for each in rule["from"]] == [workload("ollama-push")["spec"]["selector"]]
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.32", "1.34"])
+@pytest.mark.parametrize("document", CLUSTER, ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+def test_kubernetes_takes_each_document(document: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_kubernetes_is_asked_by_a_judge_that_says_no() -> None:
+    wrong = {**workload("ollama-push"), "spec": {**workload("ollama-push")["spec"], "replica": 2}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
+        kubernetes_validate.validate(wrong, "1.34", strict=True)
+
+
+def test_the_replicas_of_compose_meet_in_its_redis() -> None:
+    service = gateway()
+    assert service["deploy"]["replicas"] == 2
+    assert service["environment"][RESUME_VARIABLE] == "redis://redis:6379/0"
+    password = service["environment"][PASSWORD_VARIABLE]
+    assert COMPOSE["services"]["redis"]["command"][1:3] == ["--requirepass", password]
+    assert "ports" not in COMPOSE["services"]["redis"], "nobody else reaches it"
+    assert "ports" not in service, "the proxy has the address"
+
+
+@needs_haproxy
+@pytest.mark.process
+def test_haproxy_takes_its_configuration() -> None:
+    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    assert program is not None
+    done = subprocess.run(
+        [program, "-c", "-f", str(DEPLOY / "haproxy.cfg")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f":{COMPOSE['services']['proxy']['ports'][0].rpartition(':')[2]}\n" in (DEPLOY / "haproxy.cfg").read_text(
+        "utf-8"
+    )
+    assert "gateway:11434" in (DEPLOY / "haproxy.cfg").read_text("utf-8")
+    assert "--listen=0.0.0.0:11434" in gateway()["command"]
 
 
 @needs_promtool
