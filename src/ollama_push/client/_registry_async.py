@@ -179,6 +179,17 @@ class AsyncRegistryClient(OwnsAsyncTransport):
             flows = self._flows(credentials, places.target_plain_http)
             return await self._finish(flows.plan_copy(places.target, read.manifest))
 
+    def source(
+        self,
+        model: str | ModelName | RegistryModel,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> AbstractAsyncContextManager[AsyncRegistrySource]:
+        """Return a block in which a model of a registry is read; see :meth:`RegistryClient.source`."""
+        named = model if isinstance(model, RegistryModel) else RegistryModel(model)
+        return self._source(named, credentials, plain_http)
+
     async def verify(
         self,
         model: str | ModelName,
@@ -285,14 +296,27 @@ class AsyncRegistryClient(OwnsAsyncTransport):
                     manifest = manifest_of(await read.read_manifest(), read.label)
                     yield ReadModel(manifest, AsyncStreamedModel(read, manifest))
                     return
-                flows = self._flows(places.source_credentials(), places.source_plain_http)
-                name, exchange, reading = flows.reading(source)
-                runner = await made.enter_async_context(self._entered(reading))
-                registry = AsyncRegistrySource(runner, exchange, name, self._transport)
-                made.push_async_callback(registry.aclose)
+                where = self._source(source, places.source_credentials(), places.source_plain_http)
+                registry = await made.enter_async_context(where)
                 manifest = manifest_of(await registry.read_manifest(), registry.label)
                 blobs = AsyncStreamedModel(registry, manifest)
-                yield ReadModel(manifest, blobs, runner, name.repository if places.is_one_registry else "")
+                mount_from = registry.name.repository if places.is_one_registry else ""
+                yield ReadModel(manifest, blobs, registry.runner, mount_from)
+
+    @asynccontextmanager
+    async def _source(
+        self,
+        model: RegistryModel,
+        credentials: AnyCredential,
+        plain_http: bool | None,  # noqa: FBT001
+    ) -> AsyncIterator[AsyncRegistrySource]:
+        plain = model.plain_http if model.plain_http is not None else plain_http
+        name, exchange, reading = self._flows(credentials, plain).reading(model)
+        async with (
+            self._entered(reading) as runner,
+            aclosing(AsyncRegistrySource(runner, exchange, name, self._transport)) as source,
+        ):
+            yield source
 
     async def _close(self, place: Any) -> None:
         if hasattr(place, "aclose"):

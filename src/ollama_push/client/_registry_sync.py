@@ -223,6 +223,20 @@ class RegistryClient(OwnsTransport):
             flows = self._flows(credentials, places.target_plain_http)
             return self._finish(flows.plan_copy(places.target, read.manifest))
 
+    def source(
+        self,
+        model: str | ModelName | RegistryModel,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> AbstractContextManager[RegistrySource]:
+        """Return a block in which a model of a registry is read: its manifest, its tags, ranges of its blobs.
+
+        What breaks is read on after every failure; no byte is hashed. Arguments and errors are those of ``verify``.
+        """
+        named = model if isinstance(model, RegistryModel) else RegistryModel(model)
+        return self._source(named, credentials, plain_http)
+
     def verify(
         self,
         model: str | ModelName,
@@ -356,14 +370,27 @@ class RegistryClient(OwnsTransport):
                 manifest = manifest_of(source.read_manifest(), source.label)
                 yield ReadModel(manifest, source if isinstance(source, FileModel) else StreamedModel(source, manifest))
                 return
-            flows = self._flows(places.source_credentials(), places.source_plain_http)
-            name, exchange, reading = flows.reading(source)
-            runner = made.enter_context(self._entered(reading))
-            registry = RegistrySource(runner, exchange, name, self._transport)
-            made.callback(registry.close)
+            where = self._source(source, places.source_credentials(), places.source_plain_http)
+            registry = made.enter_context(where)
             manifest = manifest_of(registry.read_manifest(), registry.label)
             blobs = StreamedModel(registry, manifest)
-            yield ReadModel(manifest, blobs, runner, name.repository if places.is_one_registry else "")
+            mount_from = registry.name.repository if places.is_one_registry else ""
+            yield ReadModel(manifest, blobs, registry.runner, mount_from)
+
+    @contextmanager
+    def _source(
+        self,
+        model: RegistryModel,
+        credentials: AnyCredential,
+        plain_http: bool | None,  # noqa: FBT001
+    ) -> Iterator[RegistrySource]:
+        plain = model.plain_http if model.plain_http is not None else plain_http
+        name, exchange, reading = self._flows(credentials, plain).reading(model)
+        with (
+            self._entered(reading) as runner,
+            closing(RegistrySource(runner, exchange, name, self._transport)) as source,
+        ):
+            yield source
 
     def _events(
         self,

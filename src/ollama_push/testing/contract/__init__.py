@@ -16,6 +16,13 @@ Resume stores have a contract of their own, the promises R1 to R8 of
     @pytest.mark.parametrize("clause", RESUME_CLAUSES, ids=str)
     def test_my_store_keeps(clause: ResumeClause) -> None:
         clause.check(lambda: MyStore(SHARED_PLACE), lambda: MyStore(NO_PLACE))
+
+So have sources and targets of models, the promises S1 to S8 and D1 to D11 of
+:mod:`ollama_push.core.registry.places`::
+
+    @pytest.mark.parametrize("clause", SOURCE_CLAUSES, ids=str)
+    def test_my_source_keeps(clause: PlaceClause[MakeSource]) -> None:
+        clause.check(lambda model: MySource(uploaded(model)))
 """
 
 from __future__ import annotations
@@ -24,6 +31,16 @@ from typing import Final
 
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
 from ollama_push.testing.contract._lifetimes import LIFETIME_CLAUSES
+from ollama_push.testing.contract._places import (
+    SOURCE_CLAUSES,
+    TARGET_CLAUSES,
+    MakeSource,
+    MakeTargetPlace,
+    PlaceClause,
+    TargetPlace,
+    run_source_contract,
+    run_target_contract,
+)
 from ollama_push.testing.contract._responses import RESPONSE_CLAUSES
 from ollama_push.testing.contract._resume import (
     RESUME_CLAUSES,
@@ -32,20 +49,30 @@ from ollama_push.testing.contract._resume import (
     ResumeClauseResult,
     run_resume_contract,
 )
+from ollama_push.testing.contract._sample_models import SampleModel
 from ollama_push.testing.contract._sending import SENDING_CLAUSES
 
 __all__ = [
     "CLAUSES",
     "RESUME_CLAUSES",
+    "SOURCE_CLAUSES",
+    "TARGET_CLAUSES",
     "Clause",
     "ClauseResult",
     "MakeResumeStore",
+    "MakeSource",
+    "MakeTargetPlace",
     "MakeTransport",
+    "PlaceClause",
     "ResumeClause",
     "ResumeClauseResult",
     "Rig",
+    "SampleModel",
+    "TargetPlace",
     "run_contract",
     "run_resume_contract",
+    "run_source_contract",
+    "run_target_contract",
 ]
 
 
