@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from bench import cpu, gateway, imports, longline, many, uploads
+from bench import cpu, gateway, imports, longline, many, pulls, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "orjson")
 
@@ -21,7 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--blob-mib", type=int, default=1024, help="size of the uploaded blob (default %(default)s)")
     parser.add_argument("--huge-mib", type=int, default=0, help="size of a sparse blob that is uploaded once, too")
     parser.add_argument("--models", type=int, default=500, help="small models of one store (default %(default)s)")
-    parser.add_argument("--only", choices=("events", "many", "uploads"), help="measure only these")
+    parser.add_argument("--only", choices=("events", "many", "pulls", "uploads"), help="measure only these")
     return parser.parse_args()
 
 
@@ -86,6 +86,28 @@ def _measure_uploads(arguments: argparse.Namespace, rounds: int) -> None:
     )
 
 
+def _measure_pulls(arguments: argparse.Namespace, rounds: int) -> None:
+    missing = uploads.missing_programs()
+    if missing:
+        print(f"\npulls are not measured: {', '.join(missing)} not installed")
+        return
+    size = arguments.blob_mib * uploads.MIB
+    _print_uploads(
+        f"A pull of one blob of {arguments.blob_mib:,} MiB from docker-registry: median of {rounds}, straight is 1.0",
+        pulls.measure(size, rounds),
+    )
+    _print_uploads(
+        f"A pull of {arguments.blob_mib // 4:,} MiB over a link of 1 Gbit/s: median of {rounds}, straight is 1.0",
+        pulls.over_a_link(size // 4, rounds, 1_000_000_000),
+    )
+    many_pulls = pulls.at_once(size // 32, 5 if arguments.quick else 50)
+    print(f"\n== {many_pulls.pulls} pulls of one model of {arguments.blob_mib // 32:,} MiB at once, with a cache ==\n")
+    print(
+        f"  {many_pulls.asked_bytes:,} bytes in {many_pulls.wall:.2f} s, of which the registry sent"
+        f" {many_pulls.fetched_bytes:,}"
+    )
+
+
 def _measure_many(count: int) -> None:
     print(f"\n== {count} small models of one store to one registry: one after the other is 1.0 ==\n")
     for way in many.measure(count):
@@ -105,6 +127,8 @@ def main() -> int:
         wrong = _measure_events(arguments, rounds, processes)
     if arguments.only in (None, "uploads"):
         _measure_uploads(arguments, rounds)
+    if arguments.only in (None, "pulls"):
+        _measure_pulls(arguments, rounds)
     if arguments.only in (None, "many"):
         _measure_many(20 if arguments.quick else arguments.models)
     return 1 if wrong else 0

@@ -21,7 +21,7 @@ import attrs
 from bench.uploader import peak_kib
 from bench.uploads import Run, Upload, new_store, ours, random_file, registry, run
 
-__all__ = ["measure"]
+__all__ = ["cpu_seconds", "measure", "peak_mib"]
 
 _NAME: Final = "b/c"
 _TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -53,10 +53,10 @@ def measure(size: int, rounds: int) -> Iterator[Upload]:
 
 def _through_gateway(host: str, store: Path) -> Run:
     with _gateway(host, store) as (port, pid):
-        before = _cpu_seconds(pid)
+        before = cpu_seconds(pid)
         client = run(sys.executable, "-m", "bench.gateway", "push", f"http://127.0.0.1:{port}")
-        cpu = _cpu_seconds(pid) - before
-        peak = _peak_mib(pid)
+        cpu = cpu_seconds(pid) - before
+        peak = peak_mib(pid)
     return attrs.evolve(client, cpu=client.cpu + cpu, peak_mib=client.peak_mib + peak)
 
 
@@ -76,7 +76,7 @@ def _gateway(host: str, store: Path) -> Iterator[tuple[int, int]]:
             process.kill()
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process; 0 where the system does not tell."""
     stat = Path(f"/proc/{pid}/stat")
     if not stat.exists():
@@ -85,7 +85,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime, stime: see proc(5)
 
 
-def _peak_mib(pid: int) -> float:
+def peak_mib(pid: int) -> float:
     """Return the largest resident set of a process; 0 where the system does not tell."""
     status = Path(f"/proc/{pid}/status")
     fields = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.exists() else {}

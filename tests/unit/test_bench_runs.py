@@ -95,3 +95,20 @@ def test_many_models_are_measured() -> None:
         "one after the other, 20 ms",
         "8 at a time, 20 ms",
     ]
+
+
+@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+def test_every_pull_is_measured() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "pulls", "--blob-mib", "32"]
+    printed = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300, env=UNMEASURED
+    ).stdout
+    rows = re.findall(r"^  (curl, .*?) +wall +\d", printed, re.MULTILINE)
+    assert rows == [
+        *("curl, straight", "curl, through the gateway", "curl, from its cache"),
+        *("curl, straight", "curl, through the gateway"),
+    ]
+    found = re.search(r"^  ([\d,]+) bytes in .* of which the registry sent ([\d,]+)$", printed, re.MULTILINE)
+    assert found is not None
+    asked, sent = (int(number.replace(",", "")) for number in found.groups())
+    assert asked == 5 * sent
