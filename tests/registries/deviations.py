@@ -77,12 +77,6 @@ DEVIATIONS: Final = (
         "a redirect to TLS is told in the words of the front's page, not as the wrong scheme",
     ),
     Deviation(
-        "rate-limit",
-        ("nginx",),
-        "ServerError",
-        "after a 429 questions are asked before the request is repeated, and they use up the allowance",
-    ),
-    Deviation(
         "crane",
         ("tokens",),
         "Error: fetching manifest HOST/team/my-llama:v1: invalid realm in www-authenticate: "

@@ -137,8 +137,8 @@ def strict(target: str) -> str:
 
 
 def few_requests(target: str) -> str:
-    """Two requests a second, two more at once, and 429 for all others."""
-    limit = "limit_req zone=all burst=2 nodelay; limit_req_status 429;"
+    """Two requests a second, none more at once, and 429 for all others."""
+    limit = "limit_req zone=all; limit_req_status 429;"
     return f"client_max_body_size 0; location / {{ {limit} {_passing(target)} }}"
 
 

@@ -52,6 +52,7 @@ class Settings:
     timeout: float | None
     stall_timeout: float
     retries: int
+    max_wait: float
     ca: str | None
     cert: str | None
     key: str | None
@@ -82,7 +83,10 @@ class Settings:
     @property
     def limits(self) -> dict[str, Any]:
         """The arguments of every client that say how long it tries."""
-        return {"retry": RetryPolicy(self.retries + 1), "stall_timeout": self.stall_timeout or None}
+        return {
+            "retry": RetryPolicy(self.retries + 1, retry_after_cap=self.max_wait),
+            "stall_timeout": self.stall_timeout or None,
+        }
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,6 +186,15 @@ _OPTIONS: Final = {
     ),
     "retries": click.option(
         "--retries", type=click.IntRange(min=0), default=3, show_default=True, help="Attempts after the first one."
+    ),
+    "max_wait": click.option(
+        "--max-wait",
+        type=float,
+        callback=_seconds,
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Longest wait that a registry or server may ask for (Retry-After).",
     ),
     "ca": click.option("--ca", metavar="FILE", help="PEM file of CAs to trust in addition to the system's."),
     "cert": CERT_OPTION,

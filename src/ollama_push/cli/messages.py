@@ -55,6 +55,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "part_bytes": "--part-size",
     "public_host": "--public-host",
     "registry": "REGISTRY",
+    "retry_after_cap": "--max-wait",
     "resume": "--resume",
     "shard": "--shard",
     "source": "SOURCE",

@@ -375,6 +375,7 @@ class ServerError(OllamaPushError):
         request: What a registry was asked for; ``None`` for an Ollama server.
         location: Where an Ollama server redirects to; empty when it does not.
         path: The path in the address of an Ollama server, such as ``"/v1"``; empty when it has none.
+        longest_wait: Seconds that would have been waited at most, when *retry_after* is longer than that.
 
     Source: ollama ``api/client.go`` ``checkError``; contract of ``POST /api/push``, statuses.
     """
@@ -388,6 +389,7 @@ class ServerError(OllamaPushError):
     request: RefusedRequest | None = None
     location: str = attrs.field(default="", converter=clean)
     path: str = attrs.field(default="", converter=clean)
+    longest_wait: float | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def peer(self) -> Peer:
@@ -431,6 +433,7 @@ class ServerError(OllamaPushError):
             signin_url=self.signin_url,
             advice=self.advice,
             path=self.path,
+            asked=None if self.longest_wait is None else (self.retry_after or 0.0, self.longest_wait),
         )
 
 

@@ -304,10 +304,14 @@ class Messages:
         signin_url: str | None,
         advice: Advice | None,
         path: str = "",
+        asked: tuple[float, float] | None = None,
     ) -> str:
         peer = Peer.SERVER if request is None else Peer.REGISTRY
         said = self.server_words(words, request, location, advice, path)
         text = joined(f"the {peer.value} responded HTTP {status}", said, by=": ")
+        if asked is not None:
+            wait, longest = asked
+            text += f"; it asks to wait {wait:.0f} s, and {self.setting('retry_after_cap')} is {longest:g} s"
         return f"{text} ({self.advise(Advice.SIGN_IN, url=signin_url)})" if signin_url else text
 
     def server_words(

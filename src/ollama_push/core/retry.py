@@ -28,6 +28,8 @@ __all__ = ["TRANSIENT_STATUSES", "RetryPolicy"]
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505, 507, 511}
 _TRANSIENT_CAUSES: Final = frozenset({ConnectCause.REFUSED, ConnectCause.UNREACHABLE, ConnectCause.OTHER})
 _MAX_DOUBLINGS: Final = 30
+_PUT_OFFS_A_RETRY: Final = 3
+_PUT_OFF_SHARE: Final = 10.0
 
 
 def _at_least(minimum: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
@@ -76,9 +78,36 @@ class RetryPolicy:
             return None
         asked = error.retry_after if isinstance(error, ServerError) else None
         if asked is not None:
-            limit = self.cap if self.retry_after_cap is None else self.retry_after_cap
-            return asked if asked <= limit else None
+            return None if self._asks_too_long(error) else asked
         return self.backoff(attempt, random)
+
+    @property
+    def longest_wait(self) -> float:
+        """The longest ``Retry-After`` that is waited for, in seconds."""
+        return self.cap if self.retry_after_cap is None else self.retry_after_cap
+
+    @property
+    def shortest_put_off(self) -> float:
+        """The wait after a first 429, in seconds; doubled each time."""
+        return self.base / _PUT_OFF_SHARE
+
+    def put_off(self, error: ServerError, count: int) -> float | None:
+        """Return the seconds to wait after *error*, a 429, for time number *count* in a row; ``None`` to give up.
+
+        It means that the request was not begun. So there is more patience than for what has failed: three times as
+        many attempts, with waits that begin short. A ``Retry-After`` is the least.
+        """
+        asked = error.retry_after or 0.0
+        if count > _PUT_OFFS_A_RETRY * (self.attempts - 1) or self._asks_too_long(error):
+            return None
+        return max(asked, min(self.cap, self.shortest_put_off * 2.0 ** min(count - 1, _MAX_DOUBLINGS)))
+
+    def _asks_too_long(self, error: OllamaPushError) -> bool:
+        """Say whether *error* asks for a longer wait than there is, which is then noted in it."""
+        if not isinstance(error, ServerError) or (error.retry_after or 0.0) <= self.longest_wait:
+            return False
+        error.longest_wait = self.longest_wait
+        return True
 
     def backoff(self, attempt: int, random: float) -> float | None:
         """Return the seconds to wait after failure number *attempt*, whatever it was; ``None`` for no retry."""

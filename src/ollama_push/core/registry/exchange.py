@@ -14,6 +14,7 @@ from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.effects import Flow, ReportRetry, Sleep
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.error_responses import refusal
+from ollama_push.core.registry.pace import Pace
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
 from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse
 from ollama_push.core.retry import RetryPolicy
@@ -25,6 +26,13 @@ T = TypeVar("T")
 
 # The registry responds after it has read, and perhaps hashed, the whole body: its silence says nothing before.
 _SLOW_METHODS: Final = frozenset({"PATCH", "PUT"})
+_PUT_OFF: Final = 429
+"""Too Many Requests (RFC 6585, 4): not begun."""
+_UPLOADING: Final[Mapping[str, Operation]] = {
+    "POST": Operation.OPEN_UPLOAD,
+    "PATCH": Operation.SEND_PART,
+    "PUT": Operation.COMMIT_BLOB,
+}
 
 
 @attrs.define(eq=False, repr=False)
@@ -50,6 +58,10 @@ class Exchange:
     _body_timeout: float
     headers: dict[str, str] = attrs.field(factory=dict, init=False)
     _reached: bool = attrs.field(default=False, init=False)
+    _pace: Pace = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(self.clock, self._retry.shortest_put_off)
 
     @property
     def authorized(self) -> bool:
@@ -87,13 +99,72 @@ class Exchange:
         span: BlobSpan | None = None,
         *,
         streams: bool = False,
+        operation: Operation | None = None,
+        subject: str = "",
     ) -> Flow[BufferedResponse]:
-        """Send one request, once; with *streams* a success comes as a ``StreamedResponse``.
+        """Send one request, once; again only while it is put off (429), for as long as the policy allows.
+
+        Args:
+            method: HTTP method.
+            url: Absolute URL.
+            headers: Sent along.
+            body: Small.
+            span: What to send as the body instead.
+            streams: Whether a success comes as a ``StreamedResponse``.
+            operation: What is asked for, where an upload would use another method for it.
+            subject: The digest or URL that the operation is about, where there is no *span*.
 
         Raises:
             TransportError: There is no response.
             PushRejected: The registry does not let us in.
+            ServerError: It was put off too often, or for too long.
         """
+        count = 0
+        while True:
+            while (wait := self._pace.wait()) > 0:
+                yield Sleep(wait)
+                self.raise_if_interrupted()
+            sent_at = self._pace.take_turn()
+            try:
+                response = yield from self._send(method, url, headers, body, span, streams=streams)
+            except ServerError as error:  # of the realm
+                if error.status != _PUT_OFF:
+                    raise
+                put_off = error
+            else:
+                if response.status != _PUT_OFF:
+                    self._pace.let_through()
+                    return response
+                what = operation or _UPLOADING.get(method, Operation.UPLOAD_STATUS)
+                if span is not None and method == "PUT" and not span.offset:
+                    what = Operation.SEND_BLOB
+                refused = refusal(response, what, subject if span is None else span.digest)
+                if not isinstance(refused, ServerError):  # it says that it is full
+                    raise refused
+                put_off = refused
+            count += 1
+            yield from self._put_off(put_off, sent_at, count)
+
+    def _put_off(self, error: ServerError, sent_at: float, count: int) -> Flow[None]:
+        """Let all requests of this push wait after *error*, the 429 number *count* of one of them."""
+        wait = self._retry.put_off(error, count)
+        self._authorizer.secrets.hide_in(error)
+        if wait is None:
+            error.attempts = count
+            raise error
+        self._pace.put_off(sent_at, wait)
+        yield ReportRetry(error, self._pace.wait())
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: bytes,
+        span: BlobSpan | None,
+        *,
+        streams: bool,
+    ) -> Flow[BufferedResponse]:
         silence = self._body_timeout
         if method not in _SLOW_METHODS and not streams:
             silence = min(silence, REQUEST_TIMEOUT_SECONDS)
@@ -154,7 +225,9 @@ class Exchange:
         patience = self.retry_budget()
         while True:
             try:
-                response = yield from self.once(method, url, headers, body, streams=streams)
+                response = yield from self.once(
+                    method, url, headers, body, streams=streams, operation=operation, subject=subject
+                )
                 if response.status in accept:
                     return response
                 raise refusal(response, operation, subject)
@@ -184,6 +257,8 @@ class RetryBudget:
 
     def after(self, error: OllamaPushError) -> float:
         """Return the seconds to wait after *error*; raise it when enough is enough, or it is for good."""
+        if isinstance(error, ServerError) and error.status == _PUT_OFF:
+            raise error  # it has had its own patience
         self._failures += 1
         wait = self._retry.wait_after(error, self._failures, reached=self._reached(), random=self._random())
         if wait is None:

@@ -17,7 +17,7 @@ from ollama_push.core.errors import (
     ServerError,
     TransportTimeout,
 )
-from ollama_push.core.facts import Operation
+from ollama_push.core.facts import Operation, RejectionReason
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
@@ -89,9 +89,7 @@ def test_a_registry_that_was_there_is_asked_again() -> None:
     assert player.waits == [1.0]
 
 
-@pytest.mark.parametrize(
-    "failure", [LOST, TransportTimeout(ORIGIN, "read", 60.0), response(503), response(429)], ids=repr
-)
+@pytest.mark.parametrize("failure", [LOST, TransportTimeout(ORIGIN, "read", 60.0), response(503)], ids=repr)
 def test_what_may_pass_is_asked_again_with_growing_waits(failure: BufferedResponse | ConnectionLost) -> None:
     player = FlowPlayer(responses(failure, failure, failure, response(200)))
     assert _ask(player).status == 200
@@ -114,8 +112,75 @@ def test_a_registry_says_how_long_to_wait() -> None:
 
 
 def test_nobody_waits_beyond_the_cap() -> None:
-    with pytest.raises(ServerError):
-        _ask(FlowPlayer(responses(response(429, {"retry-after": "61"}))))
+    for status in (429, 503):
+        with pytest.raises(ServerError, match="asks to wait 61 s, and retry_after_cap is 60 s") as caught:
+            _ask(FlowPlayer(responses(response(status, {"retry-after": "61"}))))
+        assert (caught.value.attempts, caught.value.longest_wait) == (1, 60.0)
+
+
+def test_what_is_put_off_is_the_same_request_again_with_patience_of_its_own() -> None:
+    player = FlowPlayer(responses(*[response(429)] * 9, response(200)))
+    assert _ask(player).status == 200
+    assert player.waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6])
+    assert [retry.retry_in for retry in player.of(ReportRetry)] == player.waits
+    assert len(set(player.asked)) == 1
+
+
+@pytest.mark.parametrize(("attempts", "tries"), [(1, 1), (2, 4), (4, 10)])
+def test_the_patience_for_what_is_put_off_has_an_end(attempts: int, tries: int) -> None:
+    player = FlowPlayer(responses(*[response(429)] * tries), retry=RetryPolicy(attempts=attempts))
+    with pytest.raises(ServerError, match="HTTP 429: asking") as caught:
+        _ask(player)
+    assert caught.value.attempts == len(player.requests) == tries
+    assert caught.value.longest_wait is None
+
+
+def test_a_failure_between_does_not_use_up_that_patience() -> None:
+    script = [response(429), response(503), response(429), response(503), response(429), response(200)]
+    player = FlowPlayer(responses(*script))
+    assert _ask(player).status == 200
+
+
+def test_a_realm_that_puts_off_is_asked_again() -> None:
+    challenge = response(401, {"www-authenticate": 'Bearer realm="https://auth.test/t"'})
+    player = FlowPlayer(
+        responses(challenge, response(429), challenge, response(200, {}, b'{"token":"t"}'), response(200))
+    )
+    assert _ask(player).status == 200
+    assert player.waits[0] == pytest.approx(0.1)
+
+
+def test_a_registry_that_is_full_is_not_asked_again_whatever_its_status() -> None:
+    with pytest.raises(PushRejected) as caught:
+        _ask(FlowPlayer(responses(refuse(429, "UNKNOWN", "no space left on device"))))
+    assert caught.value.reason is RejectionReason.REGISTRY_FULL
+
+
+@pytest.mark.parametrize(
+    ("method", "span", "operation"),
+    [
+        ("POST", None, Operation.OPEN_UPLOAD),
+        ("PATCH", BlobSpan("sha256:a", 5, 1), Operation.SEND_PART),
+        ("PUT", BlobSpan("sha256:a", 0, 1), Operation.SEND_BLOB),
+        ("PUT", BlobSpan("sha256:a", 5, 1), Operation.COMMIT_BLOB),
+        ("GET", None, Operation.UPLOAD_STATUS),
+    ],
+)
+def test_the_error_says_what_was_put_off(method: str, span: BlobSpan | None, operation: Operation) -> None:
+    player = FlowPlayer(responses(response(429)), blobs=[("sha256:a", b"123456")], retry=RetryPolicy(attempts=1))
+    with pytest.raises(ServerError) as caught:
+        player.play(player.exchange.once(method, f"{ORIGIN}/x", span=span))
+    assert caught.value.operation is operation
+    assert caught.value.request is not None
+    assert caught.value.request.subject == (span.digest if span else "")
+
+
+def test_a_push_that_is_to_stop_does_not_wait_for_its_turn() -> None:
+    player = FlowPlayer(responses(response(429)))
+    player.interrupted = True
+    with pytest.raises(PushInterrupted):
+        _ask(player)
+    assert len(player.requests) == 1
 
 
 def test_a_no_is_not_asked_again() -> None:

@@ -334,7 +334,7 @@ class BlobUpload:
         if self._committing:
             yield from self._find_commit(error)
             self._send_less_after(error)
-        elif not _was_not_begun(error):
+        else:
             yield from self._ask_status()
 
     def _send_less_after(self, error: OllamaPushError) -> None:
@@ -621,8 +621,3 @@ def _offset_in(response: BufferedResponse) -> int | None:
 def _may_be_at_work(error: OllamaPushError) -> bool:
     """Say whether *error* ended the waiting for a response, and perhaps not the work."""
     return isinstance(error, TransportTimeout) or (isinstance(error, ServerError) and error.status in TIMEOUT_STATUSES)
-
-
-def _was_not_begun(error: OllamaPushError) -> bool:
-    """Say whether the registry put the request off, so that the same may be sent again without a question."""
-    return isinstance(error, ServerError) and error.status == 429  # noqa: PLR2004 - Too Many Requests

@@ -128,7 +128,7 @@ def require_kind_taken(exchange: Exchange, manifest: Manifest) -> Flow[None]:
     """
     url, headers = exchange.endpoint.manifest(manifest.digest), {"Content-Type": manifest.media_type}
     try:
-        response = yield from exchange.once("PUT", url, headers, body=b"{}")
+        response = yield from exchange.once("PUT", url, headers, body=b"{}", operation=Operation.PUSH_MANIFEST)
     except (PushRejected, ServerError, TransportError):
         return
     if response.status == WRONG_KIND:

@@ -99,7 +99,9 @@ class RangeReading:
         url, headers = self._exchange.endpoint.blob(self._digest), {"Range": f"bytes={self._offset}-{last}"}
         while True:
             try:
-                response = yield from self._exchange.once("GET", url, headers, streams=True)
+                response = yield from self._exchange.once(
+                    "GET", url, headers, streams=True, operation=Operation.READ_BLOB, subject=self._digest
+                )
                 if not isinstance(response, StreamedResponse):
                     raise refusal(response, Operation.READ_BLOB, self._digest)
             except ServerError as error:
