@@ -64,7 +64,7 @@ STEPS: Final = (
     Step("PUT", BIG_DIGEST, "PUT commit", f"committing the blob {BIG_DIGEST}"),
     Step("PUT", SMALL_DIGEST, "PUT commit", f"sending the blob {SMALL_DIGEST}"),
     Step("PUT", "/manifests/", "PUT manifest", "pushing the manifest"),
-    Step("GET", "/manifests/", "GET manifest", "reading the manifest back"),
+    Step("GET", "/manifests/", "GET manifest", "reading the manifest"),
     Step("GET", "/blobs/sha256:", "GET blob", "looking for sha256:"),
 )
 each_step = pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.called} {step.path[:15]} {step.nth}")

@@ -257,8 +257,8 @@ class RetryBudget:
 
     def after(self, error: OllamaPushError) -> float:
         """Return the seconds to wait after *error*; raise it when enough is enough, or it is for good."""
-        if isinstance(error, ServerError) and error.status == _PUT_OFF:
-            raise error  # it has had its own patience
+        if isinstance(error, ServerError) and error.status == _PUT_OFF and error.attempts:
+            raise error  # it was tried again with a patience of its own
         self._failures += 1
         wait = self._retry.wait_after(error, self._failures, reached=self._reached(), random=self._random())
         if wait is None:
