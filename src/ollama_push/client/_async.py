@@ -9,6 +9,7 @@ from ollama_push.client._flows_async import OwnsAsyncTransport, run_flow_async
 from ollama_push.client._foreign import raise_foreign
 from ollama_push.client._running_async import AsyncRunningCall
 from ollama_push.client._settings import ClientSettings
+from ollama_push.core.arguments import DEFAULT_SECONDS
 from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -38,7 +39,7 @@ class AsyncPushClient(OwnsAsyncTransport):
         transport: AsyncTransport | None = None,
         hooks: Iterable[Hook] = (),
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        stall_timeout: float | None = 900.0,
+        stall_timeout: float | None = DEFAULT_SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = ClientSettings(host, headers, hooks, retry, stall_timeout)

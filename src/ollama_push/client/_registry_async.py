@@ -21,6 +21,7 @@ from ollama_push.client._registry_arguments import AnyCredential, RegistrySettin
 from ollama_push.client._registry_factory import FlowFactory
 from ollama_push.client._registry_source_async import AsyncRegistrySource
 from ollama_push.client._streams_async import AsyncStreamedModel, ThreadedSource
+from ollama_push.core.arguments import DEFAULT_SECONDS
 from ollama_push.core.batch import PushItem, PushVerdict
 from ollama_push.core.errors import PushInterrupted, UsedAfterClose
 from ollama_push.core.events import PushEvent
@@ -84,7 +85,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         verify: bool = True,
         resume: ResumeStore | None = None,
         part_bytes: PartBytes = None,
-        stall_timeout: float | None = 900.0,
+        stall_timeout: float | None = DEFAULT_SECONDS,
         force_upload: bool = False,
         mount_from: str | None = None,
     ) -> None:

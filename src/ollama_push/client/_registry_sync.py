@@ -22,6 +22,7 @@ from ollama_push.client._registry_arguments import AnyCredential, RegistrySettin
 from ollama_push.client._registry_factory import FlowFactory
 from ollama_push.client._registry_source_sync import RegistrySource
 from ollama_push.client._streams_sync import StreamedModel
+from ollama_push.core.arguments import DEFAULT_SECONDS
 from ollama_push.core.batch import PushItem, PushVerdict
 from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
@@ -101,7 +102,7 @@ class RegistryClient(OwnsTransport):
         verify: bool = True,
         resume: ResumeStore | None = None,
         part_bytes: PartBytes = None,
-        stall_timeout: float | None = 900.0,
+        stall_timeout: float | None = DEFAULT_SECONDS,
         force_upload: bool = False,
         mount_from: str | None = None,
     ) -> None:

@@ -10,6 +10,7 @@ from ollama_push.client._flows_sync import OwnsTransport, run_flow
 from ollama_push.client._foreign import raise_foreign
 from ollama_push.client._running_sync import RunningCall
 from ollama_push.client._settings import ClientSettings
+from ollama_push.core.arguments import DEFAULT_SECONDS
 from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.events import PushEvent
 from ollama_push.core.names import ModelName
@@ -46,7 +47,7 @@ class PushClient(OwnsTransport):
         transport: Transport | None = None,
         hooks: Iterable[Hook] = (),
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        stall_timeout: float | None = 900.0,
+        stall_timeout: float | None = DEFAULT_SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._settings = ClientSettings(host, headers, hooks, retry, stall_timeout)

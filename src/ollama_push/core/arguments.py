@@ -12,11 +12,14 @@ from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 
 __all__ = [
+    "DEFAULT_SECONDS",
     "YEAR_SECONDS",
+    "DefaultSeconds",
     "checked_headers",
     "checked_hooks",
     "checked_seconds",
     "checked_stall_timeout",
+    "chosen_seconds",
     "is_header_name",
 ]
 
@@ -27,6 +30,19 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # They frame the message: the transport's to set.
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+class DefaultSeconds(float):
+    """A limit that nobody chose: it does not count beside one that somebody did."""
+
+
+DEFAULT_SECONDS: Final = DefaultSeconds(900.0)
+"""The default of ``stall_timeout`` in clients, and of ``read_timeout`` in transports."""
+
+
+def chosen_seconds(*limits: float) -> float:
+    """Return the shortest of the *limits* that were chosen; without any, the shortest default."""
+    return min([each for each in limits if not isinstance(each, DefaultSeconds)] or limits)
 
 
 def checked_seconds(setting: str, value: float | None) -> float:
@@ -40,6 +56,8 @@ def checked_seconds(setting: str, value: float | None) -> float:
     # "not >" also catches NaN.
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InvalidSetting(setting, value, "expected seconds above 0, or None for no limit")
+    if isinstance(value, DefaultSeconds):
+        return value
     return float(value) if value <= YEAR_SECONDS else math.inf
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
@@ -14,7 +15,7 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from ollama_push.core.arguments import checked_seconds
+from ollama_push.core.arguments import DEFAULT_SECONDS, checked_seconds
 from ollama_push.core.errors import ConnectCause, InvalidSetting, MachineMisuse, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.raisers import raise_as_it_is, raised_by_signal
@@ -30,7 +31,7 @@ from ollama_push.transports._aiohttp_internals import (
     without_retries,
 )
 from ollama_push.transports._certificates import HostCertificates
-from ollama_push.transports._event_loop import running_loop
+from ollama_push.transports._event_loop import SilenceLimit, running_loop
 from ollama_push.transports._failures import connect_failed, refused_certificate
 from ollama_push.transports._framing import RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
@@ -76,7 +77,8 @@ class AiohttpTransport:
         session: A session to use for all requests. It is not closed by this transport, and the TLS settings and limits
             of its connector hold. It must have ``auto_decompress=False`` to keep the body's bytes as they are.
         connect_timeout: Seconds for DNS, TCP and TLS together.
-        read_timeout: Longest silence in seconds for requests that set none; ``None`` for no limit.
+        read_timeout: Longest silence in seconds, 900 by default; ``None`` for no limit. Of this and the limit of a
+            request, the shorter one counts; one that nobody chose does not count beside another.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
         trust_env: Whether to use the proxies of the environment (never for loopback), and docker's and podman's
@@ -94,7 +96,7 @@ class AiohttpTransport:
         session: aiohttp.ClientSession | None = None,
         *,
         connect_timeout: float | None = 10.0,
-        read_timeout: float | None = 900.0,
+        read_timeout: float | None = DEFAULT_SECONDS,
         ca_file: str | PathLike[str] | None = None,
         client_cert: ClientCertificate | None = None,
         trust_env: bool = True,
@@ -154,7 +156,7 @@ class AiohttpTransport:
                     request.method,
                     _parsed(request.url, limits),
                     data=upload if size else None,
-                    headers={**request.headers, **length, **({} if tunnel else login)},
+                    headers={**_host_without_zone(request), **request.headers, **length, **({} if tunnel else login)},
                     timeout=_client_timeout(limits),
                     allow_redirects=False,
                     skip_auto_headers=_HEADERS_NOT_GIVEN,
@@ -225,7 +227,8 @@ def _leave(inherited: _Sessions) -> None:
 
 def _client_timeout(limits: RequestLimits) -> aiohttp.ClientTimeout:
     # aiohttp's default is a total of 300 s, which would end long pushes.
-    return aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_connect=limits.connect, sock_read=limits.read)
+    # Its limit of a silence would end the waits of a process that was stopped; see SilenceLimit.
+    return aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_connect=limits.connect, sock_read=None)
 
 
 def _new_session(resolver: AbstractResolver | None, socks: Proxy | None = None) -> aiohttp.ClientSession:
@@ -260,7 +263,7 @@ class _Response:
         while True:
             try:
                 # aiohttp's own timeout starts again with each byte, be it of an extension or a trailer.
-                async with asyncio.timeout(self._limits.read):
+                async with SilenceLimit(self._limits.read):
                     data = await content.readany()
             except _FAILURES as exc:
                 if (foreign := raised_by_signal(exc)) is not None:
@@ -289,6 +292,13 @@ def _parsed(url: str, limits: RequestLimits) -> URL:
     except ValueError as exc:
         raise limits.unreached(ConnectCause.UNKNOWN_HOST, str(exc)) from exc
     return parsed
+
+
+def _host_without_zone(request: HttpRequest) -> Mapping[str, str]:
+    """Return the header ``Host`` for a URL with a zone, which means nothing to the peer (RFC 6874, 4)."""
+    netloc = urlsplit(request.url).netloc.rpartition("@")[2]
+    address, percent, rest = netloc.partition("%")
+    return {"Host": f"{address}]{rest.partition(']')[2]}"} if percent else {}
 
 
 def _without_headers(exc: Exception) -> Exception:

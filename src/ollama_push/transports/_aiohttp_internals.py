@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
 from ollama_push.core.ports import RequestBody
+from ollama_push.transports._event_loop import SilenceLimit
 from ollama_push.transports._framing import pieces_async
 from ollama_push.transports._keeping import SentRequest
 from ollama_push.transports._machine import Proxy
@@ -263,7 +264,7 @@ class UploadPayload(aiohttp.Payload):
         self._silence = silence
         self.sent = SentRequest()
         self.empty = not len(body)
-        self.head = asyncio.timeout(None)
+        self.head = SilenceLimit(None)
         self.error: Exception | None = None
         self.stalled = False
 
@@ -293,13 +294,12 @@ class UploadPayload(aiohttp.Payload):
     def wait_for_head(self, longer: float = 0.0) -> None:
         """Begin to limit the wait for the head: the request has been sent, or will be within *longer* seconds."""
         if self._silence is not None:
-            with suppress(RuntimeError):  # the head has arrived already
-                self.head.reschedule(asyncio.get_running_loop().time() + longer + self._silence)
+            self.head.begin(longer + self._silence)
 
     async def _send(self, buffer: bytes | memoryview, writer: AbstractStreamWriter) -> None:
         try:
             self.sent.body_bytes += len(buffer)
-            async with asyncio.timeout(self._silence):
+            async with SilenceLimit(self._silence):
                 await writer.write(buffer)
                 await writer.drain()
         except TimeoutError:

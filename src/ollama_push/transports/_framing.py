@@ -9,6 +9,7 @@ from typing import Final, Literal, Self
 
 import attrs
 
+from ollama_push.core.arguments import chosen_seconds
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, MachineMisuse, TransportTimeout
 from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import AsyncSizedBody, HttpRequest, RequestBody
@@ -119,7 +120,9 @@ class RequestLimits:
     @classmethod
     def of(cls, request: HttpRequest, connect: float, read: float) -> Self:
         """Return the limits of *request* in a transport with these defaults."""
-        return cls(request.url, _timer(connect), _timer(read if request.read_timeout is None else request.read_timeout))
+        if request.read_timeout is not None:
+            read = chosen_seconds(read, request.read_timeout)
+        return cls(request.url, _timer(connect), _timer(read))
 
     def exceeded(self, phase: Literal["connect", "read", "write"]) -> TransportTimeout:
         """Return the error for a limit that was exceeded."""

@@ -15,7 +15,7 @@ import attrs
 import urllib3
 from urllib3 import exceptions as u3
 
-from ollama_push.core.arguments import checked_seconds
+from ollama_push.core.arguments import DEFAULT_SECONDS, checked_seconds
 from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError, UsedAfterClose
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.raisers import raise_as_it_is, raised_by_signal
@@ -40,6 +40,8 @@ from ollama_push.transports._urllib3_internals import (
 __all__ = ["Urllib3Transport"]
 
 _READ_BYTES: Final = 65536
+# How long what has arrived may take to be read, once the time for it is over.
+_CATCH_UP_SECONDS: Final = 0.2
 _POOLED_CONNECTIONS: Final = 64
 """Idle connections that are kept to one host: several pushes of one client run at the same time."""
 # What urllib3 and, below it, http.client raise for a peer or a network.
@@ -73,7 +75,8 @@ class Urllib3Transport:
             ``cancel`` then wakes no thread that waits for a head: its request ends with the next byte of its response.
             A forked process clears its copy of it.
         connect_timeout: Seconds for DNS, TCP and TLS together, for each address.
-        read_timeout: Longest silence in seconds for requests that set none; ``None`` for no limit.
+        read_timeout: Longest silence in seconds, 900 by default; ``None`` for no limit. Of this and the limit of a
+            request, the shorter one counts; one that nobody chose does not count beside another.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
         trust_env: Whether to use the proxies of the environment (never for loopback), and docker's and podman's
@@ -88,7 +91,7 @@ class Urllib3Transport:
         pool: urllib3.PoolManager | None = None,
         *,
         connect_timeout: float | None = 10.0,
-        read_timeout: float | None = 900.0,
+        read_timeout: float | None = DEFAULT_SECONDS,
         ca_file: str | PathLike[str] | None = None,
         client_cert: ClientCertificate | None = None,
         trust_env: bool = True,
@@ -152,7 +155,7 @@ class Urllib3Transport:
                 request.method,
                 request.url,
                 body=upload if size else None,  # type: ignore[arg-type]  # it takes any iterable
-                headers={**request.headers, **length},
+                headers={**_on_the_wire(request.headers), **length},
                 timeout=urllib3.Timeout(connect=limits.connect, read=limits.read),
                 retries=False,
                 redirect=False,
@@ -241,16 +244,19 @@ class _Response:
 
     def _chunked(self, read1: Callable[[int], bytes]) -> Iterator[bytes]:
         body = ChunkedBody()
-        due = self._due()
+        due, late = self._due(), False
         while data := self._read(read1):
             content = body.decode(data)
             self._complete = body.ended and not body.surplus
             if content:
                 yield content
-                due = self._due()
+                due, late = self._due(), False
             elif time.monotonic() > due:
-                # Extensions and trailers that drip are as good as silence.
-                raise self._limits.exceeded("read") from TimeoutError("no byte of the body")
+                # Extensions and trailers that drip are as good as silence. But a process that was stopped (SIGSTOP)
+                # first reads what has arrived meanwhile.
+                if late:
+                    raise self._limits.exceeded("read") from TimeoutError("no byte of the body")
+                due, late = time.monotonic() + _CATCH_UP_SECONDS, True
             if body.problem:
                 raise self._limits.lost(str(body.problem)) from body.problem
             if body.ended:
@@ -290,6 +296,11 @@ class _Response:
         if self._bodiless or not length:
             return math.inf
         return int(length)
+
+
+def _on_the_wire(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return *headers* such that http.client, which writes Latin-1, writes UTF-8, as aiohttp and Go's client do."""
+    return {name: text if text.isascii() else text.encode().decode("latin-1") for name, text in headers.items()}
 
 
 def _cancelled(limits: RequestLimits) -> ConnectionLost:

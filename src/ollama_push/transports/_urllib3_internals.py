@@ -46,6 +46,10 @@ PoolManager = TypeVar("PoolManager", bound=urllib3.PoolManager)
 _PEER_CLOSED: Final = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
+# Long enough to read what has arrived, too short to wait for more.
+_ARRIVED_SECONDS: Final = 0.001
+
+
 class BodyFailed(Exception):
     """Carries an error of the body itself through urllib3, which takes an ``OSError`` for the network's."""
 
@@ -153,9 +157,8 @@ class _HeadReader(io.BufferedReader):
             raise http.client.HTTPException("this is no head of a response" if line else "the head is incomplete")
 
     def _readinto_in_time(self, buffer: Any) -> int | None:
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
+        # Not 0 when the time is over: a process that was stopped (SIGSTOP) reads what has arrived meanwhile.
+        left = max(self._ends_at - time.monotonic(), _ARRIVED_SECONDS)
         self._socket.settimeout(None if left == math.inf else left)
         read: int | None = self._readinto(buffer)
         if read and self._request is not None:

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from ollama_push.core.arguments import checked_hooks, checked_seconds, checked_stall_timeout
+from ollama_push.core.arguments import (
+    DEFAULT_SECONDS,
+    DefaultSeconds,
+    checked_hooks,
+    checked_seconds,
+    checked_stall_timeout,
+    chosen_seconds,
+)
 from ollama_push.core.errors import InvalidSetting
 
 
@@ -50,3 +57,13 @@ def test_a_hook_that_nobody_would_await_is_refused(hook: Any) -> None:
 def test_a_hook_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="a hook is a callable that takes an observation"):
         checked_hooks([print, "no"])  # type: ignore[list-item]
+
+
+def test_a_limit_that_nobody_chose_does_not_count_beside_one_that_somebody_did() -> None:
+    assert chosen_seconds(DEFAULT_SECONDS, 1800.0) == 1800.0
+    assert chosen_seconds(5.0, DEFAULT_SECONDS) == 5.0
+    assert chosen_seconds(math.inf, DEFAULT_SECONDS) == math.inf
+    assert chosen_seconds(5.0, 3.0) == 3.0
+    assert chosen_seconds(DEFAULT_SECONDS, DEFAULT_SECONDS) == 900.0
+    assert isinstance(checked_seconds("stall_timeout", DEFAULT_SECONDS), DefaultSeconds)
+    assert not isinstance(checked_seconds("stall_timeout", 900.0), DefaultSeconds)
