@@ -116,6 +116,25 @@ def test_the_shorter_of_two_chosen_limits_counts(send: Push) -> None:
 
 
 @either
+def test_the_limits_of_small_requests_are_no_longer_than_the_transport_s(send: Push) -> None:
+    """A check gives each request ten seconds."""
+
+    async def check(url: str) -> Any:
+        async with AiohttpTransport(read_timeout=0.3) as transport:
+            return await AsyncPushClient(url, transport=transport).check("a/b")
+
+    with ScriptedServer((Hold(),)) as server:
+        if send is push:
+            with Urllib3Transport(read_timeout=0.3) as transport:
+                readiness = PushClient(server.url, transport=transport).check("a/b")
+        else:
+            readiness = asyncio.run(check(server.url))
+    (problem,) = readiness.problems
+    assert isinstance(problem, TransportTimeout)
+    assert problem.seconds == 0.3
+
+
+@either
 def test_no_limit_that_was_chosen_is_none(send: Push) -> None:
     """The default of the client does not come between: silence is the transport's to judge."""
     release = threading.Event()

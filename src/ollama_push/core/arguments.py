@@ -14,6 +14,7 @@ from ollama_push.core.ports import Hook
 __all__ = [
     "DEFAULT_SECONDS",
     "YEAR_SECONDS",
+    "ClientSeconds",
     "DefaultSeconds",
     "checked_headers",
     "checked_hooks",
@@ -32,7 +33,11 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
-class DefaultSeconds(float):
+class ClientSeconds(float):
+    """A limit of a client: where a transport was given a shorter one, that counts."""
+
+
+class DefaultSeconds(ClientSeconds):
     """A limit that nobody chose: it does not count beside one that somebody did."""
 
 
@@ -63,7 +68,8 @@ def checked_seconds(setting: str, value: float | None) -> float:
 
 def checked_stall_timeout(value: float | None) -> float:
     """Return the ``stall_timeout`` of a client; see :func:`checked_seconds`."""
-    return checked_seconds("stall_timeout", value)
+    seconds = checked_seconds("stall_timeout", value)
+    return seconds if isinstance(seconds, ClientSeconds) else ClientSeconds(seconds)
 
 
 def is_header_name(text: str) -> bool:

@@ -88,8 +88,8 @@ class HttpRequest:
         body: The whole body, or a sized iterable of buffers, for an async transport also an async one.
         read_timeout: Longest wait in seconds: for the peer to take more of the body, for the head of the response,
             and then for each further byte of its body; ``math.inf`` for no limit, ``None`` for the transport's own
-            default. Of this and a limit that the transport was given, the shorter one counts, but not beside a chosen
-            one what nobody chose (:func:`ollama_push.core.arguments.chosen_seconds`).
+            default. Where a client sets it, it is a :class:`ollama_push.core.arguments.ClientSeconds`: a transport
+            that was given a shorter one keeps that (:func:`ollama_push.core.arguments.chosen_seconds`).
         fresh: Whether to use a new connection, because kept ones have died. A transport may ignore it.
     """
 

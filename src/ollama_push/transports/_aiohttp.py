@@ -78,7 +78,7 @@ class AiohttpTransport:
             of its connector hold. It must have ``auto_decompress=False`` to keep the body's bytes as they are.
         connect_timeout: Seconds for DNS, TCP and TLS together.
         read_timeout: Longest silence in seconds, 900 by default; ``None`` for no limit. Of this and the limit of a
-            request, the shorter one counts; one that nobody chose does not count beside another.
+            client, the shorter one counts; one that nobody chose does not count beside another.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
         trust_env: Whether to use the proxies of the environment (never for loopback), and docker's and podman's

@@ -9,7 +9,7 @@ from typing import Final, Literal, Self
 
 import attrs
 
-from ollama_push.core.arguments import chosen_seconds
+from ollama_push.core.arguments import ClientSeconds, chosen_seconds
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, MachineMisuse, TransportTimeout
 from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import AsyncSizedBody, HttpRequest, RequestBody
@@ -120,8 +120,10 @@ class RequestLimits:
     @classmethod
     def of(cls, request: HttpRequest, connect: float, read: float) -> Self:
         """Return the limits of *request* in a transport with these defaults."""
-        if request.read_timeout is not None:
-            read = chosen_seconds(read, request.read_timeout)
+        asked = request.read_timeout
+        if asked is not None:
+            # What a request says of its own is for this request alone, and counts whatever the transport was given.
+            read = chosen_seconds(read, asked) if isinstance(asked, ClientSeconds) else asked
         return cls(request.url, _timer(connect), _timer(read))
 
     def exceeded(self, phase: Literal["connect", "read", "write"]) -> TransportTimeout:

@@ -76,7 +76,7 @@ class Urllib3Transport:
             A forked process clears its copy of it.
         connect_timeout: Seconds for DNS, TCP and TLS together, for each address.
         read_timeout: Longest silence in seconds, 900 by default; ``None`` for no limit. Of this and the limit of a
-            request, the shorter one counts; one that nobody chose does not count beside another.
+            client, the shorter one counts; one that nobody chose does not count beside another.
         ca_file: PEM file of CAs to trust in addition to the system's.
         client_cert: Certificate and key to show to the server.
         trust_env: Whether to use the proxies of the environment (never for loopback), and docker's and podman's

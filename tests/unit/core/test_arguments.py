@@ -10,6 +10,7 @@ import pytest
 
 from ollama_push.core.arguments import (
     DEFAULT_SECONDS,
+    ClientSeconds,
     DefaultSeconds,
     checked_hooks,
     checked_seconds,
@@ -66,4 +67,5 @@ def test_a_limit_that_nobody_chose_does_not_count_beside_one_that_somebody_did()
     assert chosen_seconds(5.0, 3.0) == 3.0
     assert chosen_seconds(DEFAULT_SECONDS, DEFAULT_SECONDS) == 900.0
     assert isinstance(checked_seconds("stall_timeout", DEFAULT_SECONDS), DefaultSeconds)
-    assert not isinstance(checked_seconds("stall_timeout", 900.0), DefaultSeconds)
+    assert not isinstance(checked_stall_timeout(900.0), DefaultSeconds)
+    assert isinstance(checked_stall_timeout(None), ClientSeconds)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 
+from ollama_push.core.arguments import ClientSeconds
 from ollama_push.core.json_text import decode_json
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge
@@ -22,7 +23,7 @@ from ollama_push.core.responses import BufferedResponse
 
 __all__ = ["REQUEST_TIMEOUT_SECONDS", "Token", "basic", "merged_scopes", "signed_realm", "token_in", "token_request"]
 
-REQUEST_TIMEOUT_SECONDS: Final = 60.0
+REQUEST_TIMEOUT_SECONDS: Final = ClientSeconds(60.0)
 """Longest silence of a registry or realm that is asked a small question."""
 
 _LIFE_UNLESS_SAID_SECONDS: Final = 60.0

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import attrs
 
+from ollama_push.core.arguments import ClientSeconds
 from ollama_push.core.errors import (
     InvalidModelName,
     OllamaPushError,
@@ -48,7 +49,7 @@ __all__ = [
 
 GATEWAY_KEY: Final = "ollama_push_gateway"
 """In the response to ``/api/version`` of this package's gateway, beside what a real server says."""
-CHECK_TIMEOUT_SECONDS: Final = 10.0
+CHECK_TIMEOUT_SECONDS: Final = ClientSeconds(10.0)
 """Longest silence of a server that is asked a small question."""
 
 _NEAREST: Final = 3
