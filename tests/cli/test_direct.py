@@ -131,6 +131,30 @@ def test_the_part_size_and_how_many_at_once_are_obeyed(tmp_path: Path) -> None:
     assert parts == ["0-2999999", "3000000-5999999"], "the last one goes with the request that ends the upload"
 
 
+def test_whole_sends_each_blob_in_one_request(tmp_path: Path) -> None:
+    with at_home(tmp_path, large_bytes=9_000_000) as home:
+        done = home.direct("push", "--part-size", "whole")
+        sent = [seen.body_bytes for seen in home.registry.requests if "/blobs/uploads/" in seen.path]
+        assert home.pushed()
+    assert done.returncode == 0
+    assert max(sent) == 9_000_000
+    assert not any(seen.method == "PATCH" for seen in home.registry.requests)
+
+
+@pytest.mark.parametrize("damage", [None, b"\x00not JSON"], ids=["", "damaged"])
+def test_a_push_to_another_repository_mounts_what_is_known_to_be_there(tmp_path: Path, damage: bytes | None) -> None:
+    with at_home(tmp_path) as home:
+        assert home.direct("push").returncode == 0
+        (known,) = tmp_path.rglob("state/**/registries/*.json")
+        if damage is not None:
+            known.write_bytes(damage)
+        done = home.run("push", f"{home.registry.host}/team/other", *home.options)
+        assert home.pushed("team/other")
+        sent = blob_bodies(home.registry)
+    assert done.returncode == 0
+    assert sent == SMALL_BYTES * (1 if damage is None else 2)
+
+
 @pytest.mark.parametrize("size", ["0", "-1", "x", "3XB", "1.5M", "", "1", "262143"])
 def test_a_part_size_that_is_none_or_tiny_is_wrong_usage(tmp_path: Path, size: str) -> None:
     with at_home(tmp_path) as home:

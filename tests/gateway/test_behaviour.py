@@ -231,3 +231,17 @@ def test_metrics_count_what_the_registry_received(tmp_path: Path) -> None:
             text = gateway.send("GET", "/metrics").body.decode()
     (sent,) = [line for line in text.splitlines() if "delivered" in line and 'how="sent"' in line and "_total" in line]
     assert float(sent.split()[-1]) == registry.received_bytes
+
+
+def test_a_push_to_another_repository_mounts_what_an_earlier_one_sent(tmp_path: Path) -> None:
+    """Also one of another gateway of the same user, as after a restart."""
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        names = [f"{registry.host}/{repository}/latest" for repository in ("team/one", "team/two")]
+        store = store_of(tmp_path, *names, layers=(BIG,))
+        sent = []
+        for repository in ("team/one", "team/two"):
+            with Gateway(settings_for(store, resume=FileResumeStore(tmp_path / "uploads"))) as gateway:
+                assert gateway.push(order_for(registry, repository)).lines[-1] == {"status": "success"}
+            sent.append(registry.received_bytes)
+        assert sent[0] == sent[1] > len(BIG)
+        assert registry.manifest("team/two", "latest") == registry.manifest("team/one", "latest")
