@@ -51,13 +51,6 @@ DEVIATIONS: Final = (
         theirs=True,
     ),
     Deviation(
-        "lost-layer",
-        _DISTRIBUTION,
-        "ConnectionLost",
-        "`blobdescriptor: inmemory` lets the registry say that it has a blob that is gone; asked for a byte of it, it "
-        "breaks the connection",
-    ),
-    Deviation(
         "garbage-collected",
         _DISTRIBUTION,
         "VerificationFailed, every blob is there",

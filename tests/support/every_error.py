@@ -93,6 +93,7 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
     TransportMisbehaved("Mine", "KeyError('x')"),
     *(ConnectFailed(_SERVER, cause, "", Peer.SERVER) for cause in ConnectCause),
     *(ConnectFailed(_AT, cause, "what the system said", Peer.REGISTRY) for cause in ConnectCause),
+    *(ConnectFailed(_AT, cause, "", Peer.ELSEWHERE) for cause in ConnectCause),
     ConnectionLost(_AT, "reset"),
     TransportTimeout(_AT, "connect", 2.5),
     TransportTimeout(_AT, "read", 60.0),
@@ -130,6 +131,7 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
             (VerificationProblem.OTHER_MANIFEST, "sha256:cd"),
             (VerificationProblem.NOT_A_MANIFEST, None),
             (VerificationProblem.NO_BLOB, None),
+            (VerificationProblem.UNREADABLE, None),
             (VerificationProblem.OTHER_BLOB, "sha256:cd"),
         )
     ),
@@ -159,7 +161,9 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
     _login(CredentialKind.NOTHING),
     _login(CredentialKind.NOTHING, plain_http=True),
     _login(CredentialKind.LOGIN, username="me"),
+    _login(CredentialKind.LOGIN, username="me", is_known=True),
     _login(CredentialKind.TOKEN),
+    _login(CredentialKind.TOKEN, is_known=True),
     _login(CredentialKind.KEY, public_key="AAAAC3"),
     PushRejected("", _R.REALM_MISMATCH, RealmRefused(f"{_AT}:5/t", f"{_HOST}:5", _HOST, RealmProblem.OTHER_HOST)),
     PushRejected(

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 
 import attrs
 
-from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.errors import ConnectionLost, OllamaPushError
 from ollama_push.core.ports import HttpRequest, Response, Transport
 from ollama_push.core.responses import (
     BlobRequest,
@@ -89,15 +89,19 @@ class OpenStream:
 def _read(response: Response, request: HttpRequest, clock: Callable[[], float]) -> BufferedResponse:
     body, limit = bytearray(), response_limit(request)
     due = clock() + response_seconds(request)
-    for chunk in response.chunks():
-        body += chunk
-        if len(body) >= limit:
-            break
-        if clock() > due:
-            # The status of an error says enough; what is missing of its body are words.
-            if response.status >= _ERRORS:
+    try:
+        for chunk in response.chunks():
+            body += chunk
+            if len(body) >= limit:
                 break
-            raise response_late(request)
+            if clock() > due:
+                # The status of an error says enough; what is missing of its body are words.
+                if response.status >= _ERRORS:
+                    break
+                raise response_late(request)
+    except ConnectionLost as error:
+        error.status = response.status
+        raise
     return BufferedResponse(response.status, dict(response.headers), bytes(body[:limit]))
 
 

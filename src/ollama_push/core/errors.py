@@ -211,6 +211,11 @@ _ADVICE: Final[Mapping[tuple[Peer, ConnectCause], Advice]] = {
     (Peer.REGISTRY, ConnectCause.UNKNOWN_HOST): Advice.CHECK_NAME,
     (Peer.REGISTRY, ConnectCause.NOT_TLS): Advice.ASK_PLAIN_HTTP,
     (Peer.REGISTRY, ConnectCause.TLS): Advice.TRY_PLAIN_HTTP,
+    (Peer.ELSEWHERE, ConnectCause.REFUSED): Advice.REACH_ELSEWHERE,
+    (Peer.ELSEWHERE, ConnectCause.UNKNOWN_HOST): Advice.REACH_ELSEWHERE,
+    (Peer.ELSEWHERE, ConnectCause.UNREACHABLE): Advice.REACH_ELSEWHERE,
+    (Peer.ELSEWHERE, ConnectCause.NOT_TLS): Advice.REACH_ELSEWHERE,
+    (Peer.ELSEWHERE, ConnectCause.TLS): Advice.REACH_ELSEWHERE,
 }
 _ADVICE_OF_ANY_PEER: Final[Mapping[ConnectCause, Advice]] = {
     ConnectCause.UNREACHABLE: Advice.CHECK_NETWORK,
@@ -255,11 +260,13 @@ class ConnectionLost(TransportError):
         detail: The library's own words; may be empty.
         unread: Whether a connection that had served other requests was closed before its peer read this one: no byte
             of a response came, soon after it was sent. It is sent again at once, and that counts as no attempt.
+        status: Of the response whose body broke off, where the client knows it; ``None`` when there was no response.
     """
 
     address: str = attrs.field(converter=clean)
     detail: str = attrs.field(default="", converter=clean)
     unread: bool = False
+    status: int | None = None
 
     def render(self, messages: Messages) -> str:
         return messages.connection_lost(self.address, self.detail)

@@ -44,6 +44,8 @@ class Peer(enum.Enum):
     SERVER = "server"
     """An Ollama server."""
     REGISTRY = "registry"
+    ELSEWHERE = "elsewhere"
+    """Where a registry leads: to the place of an upload, or to the realm of its tokens."""
 
 
 class ConnectCause(enum.Enum):
@@ -117,6 +119,8 @@ class Advice(enum.Enum):
     COPY_ON_SERVER = "copy-on-server"
     """The server has the model under another name."""
     RECREATE_MODEL = "recreate-model"
+    REACH_ELSEWHERE = "reach-elsewhere"
+    """The registry leads to an address that this machine cannot reach."""
     TAKE_DOCKER_MANIFESTS = "take-docker-manifests"
     """The registry must be told to take manifests of docker's kind, as Ollama writes them."""
     DROP_PATH = "drop-path"
@@ -259,6 +263,7 @@ class LoginRefused:
         username: Of a login.
         public_key: Of a key, as base64.
         plain_http: Whether plain HTTP was asked for.
+        is_known: Whether the realm of the registry's tokens knows what was shown: it lacks the right, then.
     """
 
     host: str
@@ -267,9 +272,12 @@ class LoginRefused:
     username: str = ""
     public_key: str = ""
     plain_http: bool = False
+    is_known: bool = False
 
     @property
     def advice(self) -> Advice | None:
+        if self.is_known and self.shown is not CredentialKind.KEY:
+            return None
         return _CREDENTIAL_ADVICE.get(self.shown)
 
 
@@ -449,5 +457,7 @@ class VerificationProblem(enum.Enum):
     OTHER_MANIFEST = "other-manifest"
     NOT_A_MANIFEST = "not-a-manifest"
     NO_BLOB = "no-blob"
+    UNREADABLE = "unreadable"
+    """It says that it has the blob, and fails whenever it is to send it."""
     OTHER_SIZE = "other-size"
     OTHER_BLOB = "other-blob"

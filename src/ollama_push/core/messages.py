@@ -114,6 +114,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.CHOOSE_SOURCE: "to push {twin!r} under this name, say source={twin!r}",
     Advice.COPY_ON_SERVER: "copy {twin!r} to this name on the server first",
     Advice.RECREATE_MODEL: "pull or create the model again",
+    Advice.REACH_ELSEWHERE: "the address that a registry names must be one that this machine reaches",
     Advice.TAKE_DOCKER_MANIFESTS: (
         "it takes manifests of OCI's kind alone, and Ollama's are of docker's; in zot's configuration,"
         ' "http": {{"compat": ["docker2s2"]}} has it take both'
@@ -248,6 +249,8 @@ class Messages:
         shown = address
         if peer is Peer.REGISTRY and cause in _NAMES_THE_REGISTRY:
             shown = f"the registry at {address}"
+        elif peer is Peer.ELSEWHERE:
+            shown = f"{address}, where the registry leads"
         text = joined(_CONNECT[cause].format(address=shown), self.advise(advice))
         # What OpenSSL makes of a response that is not TLS says less than the text does.
         words = "" if cause is ConnectCause.NOT_TLS else plain_words(detail)
@@ -360,6 +363,10 @@ class Messages:
         match facts.shown:
             case CredentialKind.NOTHING:
                 return f"{facts.host} wants a login: {advice}"
+            case CredentialKind.LOGIN if facts.is_known:
+                return f"{facts.host} knows {facts.username!r}, who has no right to this in {facts.repository}"
+            case CredentialKind.TOKEN if facts.is_known:
+                return f"{facts.host} knows the stored token, which gives no right to this in {facts.repository}"
             case CredentialKind.LOGIN:
                 text = f"{facts.host} does not accept the login of {facts.username!r}"
                 return f"{text} for {facts.repository}" if facts.repository else text
@@ -416,6 +423,7 @@ class Messages:
             VerificationProblem.OTHER_MANIFEST: f"the registry holds the manifest {found} under that name",
             VerificationProblem.NOT_A_MANIFEST: f"what the registry holds as {expected} is no image manifest: {words}",
             VerificationProblem.NO_BLOB: "the registry does not hold it",
+            VerificationProblem.UNREADABLE: "the registry says that it has it, and fails whenever it is to send it",
             VerificationProblem.OTHER_SIZE: f"the registry holds {found} bytes of it instead of {expected}",
             VerificationProblem.OTHER_BLOB: f"the registry holds {found} in its place",
         }

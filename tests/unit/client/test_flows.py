@@ -12,7 +12,7 @@ import pytest
 
 from ollama_push.client._flows_async import send_request_async
 from ollama_push.client._flows_sync import send_request
-from ollama_push.core.errors import TransportTimeout
+from ollama_push.core.errors import ConnectionLost, TransportTimeout
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse
 
@@ -49,6 +49,15 @@ class Endless:
     @asynccontextmanager
     async def open_async(self, _request: HttpRequest, /) -> AsyncIterator[Any]:
         yield SimpleNamespace(status=self.status, headers={"a": "b"}, chunks=self._chunks_async)
+
+
+class Breaking(Endless):
+    """The same, until the connection breaks."""
+
+    def _chunk(self) -> bytes:
+        if self.given:
+            raise ConnectionLost("http://h")
+        return super()._chunk()
 
 
 class Dripping(Endless):
@@ -93,3 +102,10 @@ def test_a_response_that_drips_is_not_read_to_its_end(kind: str) -> None:
 def test_an_error_that_drips_is_told_by_its_status(kind: str) -> None:
     response = _read(kind, Dripping(403))
     assert (response.status, response.body) == (403, b"x" * 7)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_response_that_breaks_off_is_told_with_its_status(kind: str) -> None:
+    with pytest.raises(ConnectionLost) as caught:
+        _read(kind, Breaking())
+    assert caught.value.status == 200

@@ -118,6 +118,13 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
         ConnectFailed(_REGISTRY, ConnectCause.UNREACHABLE, "", Peer.REGISTRY),
         f"no route to {_REGISTRY}; check the network, a VPN or a firewall",
     ),
+    (
+        ConnectFailed(_AT, ConnectCause.REFUSED, "", Peer.ELSEWHERE),
+        (
+            f"nothing listens at {_AT}, where the registry leads;"
+            " the address that a registry names must be one that this machine reaches"
+        ),
+    ),
     (ConnectionLost(_AT), f"the connection to {_AT} broke before the response was complete"),
     (ConnectionLost(_AT, "reset"), f"the connection to {_AT} broke before the response was complete (reset)"),
     (

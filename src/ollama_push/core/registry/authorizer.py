@@ -99,6 +99,8 @@ class Authorizer:
     _looked: bool = attrs.field(default=False, init=False)
     # Whether the registry has accepted a proof in this push.
     _accepted: bool = attrs.field(default=False, init=False)
+    # Whether the realm has given a token for what is shown.
+    _known: bool = attrs.field(default=False, init=False)
     _refusal: PushRejected | None = attrs.field(default=None, init=False)
     # The Authorization value in use; empty while nobody asked for one.
     _proof: str = attrs.field(default="", init=False)
@@ -374,6 +376,7 @@ class Authorizer:
             raise self._no_token(realm, response)
         if not self._signs():
             self._scopes = [scope for scope in scopes if scope not in self._optional_scopes]
+        self._known = credential is not None
         self._bearer, self._proof = challenge, f"Bearer {token.value}"
         self._renew_at = asked_at + token.life_seconds * (1.0 - _RENEWED_AHEAD)
 
@@ -395,6 +398,7 @@ class Authorizer:
 
     def _no_token(self, realm: str, response: BufferedResponse) -> OllamaPushError:
         if response.status in (_UNAUTHORIZED, 403):
+            self._known = False
             return self._refused(words_in(response))
         if response.status == 200:  # noqa: PLR2004 - OK
             facts = UnusableResponse(Operation.FETCH_TOKEN, ResponseProblem.NO_TOKEN, realm)
@@ -416,7 +420,13 @@ class Authorizer:
             case signer:
                 shown, public_key = CredentialKind.KEY, signer.public_key
         facts = LoginRefused(
-            self._endpoint.host, shown, self._endpoint.repository, username, public_key, plain_http=self._plain_http
+            self._endpoint.host,
+            shown,
+            self._endpoint.repository,
+            username,
+            public_key,
+            plain_http=self._plain_http,
+            is_known=self._known and bool(self._endpoint.repository),
         )
         return PushRejected(words, RejectionReason.UNAUTHORIZED, facts)
 

@@ -175,7 +175,7 @@ class Exchange:
             if isinstance(response, TransportError):
                 raise response
         except ConnectFailed as error:
-            error.peer = Peer.REGISTRY
+            error.peer = Peer.REGISTRY if self.endpoint.owns(error.address) else Peer.ELSEWHERE
             raise
         self._reached = True
         return response
@@ -191,6 +191,8 @@ class Exchange:
         fields = {"User-Agent": USER_AGENT, **headers}
         request = HttpRequest(method, url, fields, b"", self._body_timeout)
         response = yield from self._authorizer.send_signed(request, span)
+        if isinstance(response, ConnectFailed):
+            response.peer = Peer.ELSEWHERE
         if isinstance(response, TransportError):
             raise response
         return response

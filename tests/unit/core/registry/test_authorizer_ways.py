@@ -10,6 +10,7 @@ import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.facts import LoginRefused
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.effects import FindCredential
@@ -64,7 +65,7 @@ def test_a_registry_that_always_wants_something_else_gets_no_more_than_a_few_tok
     asks = [_wants(f'{BEARER},scope="scope{number}"') for number in range(9)]
     script = [each for number, ask in enumerate(asks) for each in (ask, _token(f"t{number}"))]
     player = _player(ME, *script)
-    with pytest.raises(PushRejected, match="does not accept the login"):
+    with pytest.raises(PushRejected, match="has no right to this"):
         _send(player)
     assert len(player.requests) == 9
 
@@ -304,3 +305,35 @@ def test_a_login_that_is_refused_without_mounts_too_is_refused() -> None:
     with pytest.raises(PushRejected) as caught:
         _send(player)
     assert caught.value.reason is RejectionReason.UNAUTHORIZED
+
+
+def _problem(player: FlowPlayer) -> LoginRefused:
+    with pytest.raises(PushRejected) as caught:
+        _send(player)
+    assert caught.value.reason is RejectionReason.UNAUTHORIZED
+    assert isinstance(caught.value.facts, LoginRefused)
+    return caught.value.facts
+
+
+@pytest.mark.parametrize("credential", [ME, IdentityToken("id")], ids=["login", "token"])
+def test_a_right_that_is_missing_is_no_wrong_login(credential: Credential) -> None:
+    facts = _problem(_player(credential, _wants(BEARER), _token("t1"), _wants(BEARER)))
+    assert facts.is_known
+    assert facts.advice is None
+
+
+def test_a_login_that_the_realm_refuses_is_not_known() -> None:
+    assert not _problem(_player(ME, _wants(BEARER), response(401))).is_known
+    player = _player(ME, _wants(BEARER), _token("t1"), OK, _wants(BEARER), response(401))
+    _send(player)
+    assert not _problem(player).is_known, "a password may have been changed meanwhile"
+
+
+@pytest.mark.parametrize("credential", [None, AccessToken("a")], ids=["nobody", "access token"])
+def test_what_no_realm_has_seen_is_not_known(credential: Credential | None) -> None:
+    script = [_wants(BEARER), _token("t1"), _wants(BEARER)] if credential is None else [_wants(BEARER)] * 2
+    assert not _problem(_player(credential, *script)).is_known
+
+
+def test_basic_says_nothing_of_rights() -> None:
+    assert not _problem(_player(ME, _wants("Basic"), _wants("Basic"))).is_known

@@ -79,7 +79,7 @@ def test_a_realm_that_is_not_there_is_no_ollama_server_either() -> None:
     player = FlowPlayer(responses(challenge, ConnectFailed("https://auth.test", ConnectCause.REFUSED)))
     with pytest.raises(ConnectFailed) as caught:
         _ask(player)
-    assert caught.value.peer is Peer.REGISTRY
+    assert caught.value.peer is Peer.ELSEWHERE
 
 
 def test_a_registry_that_was_there_is_asked_again() -> None:

@@ -24,6 +24,7 @@ from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Descriptor
 from ollama_push.core.responses import BufferedResponse
 
 __all__ = [
+    "FAILED",
     "WRONG_KIND",
     "Found",
     "accept_header",
@@ -38,7 +39,8 @@ __all__ = [
 WRONG_KIND: Final = 415
 """Status of a manifest whose media type the registry does not take (zot)."""
 
-_FAILED: Final = 500
+FAILED: Final = 500
+"""Status that may be about one question, and not about the whole registry as 502 to 504 and 429 are."""
 
 
 def probe(exchange: Exchange, blob: Descriptor) -> Flow[bool]:
@@ -55,8 +57,7 @@ def _look(
     try:
         return (yield from exchange.ask(operation, "HEAD", url, ANY_DEFINITE, subject=subject, headers=headers))
     except ServerError as error:
-        # 502 to 504 and 429 are about the whole registry. 500 may be about this question alone.
-        if error.status != _FAILED:
+        if error.status != FAILED:
             raise
         return None
 

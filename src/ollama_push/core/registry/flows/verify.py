@@ -11,11 +11,18 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
-from ollama_push.core.errors import OllamaPushError, PushRejected, ServerError, TransportError, VerificationFailed
+from ollama_push.core.errors import (
+    ConnectionLost,
+    OllamaPushError,
+    PushRejected,
+    ServerError,
+    TransportError,
+    VerificationFailed,
+)
 from ollama_push.core.facts import Operation, VerificationProblem
 from ollama_push.core.names import ModelName
 from ollama_push.core.receipts import Verification
-from ollama_push.core.registry.blob_upload.probe import accept_header, side_by_side
+from ollama_push.core.registry.blob_upload.probe import FAILED, accept_header, side_by_side
 from ollama_push.core.registry.blob_upload.responses import PRESENT
 from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange, RetryBudget
@@ -110,7 +117,8 @@ def _outcome(
         try:
             yield from make()
         except VerificationFailed as error:
-            if patience is None:
+            # What is unreadable was tried as often as the policy says.
+            if patience is None or error.problem is VerificationProblem.UNREADABLE:
                 return error
             try:
                 wait = patience.after_setback(error)
@@ -147,9 +155,14 @@ def _read_manifest(exchange: Exchange, name: ModelName, expected: Manifest | Non
 def _read_blob(exchange: Exchange, blob: Descriptor, observations: PullObservations | None = None) -> Flow[None]:
     url = exchange.endpoint.blob(blob.digest)
     accept = PRESENT | _NO_RANGES | {_NOT_FOUND, _NO_SUCH_RANGE}
-    response = yield from exchange.ask(
-        Operation.FIND_BLOB, "GET", url, accept, subject=blob.digest, headers=_FIRST_BYTE
-    )
+    try:
+        response = yield from exchange.ask(
+            Operation.FIND_BLOB, "GET", url, accept, subject=blob.digest, headers=_FIRST_BYTE
+        )
+    except (ConnectionLost, ServerError) as error:
+        if not (yield from _is_claimed(exchange, url, error)):
+            raise
+        raise VerificationFailed(blob.digest, VerificationProblem.UNREADABLE) from error
     if observations is not None:
         observations.note(blob, response)
     size = _size_in(response)
@@ -164,6 +177,22 @@ def _read_blob(exchange: Exchange, blob: Descriptor, observations: PullObservati
     digest = response.headers.get("docker-content-digest", blob.digest)
     if digest != blob.digest:
         raise VerificationFailed(blob.digest, VerificationProblem.OTHER_BLOB, digest)
+
+
+def _is_claimed(exchange: Exchange, url: str, error: ConnectionLost | ServerError) -> Flow[bool]:
+    """Return whether the registry says that it has the blob at *url*, although it cannot send it.
+
+    So does an index that knows a blob which the disk has lost: distribution begins its response and breaks it off. A
+    connection that breaks before any response, or another status, says nothing of the blob.
+    """
+    begun = PRESENT if isinstance(error, ConnectionLost) else {FAILED}
+    if error.status not in begun:
+        return False
+    try:
+        response = yield from exchange.once("HEAD", url)
+    except (PushRejected, ServerError, TransportError):
+        return False
+    return response.status in PRESENT
 
 
 def _size_in(response: BufferedResponse) -> int | None:

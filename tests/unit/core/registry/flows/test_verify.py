@@ -16,6 +16,7 @@ from ollama_push.core.errors import (
     OllamaPushError,
     PushRejected,
     RejectionReason,
+    ServerError,
     TransportError,
     VerificationFailed,
     VerificationProblem,
@@ -269,3 +270,65 @@ def test_a_login_that_is_not_accepted() -> None:
     player = FlowPlayer(responses(wants, wants), repository="", scopes=(), credentials={HOST: Login("a", "b")})
     with pytest.raises(OllamaPushError, match="does not accept the login of 'a'"):
         player.play(login_flow(player.exchange))
+
+
+def _unsendable(broken: BufferedResponse | TransportError, head: BufferedResponse | TransportError) -> FlowPlayer:
+    """Return a player whose registry answers every ``GET`` of B with *broken*, and ``HEAD`` with *head*."""
+    registry = holding(A, B, C, manifest=True)
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        if not request.url.endswith(digest_of(B)):
+            return registry(request, body)
+        return head if request.method == "HEAD" else broken
+
+    return MODEL.player(peer)
+
+
+BREAKS_OFF = ConnectionLost("https://reg.test", status=206)
+
+
+@pytest.mark.parametrize("broken", [BREAKS_OFF, response(500)], ids=repr)
+@pytest.mark.parametrize("expected", [True, False])
+def test_a_blob_that_a_registry_begins_to_send_and_breaks_off_is_not_there(
+    broken: BufferedResponse | TransportError, *, expected: bool
+) -> None:
+    """Distribution with ``blobdescriptor: inmemory``, after the disk has lost the blob."""
+    player = _unsendable(broken, response(200, {"content-length": "2000"}))
+    with pytest.raises(VerificationFailed, match="says that it has it, and fails whenever it is to send it") as caught:
+        _verify(player, expected=expected)
+    assert (caught.value.digest, caught.value.problem) == (digest_of(B), VerificationProblem.UNREADABLE)
+    assert sum(asked.startswith("GET") and digest_of(B) in asked for asked in player.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("broken", "head"),
+    [
+        (ConnectionLost("h"), response(200)),
+        (ConnectionLost("h", status=502), response(200)),
+        (response(503), response(200)),
+        (BREAKS_OFF, ConnectionLost("h")),
+        (BREAKS_OFF, response(503)),
+        (response(500), response(500)),
+    ],
+    ids=repr,
+)
+def test_what_may_be_the_network_says_nothing_of_a_blob(
+    broken: BufferedResponse | TransportError, head: BufferedResponse | TransportError
+) -> None:
+    with pytest.raises((ServerError, ConnectionLost)):
+        _verify(_unsendable(broken, head))
+
+
+def test_a_blob_that_breaks_off_when_it_is_read_back_is_sent_again() -> None:
+    registry, lost = holding(A, B, manifest=True), [True]
+
+    def peer(request: HttpRequest, body: bytes) -> BufferedResponse | TransportError:
+        if request.method == "PUT" and digest_of(B) in request.url:
+            lost.clear()
+        if lost and request.method == "GET" and request.url.endswith(digest_of(B)):
+            return BREAKS_OFF
+        return registry(request, body)
+
+    player = MODEL.player(peer)
+    assert push(player, MODEL).verified
+    assert not lost, "it was sent"
