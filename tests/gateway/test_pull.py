@@ -307,6 +307,14 @@ def test_what_is_pulled_is_measured(tmp_path: Path) -> None:
     assert float(counted) == total
 
 
+def test_the_page_tells_of_pulls(tmp_path: Path) -> None:
+    with pulling(tmp_path) as place:
+        assert b'<p id="pulls"></p>' in place.get("/ui").body
+        StockPull(tmp_path / "pulled").pull(place.host, NAME)
+        text = place.get("/ui").body.decode()
+    assert '<p id="pulls">Pulls: 0 running, 1 manifests and 3 blobs or ranges sent, 3.0 MB</p>' in text
+
+
 def test_more_pulls_than_may_are_told_to_come_again(tmp_path: Path) -> None:
     with blob_peer(BlobPeer(noise(500_000, 3), holds=True)) as peer:
         settings = settings_for(

@@ -16,13 +16,14 @@ from ollama_push.gateway.connections import begin_request
 from ollama_push.gateway.egress.transport import new_egress_transport
 from ollama_push.gateway.health import Metrics, add_health
 from ollama_push.gateway.pull.handler import PullHandler
-from ollama_push.gateway.pull.history import PullHistory
 from ollama_push.gateway.pull.service import serving_pulls
+from ollama_push.gateway.pull_history import PullHistory
 from ollama_push.gateway.push_handler import PushHandler
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.replicas import Replicas
 from ollama_push.gateway.responses import plain_response
 from ollama_push.gateway.settings import GatewaySettings
+from ollama_push.gateway.status_page.feed import pulls_text
 from ollama_push.gateway.status_page.pages import add_pages
 from ollama_push.gateway.tags import add_tags
 from ollama_push.local import Credentials
@@ -57,11 +58,11 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
     add_tags(app, settings.store, listing)
-    pulls = PullHandler(settings, PullHistory(settings.max_pulls, metrics.sink, lambda: None))
+    pulls = PullHandler(settings, PullHistory(settings.max_pulls, metrics.sink))
     if settings.pull:
         pulls.add_routes(app)
     if settings.ui:
-        add_pages(app, history)
+        add_pages(app, history, pulls=lambda: pulls_text(pulls.history.counts))
     access = AccessControl(settings, app.router.resources())
 
     async def run_client(_app: web.Application) -> AsyncIterator[None]:

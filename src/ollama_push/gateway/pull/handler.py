@@ -27,11 +27,11 @@ from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.gateway.messages import forbidden_text
 from ollama_push.gateway.pull.cache import BlobCache, CachedReading, CacheUnusable
 from ollama_push.gateway.pull.direct_urls import DIRECT_PATH, DirectUrls
-from ollama_push.gateway.pull.history import PullHistory, RunningPull
 from ollama_push.gateway.pull.paths import PullTarget, is_blob_digest, is_reference, target_for
 from ollama_push.gateway.pull.ranges import RangeNotSatisfiable, WantedRange
 from ollama_push.gateway.pull.refusals import API_VERSION, PullRefused, refusal_of
 from ollama_push.gateway.pull.upstream import BlobReading, Upstream, UpstreamRefused
+from ollama_push.gateway.pull_history import PullHistory, RunningPull
 from ollama_push.gateway.settings import GatewaySettings
 from ollama_push.gateway.stream import TimedStream, is_gone
 

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Final
 
+from ollama_push.core.units import bytes_text
+from ollama_push.gateway.pull_history import PullCounts
 from ollama_push.gateway.push_history import PushHistory, PushRecord
 from ollama_push.gateway.status_page.rendering import push_html
 
-__all__ = ["KEEP_ALIVE", "StatusFeed", "counts_text", "title_text"]
+__all__ = ["KEEP_ALIVE", "StatusFeed", "counts_text", "pulls_text", "title_text"]
 
 KEEP_ALIVE: Final = b": still here\n\n"
 """A comment, which readers of server-sent events skip (HTML standard, 9.2.6)."""
@@ -25,16 +27,25 @@ class StatusFeed:
         history: Where the records come from.
         clock: Monotonic seconds.
         keep_alive: Seconds of silence after which a comment is sent.
+        pulls: Says what was pulled; empty when nothing was.
 
     Attributes:
         heartbeat: Seconds after which ``next_message`` is to be called although nothing changed.
     """
 
-    def __init__(self, history: PushHistory, clock: Callable[[], float], keep_alive: float) -> None:
+    def __init__(
+        self,
+        history: PushHistory,
+        clock: Callable[[], float],
+        keep_alive: float,
+        pulls: Callable[[], str] = lambda: "",
+    ) -> None:
         self.heartbeat: float = min(_STANDSTILL_SECONDS, keep_alive)
         self._history = history
         self._clock = clock
         self._keep_alive = keep_alive
+        self._pulls = pulls
+        self._told_pulls = ""
         self._shown: dict[int, str] | None = None
         self._sent_at = self._refreshed_at = clock()
 
@@ -42,8 +53,8 @@ class StatusFeed:
         """Return the message to send now that *records* have changed; ``None`` when there is none.
 
         The first message, and one after changes were missed, is ``whole`` and replaces everything; the others are
-        ``changed``. The data of both are JSON: ``title``, ``counts``, and ``pushes``, the newest first, each with
-        ``id``, ``place`` (``now`` or ``lately``) and ``html``.
+        ``changed``. The data of both are JSON: ``title``, ``counts``, ``pulls``, and ``pushes``, the newest first, each
+        with ``id``, ``place`` (``now`` or ``lately``) and ``html``.
         """
         now = self._clock()
         if self._shown is None or self._missed_some(records):
@@ -56,10 +67,10 @@ class StatusFeed:
             records += tuple(
                 record for record in self._history.records() if record.is_running and record.id not in changed
             )
-        items = self._items(records, self._shown)
-        if items or kind == "whole":
-            self._sent_at = now
-            return _message(kind, self._history, items)
+        items, pulls = self._items(records, self._shown), self._pulls()
+        if items or kind == "whole" or pulls != self._told_pulls:
+            self._sent_at, self._told_pulls = now, pulls
+            return _message(kind, self._history, items, pulls)
         if now - self._sent_at >= self._keep_alive:
             self._sent_at = now
             return KEEP_ALIVE
@@ -99,6 +110,17 @@ def counts_text(history: PushHistory) -> str:
     return ", ".join([f"{history.running_everywhere} running", *ended]) + " since the start"
 
 
-def _message(kind: str, history: PushHistory, items: list[dict[str, object]]) -> bytes:
-    data = {"title": title_text(history), "counts": counts_text(history), "pushes": items}
+def pulls_text(counts: PullCounts) -> str:
+    """Return what was pulled through this gateway; empty when nothing was."""
+    if counts == PullCounts():
+        return ""
+    sent = f"{counts.manifests} manifests and {counts.blobs} blobs or ranges sent"
+    size = bytes_text(counts.sent_bytes)
+    cached = f", {bytes_text(counts.cached_bytes)} of them from the cache" if counts.cached_bytes else ""
+    failed = f", {counts.failed} failed" if counts.failed else ""
+    return f"Pulls: {counts.running} running, {sent}, {size}{cached}{failed}"
+
+
+def _message(kind: str, history: PushHistory, items: list[dict[str, object]], pulls: str) -> bytes:
+    data = {"title": title_text(history), "counts": counts_text(history), "pulls": pulls, "pushes": items}
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from html import escape
 from importlib import resources
@@ -45,6 +45,7 @@ def add_pages(
     app: web.Application,
     history: PushHistory,
     *,
+    pulls: Callable[[], str] = lambda: "",
     watchers: int = _MAX_STREAMS,
     keep_alive: float = _KEEP_ALIVE_SECONDS,
     stall_timeout: float = _STALL_SECONDS,
@@ -54,11 +55,12 @@ def add_pages(
     Args:
         app: Not yet frozen.
         history: The pushes to show.
+        pulls: Says what was pulled; empty when nothing was.
         watchers: Streams at the same time; one more gets a 503.
         keep_alive: Seconds of silence after which a comment is sent.
         stall_timeout: Seconds after which a reader that takes nothing is disconnected.
     """
-    pages = _Pages(history, _Shell.load(), watchers, keep_alive, stall_timeout)
+    pages = _Pages(history, pulls, _Shell.load(), watchers, keep_alive, stall_timeout)
     app.router.add_get("/ui", pages.show)
     # A HEAD would run the stream, which does not end.
     app.router.add_get("/ui/events", pages.follow, allow_head=False)
@@ -87,7 +89,7 @@ class _Shell:
         )
         return {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", **_PRIVATE}
 
-    def page(self, history: PushHistory) -> str:
+    def page(self, history: PushHistory, pulls: str) -> str:
         records = history.records()
         return self.frame.substitute(
             style=self.style,
@@ -98,6 +100,7 @@ class _Shell:
             lately=push_items(records, running=False),
             kept=history.kept,
             counts=counts_text(history),
+            pulls=escape(pulls),
             version=escape(__version__),
         )
 
@@ -117,6 +120,7 @@ _STREAM_HEADERS: Final[Mapping[str, str]] = {
 @attrs.define(eq=False)
 class _Pages:
     history: PushHistory
+    pulls: Callable[[], str]
     shell: _Shell
     watchers: int
     keep_alive: float
@@ -124,7 +128,7 @@ class _Pages:
     watching: int = 0
 
     async def show(self, _request: web.Request) -> web.Response:
-        text = self.shell.page(self.history)
+        text = self.shell.page(self.history, self.pulls())
         return web.Response(text=text, content_type="text/html", charset="utf-8", headers=self.shell.headers())
 
     async def close(self, _app: web.Application) -> None:
@@ -145,7 +149,7 @@ class _Pages:
 
     async def _write_changes(self, stream: TimedStream) -> None:
         """Write what changes until the history is closed."""
-        feed = StatusFeed(self.history, asyncio.get_running_loop().time, self.keep_alive)
+        feed = StatusFeed(self.history, asyncio.get_running_loop().time, self.keep_alive, self.pulls)
         await stream.write(f"retry: {_RECONNECT_MILLISECONDS}\n\n".encode())
         async with aclosing(self.history.subscribe(_INTERVAL_SECONDS, feed.heartbeat)) as news:
             async for records in news:

@@ -11,8 +11,9 @@ from tests.support.status_page import BLOB, a_push_under_way, begin
 
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.observations import PushOutcome
+from ollama_push.gateway.pull_history import PullCounts
 from ollama_push.gateway.push_history import PushHistory, PushRecord
-from ollama_push.gateway.status_page.feed import KEEP_ALIVE, StatusFeed
+from ollama_push.gateway.status_page.feed import KEEP_ALIVE, StatusFeed, pulls_text
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 
@@ -60,6 +61,7 @@ def test_the_first_message_is_all_of_it_even_when_there_is_nothing() -> None:
         {
             "title": "ollama-push gateway",
             "counts": "0 running, 0 succeeded, 0 failed, 0 cancelled since the start",
+            "pulls": "",
             "pushes": [],
         },
     )
@@ -177,3 +179,25 @@ def test_the_head_of_the_page_is_told_with_every_change() -> None:
     _, data = taken_apart(message)
     assert data["title"] == "ollama-push gateway"
     assert data["counts"] == "0 running, 0 succeeded, 1 failed, 0 cancelled since the start"
+
+
+def test_pulls_are_told_when_they_change() -> None:
+    told = [""]
+    history = PushHistory()
+    feed = StatusFeed(history, Clock(), KEEP_ALIVE_SECONDS, lambda: told[-1])
+    assert feed.next_message(()) is not None
+    assert feed.next_message(()) is None
+    told.append(pulls_text(PullCounts(running=1, manifests=2, blobs=3, sent_bytes=4_000_000, cached_bytes=1_000_000)))
+    message = feed.next_message(())
+    assert message is not None
+    kind, data = taken_apart(message)
+    assert (kind, data["pushes"]) == ("changed", [])
+    assert data["pulls"] == (
+        "Pulls: 1 running, 2 manifests and 3 blobs or ranges sent, 4.0 MB, 1.0 MB of them from the cache"
+    )
+    assert feed.next_message(()) is None
+
+
+def test_without_pulls_nothing_is_said_of_them() -> None:
+    assert pulls_text(PullCounts()) == ""
+    assert pulls_text(PullCounts(failed=2)).endswith("0 B, 2 failed")

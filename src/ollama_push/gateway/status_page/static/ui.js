@@ -58,6 +58,7 @@
     }
     while (lists.lately.children.length > kept) lists.lately.lastElementChild.remove();
     find("counts").textContent = news.counts;
+    find("pulls").textContent = news.pulls;
     document.title = news.title;
   }
 

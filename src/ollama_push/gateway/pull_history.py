@@ -71,18 +71,16 @@ class PullHistory:
     Args:
         limit: Manifests and blobs that may be sent at the same time.
         sink: Takes the measurements; ``None`` for none.
-        on_change: Called when one began or ended.
 
     Attributes:
         limit: As given.
         counts: So far.
     """
 
-    def __init__(self, limit: int, sink: MetricsSink | None, on_change: Callable[[], None]) -> None:
+    def __init__(self, limit: int, sink: MetricsSink | None) -> None:
         self.limit = limit
         self.counts: PullCounts = PullCounts()
         self._sink = sink
-        self._on_change = on_change
 
     def begin(self, what: str) -> RunningPull | None:
         """Add a pull; ``None`` when as many run as may."""
@@ -91,7 +89,6 @@ class PullHistory:
         self.counts = attrs.evolve(self.counts, running=self.counts.running + 1)
         if self._sink is not None:
             self._sink.gauge(PULLS_IN_PROGRESS, 1, {})
-        self._on_change()
         return RunningPull(what, self._note_sent, self._note_end)
 
     def note_fetched(self, size: int) -> None:
@@ -121,4 +118,3 @@ class PullHistory:
         if self._sink is not None:
             self._sink.gauge(PULLS_IN_PROGRESS, -1, {})
             self._sink.count(PULLS, 1, {"what": pull.what, "outcome": outcome.value})
-        self._on_change()
