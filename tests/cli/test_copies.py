@@ -197,3 +197,63 @@ def test_oras_copies_what_was_saved(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert home.pushed()
+
+
+def test_all_tags_go_to_the_same_tags(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home:
+        put_model(home.folder / "models", "registry.ollama.ai/library/my-llama/small", (b"small weights",))
+        host = home.registry.host
+        first = home.run("copy", "my-llama", f"{host}/team/all", "--all-tags", "--plain-http")
+        second = home.run("copy", f"{host}/team/all", "oci:layout", "--all-tags", "--plain-http", cwd=str(tmp_path))
+        third = home.run("copy", "oci:layout", f"{host}/team/again", "--all-tags", "--plain-http", cwd=str(tmp_path))
+        tags = [home.registry.manifest("team/again", tag) for tag in ("latest", "small")]
+        expected = [home.registry.manifest("team/all", tag) for tag in ("latest", "small")]
+    assert (first.returncode, second.returncode, third.returncode) == (0, 0, 0), first.stderr + second.stderr
+    assert OciLayout(tmp_path / "layout").refs() == ("latest", "small")
+    assert tags == expected
+    assert tags[0] == home.manifest
+
+
+def test_a_list_is_copied_line_by_line_each_with_its_verdict(tmp_path: Path) -> None:
+    listing = tmp_path / "list"
+    with at_home(tmp_path) as home:
+        host = home.registry.host
+        listing.write_text(
+            f"# every night\nmy-llama {host}/a/one:v1\n\nno-llama {host}/a/two:v1\nmy-llama {host}/a/three  # x\n"
+        )
+        done = home.run("copy", "--list", str(listing), "--plain-http")
+        again = home.run(
+            "copy", "--list", "-", "--plain-http", typed=listing.read_text().replace("no-llama", "my-llama")
+        )
+        pushed = [
+            home.registry.manifest(name, tag) for name, tag in (("a/one", "v1"), ("a/two", "v1"), ("a/three", "latest"))
+        ]
+    assert done.returncode == 7
+    assert "there is no model 'library/no-llama" in done.stderr
+    assert again.returncode == 0, again.stderr
+    assert pushed == [home.manifest] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("my-llama",), "expected SOURCE and TARGET, or --list FILE"),
+        (("a", "b", "--list", "x"), "--list names sources and targets itself"),
+        (("--list", "nowhere"), "no such file or directory"),
+        (("--list", "bad"), "line 2: expected a source and a target, and saw 3 words"),
+        (("my-llama:latest", "oci:x", "--all-tags"), "it names the tag 'latest' already"),
+        (("my-llama", "oci-archive:x", "--all-tags"), "`save` puts several models into one"),
+        (("no-llama", "oci:x", "--all-tags"), "it has no tags"),
+        (("./x.gguf", "oci:x", "--all-tags"), "it has one model, and no tags"),
+    ],
+)
+def test_what_cannot_be_listed_is_said_before_anything_is_copied(
+    arguments: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bad").write_text("my-llama oci:x\na b c\n")
+    with at_home(tmp_path) as home:
+        done = home.run("copy", *arguments, cwd=str(tmp_path))
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "x").exists()

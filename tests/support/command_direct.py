@@ -49,10 +49,13 @@ class Home:
         )
         return {name: value for name, value in variables.items() if name not in _LOGIN}
 
-    def run(self, *arguments: str, typed: str = "", **changed: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, typed: str = "", cwd: str | None = None, **changed: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command(*arguments),
-            input=typed, capture_output=True, text=True, timeout=30, check=False, env={**self.variables, **changed},
+            input=typed, capture_output=True, text=True, timeout=30, check=False, cwd=cwd,
+            env={**self.variables, **changed},
         )  # fmt: skip
 
     def direct(self, verb: str, *more: str, **changed: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from ollama_push.cli.connection import Settings, registry_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, copy_options, warn_of_empty_login
 from ollama_push.cli.display import new_display
 from ollama_push.cli.display.streams import report, say
+from ollama_push.cli.many import lines_of
 from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
 from ollama_push.cli.push_runner import (
@@ -38,7 +39,9 @@ from ollama_push.core.errors import InvalidSetting, OllamaPushError
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.registry.target import RegistryModel
 from ollama_push.local import ModelStore, OciArchive, OciArchiveWriter, OciLayout, StoreTarget
+from ollama_push.local.places import tags_of_text, with_tag
 
 __all__ = ["copy", "load", "save"]
 
@@ -52,6 +55,8 @@ _FORMS = """
     host/namespace/model[:tag]      a registry; docker://... in any case
 """
 
+
+_PAIR: Final = 2
 
 _OPTIONS: Final = (
     click.option("--dry-run", is_flag=True, help="Say what would be copied, and copy nothing."),
@@ -110,16 +115,60 @@ class _Way:
 
 
 @click.command(epilog="Sources and targets:\n" + _FORMS)
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", required=False)
+@click.argument("target", required=False)
+@click.option("--all-tags", is_flag=True, help="Copy every tag of SOURCE to the same tag of TARGET.")
+@click.option(
+    "--list", "listing", metavar="FILE", help="Copy what FILE lists, a SOURCE and a TARGET a line; - is stdin."
+)
 @_options
-def copy(source: str, target: str, way: _Way) -> int:
+def copy(source: str | None, target: str | None, way: _Way, *, all_tags: bool, listing: str | None) -> int:
     """Copy a model from SOURCE to TARGET, byte for byte.
 
     What the target has is not copied again, and what broke is resumed where it stood. The first Ctrl-C interrupts after
     the part under way, a second one cancels at once.
     """
-    return exit_code_of(_run(way, [_Copy(source, target, target)]))
+    if listing is not None:
+        if source is not None or all_tags:
+            raise click.UsageError("--list names sources and targets itself")
+        copies = _listed(listing)
+    elif source is None or target is None:
+        raise click.UsageError("expected SOURCE and TARGET, or --list FILE")
+    elif all_tags:
+        tags = _tags(way, source)
+        if not tags:
+            raise InvalidSetting("source", source, "it has no tags")
+        copies = [_of_texts(with_tag(source, tag, target=False), with_tag(target, tag, target=True)) for tag in tags]
+    else:
+        copies = [_of_texts(source, target)]
+    return exit_code_of(_run(way, copies))
+
+
+def _of_texts(source: str, target: str) -> _Copy:
+    return _Copy(source, target, target)
+
+
+def _tags(way: _Way, source: str) -> Sequence[str]:
+    found = tags_of_text(source, way.store)
+    if not isinstance(found, RegistryModel):
+        return found
+    with connect_directly(way.settings, way.direct) as registry:
+        tags: tuple[str, ...] = registry.run(lambda client: client.tags(found))
+        return tags
+
+
+def _listed(path: str) -> list[_Copy]:
+    """Return the copies that a file lists; a comment begins with ``#``."""
+    copies = []
+    for number, line in enumerate(lines_of(path), 1):
+        words = line.partition("#")[0].split()
+        if words and len(words) != _PAIR:
+            raise InvalidSetting(
+                "list", path, f"line {number}: expected a source and a target, and saw {len(words)} words"
+            )
+        if words:
+            copies.append(_of_texts(*words))
+    return copies
 
 
 @click.command()

@@ -27,7 +27,7 @@ from ollama_push.core.ports import Hook
 from ollama_push.core.registry.target import direct_name, name_below
 from ollama_push.local import ModelStore
 
-__all__ = ["ManySettings", "many_options", "push_all"]
+__all__ = ["ManySettings", "lines_of", "many_options", "push_all"]
 
 _MAX_JOBS: Final = 64
 
@@ -163,7 +163,7 @@ def _items(many: ManySettings, names: Sequence[str], direct: DirectSettings, sto
     shard = None if many.shard is None else Shard.parse(many.shard)
     asked = [PushItem(name, direct.source) for name in names]
     if many.listed is not None:
-        asked += read_list(_lines_of(many.listed))
+        asked += read_list(lines_of(many.listed))
     if many.all_models:
         asked += [PushItem(name.shortest, name.shortest) for name in store.models()]
     for item in asked:
@@ -199,7 +199,12 @@ def _is_pushed(item: PushItem, report: ReportFile, store: ModelStore) -> bool:
         return False
 
 
-def _lines_of(file: str) -> list[str]:
+def lines_of(file: str) -> list[str]:
+    """Return the lines of a list; ``-`` is stdin.
+
+    Raises:
+        InvalidSetting: It cannot be read.
+    """
     try:
         if file == "-":
             return sys.stdin.read().splitlines()

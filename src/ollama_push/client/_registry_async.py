@@ -180,6 +180,17 @@ class AsyncRegistryClient(OwnsAsyncTransport):
             flows = self._flows(credentials, places.target_plain_http)
             return await self._finish(flows.plan_copy(places.target, read.manifest))
 
+    async def tags(
+        self,
+        model: str | ModelName | RegistryModel,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> tuple[str, ...]:
+        """Return all tags that the registry has of *model*; see :meth:`RegistryClient.tags`."""
+        async with self.source(model, credentials=credentials, plain_http=plain_http) as source:
+            return await source.tags()
+
     def source(
         self,
         model: str | ModelName | RegistryModel,

@@ -224,6 +224,17 @@ class RegistryClient(OwnsTransport):
             flows = self._flows(credentials, places.target_plain_http)
             return self._finish(flows.plan_copy(places.target, read.manifest))
 
+    def tags(
+        self,
+        model: str | ModelName | RegistryModel,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> tuple[str, ...]:
+        """Return all tags that the registry has of *model*, in its order; other arguments are those of ``verify``."""
+        with self.source(model, credentials=credentials, plain_http=plain_http) as source:
+            return source.tags()
+
     def source(
         self,
         model: str | ModelName | RegistryModel,

@@ -23,6 +23,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.names import DEFAULT_HOST, DEFAULT_NAMESPACE, ModelName, NameParts, is_host_like
 from ollama_push.core.registry.places import ModelSource, ModelTarget
@@ -35,7 +37,7 @@ from ollama_push.local.oci.layout import OciLayout, OciLayoutTarget
 from ollama_push.local.store import ModelStore
 from ollama_push.local.store_target import StoreTarget
 
-__all__ = ["SOURCES", "TARGETS", "source_of_text", "target_of_text"]
+__all__ = ["SOURCES", "TARGETS", "source_of_text", "tags_of_text", "target_of_text", "with_tag"]
 
 SOURCES: Final = "ollama_push.sources"
 TARGETS: Final = "ollama_push.targets"
@@ -106,6 +108,56 @@ def target_of_text(text: str, store: ModelStore) -> _Target:
             return RegistryModel(rest.removeprefix("//"))
     made: ModelTarget = _plugged("target", text, TARGETS, prefix)(rest)
     return made
+
+
+def tags_of_text(text: str, store: ModelStore) -> tuple[str, ...] | RegistryModel:
+    """Return all tags of the model *text*, or the registry's model that has to be asked for them.
+
+    Of a layout or an archive these are the names of its models.
+
+    Raises:
+        InvalidSetting: It names one tag already, or is a source of one model.
+        OllamaPushError: It cannot be read.
+    """
+    prefix, rest = _prefixed("source", text, SOURCES)
+    if prefix in ("oci", "oci-archive"):
+        path, ref = _path_and_ref("source", text, rest)
+        _require_no_tag(text, ref)
+        return OciLayout(path).refs() if prefix == "oci" else OciArchive(path).refs()
+    if prefix not in ("", "ollama", _REGISTRY) or text.startswith(_PATH_MARKS):
+        raise InvalidSetting("source", text, "it has one model, and no tags")
+    if prefix == _REGISTRY or (not prefix and _names_a_registry(text)):
+        rest = rest.removeprefix("//")
+        _require_no_tag(text, NameParts.split(rest).tag)
+        return RegistryModel(rest)
+    _require_no_tag(text, NameParts.split(rest).tag)
+    wanted = ModelName.parse_local(rest)
+    return tuple(each.tag for each in store.models() if attrs.evolve(each, tag=wanted.tag) == wanted)
+
+
+def with_tag(text: str, tag: str, *, target: bool) -> str:
+    """Return *text* with *tag*: another tag of the same model, or the model *tag* of a layout or an archive.
+
+    Raises:
+        InvalidSetting: Several tags do not go there.
+    """
+    setting, group = ("target", TARGETS) if target else ("source", SOURCES)
+    prefix, rest = _prefixed(setting, text, group)
+    if prefix == "oci-archive" and target:
+        raise InvalidSetting(setting, text, "an archive is written as a whole: `save` puts several models into one")
+    if prefix not in ("", "ollama", "oci", "oci-archive", _REGISTRY):
+        raise InvalidSetting(setting, text, "it has one model, and no tags")
+    if prefix in ("oci", "oci-archive"):
+        path, ref = _path_and_ref(setting, text, rest)
+        return f"{prefix}:{path}:{tag}" if ref is None else f"{prefix}:{path}:{ref}:{tag}"
+    _require_no_tag(text, NameParts.split(rest).tag)
+    # Names of models in layouts may be whole names.
+    return f"{text}:{tag.rpartition('/')[2].rpartition(':')[2] if target else tag}"
+
+
+def _require_no_tag(text: str, tag: str | None) -> None:
+    if tag is not None:
+        raise InvalidSetting("source", text, f"it names the tag {tag!r} already")
 
 
 _BUILT_IN: Final[Mapping[str, frozenset[str]]] = {

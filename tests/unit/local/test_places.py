@@ -13,7 +13,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.local import FileModel, ModelStore, OciArchiveTarget, OciLayoutTarget, StoreTarget
-from ollama_push.local.places import source_of_text, target_of_text
+from ollama_push.local.places import source_of_text, tags_of_text, target_of_text, with_tag
 
 
 @pytest.fixture
@@ -138,3 +138,38 @@ def test_others_may_have_prefixes_of_their_own(
         source_of_text("broken:x", store)
     with pytest.raises(OllamaPushError):  # only a source has it: a model of this name is meant
         target_of_text("broken:x", store)
+
+
+def test_tags_of_a_stores_model_are_those_of_its_name(store: ModelStore, tmp_path: Path) -> None:
+    put_model(tmp_path / "models", "registry.ollama.ai/library/my-llama/small")
+    for text in ("my-llama", "ollama:my-llama", "ollama:My-Llama"):
+        assert tags_of_text(text, store) == ("latest", "small")
+    assert tags_of_text("oci:layout", store) == ("here",)
+    assert tags_of_text("reg.example.com/team/x", store) == RegistryModel("reg.example.com/team/x")
+    assert tags_of_text("docker://localhost:5000/x", store) == RegistryModel("localhost:5000/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "tag", "source", "target"),
+    [
+        ("my-llama", "v1", "my-llama:v1", None),
+        ("ollama:x", "v1", "ollama:x:v1", "ollama:x:v1"),
+        ("reg.io:5000/a/b", "v1", "reg.io:5000/a/b:v1", "reg.io:5000/a/b:v1"),
+        ("docker://a.io/b", "v1", "docker://a.io/b:v1", "docker://a.io/b:v1"),
+        ("oci:dir", "a/b:v1", "oci:dir:a/b:v1", "oci:dir:a/b:v1"),
+        ("oci:dir:x", "v1", "oci:dir:x:v1", "oci:dir:x:v1"),
+        ("oci-archive:file", "v1", "oci-archive:file:v1", None),
+        ("reg.io/a/b", "team/x:v1", None, "reg.io/a/b:v1"),
+    ],
+)
+def test_a_tag_is_added_as_each_form_has_it(text: str, tag: str, source: str | None, target: str | None) -> None:
+    if source is not None:
+        assert with_tag(text, tag, target=False) == source
+    if target is not None:
+        assert with_tag(text, tag, target=True) == target
+
+
+@pytest.mark.parametrize("text", ["gguf:x", "modelfile:x", "a.io/b:v1", "ollama:x:v1"])
+def test_what_has_a_tag_or_one_model_gets_no_tag(text: str) -> None:
+    with pytest.raises(InvalidSetting):
+        with_tag(text, "v1", target=False)
