@@ -5,7 +5,8 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import attrs
@@ -136,3 +137,24 @@ def test_wrong_options_say_what_was_expected(options: list[str], said: str) -> N
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_it_signs_urls_for_uploads_as_ollamas_registry_does(tmp_path: Path) -> None:
+    asked = {"X-Redirect-Uploads": "2", "X-Content-Length": "7"}
+    with at_home(tmp_path) as home, serving(home, "--sign-uploads", "both") as registry:
+        assert home.run("push", f"{registry.host}/team/x", *home.options).returncode == 0
+        with closing(HTTPConnection(registry.host)) as connection:
+            connection.request("POST", "/v2/team/x/blobs/uploads/", headers=asked)
+            headers = connection.getresponse().headers
+    assert "/signed/" in headers["X-Direct-Upload-URL"]
+    assert "/v2/team/x/blobs/uploads/" in headers["Docker-Upload-Location"]
+
+
+def test_what_is_to_be_private_is_not_sent_to_it(tmp_path: Path) -> None:
+    with at_home(tmp_path) as home, serving(home) as registry:
+        done = home.run("push", f"{registry.host}/team/x", "--private", *home.options)
+        assert done.returncode == 2
+        assert "only Ollama's own registry knows private models" in done.stderr
+        several = home.run("push", f"{registry.host}/team/x", "--private", "--jobs", "2", *home.options)
+        assert "does not go with --private" in several.stderr
+        assert home.run("verify", f"{registry.host}/team/x", "--plain-http").returncode != 0

@@ -245,3 +245,16 @@ def test_a_push_to_another_repository_mounts_what_an_earlier_one_sent(tmp_path: 
             sent.append(registry.received_bytes)
         assert sent[0] == sent[1] > len(BIG)
         assert registry.manifest("team/two", "latest") == registry.manifest("team/one", "latest")
+
+
+def test_what_is_to_be_private_is_not_published_in_a_registry_that_keeps_nothing_private(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store)) as gateway:
+            response = gateway.push(order_for(registry, private=True))
+            assert response.status == 400
+            assert response.error == (
+                f"private: only Ollama's own registry knows private models; {registry.host} decides itself who may read"
+            )
+            assert gateway.push(order_for(registry, private=False)).lines[-1] == {"status": "success"}
+        assert len([seen for seen in registry.requests if seen.method == "PUT" and "/manifests/" in seen.path]) == 1

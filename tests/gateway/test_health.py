@@ -41,7 +41,7 @@ def test_health_tells_how_many_pushes_run(tmp_path: Path) -> None:
 def test_the_version_is_the_packages(tmp_path: Path) -> None:
     with Gateway(settings_for(store_of(tmp_path))) as gateway:
         assert gateway.send("GET", "/api/version").lines == [
-            {"version": ollama_push.__version__, "ollama_push_gateway": True}
+            {"version": ollama_push.__version__, "ollama_push_gateway": True, "private": True}
         ]
 
 

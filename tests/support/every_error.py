@@ -133,6 +133,7 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
             (VerificationProblem.NO_BLOB, None),
             (VerificationProblem.UNREADABLE, None),
             (VerificationProblem.OTHER_BLOB, "sha256:cd"),
+            (VerificationProblem.PUBLIC, None),
         )
     ),
     VerificationFailed(_DIGEST, VerificationProblem.OTHER_SIZE, 5, 6),

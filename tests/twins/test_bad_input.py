@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import pytest
@@ -193,3 +193,26 @@ def test_use_after_close_is_refused() -> None:
         with pytest.raises(UsedAfterClose, match="PushClient is closed"):
             ask("a/b")
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_a_private_push_goes_to_a_server_that_says_that_it_knows_it_and_to_no_other(
+    kind: Client, *, known: bool
+) -> None:
+    async def run(url: str) -> None:
+        async with AsyncPushClient(url) as client:
+            await client.push("a/b", private=True)
+
+    version = json_answer(b'{"version":"0.32.15","private":true}' if known else b'{"version":"0.32.15"}')
+    with ScriptedServer(version, OK) as server:
+        expected = nullcontext() if known else pytest.raises(InvalidSetting, match="does not say that it knows private")
+        with expected:
+            if kind is PushClient:
+                with PushClient(server.url) as client:
+                    client.push("a/b", private=True)
+            else:
+                asyncio.run(run(server.url))
+    asked = [(request.method, request.target) for request in server.requests]
+    assert asked == [("GET", "/api/version"), *([("POST", "/api/push")] if known else [])]
+    assert all(b'"private":true' in request.body for request in server.requests[1:])

@@ -47,6 +47,7 @@ __all__ = ["push"]
 @click.command()
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
+@click.option("--private", is_flag=True, help="Nobody reads the model without a login; in Ollama's registry alone.")
 @direct_options(
     "source",
     "models",
@@ -73,6 +74,7 @@ def push(
     metrics_file: str | None,
     verbose: int,
     insecure: bool,
+    private: bool,
     quiet: bool,
 ) -> int:
     """Push models through an Ollama server, or with --direct straight to a registry.
@@ -87,13 +89,18 @@ def push(
         raise click.UsageError("Missing argument 'NAME...'.")
     if many.given and direct is None:
         raise click.UsageError(f"{many.given[0]} needs --direct: an Ollama server pushes one model at a time")
+    if many.given and private:
+        raise click.UsageError(f"{many.given[0]} does not go with --private: push such models by name")
     if quiet or (verbose and progress == "auto"):
         # The log shows the same.
         progress = "none"
     logs = log_hooks(verbose)
     if direct is None:
         with connect(settings) as server, metrics_hooks(metrics_port, metrics_file) as measurers:
-            push_one = partial(_push_through, server, progress=progress, hooks=[*measurers, *logs], insecure=insecure)
+            hooks = [*measurers, *logs]
+            push_one = partial(
+                _push_through, server, progress=progress, hooks=hooks, insecure=insecure, private=private
+            )
             codes = push_each(names, push_one)
     else:
         if not quiet:
@@ -109,20 +116,24 @@ def push(
             with interrupter.listening():
                 if many.given:
                     return push_all(registry, direct, many, names, progress=progress, hooks=hooks, words=words)
-                push_one = partial(_push_directly, registry, direct, progress=progress, hooks=hooks, words=words)
+                push_one = partial(
+                    _push_directly, registry, direct, progress=progress, hooks=hooks, words=words, private=private
+                )
                 codes = push_each(names, push_one, lambda: interrupter.interrupted)
     return exit_code_of(codes)
 
 
 def _push_through(
-    server: ClientRunner[PushClient], name: str, *, progress: str, hooks: Sequence[Hook], insecure: bool
+    server: ClientRunner[PushClient], name: str, *, progress: str, hooks: Sequence[Hook], insecure: bool, private: bool
 ) -> int:
     """Check and push one model through a server."""
     target = _checked(server, name)
     display = new_display(progress, str(target.name), target.total_bytes)
 
     def send() -> PushReceipt:
-        return server.run(lambda client: client.push(target.name, insecure=insecure), hooks=[display, *hooks])
+        return server.run(
+            lambda client: client.push(target.name, insecure=insecure, private=private), hooks=[display, *hooks]
+        )
 
     return show_push(display, target, send, cancelled=SERVER_STOPS)
 
@@ -144,6 +155,7 @@ def _push_directly(
     progress: str,
     hooks: Sequence[Hook],
     words: MessageFormatter,
+    private: bool,
 ) -> int:
     """Push one model straight to its registry."""
     try:
@@ -154,10 +166,10 @@ def _push_directly(
 
     def send() -> PushReceipt:
         if direct.source is None:
-            return registry.run(lambda client: client.push(target.name), hooks=[display, *hooks])
+            return registry.run(lambda client: client.push(target.name, private=private), hooks=[display, *hooks])
         with opened(direct.source, ModelStore(direct.models), quiet=progress in {"json", "none"}) as source:
             to = RegistryModel(target.name)
-            return registry.run(lambda client: client.copy(source, to), hooks=[display, *hooks])
+            return registry.run(lambda client: client.copy(source, to, private=private), hooks=[display, *hooks])
 
     return show_push(display, target, send, cancelled=words.cancelled)
 

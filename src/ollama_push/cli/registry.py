@@ -35,7 +35,12 @@ __all__ = ["registry"]
 @click.option(
     "--no-redirect", is_flag=True, help="Send blobs at once, as most registries do: `ollama pull` fails then."
 )
-def registry(listen: str, data: str | None, user: str | None, *, no_redirect: bool) -> int:
+@click.option(
+    "--sign-uploads",
+    type=click.Choice(["parts", "whole", "both"]),
+    help="Sign URLs for uploads, as Ollama's registry does: for parts of a blob, for all of it, or both.",
+)
+def registry(listen: str, data: str | None, user: str | None, *, no_redirect: bool, sign_uploads: str | None) -> int:
     """Run a small registry for tests and demos, until Ctrl-C.
 
     It uses plain HTTP, and is not made for production. A stock `ollama pull --insecure` gets models from it, on this
@@ -53,7 +58,11 @@ def registry(listen: str, data: str | None, user: str | None, *, no_redirect: bo
                 folder,
                 listen=address,
                 auth=None if users is None else BasicAuth(users),
-                quirks=Quirks(redirect_to_other_name=not no_redirect),
+                quirks=Quirks(
+                    redirect_to_other_name=not no_redirect,
+                    redirect_uploads=sign_uploads in {"parts", "both"},
+                    direct_uploads=sign_uploads in {"whole", "both"},
+                ),
             )
         except OSError as exc:
             problem = f"cannot listen there: {system_message(exc)}; choose another"

@@ -46,19 +46,21 @@ class AsyncPushClient(OwnsAsyncTransport):
         super().__init__(transport)
         self._running: PerProcess[set[AsyncRunningCall]] = PerProcess(set)
 
-    async def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
+    async def push(
+        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
+    ) -> PushReceipt:
         """Push *model* and wait for the verdict; see :meth:`PushClient.push`."""
-        run = self._new_run(PushRequest(model, insecure, stream))
-        async with aclosing(self._events(run)) as events:
+        run = self._new_run(PushRequest(model, insecure, stream, private))
+        async with aclosing(self._events(run, private=private)) as events:
             async for _ in events:
                 pass
         return run.result()
 
     def stream(
-        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True
+        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push *model* and hand over the events as they come; see :meth:`PushClient.stream`."""
-        return aclosing(self._events(self._new_run(PushRequest(model, insecure, stream))))
+        return aclosing(self._events(self._new_run(PushRequest(model, insecure, stream, private)), private=private))
 
     async def check(self, model: str | ModelName) -> Readiness:
         """Check whether a push of *model* would work; nothing is uploaded."""
@@ -82,10 +84,12 @@ class AsyncPushClient(OwnsAsyncTransport):
         self._require_open()
         return self._settings.new_run(request, self._transport)
 
-    async def _events(self, run: PushRun) -> AsyncGenerator[PushEvent, None]:
+    async def _events(self, run: PushRun, *, private: bool) -> AsyncGenerator[PushEvent, None]:
         running_loop(self)
         with self._entered(AsyncRunningCall(self._transport, run)) as call:
             handed_over: Exception | None = None
+            if private:
+                await run_flow_async(self._settings.new_private_check(), call.perform)
             while True:
                 try:
                     async with call.open(run.begin_attempt()) as response:

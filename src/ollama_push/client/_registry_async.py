@@ -113,9 +113,11 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         source: str | ModelName | None = None,
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
+        private: bool = False,
     ) -> PushReceipt:
         """Push a local model to the registry its name begins with; see :meth:`RegistryClient.push`."""
-        context, run = await self._made(partial(self._flows(credentials, plain_http).push, model, source))
+        flows = self._flows(credentials, plain_http)
+        context, run = await self._made(partial(flows.push, model, source, private=private))
         async with aclosing(self._events(context, run)) as events:
             async for _ in events:
                 pass
@@ -128,9 +130,10 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         source: str | ModelName | None = None,
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
+        private: bool = False,
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push and hand over the events as they come; see :meth:`RegistryClient.stream`."""
-        return self._stream(partial(self._flows(credentials, plain_http).push, model, source))
+        return self._stream(partial(self._flows(credentials, plain_http).push, model, source, private=private))
 
     async def plan(
         self,
@@ -150,6 +153,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         *,
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
+        private: bool = False,
     ) -> PushReceipt:
         """Copy a model from wherever it is to wherever it shall be; see :meth:`RegistryClient.copy`."""
         places = await self._made(
@@ -157,7 +161,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         )
         async with self._reading(places) as read:
             flows = self._flows(credentials, places.target_plain_http)
-            copying = partial(flows.copy, places.target, read.manifest, read.blobs, read.mount_from)
+            copying = partial(flows.copy, places.target, read.manifest, read.blobs, read.mount_from, private=private)
             context, run = await self._made(copying)
             async with aclosing(self._events(context, run, read.runner)) as events:
                 async for _ in events:

@@ -26,6 +26,7 @@ from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.flows.copy import copy_flow, copy_plan_flow
 from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
+from ollama_push.core.registry.flows.privacy import require_private_host
 from ollama_push.core.registry.flows.pullability import pullability_flow
 from ollama_push.core.registry.flows.push import Delivery, push_flow
 from ollama_push.core.registry.flows.verify import verify_flow
@@ -58,11 +59,15 @@ class FlowFactory:
         self._credentials = settings.credentials if credentials is None else source_of(credentials)
         self._plain_http = settings.plain_http if plain_http is None else plain_http
 
-    def push(self, model: str | ModelName, source: str | ModelName | None) -> tuple[FlowContext[Delivery], RegistryRun]:
+    def push(
+        self, model: str | ModelName, source: str | ModelName | None, *, private: bool = False
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
         """Return a push, and its report."""
         name = self._name(model)
+        if private:
+            require_private_host(name)
         stored = self._stored(name, source)
-        return self._push(name, stored.manifest, stored)
+        return self._push(name, stored.manifest, stored, private=private)
 
     def copy(
         self,
@@ -70,10 +75,17 @@ class FlowFactory:
         manifest: Manifest,
         blobs: FileBlobs | StreamedBlobs,
         mount_from: str = "",
+        *,
+        private: bool = False,
     ) -> tuple[FlowContext[Delivery], RegistryRun]:
         """Return a copy of what a source gives, and its report; into a registry it is a push."""
         if isinstance(target, RegistryModel):
-            return self._push(self._name(target.name), manifest, blobs, mount_from)
+            name = self._name(target.name)
+            if private:
+                require_private_host(name)
+            return self._push(name, manifest, blobs, mount_from, private=private)
+        if private:
+            raise InvalidSetting("private", value=True, problem="only Ollama's own registry knows private models")
         stop = StopSignal()
         at_once = min(target.at_once, self._settings.concurrency)
         flow = copy_flow(manifest, at_once=at_once, interrupted=lambda: stop.interrupted)
@@ -100,7 +112,13 @@ class FlowFactory:
         return name, exchange, context
 
     def _push(
-        self, name: ModelName, manifest: Manifest, blobs: FileBlobs | StreamedBlobs, mount_from: str = ""
+        self,
+        name: ModelName,
+        manifest: Manifest,
+        blobs: FileBlobs | StreamedBlobs,
+        mount_from: str = "",
+        *,
+        private: bool = False,
     ) -> tuple[FlowContext[Delivery], RegistryRun]:
         settings = self._settings
         mount_from = settings.mount_from or mount_from
@@ -119,6 +137,7 @@ class FlowFactory:
             known=known,
             part_bytes=settings.part_bytes,
             side_by_side=isinstance(blobs, FileBlobs),
+            private=private,
         )
         mounts = () if settings.force_upload else scopes_for(name, manifest, mount_from, known)[1:]
         started = self._context(name, flow, blobs, mounts)

@@ -134,6 +134,7 @@ class RegistryClient(OwnsTransport):
         source: str | ModelName | None = None,
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
+        private: bool = False,
     ) -> PushReceipt:
         """Push a local model to the registry its name begins with, and wait for the verdict.
 
@@ -142,6 +143,8 @@ class RegistryClient(OwnsTransport):
             source: Name of the local model when it has another; it is not copied.
             credentials: Who we are in this push, instead of the client's credentials.
             plain_http: Whether to speak plain HTTP in this push, instead of the client's setting.
+            private: Whether nobody is to read the model without a login. Only Ollama's registry knows that; it is asked
+                before and after, and a model that anybody can read is no success.
 
         Returns:
             The receipt of a push that succeeded.
@@ -149,7 +152,7 @@ class RegistryClient(OwnsTransport):
         Raises:
             OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
         """
-        context, run = self._flows(credentials, plain_http).push(model, source)
+        context, run = self._flows(credentials, plain_http).push(model, source, private=private)
         with closing(self._events(context, run)) as events:
             deque(events, maxlen=0)
         return run.result()
@@ -161,12 +164,13 @@ class RegistryClient(OwnsTransport):
         source: str | ModelName | None = None,
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
+        private: bool = False,
     ) -> AbstractContextManager[Iterator[PushEvent]]:
         """Push and hand over the events as they come; arguments and errors are those of ``push``.
 
         Leaving the block cancels the push at once; :meth:`interrupt` ends it where nothing is lost.
         """
-        return closing(self._events(*self._flows(credentials, plain_http).push(model, source)))
+        return closing(self._events(*self._flows(credentials, plain_http).push(model, source, private=private)))
 
     def plan(
         self,
@@ -186,6 +190,7 @@ class RegistryClient(OwnsTransport):
         *,
         credentials: AnyCredential = None,
         plain_http: bool | None = None,
+        private: bool = False,
     ) -> PushReceipt:
         """Copy a model from wherever it is to wherever it shall be, and wait for the verdict.
 
@@ -195,6 +200,7 @@ class RegistryClient(OwnsTransport):
             credentials: Who we are to the target's registry, instead of the client's credentials. A source on another
                 host is not shown them.
             plain_http: Whether to speak plain HTTP to registries that do not say themselves.
+            private: As in ``push``.
 
         Returns:
             The receipt of a copy that succeeded.
@@ -205,7 +211,7 @@ class RegistryClient(OwnsTransport):
         places = CopyPlaces(self._settings, source, target, credentials, plain_http=plain_http)
         with self._reading(places) as read:
             flows = self._flows(credentials, places.target_plain_http)
-            context, run = flows.copy(places.target, read.manifest, read.blobs, read.mount_from)
+            context, run = flows.copy(places.target, read.manifest, read.blobs, read.mount_from, private=private)
             with closing(self._events(context, run, read.runner)) as events:
                 deque(events, maxlen=0)
             return run.result()

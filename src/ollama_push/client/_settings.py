@@ -23,7 +23,7 @@ from ollama_push.core.ports import Hook
 from ollama_push.core.redaction import hide_secret_headers
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.address import base_url
-from ollama_push.core.server.check import CheckFlow, check_flow
+from ollama_push.core.server.check import CheckFlow, PrivateFlow, check_flow, private_flow
 from ollama_push.core.server.request import PushRequest, merged_headers
 from ollama_push.core.server.run import PushRun
 
@@ -90,3 +90,7 @@ class ClientSettings:
     def new_check(self, model: str | ModelName) -> CheckFlow:
         """Return the flow of one check."""
         return check_flow(model, self.base, self.headers)
+
+    def new_private_check(self) -> PrivateFlow:
+        """Return the flow that asks whether the server knows private pushes."""
+        return private_flow(self.base, self.headers)

@@ -54,13 +54,17 @@ class PushClient(OwnsTransport):
         super().__init__(transport)
         self._running: PerProcess[set[RunningCall]] = PerProcess(set)
 
-    def push(self, model: str | ModelName, *, insecure: bool = False, stream: bool = True) -> PushReceipt:
+    def push(
+        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
+    ) -> PushReceipt:
         """Push *model* and wait for the verdict.
 
         Args:
             model: ``[host/]namespace/model[:tag]``.
             insecure: Plain HTTP between the server and the registry.
             stream: ``False`` asks the server for one response at the end: no progress, and a receipt without layers.
+            private: Nobody is to read the model without a login. Only for Ollama's registry, and only through a server
+                that says that it knows that, such as our gateway: it is asked before anything is sent.
 
         Returns:
             The receipt of a push that succeeded.
@@ -68,20 +72,20 @@ class PushClient(OwnsTransport):
         Raises:
             OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
         """
-        run = self._new_run(PushRequest(model, insecure, stream))
-        with closing(self._events(run)) as events:
+        run = self._new_run(PushRequest(model, insecure, stream, private))
+        with closing(self._events(run, private=private)) as events:
             deque(events, maxlen=0)
         return run.result()
 
     def stream(
-        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True
+        self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
     ) -> AbstractContextManager[Iterator[PushEvent]]:
         """Push *model* and hand over the events as they come; arguments and errors are those of ``push``.
 
         Use it as ``with client.stream(...) as events``: leaving the block closes the connection, which cancels the
         push on the server. A new attempt repeats its phases.
         """
-        return closing(self._events(self._new_run(PushRequest(model, insecure, stream))))
+        return closing(self._events(self._new_run(PushRequest(model, insecure, stream, private)), private=private))
 
     def check(self, model: str | ModelName) -> Readiness:
         """Check whether a push of *model* would work; nothing is uploaded."""
@@ -108,9 +112,11 @@ class PushClient(OwnsTransport):
         self._require_open()
         return self._settings.new_run(request, self._transport)
 
-    def _events(self, run: PushRun) -> Generator[PushEvent, None, None]:
+    def _events(self, run: PushRun, *, private: bool) -> Generator[PushEvent, None, None]:
         with self._entered(RunningCall(self._transport, run)) as call:
             handed_over: Exception | None = None
+            if private:
+                run_flow(self._settings.new_private_check(), call.perform)
             while True:
                 try:
                     with call.open(run.begin_attempt()) as response:

@@ -461,3 +461,5 @@ class VerificationProblem(enum.Enum):
     """It says that it has the blob, and fails whenever it is to send it."""
     OTHER_SIZE = "other-size"
     OTHER_BLOB = "other-blob"
+    PUBLIC = "public"
+    """Anybody can read a model that is to be private."""

@@ -426,6 +426,7 @@ class Messages:
             VerificationProblem.UNREADABLE: "the registry says that it has it, and fails whenever it is to send it",
             VerificationProblem.OTHER_SIZE: f"the registry holds {found} bytes of it instead of {expected}",
             VerificationProblem.OTHER_BLOB: f"the registry holds {found} in its place",
+            VerificationProblem.PUBLIC: f"anybody can read {expected} without a login, although it is to be private",
         }
         return f"verification failed for {digest}: {texts[problem]}"
 

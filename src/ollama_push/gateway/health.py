@@ -10,7 +10,7 @@ from aiohttp import web
 from ollama_push.contrib.metrics import MetricsHook, MetricsSink
 from ollama_push.contrib.metrics.catalogue import PULL_METRICS
 from ollama_push.core.ports import Hook
-from ollama_push.core.server.check import GATEWAY_KEY
+from ollama_push.core.server.check import GATEWAY_KEY, PRIVATE_KEY
 from ollama_push.core.version import __version__
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.gateway.responses import json_response, plain_response
@@ -61,7 +61,7 @@ def add_health(app: web.Application, history: PushHistory, metrics: Metrics) -> 
         return web.Response(body=_GREETING.encode(), headers={"Content-Type": "text/plain; charset=utf-8"})
 
     async def version(_request: web.Request) -> web.Response:
-        return json_response(200, {"version": __version__, GATEWAY_KEY: True})
+        return json_response(200, {"version": __version__, GATEWAY_KEY: True, PRIVATE_KEY: True})
 
     async def health(_request: web.Request) -> web.Response:
         return json_response(200, {"status": "ok", "pushes": history.running})

@@ -20,6 +20,7 @@ from ollama_push.core.events import TICK_SECONDS
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import CredentialSource, GivenCredential, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
+from ollama_push.core.registry.flows.privacy import require_private_host
 from ollama_push.gateway.egress.transport import forbidden_url
 from ollama_push.gateway.messages import error_text, forbidden_text, name_text
 from ollama_push.gateway.progress_lines import COULD_NOT_RETRIEVE_LINE, RETRIEVING_LINE, error_line
@@ -112,6 +113,8 @@ class PushHandler:
             text = name_text(exc.name if body.source == exc.name else body.model, exc)
             log_refusal(body.model, text)
             return await self._fail_early(request, text, stream=body.stream)
+        if body.private:
+            _require_private(route)
         plain_http = body.insecure or self._settings.plain_http
         registry = Endpoint.of(route.target.host, plain_http=plain_http)
         self._require_allowed(registry)
@@ -149,6 +152,7 @@ class PushHandler:
                 model,
                 self._credentials(body, registry),
                 plain_http=plain_http,
+                private=body.private,
                 record=record,
                 describe=describe,
                 shutdown=self._shutdown,
@@ -231,6 +235,14 @@ async def _write_progress(stream: TimedStream, task: PushTask) -> None:
         await stream.write(line)
     if task.error:
         await stream.write(error_line(task.error))
+
+
+def _require_private(route: PushRoute) -> None:
+    """Refuse what would be published although it is to be private: a real server would do so without a word."""
+    try:
+        require_private_host(route.target)
+    except InvalidSetting as exc:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"private: {exc.problem}") from None
 
 
 def _failure(text: str) -> web.Response:

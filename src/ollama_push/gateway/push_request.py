@@ -22,12 +22,16 @@ __all__ = ["PushRequestBody"]
 _KIND_OF_FIELD: Final[Mapping[str, str]] = {
     "model": "string",
     "insecure": "bool",
+    "private": "bool",
     "username": "string",
     "password": "string",
     "stream": "bool",
     "name": "string",
     "from": "string",
 }
+
+
+_SWITCHES: Final = (("insecure", False), ("stream", True), ("private", False))
 
 
 @attrs.frozen
@@ -39,6 +43,7 @@ class PushRequestBody:
         insecure: Plain HTTP between the gateway and the registry.
         stream: Whether progress is wanted.
         login: The client's login for the registry; ``None`` for the gateway's own. Real servers ignore it.
+        private: Whether nobody is to read the model without a login. Real servers ignore it so far (ollama#15856).
         source: The local model to push, in ``from``; empty for the one that is called *model*. Real servers ignore it.
     """
 
@@ -47,6 +52,7 @@ class PushRequestBody:
     stream: bool = True
     login: Login | None = None
     source: str = ""
+    private: bool = False
 
     @classmethod
     def parse(cls, data: bytes) -> PushRequestBody:
@@ -67,7 +73,8 @@ class PushRequestBody:
             login = Login(username, password) if username or password else None
         except InvalidSetting as exc:
             raise _bad_request(str(exc)) from None
-        return cls(model, fields.get("insecure", False), fields.get("stream", True), login, fields.get("from", ""))
+        insecure, stream, private = (fields.get(*pair) for pair in _SWITCHES)
+        return cls(model, insecure, stream, login, fields.get("from", ""), private)
 
 
 def _fields_of(value: Any) -> dict[str, Any]:

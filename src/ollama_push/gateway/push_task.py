@@ -54,6 +54,7 @@ class PushTask:
         model: What is pushed.
         credentials: The login of this push; ``None`` for the one of *client*.
         plain_http: Speak plain HTTP with the registry.
+        private: Nobody is to read the model without a login.
         record: The push's place in the history. It is finished here, unless the push is cancelled.
         describe: Makes a text for the client from an error.
         shutdown: Interrupts and cancels the push when the gateway ends.
@@ -70,6 +71,7 @@ class PushTask:
         credentials: Login | CredentialSource | None,
         *,
         plain_http: bool,
+        private: bool,
         record: RunningPush,
         describe: Callable[[OllamaPushError], str],
         shutdown: Shutdown,
@@ -80,6 +82,7 @@ class PushTask:
         self._model = model
         self._credentials = credentials
         self._plain_http = plain_http
+        self._private = private
         self._record = record
         self._describe = describe
         self._shutdown = shutdown
@@ -144,6 +147,7 @@ class PushTask:
             source=self._model.name,
             credentials=self._credentials,
             plain_http=self._plain_http,
+            private=self._private,
         ) as stream:
             async for event in stream:
                 self._record.receive_event(event)

@@ -159,3 +159,10 @@ def test_marks_of_html_are_escaped_as_go_does() -> None:
     assert encode_go({"error": "<a href='x'>&\u2028\u2029\x85\x7f\n\ud800"}) == (
         b'{"error":"\\u003ca href=\'x\'\\u003e\\u0026\\u2028\\u2029\xc2\x85\x7f\\n\xef\xbf\xbd"}'
     )
+
+
+def test_private_is_read_as_a_switch() -> None:
+    assert PushRequestBody.parse(b'{"model":"a/b","private":true}').private
+    assert not PushRequestBody.parse(b'{"model":"a/b"}').private
+    with pytest.raises(RequestRefused, match=r"cannot unmarshal string .* PushRequest\.private of type bool"):
+        PushRequestBody.parse(b'{"model":"a/b","private":"yes"}')

@@ -91,6 +91,7 @@ def pushing(store: ModelStore, client: AsyncRegistryClient, route: PushRoute, gr
         find_model(store, route),
         None,
         plain_http=True,
+        private=False,
         record=record,
         describe=str,
         shutdown=shutdown,

@@ -19,6 +19,7 @@ import attrs
 from ollama_push.core.arguments import ClientSeconds
 from ollama_push.core.errors import (
     InvalidModelName,
+    InvalidSetting,
     OllamaPushError,
     PushRejected,
     RejectionReason,
@@ -27,7 +28,7 @@ from ollama_push.core.errors import (
     UnexpectedContent,
 )
 from ollama_push.core.facts import ModelMissing
-from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.hosts import is_ollama_cloud, origin_of
 from ollama_push.core.json_text import bounded_count, decode_json
 from ollama_push.core.names import DEFAULT_TAG, MAX_NAME_CHARACTERS, ModelName
 from ollama_push.core.peer_text import clean, readable_excerpt
@@ -42,13 +43,18 @@ from ollama_push.core.version import USER_AGENT
 __all__ = [
     "CHECK_TIMEOUT_SECONDS",
     "GATEWAY_KEY",
+    "PRIVATE_KEY",
     "CheckFlow",
+    "PrivateFlow",
     "Readiness",
     "check_flow",
+    "private_flow",
 ]
 
 GATEWAY_KEY: Final = "ollama_push_gateway"
 """In the response to ``/api/version`` of this package's gateway, beside what a real server says."""
+PRIVATE_KEY: Final = "private"
+"""In the same response: whether ``private`` in the request of a push is known. No release of Ollama says so."""
 CHECK_TIMEOUT_SECONDS: Final = ClientSeconds(10.0)
 """Longest silence of a server that is asked a small question."""
 
@@ -58,6 +64,7 @@ _NAME_CHARACTERS: Final = 80  # of a version or an account
 
 
 CheckFlow = Generator[SendRequest, BufferedResponse | TransportError, "Readiness"]
+PrivateFlow = Generator[SendRequest, BufferedResponse | TransportError, None]
 
 
 @attrs.frozen
@@ -107,6 +114,22 @@ def check_flow(model: str | ModelName, base: str, headers: Mapping[str, str]) ->
     for problem in found.problems:
         secrets.hide_in(problem)
     return secrets.hidden(found)
+
+
+def private_flow(base: str, headers: Mapping[str, str]) -> PrivateFlow:
+    """Ask whether a server keeps a model private where the request of a push says so.
+
+    Raises:
+        InvalidSetting: It does not say that it does: a real server ignores the field, and publishes.
+        OllamaPushError: It cannot be asked.
+    """
+    response = yield from _ask("GET", f"{base}/api/version", headers)
+    problem = _problem_with(response)
+    if problem is not None:
+        raise problem
+    if isinstance(response, TransportError) or _object_in(response).get(PRIVATE_KEY) is not True:
+        told = f"the server at {origin_of(base)} does not say that it knows private pushes, and may publish the model"
+        raise InvalidSetting("private", value=True, problem=told)
 
 
 def _ask_all(name: ModelName, base: str, headers: Mapping[str, str]) -> CheckFlow:

@@ -11,6 +11,8 @@ from typing import Final
 
 import attrs
 
+from ollama_push.core.errors import InvalidSetting
+from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.json_text import encode_json
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import HttpRequest
@@ -35,14 +37,23 @@ class PushRequest:
         insecure: Plain HTTP between the *server and the registry*. It does not switch off the check
             of certificates; nothing does.
         stream: ``False`` asks for one response at the end: no progress, and silence until then.
+        private: Nobody is to read the model without a login. Only for Ollama's registry, and only to a server that
+            says that it knows the field (ollama#15856): others ignore it, and publish.
 
     Raises:
         InvalidModelName: The name cannot be pushed.
+        InvalidSetting: It is to be private in another registry.
     """
 
     model: ModelName = attrs.field(converter=_to_name)
     insecure: bool = False
     stream: bool = True
+    private: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.private and not is_ollama_cloud(self.model.host):
+            problem = f"only Ollama's own registry knows private models; {self.model.host} decides itself who may read"
+            raise InvalidSetting("private", value=True, problem=problem)
 
     def headers(self) -> dict[str, str]:
         """Return the headers of the request."""
@@ -56,7 +67,8 @@ class PushRequest:
     def body(self) -> bytes:
         """Return the JSON body. Servers before v0.1.21 read ``name``, later ones ``model``: both are sent."""
         name = str(self.model)
-        return encode_json({"model": name, "name": name, "insecure": self.insecure, "stream": self.stream})
+        private = {"private": True} if self.private else {}
+        return encode_json({"model": name, "name": name, "insecure": self.insecure, "stream": self.stream, **private})
 
     def to_http(self, base: str, headers: Mapping[str, str], read_timeout: float | None) -> HttpRequest:
         """Return the HTTP request.

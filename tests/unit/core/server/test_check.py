@@ -13,6 +13,7 @@ from ollama_push.core.errors import (
     ConnectFailed,
     ConnectionLost,
     InvalidModelName,
+    InvalidSetting,
     PushRejected,
     RejectionReason,
     ServerError,
@@ -26,6 +27,7 @@ from ollama_push.core.server.check import (
     CHECK_TIMEOUT_SECONDS,
     Readiness,
     check_flow,
+    private_flow,
 )
 from ollama_push.core.version import USER_AGENT
 
@@ -268,3 +270,27 @@ def test_a_server_that_cannot_tell_who_we_are_is_no_problem(me: Reply) -> None:
 def test_problems_add_up() -> None:
     _, ready = _ask(_CLOUD, VERSION, _tags(), _json({"error": "unauthorized"}, 401))
     assert [type(problem) for problem in ready.problems] == [PushRejected, ServerError]
+
+
+@pytest.mark.parametrize("said", [{"version": "0.32.15"}, {"private": "yes"}, {"private": 1}, {"private": False}])
+def test_a_server_that_does_not_say_that_it_knows_private_pushes_gets_none(said: dict[str, Any]) -> None:
+    flow = private_flow("http://h:1", {"X-More": "1"})
+    request = next(flow).request
+    assert (request.method, request.url, request.headers["X-More"]) == ("GET", "http://h:1/api/version", "1")
+    with pytest.raises(InvalidSetting, match="http://h:1 does not say that it knows private pushes"):
+        flow.send(_json(said))
+
+
+def test_a_server_that_says_so_may_push_privately() -> None:
+    flow = private_flow("http://h:1", {})
+    next(flow)
+    with pytest.raises(StopIteration):
+        flow.send(_json({"version": "1", "private": True}))
+
+
+def test_a_server_that_cannot_be_asked_is_no_reason_to_publish() -> None:
+    failure = ConnectFailed("http://h:1", ConnectCause.REFUSED)
+    flow = private_flow("http://h:1", {})
+    next(flow)
+    with pytest.raises(ConnectFailed):
+        flow.send(failure)

@@ -83,3 +83,10 @@ def test_refuses_headers_that_cannot_be_sent(name: object, value: object, proble
         checked_headers({cast("str", name): cast("str", value)})
     assert caught.value.value == name
     assert "hush" not in repr(caught.value)
+
+
+def test_a_private_push_says_so_and_only_to_ollamas_registry() -> None:
+    assert json.loads(PushRequest("myuser/my-llama", private=True).body())["private"] is True
+    assert "private" not in json.loads(PushRequest("myuser/my-llama").body())
+    with pytest.raises(InvalidSetting, match=r"registry\.example\.com decides itself who may read"):
+        PushRequest("registry.example.com/team/my-llama", private=True)

@@ -40,6 +40,7 @@ from ollama_push.core.registry.blob_upload.probe import (
 )
 from ollama_push.core.registry.effects import EmitEvent, Flow, Gather, KeepStored, keep_news, result_of
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.privacy import PRIVATE_QUERY, require_unread
 from ollama_push.core.registry.flows.pullability import PullObservations
 from ollama_push.core.registry.flows.verify import find_faults
 from ollama_push.core.registry.manifests import Descriptor, Manifest
@@ -82,6 +83,7 @@ def push_flow(
     known: Mapping[str, Collection[str]] = _NOTHING,
     part_bytes: PartBytes = None,
     side_by_side: bool = True,
+    private: bool = False,
 ) -> Flow[Delivery]:
     """Push *manifest* and its blobs to *name*; see the module docstring for the order.
 
@@ -97,6 +99,7 @@ def push_flow(
         known: By digest, repositories of the same registry that earlier pushes have given the blob.
         part_bytes: Size of the parts that go to URLs that the registry signs; ``None`` for the size that ollama takes,
             ``WHOLE`` for none there.
+        private: Whether nobody is to read the model without a login; only for Ollama's registry.
         side_by_side: Whether parts of one blob may be read at the same time; if not, none go to such URLs.
 
     Raises:
@@ -107,8 +110,13 @@ def push_flow(
         asks_for_blobs=is_ollama_cloud(name.host),
         parts=side_by_side and part_bytes != WHOLE,
     )
-    push = _Push(exchange, name, manifest, sizes, redirects, concurrency, mount_from, known)
-    return (yield from push.run(verify=verify, force=force))
+    push = _Push(exchange, name, manifest, sizes, redirects, concurrency, mount_from, known, private=private)
+    if private:
+        yield from require_unread(exchange, name, manifest)
+    delivery = yield from push.run(verify=verify, force=force)
+    if private:
+        yield from require_unread(exchange, name, manifest)
+    return delivery
 
 
 @attrs.define(eq=False)
@@ -123,6 +131,7 @@ class _Push:
     concurrency: int
     mount_from: str
     known: Mapping[str, Collection[str]]
+    private: bool = attrs.field(kw_only=True)
     uploads: dict[str, BlobUpload] = attrs.field(factory=dict, init=False)
     present: set[str] = attrs.field(factory=set, init=False)
     pullability: Pullability | None = attrs.field(default=None, init=False)
@@ -214,7 +223,7 @@ class _Push:
     def _put_manifest(self) -> Flow[None]:
         """Store the manifest; blobs that were just stored may be unknown for a moment."""
         exchange, patience = self.exchange, self.exchange.retry_budget()
-        url = exchange.endpoint.manifest(self.name.tag)
+        url = exchange.endpoint.manifest(self.name.tag) + (PRIVATE_QUERY if self.private else "")
         kind, body = self.manifest.media_type, self.manifest.raw
         headers = {"Content-Type": kind}
         stored = (200, 201, 202, 204)
