@@ -1,7 +1,7 @@
 """A model that lies on a web server, read by ranges: as S3, GCS or nginx serve files.
 
-Below the URL there are ``manifest.json`` and ``sha256-<digits>`` for each blob. That it keeps every promise of a source is
-shown by ``tests/contract/test_examples.py``.
+Below the URL there are ``manifest.json`` and ``sha256-<digits>`` for each blob. It keeps every promise of a source, as
+``tests/contract/test_examples.py`` shows.
 
     source = HttpRangeSource("https://bucket.s3.amazonaws.com/my-llama")
     with RegistryClient() as client:
