@@ -40,6 +40,18 @@ def test_a_layer_that_does_not_move_is_told_of_all_the_same(tmp_path: Path) -> N
     assert lines[1 : 1 + len(weights)] == weights
 
 
+def test_a_push_knows_whether_a_stock_pull_gets_it(tmp_path: Path) -> None:
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store)) as gateway:
+            gateway.push(order_for(registry))
+            [record] = gateway.records()
+            page = gateway.send("GET", "/ui").body
+    assert record.pullability is not None
+    assert [each.problem.value for each in record.pullability.obstacles] == ["plain-http", "no-redirect"]
+    assert b"; pull through this gateway" in page
+
+
 @pytest.mark.parametrize(("repositories", "sent"), [(("team/demo", "team/demo"), 1), (("team/one", "team/two"), 2)])
 def test_one_blob_goes_to_one_repository_once(tmp_path: Path, repositories: tuple[str, str], sent: int) -> None:
     with EmbeddedRegistry(tmp_path / "registry", faults=[stalling(0.2)]) as registry:

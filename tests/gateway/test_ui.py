@@ -20,6 +20,7 @@ from tests.support.status_page import (
 
 from ollama_push.core.events import LayerProgress, PushSucceeded
 from ollama_push.core.observations import PushOutcome
+from ollama_push.core.pullability import Pullability, PullObstacle, PullProblem
 from ollama_push.gateway import GatewaySettings, create_app
 from ollama_push.gateway.push_history import PushHistory
 from ollama_push.local import ModelStore
@@ -87,6 +88,18 @@ def test_pushes_that_are_over_are_shown_with_verdict_error_size_and_duration() -
     assert f"a/b:c failed to localhost:5000 plain HTTP unauthorized: access denied in 1m05s {began}" in text
     assert f"cancelled to registry.example.com in 1m05s {began}" in text
     assert "0 running, 1 succeeded, 1 failed, 1 cancelled since the start" in text
+
+
+def test_of_a_push_is_said_whether_a_stock_pull_gets_it() -> None:
+    history = PushHistory()
+    push = begin(history)
+    push.pullability = Pullability([PullObstacle(PullProblem.FOREIGN_REALM, "<auth.example.com>")], 1)
+    push.finish(PushOutcome.SUCCEEDED)
+    html, _ = asyncio.run(page(history))
+    assert (
+        "a stock `ollama pull` gets it from there: no: its tokens come from another host, &lt;auth.example.com&gt;,"
+        " which a pull refuses; pull through this gateway"
+    ) in html
 
 
 def test_a_model_of_hundreds_of_tensors_shows_those_under_way() -> None:

@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from ollama_push.core.pullability import Pullability
+
 __all__ = [
     "MAX_LAYERS",
     "SUCCESS_STATUS",
@@ -73,9 +75,16 @@ class LayerProgress:
 
 @attrs.frozen
 class PushSucceeded:
-    """The terminal line: the registry took the manifest. Nothing follows it."""
+    """The terminal line: the registry took the manifest. Nothing follows it.
+
+    Attributes:
+        status: As a server says it.
+        pullability: Whether a stock ``ollama pull`` gets the model, as the receipt has it; ``None`` where that was not
+            looked at. It is not compared: the event is the same, whatever is known beside it.
+    """
 
     status: str = SUCCESS_STATUS
+    pullability: Pullability | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

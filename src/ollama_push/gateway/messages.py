@@ -45,11 +45,20 @@ from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.messages import Messages, joined
 from ollama_push.core.names import MAX_NAME_CHARACTERS, ModelName
 from ollama_push.core.peer_text import clean
+from ollama_push.core.pullability import Pullability, PullAdvice
 from ollama_push.core.redaction import redact
 from ollama_push.core.registry.manifests import blob_path, manifest_path
 from ollama_push.gateway.route import as_ollama_shows
 
-__all__ = ["CANCELLED_BY_SHUTDOWN", "INTERNAL_ERROR", "error_text", "forbidden_text", "name_text", "pull_text"]
+__all__ = [
+    "CANCELLED_BY_SHUTDOWN",
+    "INTERNAL_ERROR",
+    "error_text",
+    "forbidden_text",
+    "name_text",
+    "pull_text",
+    "pullability_text",
+]
 
 CANCELLED_BY_SHUTDOWN: Final = (
     "the gateway is shutting down (cancelled; push again, the push resumes with what the registry kept):"
@@ -100,6 +109,11 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.LOG_IN: "run {login} where the gateway runs, or {send_login}",
     Advice.LOG_IN_AGAIN: "run {login} again where the gateway runs",
 }
+_PULL_ADVICE: Final[Mapping[PullAdvice, str]] = {
+    PullAdvice.PULL_INSECURE: "say `ollama pull --insecure`",
+    PullAdvice.ADD_KEY: "make the key of the pulling machine known there, or pull through this gateway",
+    PullAdvice.PULL_THROUGH_GATEWAY: "pull through this gateway",
+}
 
 
 class _GatewayMessages(Messages):
@@ -112,6 +126,9 @@ class _GatewayMessages(Messages):
             return super().advise(advice, **facts)
         login = f"`ollama-push login {facts.get('host')}{' --plain-http' if facts.get('plain_http') else ''}`"
         return _ADVICE[advice].format(login=login, send_login=self.send_login, **facts)
+
+    def pull_advice(self, advice: PullAdvice) -> str:
+        return _PULL_ADVICE.get(advice) or super().pull_advice(advice)
 
     def forbidden_address(self, facts: ForbiddenAddress) -> str:
         return f"this gateway does not go there: {facts.host} is {self.address(facts.problem)}"
@@ -169,6 +186,11 @@ def error_text(
     if withheld_login and isinstance(error, PushRejected) and isinstance(error.facts, LoginRefused):
         text = f"{text}; {_WITHHELD}"
     return redact(text)
+
+
+def pullability_text(found: Pullability) -> str:
+    """Return whether a stock pull gets a model from the registry."""
+    return f"a stock `ollama pull` gets it from there: {_MESSAGES.pullability(found)}"
 
 
 def pull_text(error: OllamaPushError) -> str:

@@ -18,6 +18,7 @@ from ollama_push.core.names import MAX_NAME_CHARACTERS
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.peer_text import clean
 from ollama_push.core.progress import ProgressSnapshot, PushProgress
+from ollama_push.core.pullability import Pullability
 from ollama_push.core.redaction import redact
 from ollama_push.core.units import bytes_text, seconds_text
 
@@ -43,6 +44,7 @@ class PushRecord:
         outcome: How it ended; ``None`` while it runs.
         progress: How far it got.
         error: Why it failed, redacted; empty unless it did.
+        pullability: Whether a stock ``ollama pull`` gets it from the registry; ``None`` where that is not known.
     """
 
     id: int
@@ -53,6 +55,7 @@ class PushRecord:
     outcome: PushOutcome | None
     progress: ProgressSnapshot
     error: str = ""
+    pullability: Pullability | None = None
 
     @property
     def is_running(self) -> bool:
@@ -70,6 +73,7 @@ class RunningPush:
         target: Origin of the registry.
         outcome: How it ended; ``None`` while it runs.
         revision: Grows with every change; comparable between the pushes of a history.
+        pullability: Whether a stock ``ollama pull`` gets it, once that is known.
     """
 
     id: int
@@ -80,6 +84,7 @@ class RunningPush:
     _on_change: Callable[[RunningPush], None]
     outcome: PushOutcome | None = attrs.field(default=None, init=False)
     revision: int = attrs.field(default=0, init=False)
+    pullability: Pullability | None = attrs.field(default=None, init=False)
     _started_at: float = attrs.field(init=False)
     _progress: PushProgress = attrs.field(init=False)
     _final: PushRecord | None = attrs.field(default=None, init=False)
@@ -122,6 +127,7 @@ class RunningPush:
             self.outcome,
             self._progress.snapshot(now),
             error,
+            self.pullability,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from ollama_push.client import AsyncRegistryClient
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
+from ollama_push.core.events import PushSucceeded
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import CredentialSource, Login
@@ -151,6 +152,8 @@ class PushTask:
         ) as stream:
             async for event in stream:
                 self._record.receive_event(event)
+                if isinstance(event, PushSucceeded):
+                    self._record.pullability = event.pullability
                 if self._lines.receive_event(event):
                     self._woken.set()
                 if self._shutdown.has_begun:

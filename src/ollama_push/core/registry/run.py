@@ -122,7 +122,7 @@ class RegistryRun:
             read_refused=delivery.read_refused,
             pullability=delivery.pullability,
         )
-        event = PushSucceeded()
+        event = PushSucceeded(pullability=delivery.pullability)
         self.receive_event(event)
         # Before the caller gets the event: closing the stream on it must not turn success into a cancellation.
         self._finish(PushOutcome.SUCCEEDED)

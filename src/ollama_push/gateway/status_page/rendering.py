@@ -13,6 +13,7 @@ from typing import Final
 from ollama_push.core.progress import LayerSnapshot, ProgressSnapshot
 from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.units import bytes_text, seconds_text
+from ollama_push.gateway.messages import pullability_text
 from ollama_push.gateway.push_history import PushRecord
 
 __all__ = ["push_html", "push_items"]
@@ -58,7 +59,9 @@ def _ended(record: PushRecord) -> str:
     facts = [_share(record.progress), _present(record.progress)]
     facts += [f"in {seconds_text(record.elapsed_seconds)}", f"began {_when(record.started_unix)}"]
     error = f'<p class="error">{escape(record.error)}</p>' if record.error else ""
-    return f'{error}<p class="facts">{_facts(facts)}</p>'
+    found = record.pullability
+    pull = "" if found is None else f'<p class="facts">{escape(pullability_text(found))}</p>'
+    return f'{error}<p class="facts">{_facts(facts)}</p>{pull}'
 
 
 def _share(progress: ProgressSnapshot) -> str:
