@@ -280,6 +280,15 @@ def test_a_puller_that_leaves_frees_the_connection_to_the_registry(tmp_path: Pat
         assert b"ollama_push_pulls_in_progress 0.0" in gateway.send("GET", "/metrics").body
 
 
+def test_a_puller_that_leaves_before_the_registry_responds_frees_it_too(tmp_path: Path) -> None:
+    with blob_peer(BlobPeer(b"x", holds_size=True)) as peer, _before(tmp_path, peer) as gateway:
+        with gateway.connect() as client:
+            client.sendall(f"GET {BLOBS}/{peer.digest} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert peer.sending.wait(20.0)
+            assert not peer.gone.is_set()
+        assert peer.gone.wait(20.0)
+
+
 def test_the_end_of_the_gateway_ends_pulls(tmp_path: Path) -> None:
     with (
         blob_peer(BlobPeer(noise(500_000, 3), holds=True)) as peer,

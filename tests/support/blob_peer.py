@@ -31,6 +31,7 @@ class BlobPeer:
         tells_length: Whether that to ``GET`` does.
         shifts: By how many bytes a range begins later than it should.
         holds: Whether it stops in mid-blob, until the client closes the connection.
+        holds_size: Whether it does so instead of responding to a ``HEAD``.
         refuses_after: Requests for the blob after which it says 404.
         ranges: The ranges that were asked for.
         gone: Set when a client closed a connection on which it held.
@@ -44,6 +45,7 @@ class BlobPeer:
     tells_length: bool = True
     shifts: int = 0
     holds: bool = False
+    holds_size: bool = False
     refuses_after: int | None = None
     ranges: list[str] = attrs.field(factory=list)
     gone: threading.Event = attrs.field(factory=threading.Event)
@@ -56,14 +58,14 @@ class BlobPeer:
         return digest_of(self.blob)
 
 
-@contextmanager
-def blob_peer(peer: BlobPeer) -> Iterator[BlobPeer]:
-    """Let *peer* listen."""
-
+def _handler(peer: BlobPeer) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - what a peer does, case by case
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
+            if peer.holds_size:
+                self._hold()
+                return
             self.send_response(200)
             self.send_header("Content-Length", str(len(peer.blob) if peer.tells_size else 0))
             self.end_headers()
@@ -90,21 +92,30 @@ def blob_peer(peer: BlobPeer) -> Iterator[BlobPeer]:
         def _send(self, data: bytes) -> None:
             if peer.holds:
                 self.wfile.write(data[:1000])
-                peer.sending.set()
-                with contextlib.suppress(OSError):
-                    self.connection.settimeout(_PATIENCE_SECONDS)
-                    if not self.connection.recv(1):
-                        peer.gone.set()
-                self.close_connection = True
+                self._hold()
                 return
             limit = len(data) if peer.most_bytes is None else peer.most_bytes
             self.wfile.write(data[:limit])
             self.close_connection = self.close_connection or limit < len(data)
 
+        def _hold(self) -> None:
+            peer.sending.set()
+            with contextlib.suppress(OSError):
+                self.connection.settimeout(_PATIENCE_SECONDS)
+                if not self.connection.recv(1):
+                    peer.gone.set()
+            self.close_connection = True
+
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def blob_peer(peer: BlobPeer) -> Iterator[BlobPeer]:
+    """Let *peer* listen."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(peer))
     server.daemon_threads = True
     peer.host = f"127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -217,7 +217,7 @@ class PullHandler:
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handled(request: web.Request) -> web.StreamResponse:
             try:
-                return await handle(request)
+                return await self._while_client_waits(request, handle(request))
             except PullRefused as refused:
                 return refused.response()
             except (OllamaPushError, UpstreamRefused) as exc:
@@ -226,7 +226,7 @@ class PullHandler:
         return handled
 
     def _counted(self, what: str, work: _Work) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Count *work*, and cancel it when its client is gone."""
+        """Count *work*."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             pull = self.history.begin(what)
@@ -235,7 +235,7 @@ class PullHandler:
                 raise PullRefused(HTTPStatus.SERVICE_UNAVAILABLE, "TOOMANYREQUESTS", text, {"Retry-After": "5"})
             with pull:
                 try:
-                    return await self._while_client_waits(request, work(request, pull))
+                    return await work(request, pull)
                 except (OllamaPushError, UpstreamRefused, PullRefused):
                     pull.finish(PushOutcome.FAILED)
                     raise
