@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from bench import cpu, gateway, imports, longline, many, pulls, uploads
+from bench import cpu, gateway, imports, longline, many, pulls, signed, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "orjson")
 
@@ -21,7 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--blob-mib", type=int, default=1024, help="size of the uploaded blob (default %(default)s)")
     parser.add_argument("--huge-mib", type=int, default=0, help="size of a sparse blob that is uploaded once, too")
     parser.add_argument("--models", type=int, default=500, help="small models of one store (default %(default)s)")
-    parser.add_argument("--only", choices=("events", "many", "pulls", "uploads"), help="measure only these")
+    parser.add_argument("--only", choices=("events", "many", "pulls", "uploads", "signed"), help="measure only these")
     return parser.parse_args()
 
 
@@ -108,6 +108,20 @@ def _measure_pulls(arguments: argparse.Namespace, rounds: int) -> None:
     )
 
 
+def _measure_signed(part_mib: int) -> None:
+    print(
+        f"\n== Two layers of 16 parts of {part_mib} MiB over a link of 100 ms whose connections carry 100 Mbit/s each:"
+        " one part after the other is 1.0 ==\n"
+    )
+    first: float | None = None
+    for way in signed.measure(part_mib):
+        first = first or way.seconds
+        print(
+            f"  {way.label:<40} wall {way.seconds:6.2f} s  {first / way.seconds:5.2f} x as fast"
+            f"   {way.at_once} connections sent at the same time"
+        )
+
+
 def _measure_many(count: int) -> None:
     print(f"\n== {count} small models of one store to one registry: one after the other is 1.0 ==\n")
     for way in many.measure(count):
@@ -129,6 +143,8 @@ def main() -> int:
         _measure_uploads(arguments, rounds)
     if arguments.only in (None, "pulls"):
         _measure_pulls(arguments, rounds)
+    if arguments.only in (None, "signed"):
+        _measure_signed(1 if arguments.quick else 8)
     if arguments.only in (None, "many"):
         _measure_many(20 if arguments.quick else arguments.models)
     return 1 if wrong else 0

@@ -49,6 +49,7 @@ class Peer:
         heads: The request heads read so far.
         gone: Set when the client has closed the connection.
         release: What a peer that holds may wait for; set at the end of the block.
+        responded: What a client may wait for.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,6 +58,7 @@ class Peer:
         self.heads: list[str] = []
         self.gone = threading.Event()
         self.release = threading.Event()
+        self.responded = threading.Event()
         self._connection: socket.socket
         self._held = b""
 

@@ -136,6 +136,53 @@ def test_an_early_response_reaches_the_caller(make: MakeTransport, behave: Calla
         assert put(make, peer, Zeros(LARGE), PATIENCE) == (413, b"too large")
 
 
+class Watched(Zeros):
+    """A body that waits, after its first piece, for what the peer does."""
+
+    def __init__(self, length: int, peer: Peer) -> None:
+        super().__init__(length)
+        self.peer = peer
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for piece in super().__iter__():
+            yield piece
+            assert self.peer.responded.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("interim", [False, True])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("status", [307, 413])
+def test_a_body_that_is_refused_is_not_sent_to_its_end(
+    make: MakeTransport, certificates: Certificates, scheme: str, status: int, *, interim: bool
+) -> None:
+    def refuses_and_drains(peer: Peer) -> None:
+        peer.head()
+        if interim:
+            peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        peer.response(status, "Location: /elsewhere", body=b"not here")
+        peer.responded.set()
+        peer.body(LARGE)
+
+    tls = certificates.server_context() if scheme == "https" else None
+    with serving(refuses_and_drains, tls) as peer:
+        body = Watched(LARGE, peer)
+        assert put(make, peer, body, PATIENCE, ca_file=certificates.ca_file) == (status, b"not here")
+        assert peer.gone.wait(PATIENCE)
+        assert body.given < LARGE / 2
+        assert peer.received < LARGE / 2
+
+
+def test_a_success_in_the_middle_of_a_body_does_not_end_it(make: MakeTransport) -> None:
+    def welcomes(peer: Peer) -> None:
+        peer.head()
+        peer.response(201, body=b"thank you")
+        peer.responded.set()
+        peer.body(8 * MIB)
+
+    with serving(welcomes) as peer:
+        assert put(make, peer, Watched(8 * MIB, peer), PATIENCE) == (201, b"thank you")
+
+
 def leaves_without_a_response(peer: Peer) -> None:
     peer.head()
     peer.body(MIB)

@@ -15,6 +15,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import urllib3
@@ -58,6 +59,10 @@ class BodyFailed(Exception):
         self.error = error
 
 
+class _RefusedEarly(Exception):
+    """The peer has responded, and does not want the rest of the body."""
+
+
 class UploadBody:
     """A request's body while it is sent.
 
@@ -91,18 +96,46 @@ class UploadBody:
             self.connection.sock.settimeout(self._silence)
         try:
             for piece in pieces(self._body):
+                if isinstance(self.connection, _Connection) and self.connection.was_refused():
+                    raise _RefusedEarly
                 self.sent_bytes += len(piece)
                 yield piece
+        except _RefusedEarly:
+            raise
         except Exception as exc:
             raise BodyFailed(exc) from exc
         self.complete = True
 
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
+_EARLY_STATUS: Final = re.compile(rb"(?:HTTP/1\.[01] 1.*?\r\n\r\n)*HTTP/1\.[01] ([2-9])", re.DOTALL)
+_EARLY_BYTES: Final = 16 * 1024
 _HEADER_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*\r?\n")
 # Continues the header above it (RFC 9112, 5.2).
 _FOLDED_LINE: Final = re.compile(rb"[ \t][^\0\r\n]*\r?\n")
 _LINE_ENDS: Final = (b"\r\n", b"\n")
+
+
+class _ReadBefore(io.RawIOBase):
+    """What a socket reads, behind what was read from it before."""
+
+    def __init__(self, before: bytes, raw: io.RawIOBase) -> None:
+        self._before = before
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if not self._before:
+            return self._raw.readinto(buffer)
+        count = min(len(buffer), len(self._before))
+        buffer[:count], self._before = self._before[:count], self._before[count:]
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 class _HeadReader(io.BufferedReader):
@@ -172,9 +205,10 @@ class _FinalResponse(http.client.HTTPResponse):
     Works around: http.client skips 100 Continue alone, and takes 102 and 103 for the final response.
     """
 
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, early: bytes = b"", **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp: io.BufferedReader = _HeadReader(self.fp.detach(), sock)
+        raw = self.fp.detach()
+        self.fp: io.BufferedReader = _HeadReader(_ReadBefore(early, raw) if early else raw, sock)
 
     def begin(self) -> None:
         """Read the head."""
@@ -197,8 +231,9 @@ class _FinalResponse(http.client.HTTPResponse):
 class _Connection(HTTPConnection):
     """Tells an :class:`UploadBody` what becomes of it, and the request under way which socket it uses."""
 
-    response_class = _FinalResponse
+    response_class: Any = _FinalResponse
     _has_served = False
+    _early = b""
 
     def __init__(self, *args: Any, _socks_options: Mapping[str, Proxy] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -212,21 +247,48 @@ class _Connection(HTTPConnection):
         if self.sock is not None:
             note_socket(self.sock)
             self._begin()
+        self.response_class = _FinalResponse
         if not isinstance(body, UploadBody):
             super().request(method, url, body, *args, **options)
             return
-        body.connection = self
+        body.connection, self._early = self, b""
         try:
             super().request(method, url, body, *args, **options)  # type: ignore[arg-type]  # the hints name bytes only
         except TimeoutError:
             body.stalled = body.started
             raise
+        except _RefusedEarly:
+            pass  # urllib3 now reads the response
         except _PEER_CLOSED as exc:
             # The peer may have responded before: urllib3 now reads, and raises what it finds instead.
             if not body.started or raised_by_signal(exc):
                 raise
         finally:
             body.connection = None
+            if self._early:
+                self.response_class = partial(_FinalResponse, early=self._early)
+
+    def was_refused(self) -> bool:
+        """Say whether the peer has responded to a body that is being sent, and with no success: it wants no more.
+
+        Works around: http.client sends all of a body before it looks for a response. Who redirects an upload need not
+        read what is sent to the wrong place, and some read it to its end, as slowly as the network is.
+        """
+        if self.sock is None:
+            return False
+        silence = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            self._early += self.sock.recv(_EARLY_BYTES)
+        except OSError as exc:
+            # Nothing has arrived; over TLS, nothing but a ticket. What else is wrong is seen by who sends.
+            if raised_by_signal(exc):
+                raise
+        finally:
+            self.sock.settimeout(silence)
+        # After an interim response, the final one follows.
+        final = _EARLY_STATUS.match(self._early)
+        return final is not None and final[1] >= b"3"
 
     def connect(self) -> None:
         """Connect, through a proxy and with TLS if need be; a silence in there is one of connecting.

@@ -1,0 +1,151 @@
+"""Uploads to a registry that signs URLs, over a link with a delay whose connections are slow, as that to a cloud is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from bench.uploads import MIB, new_store, random_file
+
+from ollama_push import AsyncRegistryClient, RegistryClient
+from ollama_push.local import NoResume
+from ollama_push.testing._loop_thread import LoopThread
+from ollama_push.testing.registry import EmbeddedRegistry, Quirks
+
+__all__ = ["Way", "measure"]
+
+_CHUNK_BYTES: Final = 64 * 1024
+_PARTS: Final = 16
+_LAYERS: Final = 2
+
+
+@attrs.frozen
+class Way:
+    """One way of uploading.
+
+    Attributes:
+        label: What it is.
+        seconds: How long it took.
+        at_once: The most parts that were on their way at the same time.
+    """
+
+    label: str
+    seconds: float
+    at_once: int
+
+
+@attrs.define
+class _Link:
+    """A proxy that forwards each connection with a delay, and what a client sends no faster than *rate*.
+
+    Attributes:
+        target: Host and port behind it.
+        delay: Seconds in each direction.
+        rate: Bytes a second of each connection.
+        at_once: The most connections that sent something large at the same time.
+    """
+
+    target: tuple[str, int]
+    delay: float
+    rate: float
+    at_once: int = 0
+    _sending: int = 0
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        """Listen on a free port while the block is open."""
+        server = await asyncio.start_server(self._forward, "127.0.0.1", 0, limit=_CHUNK_BYTES)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back_writer = await asyncio.open_connection(*self.target, limit=_CHUNK_BYTES)
+        ways = (self._pass(reader, back_writer, self.rate), self._pass(back_reader, writer, float("inf")))
+        # The task of a connection: it is cancelled when the link ends, and nobody waits for it.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await asyncio.gather(*ways)
+        for each in (writer, back_writer):
+            each.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rate: float) -> None:
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[tuple[float, bytes]]()
+
+        async def write() -> None:
+            while True:
+                due, data = await queue.get()
+                await asyncio.sleep(due - loop.time())
+                if not data:
+                    writer.write_eof()
+                    return
+                writer.write(data)
+                await writer.drain()
+
+        writing = asyncio.create_task(write())
+        moved, free = 0, loop.time()
+        try:
+            while data := await reader.read(_CHUNK_BYTES):
+                free = max(free, loop.time()) + len(data) / rate
+                await asyncio.sleep(free - loop.time())
+                queue.put_nowait((free + self.delay, data))
+                if moved < MIB <= moved + len(data) and rate < float("inf"):
+                    self._sending += 1
+                    self.at_once = max(self.at_once, self._sending)
+                moved += len(data)
+            queue.put_nowait((loop.time() + self.delay, b""))
+            await writing
+        finally:
+            self._sending -= moved >= MIB and rate < float("inf")
+            writing.cancel()
+
+
+def measure(part_mib: int, delay: float = 0.05, rate: float = 100e6 / 8) -> Iterator[Way]:
+    """Upload two layers of 16 parts of *part_mib* MiB each, one part after the other and to signed URLs.
+
+    Args:
+        part_mib: Size of a part.
+        delay: Seconds in each direction.
+        rate: Bytes a second of each connection.
+    """
+    with tempfile.TemporaryDirectory(prefix="ollama-push-bench-") as scratch:
+        folder = Path(scratch)
+        files = [random_file(folder / f"layer{number}", part_mib * _PARTS * MIB) for number in range(_LAYERS)]
+        store = new_store(folder / "models", files)
+        for label, quirks, is_async in (
+            ("parts one after the other, two layers", Quirks(), False),
+            ("signed parts, sync client", Quirks(redirect_uploads=True), False),
+            ("signed parts, async client", Quirks(redirect_uploads=True), True),
+        ):
+            with EmbeddedRegistry(folder / label, quirks=quirks) as registry:
+                host, _, port = registry.host.partition(":")
+                link = _Link((host, int(port)), delay, rate)
+                with contextlib.closing(LoopThread(link.serving, "bench-link")) as running:
+                    began = time.perf_counter()
+                    _push(store, f"127.0.0.1:{running.value}", part_mib * MIB, is_async=is_async)
+                    yield Way(label, time.perf_counter() - began, link.at_once)
+
+
+def _push(store: Path, host: str, part_bytes: int, *, is_async: bool) -> None:
+    settings: dict[str, Any] = {
+        "store": store,
+        "plain_http": True,
+        "part_bytes": part_bytes,
+        "resume": NoResume(),
+        "verify": False,
+    }
+    name = f"{host}/bench/model"
+
+    async def push_async() -> None:
+        async with AsyncRegistryClient(concurrency=_LAYERS, **settings) as client:
+            await client.push(name, source="library/bench")
+
+    if is_async:
+        asyncio.run(push_async())
+        return
+    with RegistryClient(concurrency=_LAYERS, **settings) as client:
+        client.push(name, source="library/bench")
