@@ -175,5 +175,4 @@ def test_nothing_of_the_command_writes_past_the_one_way() -> None:
         ("display/bars.py", "self._terminal.print"),  # rich's, of an escaped text
         ("display/streams.py", "stream.write"),
         ("metrics.py", "stream.write"),  # to a pipe or a device
-        ("display/streams.py", "logging.StreamHandler"),
     }

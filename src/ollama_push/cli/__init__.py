@@ -20,7 +20,7 @@ def main() -> NoReturn:
         sys.stderr.write("the command needs more packages: pip install 'ollama-push[cli]'\n")
         sys.exit(2)
     from ollama_push.cli.app import run
-    from ollama_push.cli.display.streams import escape_unencodable, log_handler
+    from ollama_push.cli.display.streams import escape_unencodable, log_handler, write_whole
 
     # Python sets a stream to None that its parent process closed (`2>&-`), which is no error.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process
@@ -30,4 +30,8 @@ def main() -> NoReturn:
     # Warnings of loggers that nobody configured, with what a peer said in them.
     logging.lastResort = log_handler("%(message)s", logging.WARNING)
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        # Otherwise the interpreter flushes at its end what could not be written, fails, and exits with 120.
+        write_whole(stream, "")
+    sys.exit(code)

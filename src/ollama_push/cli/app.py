@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
@@ -78,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as exc:
         # It quotes arguments, which may be what somebody else chose.
         exc.message = printable(exc.message)  # type: ignore[misc]  # final for others; `show` reads it
-        exc.show()
+        with suppress(OSError):  # there is nowhere to show it
+            exc.show()
         return exit_codes.USAGE
     except SystemExit:
         # click's own, where the reader of its help or its version has closed the pipe (8.2 "Command.main").

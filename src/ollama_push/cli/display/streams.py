@@ -72,7 +72,7 @@ def report(*lines: str) -> None:
 
 def log_handler(layout: str, level: int = logging.NOTSET) -> logging.Handler:
     """Return a handler that writes records to stderr, one line each, in the *layout* of ``logging``."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _SteadyHandler(sys.stderr)
     handler.setLevel(level)
     handler.setFormatter(_PrintableFormatter(layout))
     return handler
@@ -81,6 +81,17 @@ def log_handler(layout: str, level: int = logging.NOTSET) -> logging.Handler:
 def steady(stream: TextIO) -> TextIO:
     """Return *stream* with writes that do not fail, for a library that draws on it."""
     return cast("TextIO", _Steady(stream))
+
+
+class _SteadyHandler(logging.Handler):
+    """Not ``logging.StreamHandler``, which prints a traceback of its own where a line cannot be written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write_whole(self._stream, f"{self.format(record)}\n")
 
 
 class _PrintableFormatter(logging.Formatter):
