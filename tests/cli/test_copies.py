@@ -257,3 +257,20 @@ def test_what_cannot_be_listed_is_said_before_anything_is_copied(
     assert done.returncode == 2
     assert said in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_an_sbom_is_attached(tmp_path: Path) -> None:
+    (tmp_path / "sbom.json").write_text("{}")
+    with at_home(tmp_path) as home:
+        assert home.run("copy", "my-llama", home.name, "--plain-http").returncode == 0
+        file, kind = str(tmp_path / "sbom.json"), ("--type", "application/spdx+json")
+        done = home.run("attach", home.name, file, *kind, "--plain-http", "--progress", "json")
+        wrong = home.run("attach", home.name, file, "--type", "nonsense", "--plain-http")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert events[-1]["event"] == "succeeded"
+    assert events[-1]["manifest_digest"].startswith("sha256:")
+    assert (wrong.returncode, wrong.stderr.splitlines()[-1]) == (
+        2,
+        "error: --type='nonsense': expected a media type, such as application/spdx+json",
+    )

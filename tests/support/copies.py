@@ -20,7 +20,7 @@ from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry
 
-__all__ = ["LAYERS", "Copier", "Places", "copy", "copy_awaited", "either_client", "places", "plan"]
+__all__ = ["LAYERS", "Copier", "Places", "attach", "copy", "copy_awaited", "either_client", "places", "plan"]
 
 PATIENCE: Final = 30.0
 LAYERS: Final = (noise(2 * MIB + MIB // 2, 7), noise(300_000, 8), b"{{ .Prompt }}", b"")
@@ -94,6 +94,19 @@ def plan(places: Places, source: Any, target: Any, *, awaited: bool) -> PushPlan
 
 
 either_client = pytest.mark.parametrize("copier", [copy, copy_awaited], ids=["sync", "async"])
+
+
+def attach(places: Places, name: str, file: Any, media_type: str, *, awaited: bool) -> PushReceipt:
+    """Attach a file with either client."""
+    if not awaited:
+        with RegistryClient(**places.settings()) as client:
+            return client.attach(name, file, media_type)
+
+    async def main() -> PushReceipt:
+        async with asyncio.timeout(PATIENCE), AsyncRegistryClient(**places.settings()) as client:
+            return await client.attach(name, file, media_type)
+
+    return asyncio.run(main())
 
 
 @contextmanager

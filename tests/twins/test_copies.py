@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from itertools import product
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.blobs import MIB, digest_of
-from tests.support.copies import LAYERS, Copier, Places, copy, either_client, places, plan
+from tests.support.copies import LAYERS, Copier, Places, attach, copy, either_client, places, plan
 from tests.support.stores import CONFIG
 
 from ollama_push.core.errors import (
@@ -32,7 +33,7 @@ from ollama_push.core.registry.places import ReadRange
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import FileModel, ModelStore, OciArchive, OciLayout, StoreTarget
-from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Quirks
+from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 
 BLOBS: Final = {digest_of(data): data for data in (*LAYERS, CONFIG)}
@@ -430,3 +431,32 @@ def test_a_target_that_fails_is_to_blame(copier: Copier, machine: Places) -> Non
         copier(machine, "my-llama", kept)
     assert caught.value.facts == PlaceFailed(Side.TARGET, "kept", PlaceProblem.BROKEN, words="OSError('no room')")
     assert kept.raw == b""
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("lists", [True, False], ids=["listed", "tagged"])
+def test_a_file_is_attached_to_a_model(machine: Places, *, lists: bool, awaited: bool) -> None:
+    name = f"{machine.first.host}/team/from:v1"
+    prepared(machine, "registry")
+    file = machine.home / "sbom.json"
+    file.write_bytes(b'{"spdxVersion": "SPDX-2.3"}')
+    if not lists:
+        machine.first.add_fault(Fault("GET", "/referrers/", times=None, action=Reply(404)))
+    receipt = attach(machine, name, file, "application/spdx+json", awaited=awaited)
+    artifact = json.loads(machine.first.manifest("team/from", receipt.manifest_digest or "") or b"")
+    assert artifact["subject"]["digest"] == digest_of(machine.manifest)
+    assert machine.first.blob(artifact["layers"][0]["digest"]) == file.read_bytes()
+    tag = machine.first.manifest("team/from", digest_of(machine.manifest).replace(":", "-"))
+    assert (tag is None) == lists
+    assert machine.first.manifest("team/from", "v1") == machine.manifest
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_what_cannot_be_attached_is_said_before_anything_is_sent(machine: Places, *, awaited: bool) -> None:
+    name = f"{machine.first.host}/team/from:v1"
+    prepared(machine, "registry")
+    for file, media_type in [("nowhere", "a/b"), (str(machine.home / "from"), "a/b"), (__file__, "no type")]:
+        with pytest.raises(InvalidSetting):
+            attach(machine, name, file, media_type, awaited=awaited)
+    with pytest.raises(PushRejected, match="holds no such model"):
+        attach(machine, f"{machine.first.host}/team/none:v1", __file__, "a/b", awaited=awaited)

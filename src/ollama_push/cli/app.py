@@ -23,6 +23,7 @@ __all__ = ["app", "run"]
 
 
 _COMMANDS: Final[Mapping[str, str]] = {
+    "attach": "attach:attach",
     "check": "check:check",
     "completion": "completion:completion",
     "copy": "copy:copy",

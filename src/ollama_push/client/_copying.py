@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -10,12 +12,15 @@ from ollama_push.client._flow_context import FileBlobs, StreamedBlobs
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings, source_of
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.credentials import CredentialSource, GivenCredential
-from ollama_push.core.registry.manifests import Manifest
+from ollama_push.core.registry.flows.attach import EMPTY_CONFIG, Attachment
+from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of, is_media_type
 from ollama_push.core.registry.target import RegistryModel, direct_name
-from ollama_push.local import Credentials
+from ollama_push.local import BlobFile, Credentials, FileModel
+from ollama_push.local.create.hashes import HashMemory
+from ollama_push.local.files import problem_text
 from ollama_push.local.places import source_of_text, target_of_text
 
-__all__ = ["CopyPlaces", "ReadModel"]
+__all__ = ["CopyPlaces", "ReadModel", "attached_file"]
 
 _PORTS = ("read_manifest", "read_blob"), ("put_blob", "put_manifest")
 
@@ -35,6 +40,23 @@ class ReadModel:
     blobs: FileBlobs | StreamedBlobs
     runner: Any = None
     mount_from: str = ""
+
+
+def attached_file(path: str | os.PathLike[str], media_type: str, subject: Manifest) -> tuple[Attachment, FileModel]:
+    """Return the artifact that consists of the file *path* and refers to *subject*, and its blobs.
+
+    Raises:
+        InvalidSetting: The file cannot be read, or *media_type* is none.
+    """
+    if not is_media_type(media_type):
+        raise InvalidSetting("media_type", media_type, "expected a media type, such as application/spdx+json")
+    try:
+        digest, file = HashMemory().hash(Path(path))
+    except (OSError, ValueError) as exc:
+        raise InvalidSetting("file", os.fspath(path), problem_text(exc)) from exc
+    attachment = Attachment.of(Descriptor(digest, file.size, media_type), subject, Path(path).name)
+    blobs: dict[str, BlobFile | bytes] = {digest_of(EMPTY_CONFIG): EMPTY_CONFIG, digest: file}
+    return attachment, FileModel(f"file:{os.fspath(path)}", attachment.manifest, blobs)
 
 
 class CopyPlaces:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ollama_push.client._copying import CopyPlaces, ReadModel
+from ollama_push.client._copying import CopyPlaces, ReadModel, attached_file
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
 from ollama_push.client._flows_async import OwnsAsyncTransport
@@ -183,6 +183,26 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         async with self._reading(places) as read:
             flows = self._flows(credentials, places.target_plain_http)
             return await self._finish(flows.plan_copy(places.target, read.manifest))
+
+    async def attach(
+        self,
+        model: str | ModelName,
+        file: str | os.PathLike[str],
+        media_type: str,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushReceipt:
+        """Attach *file* to a model of a registry; see :meth:`RegistryClient.attach`."""
+        async with self.source(model, credentials=credentials, plain_http=plain_http) as source:
+            subject = manifest_of(await source.read_manifest(), source.label)
+        attachment, blobs = await self._made(partial(attached_file, file, media_type, subject))
+        flows = self._flows(credentials, plain_http)
+        context, run = await self._made(partial(flows.attach, model, attachment, blobs))
+        async with aclosing(self._events(context, run)) as events:
+            async for _ in events:
+                pass
+        return run.result()
 
     async def tags(
         self,

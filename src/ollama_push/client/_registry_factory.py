@@ -23,6 +23,7 @@ from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.flows.attach import Attachment, attach_flow
 from ollama_push.core.registry.flows.copy import copy_flow, copy_plan_flow
 from ollama_push.core.registry.flows.login import login_flow
 from ollama_push.core.registry.flows.plan import plan_flow
@@ -111,6 +112,13 @@ class FlowFactory:
         context = FlowContext(_nothing(), exchange, stop, self._credentials, self._settings.resume, None)
         return name, exchange, context
 
+    def attach(
+        self, model: str | ModelName, attachment: Attachment, files: FileBlobs
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
+        """Return a push of an artifact that refers to *model*, and its report."""
+        name = attachment.name_beside(self._name(model))
+        return self._push(name, attachment.manifest, files, attachment=attachment)
+
     def _push(
         self,
         name: ModelName,
@@ -119,6 +127,7 @@ class FlowFactory:
         mount_from: str = "",
         *,
         private: bool = False,
+        attachment: Attachment | None = None,
     ) -> tuple[FlowContext[Delivery], RegistryRun]:
         settings = self._settings
         mount_from = settings.mount_from or mount_from
@@ -140,7 +149,10 @@ class FlowFactory:
             private=private,
         )
         mounts = () if settings.force_upload else scopes_for(name, manifest, mount_from, known)[1:]
-        started = self._context(name, flow, blobs, mounts)
+        make: Callable[[Exchange], Flow[Delivery]] = flow
+        if attachment is not None:
+            make = partial(_attached, flow, attachment)
+        started = self._context(name, make, blobs, mounts)
         return started, self._run(PushContext(str(name), origin), manifest)
 
     def _run(self, context: PushContext, manifest: Manifest) -> RegistryRun:
@@ -236,6 +248,10 @@ class FlowFactory:
             body_timeout=settings.stall_timeout,
         )
         return exchange, stop
+
+
+def _attached(push: Callable[[Exchange], Flow[Delivery]], attachment: Attachment, exchange: Exchange) -> Flow[Delivery]:
+    return attach_flow(exchange, push(exchange), attachment)
 
 
 def _nothing() -> Flow[None]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ollama_push.client._copying import CopyPlaces, ReadModel
+from ollama_push.client._copying import CopyPlaces, ReadModel, attached_file
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
 from ollama_push.client._flows_sync import OwnsTransport
@@ -229,6 +229,37 @@ class RegistryClient(OwnsTransport):
         with self._reading(places) as read:
             flows = self._flows(credentials, places.target_plain_http)
             return self._finish(flows.plan_copy(places.target, read.manifest))
+
+    def attach(
+        self,
+        model: str | ModelName,
+        file: str | os.PathLike[str],
+        media_type: str,
+        *,
+        credentials: AnyCredential = None,
+        plain_http: bool | None = None,
+    ) -> PushReceipt:
+        """Attach *file* to a model of a registry: an artifact that refers to its manifest, such as an SBOM.
+
+        Registries list it as a referrer of the model; one that has no such list gets a tag made of the model's digest.
+
+        Args:
+            model: ``host/namespace/model[:tag]``; the registry has it.
+            file: What to attach.
+            media_type: What it is, such as ``"application/spdx+json"``.
+            credentials: As in ``push``.
+            plain_http: As in ``push``.
+
+        Returns:
+            The receipt of the artifact; ``manifest_digest`` is its own.
+        """
+        with self.source(model, credentials=credentials, plain_http=plain_http) as source:
+            subject = manifest_of(source.read_manifest(), source.label)
+        attachment, blobs = attached_file(file, media_type, subject)
+        context, run = self._flows(credentials, plain_http).attach(model, attachment, blobs)
+        with closing(self._events(context, run)) as events:
+            deque(events, maxlen=0)
+        return run.result()
 
     def tags(
         self,

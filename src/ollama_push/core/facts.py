@@ -82,6 +82,7 @@ class Operation(enum.Enum):
     READ_MANIFEST = "read-manifest"
     READ_BLOB = "read-blob"
     LIST_TAGS = "list-tags"
+    LIST_REFERRERS = "list-referrers"
 
 
 class Advice(enum.Enum):

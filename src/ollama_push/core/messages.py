@@ -56,6 +56,7 @@ _OPERATIONS: Final[Mapping[Operation, str]] = {
     Operation.READ_MANIFEST: "reading the manifest",
     Operation.READ_BLOB: "reading the blob {subject}",
     Operation.LIST_TAGS: "listing the tags",
+    Operation.LIST_REFERRERS: "listing what refers to the model",
 }
 _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.REFUSED: "nothing listens at {address}",

@@ -60,6 +60,10 @@ class Endpoint:
         """URL of a manifest, by tag or digest."""
         return f"{self.base}{self.repository}/manifests/{reference}"
 
+    def referrers(self, digest: str) -> str:
+        """URL of the list of what refers to the manifest *digest*."""
+        return f"{self.base}{self.repository}/referrers/{digest}"
+
     def tags(self, *, last: str = "") -> str:
         """URL of the repository's tags, those behind *last* in their order."""
         query = f"?{urlencode({'last': last})}" if last else ""

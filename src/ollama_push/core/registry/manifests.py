@@ -28,6 +28,7 @@ __all__ = [
     "checked_digest",
     "digest_of",
     "hex_of",
+    "is_media_type",
     "manifest_path",
     "short_digest",
 ]
@@ -97,7 +98,7 @@ class Manifest:
         media_type = value.get("mediaType")
         if not isinstance(media_type, str) or not media_type:
             media_type = _DOCKER_MANIFEST
-        if not _MEDIA_TYPE.fullmatch(media_type):
+        if not is_media_type(media_type):
             raise ValueError("its media type is none")
         return cls(raw, media_type, (*blobs.values(),))
 
@@ -127,6 +128,11 @@ def _descriptor(entry: Any) -> Descriptor:
         raise ValueError(f"{digest[:80]} has no size")
     texts = {key: value for key in ("mediaType", "from") if isinstance(value := entry.get(key), str)}
     return Descriptor(checked_digest(digest), size, texts.get("mediaType", ""), texts.get("from", ""))
+
+
+def is_media_type(text: str) -> bool:
+    """Say whether *text* is a media type without parameters."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
 
 
 _SHORT: Final = 12
