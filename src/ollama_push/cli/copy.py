@@ -68,6 +68,7 @@ _OPTIONS: Final = (
         "no_resume",
         "resume",
         "part_size",
+        "limit_rate",
         "force_upload",
         "mount_from",
     ),

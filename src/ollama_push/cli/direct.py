@@ -46,6 +46,7 @@ class DirectSettings:
         source: Where the model comes from; ``None`` for the local model that is pushed.
         models: Folder of the model store, if given.
         concurrency: Blobs at the same time.
+        limit_rate: Bytes per second at most; ``None`` for no limit.
         part_size: Bytes of one part; ``"whole"`` for each blob in one request, ``None`` to adapt.
         plain_http: Speak plain HTTP to the registry.
         no_verify: Do not verify after the push.
@@ -59,6 +60,7 @@ class DirectSettings:
     models: str | None = None
     concurrency: int | None = None
     part_size: PartBytes = None
+    limit_rate: int | None = None
     plain_http: bool = False
     no_verify: bool = False
     no_resume: bool = False
@@ -74,6 +76,7 @@ class DirectSettings:
             "plain_http": self.plain_http,
             "verify": not self.no_verify,
             "part_bytes": self.part_size,
+            "max_bytes_per_second": self.limit_rate,
             "force_upload": self.force_upload,
             "mount_from": self.mount_from,
         }
@@ -174,6 +177,15 @@ def _with_option(command: Callable[..., Any], name: str, condition: str = "") ->
     return option.added_to(command, condition) if isinstance(option, _Option) else option(command)
 
 
+def _rate(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    rate = parse_size(text.removesuffix("/s"))
+    if not rate:
+        raise click.BadParameter("expected a size above 0, such as 10MB or 512KiB")
+    return rate
+
+
 def _part_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> PartBytes:
     if text is None:
         return None
@@ -234,6 +246,11 @@ _OPTIONS: Final[Mapping[str, _Option | Callable[[Callable[..., Any]], Callable[.
         ("--mount-from",),
         "repository of the same registry that may have the blobs; they are not sent then.",
         {"metavar": "REPOSITORY"},
+    ),
+    "limit_rate": _Option(
+        ("--limit-rate",),
+        "bytes per second at most, such as 10MB, for all pushes of the command together.",
+        {"callback": _rate, "metavar": "SIZE"},
     ),
     "part_size": _Option(
         ("--part-size",),

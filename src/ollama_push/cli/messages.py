@@ -53,6 +53,7 @@ _OPTIONS: Final[Mapping[str, str]] = {
     "media_type": "--type",
     "models": "--models",
     "mount_from": "--mount-from",
+    "max_bytes_per_second": "--limit-rate",
     "origins": "OLLAMA_ORIGINS",
     "part_bytes": "--part-size",
     "public_host": "--public-host",

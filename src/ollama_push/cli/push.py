@@ -57,6 +57,7 @@ __all__ = ["push"]
     "no_resume",
     "resume",
     "part_size",
+    "limit_rate",
     "force_upload",
     "mount_from",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
@@ -12,9 +13,11 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_async import open_blob_async, run_flow_async, send_request_async
+from ollama_push.client._guest import POLL_SECONDS, AsyncPacedBody
 from ollama_push.client._lanes import Lanes
 from ollama_push.client._streams_async import AsyncStreamedModel, awaited_pieces, pieces_of
 from ollama_push.core.errors import PushInterrupted, TransportError
+from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import AsyncSizedBody, AsyncTransport
 from ollama_push.core.registry.credentials import GivenCredential, RepositoryCredentialSource
 from ollama_push.core.registry.effects import (
@@ -36,6 +39,7 @@ from ollama_push.core.registry.effects import (
     PutManifest,
     Rehash,
     ReleaseUpload,
+    ReportPause,
     ReportRetry,
     SaveResumePoint,
     Sleep,
@@ -119,7 +123,7 @@ class AsyncFlowRunner(Generic[R]):
     async def notices(self) -> AsyncIterator[Notice]:
         """Run the flow in tasks of its own; yield its notices in the caller's."""
         self._worker = asyncio.create_task(self._work(), name="ollama-push")
-        while isinstance(message := await self._inbox.get(), EmitEvent | ReportRetry):
+        while isinstance(message := await self._inbox.get(), EmitEvent | ReportRetry | ReportPause):
             yield message
         if message is not None:
             raise message
@@ -263,17 +267,46 @@ class AsyncFlowRunner(Generic[R]):
         self._loop.call_soon_threadsafe(self._inbox.put_nowait, notice)
 
     async def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
-        request, body = effect.request, None
+        request, body, guest = effect.request, None, self._context.guest
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put_nowait)
-            request = attrs.evolve(request, body=body)
+            request = attrs.evolve(request, body=self._paced(body))
+        await self._await_turn(request.url)
+        result: BufferedResponse | TransportError | None = None
         try:
             if isinstance(request, BlobRequest):
                 async with AsyncExitStack() as block:
-                    return await open_blob_async(self._transport, request, block)
-            return await send_request_async(self._transport, request)
+                    result = await open_blob_async(self._transport, request, block)
+            else:
+                result = await send_request_async(self._transport, request)
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
-            return self._context.failed_request(exc, body, self._transport)
+            result = self._context.failed_request(exc, body, self._transport)
+        finally:
+            guest.end(request.url, result)
+            self._report_pace(request.body)
+        return result
+
+    def _paced(self, body: Any) -> Any:
+        guest = self._context.guest
+        if guest.piece_bytes is None:
+            return body
+        return AsyncPacedBody(lambda: pieces_of(body), len(body), guest, asyncio.sleep)
+
+    def _report_pace(self, body: object) -> None:
+        if isinstance(body, AsyncPacedBody) and body.waited:
+            self._inbox.put_nowait(ReportPause(PauseReason.RATE, body.waited))
+
+    async def _await_turn(self, url: str) -> None:
+        """Wait until the registry bears one more request."""
+        began, reason = time.monotonic(), None
+        while (wait := self._context.guest.begin(url)) is not None:
+            if self._context.stop.interrupted:
+                raise PushInterrupted
+            reason, seconds = wait
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), min(seconds, POLL_SECONDS))
+        if reason is not None:
+            self._inbox.put_nowait(ReportPause(reason, time.monotonic() - began))
 
     async def _gather(self, effect: Gather[Any]) -> list[Any]:
         flows = GatheredFlows(effect, self._context.stop)

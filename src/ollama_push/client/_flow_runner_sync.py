@@ -14,8 +14,10 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_sync import open_blob, run_flow, send_request
+from ollama_push.client._guest import POLL_SECONDS, PacedBody
 from ollama_push.client._streams_sync import StreamedModel
 from ollama_push.core.errors import PushInterrupted, TransportError
+from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import CancelsRequests, HttpRequest, Transport
 from ollama_push.core.registry.effects import (
     ClaimUpload,
@@ -28,6 +30,7 @@ from ollama_push.core.registry.effects import (
     PutBlob,
     Rehash,
     ReleaseUpload,
+    ReportPause,
     ReportRetry,
     Sleep,
 )
@@ -119,7 +122,7 @@ class FlowRunner(Generic[R]):
         """Run the flow in threads of its own; yield its notices in the caller's."""
         self._worker = threading.Thread(target=self._work, name="ollama-push", daemon=True)
         self._worker.start()
-        while isinstance(message := self._inbox.get(), EmitEvent | ReportRetry):
+        while isinstance(message := self._inbox.get(), EmitEvent | ReportRetry | ReportPause):
             yield message
         if message is not None:
             raise message
@@ -223,18 +226,44 @@ class FlowRunner(Generic[R]):
         return iter(self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put))
 
     def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
-        request, body = effect.request, None
+        request, body, guest = effect.request, None, self._context.guest
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put)
-            request = attrs.evolve(request, body=body)
+            request = attrs.evolve(request, body=self._paced(body))
+        self._await_turn(request.url)
+        result: BufferedResponse | TransportError | None = None
         try:
             with ExitStack() as block:
                 block.enter_context(self._cancellable(request))
                 if isinstance(request, BlobRequest):
-                    return open_blob(self._transport, request, block)
-                return send_request(self._transport, request)
+                    result = open_blob(self._transport, request, block)
+                else:
+                    result = send_request(self._transport, request)
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
-            return self._context.failed_request(exc, body, self._transport)
+            result = self._context.failed_request(exc, body, self._transport)
+        finally:
+            guest.end(request.url, result)
+            self._report_pace(request.body)
+        return result
+
+    def _paced(self, body: Any) -> Any:
+        guest, stop = self._context.guest, self._context.stop
+        return body if guest.piece_bytes is None else PacedBody(body, guest, lambda: stop.cancelled)
+
+    def _report_pace(self, body: object) -> None:
+        if isinstance(body, PacedBody) and body.waited:
+            self._inbox.put(ReportPause(PauseReason.RATE, body.waited))
+
+    def _await_turn(self, url: str) -> None:
+        """Wait until the registry bears one more request."""
+        began, reason = time.monotonic(), None
+        while (wait := self._context.guest.begin(url)) is not None:
+            if self._context.stop.interrupted:
+                raise PushInterrupted
+            reason, seconds = wait
+            self._sleep(min(seconds, POLL_SECONDS))
+        if reason is not None:
+            self._inbox.put(ReportPause(reason, time.monotonic() - began))
 
     @contextmanager
     def _cancellable(self, request: HttpRequest) -> Iterator[None]:

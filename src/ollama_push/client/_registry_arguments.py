@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from ollama_push.client._guest import Guest
 from ollama_push.core.arguments import checked_hooks, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
@@ -77,6 +78,13 @@ def _check_mount_from(_instance: object, _attribute: object, value: Any) -> None
         raise InvalidSetting("mount_from", value, "expected a repository without its registry, such as team/base")
 
 
+def _check_rate(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # "not >=" also catches NaN.
+    if value is not None and (not is_number or not value >= 1):
+        raise InvalidSetting(attribute.name, value, "expected bytes per second, at least 1, or None for no limit")
+
+
 @attrs.frozen
 class RegistrySettings:
     """Settings of a registry client, checked; ``RegistryClient`` documents them.
@@ -97,3 +105,9 @@ class RegistrySettings:
     stall_timeout: float = attrs.field(converter=checked_stall_timeout)
     force_upload: bool = False
     mount_from: str | None = attrs.field(default=None, validator=_check_mount_from)
+    max_bytes_per_second: float | None = attrs.field(default=None, validator=_check_rate)
+    guest: Guest = attrs.field(init=False)
+
+    @guest.default
+    def _new_guest(self) -> Guest:
+        return Guest(self.max_bytes_per_second)

@@ -88,6 +88,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         stall_timeout: float | None = DEFAULT_SECONDS,
         force_upload: bool = False,
         mount_from: str | None = None,
+        max_bytes_per_second: float | None = None,
     ) -> None:
         self._settings = RegistrySettings(
             store,
@@ -102,6 +103,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
             stall_timeout,
             force_upload,
             mount_from,
+            max_bytes_per_second,
         )
         super().__init__(transport)
         self._running = PerProcess(_Running)

@@ -84,6 +84,7 @@ class RegistryClient(OwnsTransport):
         force_upload: Send even the blobs that the registry says it has.
         mount_from: Repository of the same registry that may have the blobs, as in ``"team/base"``: it is asked to
             take them from there before they are sent.
+        max_bytes_per_second: The most that all pushes of this client send together; ``None`` for no limit.
 
     Raises:
         InvalidSetting: An argument or environment variable cannot be used.
@@ -105,6 +106,7 @@ class RegistryClient(OwnsTransport):
         stall_timeout: float | None = DEFAULT_SECONDS,
         force_upload: bool = False,
         mount_from: str | None = None,
+        max_bytes_per_second: float | None = None,
     ) -> None:
         self._settings = RegistrySettings(
             store,
@@ -119,6 +121,7 @@ class RegistryClient(OwnsTransport):
             stall_timeout,
             force_upload,
             mount_from,
+            max_bytes_per_second,
         )
         super().__init__(transport)
         self._running = PerProcess(_Running)

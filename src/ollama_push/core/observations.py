@@ -21,10 +21,12 @@ __all__ = [
     "AttemptStarted",
     "EventSeen",
     "Observation",
+    "PauseReason",
     "PushContext",
     "PushFinished",
     "PushOutcome",
     "PushStarted",
+    "RequestPaused",
     "RequestRetried",
     "RolledBack",
 ]
@@ -100,6 +102,26 @@ class RequestRetried(_Observed):
     """Seconds until then."""
 
 
+class PauseReason(enum.Enum):
+    """Why a push waited, although it had something to send."""
+
+    RATE = "rate"
+    """More bytes a second than its client allows."""
+    CONCURRENCY = "concurrency"
+    """More requests at a time than the registry bears, as its refusals say (429, 503)."""
+    BREAKER = "breaker"
+    """The registry kept failing, and is left alone for a while."""
+
+
+@attrs.frozen
+class RequestPaused(_Observed):
+    """A request of a push straight to a registry was held back for a while, or its body was; it goes on."""
+
+    reason: PauseReason
+    seconds: float
+    """How long it was held back."""
+
+
 @attrs.frozen
 class AttemptFailed(_Observed):
     """An attempt ended without success."""
@@ -119,4 +141,13 @@ class PushFinished(_Observed):
     error: OllamaPushError | None = None
 
 
-Observation = PushStarted | AttemptStarted | EventSeen | RolledBack | RequestRetried | AttemptFailed | PushFinished
+Observation = (
+    PushStarted
+    | AttemptStarted
+    | EventSeen
+    | RolledBack
+    | RequestRetried
+    | RequestPaused
+    | AttemptFailed
+    | PushFinished
+)

@@ -13,6 +13,7 @@ import attrs
 
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.events import PushEvent
+from ollama_push.core.observations import PauseReason
 from ollama_push.core.registry.credentials import Credential
 from ollama_push.core.registry.knowledge import LessonBook, Lessons
 from ollama_push.core.registry.manifests import Descriptor, Manifest
@@ -40,6 +41,7 @@ __all__ = [
     "PutManifest",
     "Rehash",
     "ReleaseUpload",
+    "ReportPause",
     "ReportRetry",
     "SaveResumePoint",
     "Sleep",
@@ -74,6 +76,14 @@ class ReportRetry:
 
     error: OllamaPushError
     retry_in: float
+
+
+@attrs.frozen
+class ReportPause:
+    """Tell hooks that a request was held back; comes from drivers, not from flows."""
+
+    reason: PauseReason
+    seconds: float
 
 
 @attrs.frozen
@@ -203,7 +213,7 @@ class ForgetStored:
     digest: str
 
 
-Notice = EmitEvent | ReportRetry
+Notice = EmitEvent | ReportRetry | ReportPause
 """What hooks, and callers of a push, are told of."""
 
 Knowledge = KeepLessons | KeepStored | ForgetStored

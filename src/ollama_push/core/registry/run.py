@@ -19,13 +19,14 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestPaused,
     RequestRetried,
     RolledBack,
 )
 from ollama_push.core.raisers import raised_by_signal
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import Notice, ReportRetry
+from ollama_push.core.registry.effects import Notice, ReportPause, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.responses import BlobSpan
@@ -101,6 +102,9 @@ class RegistryRun:
         if isinstance(notice, ReportRetry):
             self._retries += 1
             self._hooks.tell(RequestRetried(self._context, self._elapsed(), notice.error, notice.retry_in))
+            return None
+        if isinstance(notice, ReportPause):
+            self._hooks.tell(RequestPaused(self._context, self._elapsed(), notice.reason, notice.seconds))
             return None
         self.receive_event(notice.event)
         return notice.event

@@ -15,17 +15,19 @@ from ollama_push.core.observations import (
     AttemptStarted,
     EventSeen,
     Observation,
+    PauseReason,
     PushContext,
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestPaused,
     RequestRetried,
     RolledBack,
 )
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
-from ollama_push.core.registry.effects import EmitEvent, ReportRetry
+from ollama_push.core.registry.effects import EmitEvent, ReportPause, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
@@ -220,3 +222,11 @@ def test_what_never_began_does_not_end() -> None:
 def test_a_result_before_the_verdict_is_a_mistake() -> None:
     with pytest.raises(MachineMisuse):
         Told().run.result()
+
+
+def test_hooks_are_told_of_a_pause_and_callers_are_not() -> None:
+    told = Told()
+    told.run.begin()
+    told.clock.now += 3.0
+    assert told.run.receive(ReportPause(PauseReason.RATE, 1.5)) is None
+    assert told.last == RequestPaused(CONTEXT, 3.0, PauseReason.RATE, 1.5)
