@@ -19,6 +19,7 @@ from ollama_push.core.registry.target import (
     direct_name,
     is_repository_path,
     mount_sources,
+    name_below,
     reading_scope,
     scopes_for,
 )
@@ -179,3 +180,16 @@ def test_a_model_of_a_registry_is_told_by_its_name() -> None:
 
 def test_reading_needs_no_more_than_pull() -> None:
     assert reading_scope(ModelName.parse("reg.test/a/b")) == "repository:a/b:pull"
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "expected"),
+    [
+        ("registry.example.com", "my-llama", "registry.example.com/library/my-llama:latest"),
+        ("registry.example.com:5000", "team/a:v1", "registry.example.com:5000/team/a:v1"),
+        ("registry.example.com/mirror", "team/a:v1", "registry.example.com/mirror/team/a:v1"),
+        ("[::1]:5000", "team/a", "[::1]:5000/team/a:latest"),
+    ],
+)
+def test_a_name_has_a_place_below_a_registry(place: str, name: str, expected: str) -> None:
+    assert str(name_below(place, ModelName.parse_local(name))) == expected
