@@ -183,8 +183,10 @@ def test_hooks_are_told_of_every_push(tmp_path: Path) -> None:
             gateway.push(order_for(registry))
     ends = [each for each in seen if isinstance(each, PushFinished)]
     assert [(each.push.model, each.outcome) for each in ends] == [
-        (f"{registry.host}/team/demo:latest", PushOutcome.SUCCEEDED)
-    ] * 2
+        (f"{registry.host}/team/demo:latest", PushOutcome.SUCCEEDED),
+        (f"{registry.host}/team/none:latest", PushOutcome.FAILED),
+        (f"{registry.host}/team/demo:latest", PushOutcome.SUCCEEDED),
+    ]
 
 
 def test_no_more_blobs_are_on_their_way_than_was_asked_for(tmp_path: Path) -> None:

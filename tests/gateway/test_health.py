@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,31 @@ def test_only_what_was_tried_again_is_said_to_be_tried_in_vain(tmp_path: Path, a
             response = gateway.push(order_for(registry))
     assert response.error.startswith(error)
     assert len([seen for seen in registry.requests if seen.status == 500]) == attempts
+
+
+def counted(gateway: Gateway) -> dict[str, float]:
+    """Return the pushes of /metrics by outcome."""
+    text = gateway.send("GET", "/metrics").body.decode()
+    found = re.findall(r'^ollama_push_pushes_total\{error="[^"]*",outcome="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    totals: dict[str, float] = {}
+    for outcome, number in found:
+        totals[outcome] = totals.get(outcome, 0) + float(number)
+    return totals
+
+
+def test_metrics_and_page_count_the_same_pushes(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client", reason="the extra prometheus is not installed")
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest")
+        with Gateway(settings_for(store)) as gateway:
+            gateway.push(order_for(registry))
+            gateway.push(order_for(registry, "team/none"))
+            gateway.push({"model": "not a name"})
+            records = gateway.records()
+            assert counted(gateway) == {"succeeded": 1, "failed": 2}
+            assert sorted(record.outcome.value for record in records if record.outcome is not None) == [
+                "failed",
+                "failed",
+                "succeeded",
+            ]
+            assert gateway.send("GET", "/ui").status == 200

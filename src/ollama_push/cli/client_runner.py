@@ -54,6 +54,11 @@ class ClientRunner(Generic[_Client]):
             self._task = asyncio.current_task()
             return await call(self._client)
 
+    @property
+    def address(self) -> str:
+        """The server of the last client that was built; empty before there is one, or where it has none."""
+        return str(getattr(self._client, "address", ""))
+
     def interrupt(self) -> None:
         """Interrupt the push under way, after the parts that it sends; from any thread."""
         if self._client is not None:

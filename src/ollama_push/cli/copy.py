@@ -265,11 +265,11 @@ def _copy(
 ) -> int:
     display = new_display(way.shown, each.label, None, words)
 
-    def send() -> PushReceipt:
+    def send(told: Sequence[Hook]) -> PushReceipt:
         with opened(each.source, way.store, quiet=way.shown in {"json", "none"}, cancelled=cancelled) as source:
-            return registry.run(lambda client: client.copy(source, each.target), hooks=[display, *hooks])
+            return registry.run(lambda client: client.copy(source, each.target), hooks=told)
 
-    return show_push(display, PushTarget(each.label), send, cancelled=words.cancelled)
+    return show_push(display, PushTarget(each.label), send, hooks=hooks, cancelled=words.cancelled)
 
 
 def _plan(registry: ClientRunner[RegistryClient], each: _Copy) -> int:

@@ -131,12 +131,10 @@ def _push_through(
     target = _checked(server, name)
     display = new_display(progress, str(target.name), target.total_bytes)
 
-    def send() -> PushReceipt:
-        return server.run(
-            lambda client: client.push(target.name, insecure=insecure, private=private), hooks=[display, *hooks]
-        )
+    def send(told: Sequence[Hook]) -> PushReceipt:
+        return server.run(lambda client: client.push(target.name, insecure=insecure, private=private), hooks=told)
 
-    return show_push(display, target, send, cancelled=SERVER_STOPS)
+    return show_push(display, target, send, hooks=hooks, cancelled=SERVER_STOPS)
 
 
 def _checked(server: ClientRunner[PushClient], name: str) -> PushTarget:
@@ -144,8 +142,9 @@ def _checked(server: ClientRunner[PushClient], name: str) -> PushTarget:
         parsed = ModelName.parse(name)
         readiness = server.run(lambda client: client.check(parsed))
     except (OllamaPushError, KeyboardInterrupt) as exc:
-        return PushTarget(name, problem=exc)
-    return PushTarget(parsed, readiness.total_bytes, next(filter(_is_fatal, readiness.problems), None))
+        return PushTarget(name, problem=exc, address=server.address)
+    problem = next(filter(_is_fatal, readiness.problems), None)
+    return PushTarget(parsed, readiness.total_bytes, problem, server.address)
 
 
 def _push_directly(
@@ -165,14 +164,14 @@ def _push_directly(
         target = PushTarget(name, problem=exc)
     display = new_display(progress, str(target.name), None, words)
 
-    def send() -> PushReceipt:
+    def send(told: Sequence[Hook]) -> PushReceipt:
         if direct.source is None:
-            return registry.run(lambda client: client.push(target.name, private=private), hooks=[display, *hooks])
+            return registry.run(lambda client: client.push(target.name, private=private), hooks=told)
         with opened(direct.source, ModelStore(direct.models), quiet=progress in {"json", "none"}) as source:
             to = RegistryModel(target.name)
-            return registry.run(lambda client: client.copy(source, to, private=private), hooks=[display, *hooks])
+            return registry.run(lambda client: client.copy(source, to, private=private), hooks=told)
 
-    return show_push(display, target, send, cancelled=words.cancelled)
+    return show_push(display, target, send, hooks=hooks, cancelled=words.cancelled)
 
 
 def _is_fatal(problem: OllamaPushError) -> bool:

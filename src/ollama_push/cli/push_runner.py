@@ -18,9 +18,11 @@ from ollama_push.cli.display.streams import log_handler, say
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.reports import model_text
 from ollama_push.cli.resume import unkept_text
+from ollama_push.client._hooks import tell_early_end
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.names import ModelName
+from ollama_push.core.observations import Observation, PushStarted
 from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.places import ModelSource
@@ -119,11 +121,13 @@ class PushTarget:
         name: Its name; as it was written where that is no legal name.
         total_bytes: Its size, if known.
         problem: Why the push cannot begin.
+        address: Of the server that was asked; empty when none was.
     """
 
     name: ModelName | str
     total_bytes: int | None = None
     problem: OllamaPushError | KeyboardInterrupt | None = None
+    address: str = ""
 
 
 def push_each(
@@ -140,16 +144,36 @@ def push_each(
     return codes
 
 
-def show_push(display: Display, target: PushTarget, send: Callable[[], PushReceipt], *, cancelled: str) -> int:
-    """Send *target*, show how the push ends, and return the exit code; *cancelled* is told after a cancel."""
+def show_push(
+    display: Display,
+    target: PushTarget,
+    send: Callable[[Sequence[Hook]], PushReceipt],
+    *,
+    hooks: Sequence[Hook],
+    cancelled: str,
+) -> int:
+    """Send *target* with hooks, show how the push ends, and return the exit code; *cancelled* is told after a cancel.
+
+    Of a push that ends before it begins, *hooks* are told here.
+    """
+    begun = list[Observation]()
+
+    def note(seen: Observation) -> None:
+        if isinstance(seen, PushStarted):
+            begun.append(seen)
+
     try:
         if target.problem is not None:
             raise target.problem
-        receipt = send()
+        receipt = send([display, note, *hooks])
     except OllamaPushError as exc:
+        if not begun:
+            tell_early_end(hooks, target.name, target.address, exc)
         display.failed(exc)
         return exit_codes.exit_code(exc)
     except KeyboardInterrupt:
+        if not begun:
+            tell_early_end(hooks, target.name, target.address, None)
         display.cancelled(cancelled)
         return exit_codes.INTERRUPTED
     display.succeeded(receipt)

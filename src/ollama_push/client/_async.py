@@ -17,7 +17,6 @@ from ollama_push.core.ports import AsyncTransport, Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.check import Readiness
-from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
 from ollama_push.transports._event_loop import running_loop
 from ollama_push.transports._process import PerProcess
@@ -46,11 +45,16 @@ class AsyncPushClient(OwnsAsyncTransport):
         super().__init__(transport)
         self._running: PerProcess[set[AsyncRunningCall]] = PerProcess(set)
 
+    @property
+    def address(self) -> str:
+        """The server's base URL."""
+        return self._settings.base
+
     async def push(
         self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
     ) -> PushReceipt:
         """Push *model* and wait for the verdict; see :meth:`PushClient.push`."""
-        run = self._new_run(PushRequest(model, insecure, stream, private))
+        run = self._new_run(model, insecure=insecure, stream=stream, private=private)
         async with aclosing(self._events(run, private=private)) as events:
             async for _ in events:
                 pass
@@ -60,7 +64,8 @@ class AsyncPushClient(OwnsAsyncTransport):
         self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push *model* and hand over the events as they come; see :meth:`PushClient.stream`."""
-        return aclosing(self._events(self._new_run(PushRequest(model, insecure, stream, private)), private=private))
+        run = self._new_run(model, insecure=insecure, stream=stream, private=private)
+        return aclosing(self._events(run, private=private))
 
     async def check(self, model: str | ModelName) -> Readiness:
         """Check whether a push of *model* would work; nothing is uploaded."""
@@ -80,16 +85,17 @@ class AsyncPushClient(OwnsAsyncTransport):
         self.interrupt()
         await super().aclose()
 
-    def _new_run(self, request: PushRequest) -> PushRun:
+    def _new_run(self, model: str | ModelName, *, insecure: bool, stream: bool, private: bool) -> PushRun:
         self._require_open()
-        return self._settings.new_run(request, self._transport)
+        return self._settings.new_run(model, self._transport, insecure=insecure, stream=stream, private=private)
 
     async def _events(self, run: PushRun, *, private: bool) -> AsyncGenerator[PushEvent, None]:
         running_loop(self)
         with self._entered(AsyncRunningCall(self._transport, run)) as call:
             handed_over: Exception | None = None
             if private:
-                await run_flow_async(self._settings.new_private_check(), call.perform)
+                with self._settings.telling(run):
+                    await run_flow_async(self._settings.new_private_check(), call.perform)
             while True:
                 try:
                     async with call.open(run.begin_attempt()) as response:

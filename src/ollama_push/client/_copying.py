@@ -20,7 +20,7 @@ from ollama_push.local.create.hashes import HashMemory
 from ollama_push.local.files import problem_text
 from ollama_push.local.places import source_of_text, target_of_text
 
-__all__ = ["CopyPlaces", "ReadModel", "attached_file"]
+__all__ = ["CopyPlaces", "ReadModel", "attached_file", "label_of"]
 
 _PORTS = ("read_manifest", "read_blob"), ("put_blob", "put_manifest")
 
@@ -139,3 +139,9 @@ def _for_another(given: CredentialSource) -> CredentialSource:
     if isinstance(given, GivenCredential):
         return Credentials(environment_for=())
     return given.for_another_registry() if isinstance(given, Credentials) else given
+
+
+def label_of(place: object) -> str:
+    """Return what a place is called, as the caller gave it."""
+    named = place.name if isinstance(place, RegistryModel) else getattr(place, "label", place)
+    return str(named)

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ollama_push.client._copying import CopyPlaces, ReadModel, attached_file
+from ollama_push.client._copying import CopyPlaces, ReadModel, attached_file, label_of
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_async import AsyncFlowRunner, AsyncUploadLocks
 from ollama_push.client._flows_async import OwnsAsyncTransport
+from ollama_push.client._hooks import telling_early_end
 from ollama_push.client._lanes import Lanes
 from ollama_push.client._many_async import push_many_async
 from ollama_push.client._many_items import checked_jobs
@@ -118,8 +119,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         private: bool = False,
     ) -> PushReceipt:
         """Push a local model to the registry its name begins with; see :meth:`RegistryClient.push`."""
-        flows = self._flows(credentials, plain_http)
-        context, run = await self._made(partial(flows.push, model, source, private=private))
+        context, run = await self._new_push(self._flows(credentials, plain_http), model, source, private=private)
         async with aclosing(self._events(context, run)) as events:
             async for _ in events:
                 pass
@@ -135,7 +135,7 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         private: bool = False,
     ) -> AbstractAsyncContextManager[AsyncIterator[PushEvent]]:
         """Push and hand over the events as they come; see :meth:`RegistryClient.stream`."""
-        return self._stream(partial(self._flows(credentials, plain_http).push, model, source, private=private))
+        return self._stream(self._flows(credentials, plain_http), model, source, private=private)
 
     async def plan(
         self,
@@ -158,17 +158,20 @@ class AsyncRegistryClient(OwnsAsyncTransport):
         private: bool = False,
     ) -> PushReceipt:
         """Copy a model from wherever it is to wherever it shall be; see :meth:`RegistryClient.copy`."""
-        places = await self._made(
-            partial(CopyPlaces, self._settings, source, target, credentials, plain_http=plain_http)
-        )
-        async with self._reading(places) as read:
-            flows = self._flows(credentials, places.target_plain_http)
-            copying = partial(flows.copy, places.target, read.manifest, read.blobs, read.mount_from, private=private)
-            context, run = await self._made(copying)
-            async with aclosing(self._events(context, run, read.runner)) as events:
-                async for _ in events:
-                    pass
-            return run.result()
+        self._require_open()
+        with telling_early_end(self._settings.hooks, label_of(target), "") as begins:
+            places = await self._made(
+                partial(CopyPlaces, self._settings, source, target, credentials, plain_http=plain_http)
+            )
+            async with self._reading(places) as read:
+                flows = self._flows(credentials, places.target_plain_http)
+                what = read.manifest, read.blobs, read.mount_from
+                context, run = await self._made(partial(flows.copy, places.target, *what, private=private))
+                begins()
+                async with aclosing(self._events(context, run, read.runner)) as events:
+                    async for _ in events:
+                        pass
+                return run.result()
 
     async def plan_copy(
         self,
@@ -311,10 +314,16 @@ class AsyncRegistryClient(OwnsAsyncTransport):
 
     @asynccontextmanager
     async def _stream(
-        self, make: Callable[[], tuple[FlowContext[Delivery], RegistryRun]]
+        self, flows: FlowFactory, model: str | ModelName, source: str | ModelName | None, *, private: bool
     ) -> AsyncIterator[AsyncIterator[PushEvent]]:
-        async with aclosing(self._events(*await self._made(make))) as events:
+        async with aclosing(self._events(*await self._new_push(flows, model, source, private=private))) as events:
             yield events
+
+    async def _new_push(
+        self, flows: FlowFactory, model: str | ModelName, source: str | ModelName | None, *, private: bool
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
+        with flows.telling(model):
+            return await self._made(partial(flows.push, model, source, private=private))
 
     @asynccontextmanager
     async def _reading(self, places: CopyPlaces) -> AsyncIterator[ReadModel]:

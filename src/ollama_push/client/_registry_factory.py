@@ -6,13 +6,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
 
 from ollama_push.client._flow_context import FileBlobs, FlowContext, StopSignal, StreamedBlobs
-from ollama_push.client._hooks import report_hook
+from ollama_push.client._hooks import report_hook, telling_early_end
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings, source_of
-from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
+from ollama_push.core.errors import InvalidModelName, InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.names import ModelName, is_registry_host
 from ollama_push.core.observations import PushContext
@@ -63,12 +64,20 @@ class FlowFactory:
     def push(
         self, model: str | ModelName, source: str | ModelName | None, *, private: bool = False
     ) -> tuple[FlowContext[Delivery], RegistryRun]:
-        """Return a push, and its report."""
+        """Return a push, and its report. Where it ends here, ``telling`` tells hooks."""
         name = self._name(model)
         if private:
             require_private_host(name)
         stored = self._stored(name, source)
         return self._push(name, stored.manifest, stored, private=private)
+
+    def telling(self, model: str | ModelName) -> AbstractContextManager[object]:
+        """Return a block in which a push of *model* does not begin; hooks are told if it ends there."""
+        try:
+            origin = self._endpoint(self._name(model)).origin
+        except InvalidModelName:
+            origin = ""
+        return telling_early_end(self._settings.hooks, model, origin)
 
     def copy(
         self,

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import attrs
 
-from ollama_push.client._copying import CopyPlaces, ReadModel, attached_file
+from ollama_push.client._copying import CopyPlaces, ReadModel, attached_file, label_of
 from ollama_push.client._flow_context import FlowContext
 from ollama_push.client._flow_runner_sync import FlowRunner, UploadLocks
 from ollama_push.client._flows_sync import OwnsTransport
+from ollama_push.client._hooks import telling_early_end
 from ollama_push.client._many_items import checked_jobs
 from ollama_push.client._many_sync import push_many_by, verdict_of
 from ollama_push.client._registry_arguments import AnyCredential, RegistrySettings
@@ -155,7 +156,7 @@ class RegistryClient(OwnsTransport):
         Raises:
             OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
         """
-        context, run = self._flows(credentials, plain_http).push(model, source, private=private)
+        context, run = self._new_push(self._flows(credentials, plain_http), model, source, private=private)
         with closing(self._events(context, run)) as events:
             deque(events, maxlen=0)
         return run.result()
@@ -173,7 +174,8 @@ class RegistryClient(OwnsTransport):
 
         Leaving the block cancels the push at once; :meth:`interrupt` ends it where nothing is lost.
         """
-        return closing(self._events(*self._flows(credentials, plain_http).push(model, source, private=private)))
+        made = self._new_push(self._flows(credentials, plain_http), model, source, private=private)
+        return closing(self._events(*made))
 
     def plan(
         self,
@@ -211,13 +213,17 @@ class RegistryClient(OwnsTransport):
         Raises:
             OllamaPushError: Any other end.
         """
-        places = CopyPlaces(self._settings, source, target, credentials, plain_http=plain_http)
-        with self._reading(places) as read:
-            flows = self._flows(credentials, places.target_plain_http)
-            context, run = flows.copy(places.target, read.manifest, read.blobs, read.mount_from, private=private)
-            with closing(self._events(context, run, read.runner)) as events:
-                deque(events, maxlen=0)
-            return run.result()
+        self._require_open()
+        with telling_early_end(self._settings.hooks, label_of(target), "") as begins:
+            places = CopyPlaces(self._settings, source, target, credentials, plain_http=plain_http)
+            with self._reading(places) as read:
+                flows = self._flows(credentials, places.target_plain_http)
+                what = read.manifest, read.blobs, read.mount_from
+                context, run = flows.copy(places.target, *what, private=private)
+                begins()
+                with closing(self._events(context, run, read.runner)) as events:
+                    deque(events, maxlen=0)
+                return run.result()
 
     def plan_copy(
         self,
@@ -392,7 +398,7 @@ class RegistryClient(OwnsTransport):
         left = False
 
         def push(item: PushItem) -> PushReceipt:
-            context, run = self._flows(None, None).push(item.model, item.source)
+            context, run = self._new_push(self._flows(None, None), item.model, item.source)
             with closing(self._events(context, run, group=runners)) as events:
                 for _ in events:
                     if left:
@@ -406,6 +412,12 @@ class RegistryClient(OwnsTransport):
             for runner in list(runners):
                 runner.cancel()
             pool.shutdown(cancel_futures=True)
+
+    def _new_push(
+        self, flows: FlowFactory, model: str | ModelName, source: str | ModelName | None, *, private: bool = False
+    ) -> tuple[FlowContext[Delivery], RegistryRun]:
+        with flows.telling(model):
+            return flows.push(model, source, private=private)
 
     def _flows(self, credentials: AnyCredential, plain_http: bool | None) -> FlowFactory:  # noqa: FBT001 - handed through
         self._require_open()

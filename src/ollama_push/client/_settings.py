@@ -9,10 +9,11 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import attrs
 
-from ollama_push.client._hooks import report_hook
+from ollama_push.client._hooks import report_hook, telling_early_end
 from ollama_push.core.arguments import checked_headers, checked_hooks, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hooks import HookSet
@@ -72,8 +73,16 @@ class ClientSettings:
     retry: RetryPolicy
     stall_timeout: float = attrs.field(converter=checked_stall_timeout)
 
-    def new_run(self, request: PushRequest, transport: object) -> PushRun:
-        """Return the run of one push."""
+    def new_run(
+        self, model: str | ModelName, transport: object, *, insecure: bool, stream: bool, private: bool
+    ) -> PushRun:
+        """Return the run of one push.
+
+        Raises:
+            InvalidModelName: *model* is none; hooks are told.
+        """
+        with telling_early_end(self.hooks, model, origin_of(self.base)):
+            request = PushRequest(model, insecure, stream, private)
         context = PushContext(str(request.model), origin_of(self.base))
         return PushRun(
             request.to_http(self.base, self.headers, self.stall_timeout),
@@ -86,6 +95,10 @@ class ClientSettings:
             random=random.random,
             transport=transport,
         )
+
+    def telling(self, run: PushRun) -> AbstractContextManager[object]:
+        """Return a block before *run* begins; hooks are told if it ends there."""
+        return telling_early_end(self.hooks, run.context.model, run.context.target)
 
     def new_check(self, model: str | ModelName) -> CheckFlow:
         """Return the flow of one check."""

@@ -18,7 +18,6 @@ from ollama_push.core.ports import Hook, Transport
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.check import Readiness
-from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
 from ollama_push.transports._process import PerProcess
 
@@ -54,6 +53,11 @@ class PushClient(OwnsTransport):
         super().__init__(transport)
         self._running: PerProcess[set[RunningCall]] = PerProcess(set)
 
+    @property
+    def address(self) -> str:
+        """The server's base URL."""
+        return self._settings.base
+
     def push(
         self, model: str | ModelName, *, insecure: bool = False, stream: bool = True, private: bool = False
     ) -> PushReceipt:
@@ -72,7 +76,7 @@ class PushClient(OwnsTransport):
         Raises:
             OllamaPushError: Any other end; the tree is in :mod:`ollama_push.core.errors`.
         """
-        run = self._new_run(PushRequest(model, insecure, stream, private))
+        run = self._new_run(model, insecure=insecure, stream=stream, private=private)
         with closing(self._events(run, private=private)) as events:
             deque(events, maxlen=0)
         return run.result()
@@ -85,7 +89,8 @@ class PushClient(OwnsTransport):
         Use it as ``with client.stream(...) as events``: leaving the block closes the connection, which cancels the
         push on the server. A new attempt repeats its phases.
         """
-        return closing(self._events(self._new_run(PushRequest(model, insecure, stream, private)), private=private))
+        run = self._new_run(model, insecure=insecure, stream=stream, private=private)
+        return closing(self._events(run, private=private))
 
     def check(self, model: str | ModelName) -> Readiness:
         """Check whether a push of *model* would work; nothing is uploaded."""
@@ -108,15 +113,16 @@ class PushClient(OwnsTransport):
         self.interrupt()
         super().close()
 
-    def _new_run(self, request: PushRequest) -> PushRun:
+    def _new_run(self, model: str | ModelName, *, insecure: bool, stream: bool, private: bool) -> PushRun:
         self._require_open()
-        return self._settings.new_run(request, self._transport)
+        return self._settings.new_run(model, self._transport, insecure=insecure, stream=stream, private=private)
 
     def _events(self, run: PushRun, *, private: bool) -> Generator[PushEvent, None, None]:
         with self._entered(RunningCall(self._transport, run)) as call:
             handed_over: Exception | None = None
             if private:
-                run_flow(self._settings.new_private_check(), call.perform)
+                with self._settings.telling(run):
+                    run_flow(self._settings.new_private_check(), call.perform)
             while True:
                 try:
                     with call.open(run.begin_attempt()) as response:

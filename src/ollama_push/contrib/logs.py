@@ -70,7 +70,9 @@ class LogHook:
             case EventSeen(event=event):
                 self._log_event(seen, event)
             case PushStarted(push=push):
-                self._log(logging.INFO, seen, "pushing %s to %s", push.model, push.target)
+                # Where it goes is not known of a name that is none.
+                to = f" to {push.target}" if push.target else ""
+                self._log(logging.INFO, seen, "pushing %s%s", push.model, to)
             case AttemptStarted(attempt=attempt):
                 self._logged[seen.push] = _Logged()
                 self._log(logging.DEBUG, seen, "attempt %d started", attempt, attempt=attempt)

@@ -291,7 +291,7 @@ class Messages:
 
     def interrupted(self, kept_bytes: int, total_bytes: int, lost_bytes: int) -> str:
         if not total_bytes:
-            return "interrupted"
+            return "interrupted; push again to resume"
         kept = f"{bytes_text(kept_bytes)} of {bytes_text(total_bytes)}"
         if lost_bytes:
             why = f"{bytes_text(lost_bytes)} more have arrived, but this registry cannot tell how far an upload is"

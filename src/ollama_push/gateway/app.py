@@ -54,7 +54,8 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
     listing, reading = Lane("gateway-list", _LISTERS), Lane("gateway-store", _READERS)
     # A client names the registry: the login in the environment is not for all of them.
     credentials = settings.credentials or Credentials(environment_for=settings.named_hosts)
-    pushes = PushHandler(settings, history, reading, credentials, replicas)
+    hooks = (*settings.hooks, *metrics.hooks)
+    pushes = PushHandler(settings, history, reading, credentials, replicas, hooks=hooks)
     app.router.add_post("/api/push", pushes.handle)
     add_health(app, history, metrics)
     add_tags(app, settings.store, listing)
@@ -74,7 +75,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 store=settings.store,
                 credentials=credentials,
                 transport=transport,
-                hooks=(*settings.hooks, *metrics.hooks),
+                hooks=hooks,
                 retry=settings.retry,
                 concurrency=settings.concurrency,
                 plain_http=settings.plain_http,

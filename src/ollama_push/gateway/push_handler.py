@@ -6,7 +6,7 @@ Two tasks a push: one pushes, one writes. They meet in a ``PushTask``, so that n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -14,10 +14,12 @@ from typing import Final
 from aiohttp import web
 
 from ollama_push.client import AsyncRegistryClient
+from ollama_push.client._hooks import tell_early_end
 from ollama_push.client._lanes import Lane
 from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError
 from ollama_push.core.events import TICK_SECONDS
 from ollama_push.core.observations import PushOutcome
+from ollama_push.core.ports import Hook
 from ollama_push.core.registry.credentials import CredentialSource, GivenCredential, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
 from ollama_push.core.registry.flows.privacy import require_private_host
@@ -52,6 +54,7 @@ class PushHandler:
         lane: Reads the store.
         credentials: The gateway's own logins.
         replicas: Which share the limit on pushes.
+        hooks: Told of pushes that end before they begin; *client* tells of all others.
 
     Attributes:
         client: Carries the pushes out; set while the gateway runs.
@@ -64,6 +67,8 @@ class PushHandler:
         lane: Lane,
         credentials: CredentialSource,
         replicas: Replicas,
+        *,
+        hooks: Sequence[Hook],
     ) -> None:
         self.client: AsyncRegistryClient | None = None
         self._settings = settings
@@ -71,6 +76,7 @@ class PushHandler:
         self._lane = lane
         self._own_credentials = credentials
         self._replicas = replicas
+        self._hooks = hooks
         self._shutdown = Shutdown(settings.shutdown_grace)
 
     def shut_down(self) -> None:
@@ -112,6 +118,8 @@ class PushHandler:
         except InvalidModelName as exc:
             text = name_text(exc.name if body.source == exc.name else body.model, exc)
             log_refusal(body.model, text)
+            self._history.add_refused(body.model, text)
+            tell_early_end(self._hooks, body.model, "", exc)
             return await self._fail_early(request, text, stream=body.stream)
         if body.private:
             _require_private(route)
@@ -143,6 +151,7 @@ class PushHandler:
                 model = await self._lane.run(find_model, store, route)
             except OllamaPushError as exc:
                 record.finish(PushOutcome.FAILED, text := describe(exc))
+                tell_early_end(self._hooks, route.target, registry.origin, exc)
                 # Without a store, a real server fails before its first line; that is the only such failure.
                 stream = body.stream and not isinstance(exc, InvalidSetting)
                 return await self._fail_early(request, text, stream=stream)

@@ -104,12 +104,13 @@ class RunningPush:
         if self._progress.receive_event(event, self._clock()):
             self._on_change(self)
 
-    def finish(self, outcome: PushOutcome, error: str = "") -> None:
-        """Note the outcome. A second call changes nothing."""
+    def finish(self, outcome: PushOutcome, error: str = "", *, logged: bool = True) -> None:
+        """Note the outcome, and log it if *logged* is set. A second call changes nothing."""
         if self._final is None:
             self.outcome = outcome
             self._final = self._new_record(redact(error) if error else "")
-            _log(self._final, outcome)
+            if logged:
+                _log(self._final, outcome)
             self._on_change(self)
 
     def record(self) -> PushRecord:
@@ -215,6 +216,13 @@ class PushHistory:
         self._running[push.id] = push
         self._note_change(push)
         return push
+
+    def add_refused(self, model: str, error: str) -> None:
+        """Add a push that failed before it was known where it goes; the limit does not count it, nor is it logged."""
+        model = clean(model, MAX_NAME_CHARACTERS)
+        push = RunningPush(next(self._ids), model, "", self._clock, self._now(), self._note_change)
+        self._running[push.id] = push
+        push.finish(PushOutcome.FAILED, error, logged=False)
 
     @property
     def running(self) -> int:

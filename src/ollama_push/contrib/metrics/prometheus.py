@@ -93,7 +93,8 @@ def _new_collectors(
             case Kind.COUNTER:
                 collector: Any = Counter(name, metric.description, labels, registry=registry)
             case Kind.GAUGE:
-                collector = Gauge(name, metric.description, labels, registry=registry)
+                # Where several processes share a folder (PROMETHEUS_MULTIPROC_DIR), the sum over those that live.
+                collector = Gauge(name, metric.description, labels, registry=registry, multiprocess_mode="livesum")
             case Kind.HISTOGRAM:
                 collector = Histogram(name, metric.description, labels, registry=registry, buckets=metric.buckets)
         collectors[metric] = collector

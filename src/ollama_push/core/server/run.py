@@ -105,6 +105,11 @@ class PushRun:
         self.receipt: PushReceipt | None = None
 
     @property
+    def context(self) -> PushContext:
+        """Identity of the push."""
+        return self._context
+
+    @property
     def over(self) -> bool:
         """Whether the push has succeeded; every other end is an exception."""
         return self.receipt is not None

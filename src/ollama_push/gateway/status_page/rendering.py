@@ -37,10 +37,12 @@ def push_html(record: PushRecord) -> str:
     model = escape(record.model.removeprefix(f"{host}/"))
     state = "running" if record.outcome is None else record.outcome.value
     body = _running(record, model) if record.outcome is None else _ended(record)
+    # Where it goes is not known of a name that is none.
+    where = f'<p class="where">to {escape(host)}{plain}</p>' if host else ""
     return (
         f'<li id="push-{record.id}" class="push {state}" data-news="{model}: {state}">'
         f'<div class="head"><h3>{model}</h3><span class="state">{state}</span></div>'
-        f'<p class="where">to {escape(host)}{plain}</p>{body}</li>'
+        f"{where}{body}</li>"
     )
 
 

@@ -36,7 +36,7 @@ def test_before_its_first_attempt_nothing_is_sent() -> None:
         driven.run.begin_attempt()
     error = cancelled(driven, caught.value)
     assert error.attempts == 0
-    assert str(error) == "interrupted"
+    assert str(error) == "interrupted; push again to resume"
     assert isinstance(driven.seen[0], PushStarted)
     assert not any(isinstance(one, AttemptStarted) for one in driven.seen)
 
