@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from ollama_push.cli.connection import Settings, registry_options
@@ -10,6 +12,7 @@ from ollama_push.cli.display import new_display
 from ollama_push.cli.messages import MessageFormatter
 from ollama_push.cli.push_runner import PushTarget, display_options, log_hooks, show_push
 from ollama_push.cli.resume import new_resume_store
+from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
 
 __all__ = ["attach"]
@@ -49,8 +52,7 @@ def attach(
     display = new_display(progress, name, None, words)
     with connect_directly(settings, direct, resume) as registry:
 
-        def send() -> PushReceipt:
-            hooks = [display, *log_hooks(verbose)]
-            return registry.run(lambda client: client.attach(name, file, media_type), hooks=hooks)
+        def send(told: Sequence[Hook]) -> PushReceipt:
+            return registry.run(lambda client: client.attach(name, file, media_type), hooks=told)
 
-        return show_push(display, PushTarget(name), send, cancelled=words.cancelled)
+        return show_push(display, PushTarget(name), send, hooks=log_hooks(verbose), cancelled=words.cancelled)
