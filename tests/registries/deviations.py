@@ -58,18 +58,6 @@ DEVIATIONS: Final = (
         theirs=True,
     ),
     Deviation(
-        "wrong-scheme",
-        ("nginx",),
-        "PushRejected REGISTRY_REFUSED",
-        "HTTP spoken to a TLS port is told as the front's HTTP 400, not as the wrong scheme",
-    ),
-    Deviation(
-        "redirect",
-        ("nginx",),
-        "PushRejected REGISTRY_REFUSED",
-        "a redirect to TLS is told in the words of the front's page, not as the wrong scheme",
-    ),
-    Deviation(
         "crane",
         ("tokens",),
         "Error: fetching manifest HOST/team/my-llama:v1: invalid realm in www-authenticate: "

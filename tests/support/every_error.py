@@ -74,6 +74,13 @@ def _refused(operation: Operation, status: int, words: str, reason: RejectionRea
     return PushRejected(words, reason, RefusedRequest(operation, status, **facts))
 
 
+def _asks_to_wait(status: int, seconds: float) -> ServerError:
+    request = RefusedRequest(Operation.OPEN_UPLOAD, status)
+    error = ServerError(status, "TOOMANYREQUESTS: slow down", retry_after=seconds, request=request)
+    error.longest_wait = 60.0
+    return error
+
+
 def _login(shown: CredentialKind, **facts: Any) -> PushRejected:
     login = LoginRefused(_HOST, shown, "team/demo", **facts)
     return PushRejected("UNAUTHORIZED: who are you", _R.UNAUTHORIZED, login)
@@ -121,6 +128,7 @@ EVERY_ERROR: Final[tuple[OllamaPushError, ...]] = (
         RejectionReason.REGISTRY_REFUSED,
         RefusedRequest(Operation.PUSH_MANIFEST, 415, subject="application/vnd.docker.distribution.manifest.v2+json"),
     ),
+    _asks_to_wait(429, 3600.0),
     PushStalled(900.0),
     PushInterrupted(2_000_000, 5_000_000),
     PushInterrupted(2_000_000, 5_000_000, 1_000_000),

@@ -270,3 +270,25 @@ def test_a_fresh_request_gets_a_new_connection_which_is_kept(make: MakeTransport
             with transport.open(request) as response:
                 assert b"".join(response.chunks()) == b""
         assert server.accepted == 3
+
+
+SURPLUS = b"Client sent an HTTP request to an HTTPS server.\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b"HTTP/1.0 400 Bad Request\r\n\r\n" + SURPLUS],
+        [head(400, {"Content-Length": "48", "Connection": "close"}), Await(threading.Event(), 0.05), SURPLUS],
+        [head(103) + head(400, {"Content-Length": "48", "Connection": "close"}) + SURPLUS],
+        [b"HTTP/1.0 400 Bad", Await(threading.Event(), 0.05), b" Request\r\n\r\n" + SURPLUS],
+    ],
+    ids=["at once", "later", "interim", "cut"],
+)
+def test_a_body_behind_the_response_to_a_head_request_is_nothing(make: MakeTransport, said: list[Step]) -> None:
+    with ScriptedServer(said, [NO_CONTENT]) as server, closing(make()) as transport:
+        with transport.open(HttpRequest("HEAD", server.url)) as response:
+            assert (response.status, b"".join(response.chunks())) == (400, b"")
+        with transport.open(HttpRequest("GET", server.url)) as response:
+            assert response.status == 204
+        assert server.accepted == 2

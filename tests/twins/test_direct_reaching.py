@@ -17,6 +17,7 @@ from ollama_push.core.facts import ForbiddenAddress
 from ollama_push.core.hosts import AddressProblem
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Reply
+from ollama_push.testing.server import ScriptedServer, head
 
 NOT_PATIENT = RetryPolicy(attempts=4, base=60.0)
 
@@ -55,6 +56,22 @@ def test_a_certificate_nobody_knows_is_not_trusted(authority: Authority, colour:
         asked = Direct(host=registry.host, home=tmp_path, plain_http=False)
         failure(colour, asked, ConnectCause.UNTRUSTED_CERTIFICATE, "ca_file=")
         assert registry.requests == []
+
+
+@either_colour
+@pytest.mark.parametrize(
+    "said",
+    [
+        head(400, {"Content-Length": "46", "Connection": "close"}) + b"Client sent an HTTP request to an HTTPS server",
+        head(301, {"Content-Length": "0", "Location": "https://127.0.0.1/v2/myuser/my-llama/manifests/v1"}),
+    ],
+    ids=["says so", "redirects"],
+)
+def test_plain_http_where_tls_is_spoken_is_told_as_that(said: bytes, colour: Colour, tmp_path: Path) -> None:
+    stored(tmp_path)
+    with ScriptedServer([said]) as registry:
+        asked = Direct(host=f"127.0.0.1:{registry.port}", home=tmp_path)
+        failure(colour, asked, ConnectCause.WANTS_TLS, "leave out plain_http=True")
 
 
 @either_colour

@@ -73,6 +73,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     ),
     Advice.TRUST_CA: "pass the CA that signed it with --ca, or SSL_CERT_FILE",
     Advice.SHOW_CERTIFICATE: "pass the right one with --cert and --key",
+    Advice.DROP_PLAIN_HTTP: "leave out --plain-http",
     Advice.ASK_PLAIN_HTTP: "plain HTTP must be asked for with --plain-http",
     Advice.TRY_PLAIN_HTTP: "if it speaks plain HTTP, ask for that with --plain-http",
     Advice.PASS_HEADERS: "pass --header",

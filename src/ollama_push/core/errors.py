@@ -210,6 +210,7 @@ _ADVICE: Final[Mapping[tuple[Peer, ConnectCause], Advice]] = {
     (Peer.REGISTRY, ConnectCause.REFUSED): Advice.START_REGISTRY,
     (Peer.REGISTRY, ConnectCause.UNKNOWN_HOST): Advice.CHECK_NAME,
     (Peer.REGISTRY, ConnectCause.NOT_TLS): Advice.ASK_PLAIN_HTTP,
+    (Peer.REGISTRY, ConnectCause.WANTS_TLS): Advice.DROP_PLAIN_HTTP,
     (Peer.REGISTRY, ConnectCause.TLS): Advice.TRY_PLAIN_HTTP,
     (Peer.ELSEWHERE, ConnectCause.REFUSED): Advice.REACH_ELSEWHERE,
     (Peer.ELSEWHERE, ConnectCause.UNKNOWN_HOST): Advice.REACH_ELSEWHERE,

@@ -67,11 +67,12 @@ _CONNECT: Final[Mapping[ConnectCause, str]] = {
     ConnectCause.CERTIFICATE_OF_ANOTHER_HOST: "the certificate of {address} is for another host",
     ConnectCause.CLIENT_CERTIFICATE: "{address} wants a client certificate, or refused the one given",
     ConnectCause.NOT_TLS: "{address} does not speak TLS",
+    ConnectCause.WANTS_TLS: "{address} speaks TLS, not plain HTTP",
     ConnectCause.TLS: "the TLS handshake with {address} failed",
     ConnectCause.PROXY: "the proxy in the way of {address} failed",
     ConnectCause.OTHER: "cannot connect to {address}",
 }
-_NAMES_THE_REGISTRY: Final = frozenset({ConnectCause.NOT_TLS, ConnectCause.TLS})
+_NAMES_THE_REGISTRY: Final = frozenset({ConnectCause.NOT_TLS, ConnectCause.WANTS_TLS, ConnectCause.TLS})
 # What a status means of which the registry says nothing else.
 _STATUS: Final[Mapping[int, str]] = {
     403: "this login may not do that there",
@@ -101,6 +102,7 @@ _ADVICE: Final[Mapping[Advice, str]] = {
     Advice.USE_NAME_IN_CERTIFICATE: "use a name that the certificate is for",
     Advice.SHOW_CERTIFICATE: "pass the right one with client_cert=",
     Advice.USE_HTTP_ADDRESS: "use http:// instead of https://",
+    Advice.DROP_PLAIN_HTTP: "leave out plain_http=True",
     Advice.ASK_PLAIN_HTTP: "plain HTTP must be asked for with plain_http=True",
     Advice.TRY_PLAIN_HTTP: "if it speaks plain HTTP, ask for that with plain_http=True",
     Advice.PASS_HEADERS: "pass headers=",

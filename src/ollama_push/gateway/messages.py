@@ -95,12 +95,14 @@ _CONNECT: Final[Mapping[ConnectCause, str]] = {
         "tls: failed to verify certificate: x509: certificate is valid for another name, not {host}"
     ),
     ConnectCause.NOT_TLS: _REAL[_R.REGISTRY_NOT_TLS],
+    ConnectCause.WANTS_TLS: "400: Client sent an HTTP request to an HTTPS server.",
 }
 _WITHHELD: Final = (
     "the gateway's OLLAMA_USERNAME and OLLAMA_PASSWORD were not used: they are for the registries of --default-registry"
     " and --allow"
 )
 _ADVICE: Final[Mapping[Advice, str]] = {
+    Advice.DROP_PLAIN_HTTP: 'leave out "insecure": true',
     Advice.ASK_PLAIN_HTTP: 'plain HTTP must be asked for with "insecure": true',
     Advice.TRY_PLAIN_HTTP: 'if it speaks plain HTTP, ask for that with "insecure": true',
     Advice.TRUST_CA: "the gateway must trust the CA that signed it: --ca, or SSL_CERT_FILE",
@@ -213,6 +215,8 @@ def _text(error: OllamaPushError, target: ModelName, root: Path, written: ModelN
             return f"dial tcp {urlsplit(address).netloc}: i/o timeout ({said})"
         case ServerError(status=status):
             words = _MESSAGES.server_words(error.words, error.request, error.location, error.advice)
+            if error.longest_wait is not None:
+                words = joined(words, f"it asks to wait {error.retry_after or 0.0:.0f} s")
             real = f"http status {status} {_phrase_of(status)}: {words}"
             return f"max retries exceeded: {real}" if error.attempts > 1 else f"{status}: {words}"
         case ConnectionLost() | TransportTimeout() | PushStalled():

@@ -136,7 +136,7 @@ class AiohttpTransport:
 
     async def _send(self, request: HttpRequest, limits: RequestLimits, upload: UploadPayload) -> aiohttp.ClientResponse:
         """Send *request* and return its response, of which the head has arrived."""
-        upload.sent.fresh = request.fresh
+        upload.sent.fresh, upload.sent.bodiless = request.fresh, request.method == "HEAD"
         token = CONNECTED_HERE.set(upload.sent)
         try:
             proxy = proxy_for(request.url) if self._trust_env and self._owned else None

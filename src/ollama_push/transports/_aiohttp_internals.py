@@ -43,10 +43,16 @@ CONNECTED_HERE: Final[ContextVar[SentRequest | None]] = ContextVar("CONNECTED_HE
 """The request that this task sends: the connection that it gets is used for that one."""
 
 
-class _Connection(ResponseHandler):
-    """Tells the request that it was given to whether a byte of a response has come.
+_HEAD_END: Final = b"\r\n\r\n"
+# Of an interim response (RFC 9110, 15.2), which another one follows.
+_INTERIM: Final = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 
-    Works around: aiohttp does not tell a connection that was closed unused from one that broke off.
+
+class _Connection(ResponseHandler):
+    """Tells the request that it was given to whether a byte of a response has come, and reads no body where none is.
+
+    Works around: aiohttp does not tell a connection that was closed unused from one that broke off. It fails when a
+    body follows the response to a ``HEAD``, as programs in Go send one to plain HTTP where they speak TLS.
     """
 
     request: SentRequest | None = None
@@ -54,7 +60,23 @@ class _Connection(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         if data and self.request is not None:
             self.request.answered = True
+            if self.request.bodiless:
+                data = self._without_body(self.request, data)
+                if not data:
+                    return
         super().data_received(data)
+
+    def _without_body(self, request: SentRequest, data: bytes) -> bytes:
+        """Return what of *data* is part of a head; the connection of a response with more is not used again."""
+        request.head += data
+        while request.head.startswith(_INTERIM) and _HEAD_END in request.head:
+            del request.head[: request.head.index(_HEAD_END) + len(_HEAD_END)]
+        end = request.head.find(_HEAD_END)
+        surplus = 0 if end < 0 else len(request.head) - end - len(_HEAD_END)
+        if surplus:
+            del request.head[-surplus:]
+            self.force_close()
+        return data[: len(data) - surplus]
 
 
 def _new_connection(loop: asyncio.AbstractEventLoop) -> ResponseHandler:

@@ -25,6 +25,8 @@ class SentRequest:
 
     Attributes:
         fresh: Whether it wants a new connection.
+        bodiless: Whether its response has no body, whatever follows its head (RFC 9112, 6.3).
+        head: What has come of the head of a bodiless response.
         connected: Whether it got a connection, through a proxy and with TLS where need be.
         kept: Whether that connection had served another request.
         answered: Whether a byte of a response has arrived.
@@ -33,6 +35,8 @@ class SentRequest:
 
     _clock: Callable[[], float] = time.monotonic
     fresh: bool = False
+    bodiless: bool = False
+    head: bytearray = attrs.field(factory=bytearray, repr=False)
     connected: bool = False
     kept: bool = False
     answered: bool = False

@@ -108,6 +108,10 @@ ERRORS: Final[tuple[tuple[OllamaPushError, str], ...]] = (
         (f"the registry at {_REGISTRY} does not speak TLS; plain HTTP must be asked for with plain_http=True"),
     ),
     (
+        ConnectFailed("http://h:1", ConnectCause.WANTS_TLS, "", Peer.REGISTRY),
+        "the registry at http://h:1 speaks TLS, not plain HTTP; leave out plain_http=True",
+    ),
+    (
         ConnectFailed(_REGISTRY, ConnectCause.TLS, "[SSL: TLSV1_ALERT_X] alert x (_ssl.c:1000)", Peer.REGISTRY),
         (
             f"the TLS handshake with the registry at {_REGISTRY} failed; if it speaks plain HTTP, ask for that"

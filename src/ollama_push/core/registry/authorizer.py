@@ -15,6 +15,8 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 
 from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
     OllamaPushError,
     PushRejected,
     RejectionReason,
@@ -30,7 +32,7 @@ from ollama_push.core.facts import (
     ResponseProblem,
     UnusableResponse,
 )
-from ollama_push.core.hosts import is_ollama_cloud
+from ollama_push.core.hosts import is_ollama_cloud, origin_of
 from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
@@ -253,6 +255,8 @@ class Authorizer:
         # A redirected question whether something is there says yes. A form with a token goes to its realm only.
         # From plain HTTP to TLS: the registry itself must be asked by TLS, or its login would never be shown.
         upgrade = (was.scheme, was.hostname) == ("http", parts.hostname) and parts.scheme == "https"
+        if upgrade and (was.path, was.query) == (parts.path, parts.query):
+            raise ConnectFailed(origin_of(request.url), ConnectCause.WANTS_TLS, f"it redirects to {origin_of(url)}")
         if request.method == "HEAD" or upgrade or (isinstance(self._credential, IdentityToken) and request.body):
             return None
         self._endpoint.require_allowed(url, request.url)

@@ -16,11 +16,18 @@ from ollama_push.core.peer_text import MAX_ERROR_BODY_BYTES, clean, readable_exc
 from ollama_push.core.responses import BufferedResponse, retry_after_seconds
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
-__all__ = ["codes_in", "damaged_blob", "is_full", "refusal", "words_in"]
+__all__ = ["codes_in", "damaged_blob", "is_full", "refusal", "wants_tls", "words_in"]
 
 _R = RejectionReason
 _CODE_CHARACTERS: Final = 80
 _FULL: Final = re.compile(r"no space left on device|disk quota exceeded|not enough space on the disk", re.IGNORECASE)
+_BAD_REQUEST: Final = 400
+# nginx; Go's net/http (distribution, zot, Caddy and others); Apache; Tomcat (Artifactory, Nexus).
+_PLAIN_TO_TLS: Final = re.compile(
+    rb"plain HTTP request was sent to HTTPS port|HTTP request to an HTTPS server|"
+    rb"speaking plain HTTP to an SSL-enabled server port|combination of host and port requires TLS",
+    re.IGNORECASE,
+)
 _FULL_NUMBERS: Final = (28, 122)
 _DEPTH: Final = 3
 
@@ -72,6 +79,11 @@ def _holds_full(detail: object, depth: int = 0) -> bool:
     if not isinstance(detail, dict) or depth > _DEPTH:
         return False
     return detail.get("Err") in _FULL_NUMBERS or any(_holds_full(value, depth + 1) for value in detail.values())
+
+
+def wants_tls(response: BufferedResponse) -> bool:
+    """Say whether *response* is what a program that speaks TLS says to plain HTTP."""
+    return response.status == _BAD_REQUEST and _PLAIN_TO_TLS.search(response.body[:MAX_ERROR_BODY_BYTES]) is not None
 
 
 def damaged_blob(digest: str) -> PushRejected:

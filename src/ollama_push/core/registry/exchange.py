@@ -7,13 +7,22 @@ from typing import Final, TypeVar
 
 import attrs
 
-from ollama_push.core.errors import ConnectFailed, OllamaPushError, Peer, PushInterrupted, ServerError, TransportError
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    OllamaPushError,
+    Peer,
+    PushInterrupted,
+    ServerError,
+    TransportError,
+)
 from ollama_push.core.facts import Operation
+from ollama_push.core.hosts import origin_of
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.effects import Flow, ReportRetry, Sleep
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.error_responses import refusal
+from ollama_push.core.registry.error_responses import refusal, wants_tls
 from ollama_push.core.registry.pace import Pace
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
 from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse
@@ -174,6 +183,8 @@ class Exchange:
             response = yield from self._authorizer.send(kind(method, url, fields, body, silence), span)
             if isinstance(response, TransportError):
                 raise response
+            if url.startswith("http:") and wants_tls(response):
+                raise ConnectFailed(origin_of(url), ConnectCause.WANTS_TLS)
         except ConnectFailed as error:
             error.peer = Peer.REGISTRY if self.endpoint.owns(error.address) else Peer.ELSEWHERE
             raise

@@ -9,7 +9,15 @@ import attrs
 import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
 
-from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError, TransportError
+from ollama_push.core.errors import (
+    ConnectCause,
+    ConnectFailed,
+    ConnectionLost,
+    PushRejected,
+    RejectionReason,
+    ServerError,
+    TransportError,
+)
 from ollama_push.core.facts import LoginRefused
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
@@ -243,7 +251,7 @@ def test_a_redirect_of_the_realm_leads_to_nothing_weaker() -> None:
         ("HEAD", URL, "https://store.test/b"),  # where it leads says that it is there
         ("POST", URL, ""),
         ("POST", URL, "ftp://store.test/u"),
-        ("POST", f"http://{HOST}/v2/", f"https://{HOST}/v2/"),  # the login would never be shown there
+        ("POST", f"http://{HOST}/v2/", f"https://{HOST}/u"),  # the login would never be shown there
     ],
 )
 def test_a_redirect_that_is_not_followed_is_the_response(method: str, url: str, location: str) -> None:
@@ -251,6 +259,15 @@ def test_a_redirect_that_is_not_followed_is_the_response(method: str, url: str, 
     response_ = player.play(player.authorizer.send(HttpRequest(method, url, {})))
     assert isinstance(response_, BufferedResponse)
     assert response_.status == 307
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET", "POST"])
+def test_a_registry_that_redirects_to_tls_wants_to_be_asked_by_it(method: str) -> None:
+    player = _player(ME, _redirect(f"https://{HOST}/v2/x?y=1"))
+    with pytest.raises(ConnectFailed) as caught:
+        player.play(player.authorizer.send(HttpRequest(method, f"http://{HOST}/v2/x?y=1", {})))
+    assert caught.value.cause is ConnectCause.WANTS_TLS
+    assert caught.value.detail == f"it redirects to https://{HOST}"
 
 
 @pytest.mark.parametrize(("method", "requests"), [("GET", 2), ("POST", 1)])

@@ -118,6 +118,25 @@ def test_nobody_waits_beyond_the_cap() -> None:
         assert (caught.value.attempts, caught.value.longest_wait) == (1, 60.0)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"<html><center>The plain HTTP request was sent to HTTPS port</center></html>",
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.</p>",
+        b"Bad Request\nThis combination of host and port requires TLS.\n",
+    ],
+)
+def test_plain_http_to_a_port_that_speaks_tls_is_told_as_that(words: bytes) -> None:
+    player = FlowPlayer(responses(response(400, {}, words)), plain_http=True)
+    with pytest.raises(ConnectFailed) as caught:
+        player.play(player.exchange.ask(Operation.LOG_IN, "GET", f"http://{HOST}/v2/", [200]))
+    assert (caught.value.cause, caught.value.peer) == (ConnectCause.WANTS_TLS, Peer.REGISTRY)
+    assert str(caught.value) == f"the registry at http://{HOST} speaks TLS, not plain HTTP; leave out plain_http=True"
+    with pytest.raises(PushRejected):
+        _ask(FlowPlayer(responses(response(400, {}, words))))
+
+
 def test_what_is_put_off_is_the_same_request_again_with_patience_of_its_own() -> None:
     player = FlowPlayer(responses(*[response(429)] * 9, response(200)))
     assert _ask(player).status == 200
