@@ -1,7 +1,7 @@
 """What each display shows of a recorded push, byte for byte; ``tests.support.display_scripts`` writes them."""
 
 import pytest
-from tests.support.display_scripts import GOLDEN, PICTURES, RECORDINGS, picture
+from tests.support.display_scripts import GOLDEN, PICTURES, RECORDINGS, picture, silent_job
 
 ALL = [(recording, kind) for recording in RECORDINGS for kind in PICTURES]
 
@@ -12,7 +12,12 @@ def test_a_display_shows_a_recorded_push_as_it_did(recording: str, kind: str) ->
 
 
 def test_no_golden_file_is_left_without_its_picture() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == {f"{recording}-{kind}.txt" for recording, kind in ALL}
+    names = {f"{recording}-{kind}.txt" for recording, kind in ALL} | {"silent-job.txt"}
+    assert {path.name for path in GOLDEN.iterdir()} == names
+
+
+def test_the_log_of_a_job_is_never_silent_for_more_than_half_a_minute() -> None:
+    assert silent_job().encode() == (GOLDEN / "silent-job.txt").read_bytes()
 
 
 @pytest.mark.parametrize("recording", RECORDINGS)

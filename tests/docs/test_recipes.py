@@ -28,6 +28,7 @@ from ollama_push.testing.server import Hold, Script, ScriptedServer, lines_answe
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.docs]
 
 ROOT: Final = Path(__file__).parents[2]
+GOLDEN: Final = Path(__file__).parent / "golden"
 JOBS: Final = ROOT / "examples" / "ci"
 SILENT: Final[Script] = [*lines_answer([b'{"status":"retrieving manifest"}'], end=False), Hold()]
 
@@ -109,6 +110,19 @@ def run_notebook(code: str, folder: Path, **variables: str) -> tuple[Any, dict[s
     return notebook.cells[0].outputs, states
 
 
+def shown(states: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a person sees of each bar: text, filling, colour, width, text; speeds are the machine's."""
+    seen = []
+    for state in states.values():
+        if state.get("_model_name") == "HBoxModel" and len(state["children"]) == 3:
+            left, bar, right = (states[child.removeprefix("IPY_MODEL_")] for child in state["children"])
+            width = states[bar["layout"].removeprefix("IPY_MODEL_")].get("width")
+            texts = [" ".join(re.sub(r"[\d.]+.[kMGB]+/s", "SPEED", text["value"]).split()) for text in (left, right)]
+            filled = {"value": bar["value"], "max": bar["max"], "style": bar["bar_style"], "width": width}
+            seen.append({"left": texts[0], **filled, "right": texts[1]})
+    return seen
+
+
 def bars(states: Mapping[str, Mapping[str, Any]]) -> list[tuple[float, float, str, str | None]]:
     """Return value, maximum, style and width of each bar."""
     drawn = [state for state in states.values() if state.get("_model_name") == "FloatProgressModel"]
@@ -125,6 +139,7 @@ def test_a_notebook_draws_a_bar_that_is_full_and_green(tmp_path: Path) -> None:
         outputs, states = run_notebook(code, tmp_path, OLLAMA_HOST=server.url)
     assert [each["output_type"] for each in outputs if each["output_type"] == "error"] == []
     assert bars(states) == [(250.0, 250.0, "success", None)]
+    assert shown(states) == json.loads((GOLDEN / "notebook-pushed.json").read_text("utf-8"))
     printed = "".join(each["text"] for each in outputs if each["output_type"] == "stream" and each["name"] == "stdout")
     assert printed.strip().startswith("pushed myuser/my-llama:latest, 1 layer, 250 B, in ")
 
@@ -147,6 +162,7 @@ with PushClient(hooks=[TqdmProgress(expected_bytes=250), RichProgress()]) as cli
         outputs, states = run_notebook(code, tmp_path, OLLAMA_HOST=server.url)
     assert [each["output_type"] for each in outputs if each["output_type"] == "error"] == []
     assert [(value, most, style) for value, most, style, _ in bars(states)] == [(250.0, 250.0, "danger")]
+    assert shown(states) == json.loads((GOLDEN / "notebook-refused.json").read_text("utf-8"))
     drawn = [each["data"]["text/plain"] for each in outputs if each["output_type"] == "display_data"]
     assert any("myuser/my-llama:latest" in text and "3f2a9c11d0aa" in text for text in drawn), drawn
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
+import pyte
 from rich.console import Console
 from tests.support.clocks import Clock
 from tests.support.server_recordings import NDJSON
@@ -22,11 +23,11 @@ from ollama_push.cli.display.bars import Bars
 from ollama_push.cli.display.json_lines import JsonLines
 from ollama_push.cli.display.lines import SparseLines
 from ollama_push.core.errors import ConnectionLost
-from ollama_push.core.events import PushEvent, PushPlanned, StatusChanged
+from ollama_push.core.events import LayerProgress, PushEvent, PushPlanned, StatusChanged
 from ollama_push.core.hooks import HookSet
-from ollama_push.core.observations import PushContext
+from ollama_push.core.observations import EventSeen, PushContext
 from ollama_push.core.ports import Hook
-from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.receipts import LayerReceipt, PushReceipt
 from ollama_push.core.registry.blob_upload.probe import layer_progress
 from ollama_push.core.registry.effects import ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
@@ -37,7 +38,7 @@ from ollama_push.core.server.request import PushRequest
 from ollama_push.core.server.run import PushRun
 from ollama_push.testing.recordings import Recording
 
-__all__ = ["GOLDEN", "PICTURES", "RECORDINGS", "picture"]
+__all__ = ["GOLDEN", "PICTURES", "RECORDINGS", "picture", "silent_job"]
 
 DIRECT: Final = "direct"
 RECORDINGS: Final = ("success_slow", "success_after_500_part", DIRECT)
@@ -54,6 +55,8 @@ class _Picture:
 
     new_display: Callable[[io.StringIO, Clock], Display]
     looks: tuple[float, ...] = ()
+    screen_columns: int = 0
+    """Look as a person does, at a terminal of so many columns; 0 to see every byte."""
 
 
 def _bars(width: int, *, expected: int | None = _TOTAL_BYTES, terminal: bool = True, term: str = "xterm") -> _Picture:
@@ -78,6 +81,8 @@ PICTURES: Final[Mapping[str, _Picture]] = {
     "bars-80-size-unknown": _bars(80, expected=None),
     "bars-dumb": _bars(80, term="dumb"),
     "bars-pipe": _bars(80, terminal=False),
+    "screen-80": attrs.evolve(_bars(80), screen_columns=80),
+    "screen-40": attrs.evolve(_bars(40), screen_columns=40),
     "lines": _Picture(lambda stream, _clock: SparseLines(stream, _MODEL, _TOTAL_BYTES)),
     "lines-size-unknown": _Picture(lambda stream, _clock: SparseLines(stream, _MODEL)),
     "json": _Picture(lambda stream, _clock: JsonLines(stream, io.StringIO(), _MODEL, _TOTAL_BYTES)),
@@ -101,12 +106,33 @@ def picture(recording: str, kind: str) -> str:
         before = now
         drawn.append((clock.now, stream.getvalue()[before:]))
     shown = stream.getvalue()
+    if wanted.screen_columns:
+        return _screens(drawn, shown, wanted)
     if wanted.looks:
         frames = [next(each for each in drawn if each[0] >= look and each[1]) for look in wanted.looks]
         # From the last event on: the final bars and the verdict.
         frames.append((clock.now, shown[before:]))
         shown = "".join(f"--- drawn after {seconds} s\n{text.removesuffix(chr(10))}\n" for seconds, text in frames)
     return shown.replace("\x1b", "\\x1b").replace("\r", "\\r")
+
+
+def _screens(drawn: Sequence[tuple[float, str]], whole: str, wanted: _Picture) -> str:
+    """Return what stands on the terminal at each look, and at the end."""
+    screen = pyte.Screen(wanted.screen_columns, 24)
+    stream = pyte.Stream(screen)
+    looks, text, fed = [*wanted.looks], "", 0
+    for seconds, part in drawn:
+        stream.feed(part.replace("\n", "\r\n"))
+        fed += len(part)
+        if looks and seconds >= looks[0] and part:
+            looks.pop(0)
+            text += f"--- after {seconds} s\n{_standing(screen)}"
+    stream.feed(whole[fed:].replace("\n", "\r\n"))
+    return f"{text}--- at the end\n{_standing(screen)}"
+
+
+def _standing(screen: pyte.Screen) -> str:
+    return "\n".join(line.rstrip() for line in screen.display).rstrip("\n") + "\n"
 
 
 def _recorded(recording: str, display: Display, clock: Clock) -> Generator[None, None, PushReceipt]:
@@ -181,7 +207,31 @@ def _hooks_do_not_fail(hook: Hook, exc: Exception) -> None:
     raise AssertionError(f"{hook} raised") from exc
 
 
+def silent_job() -> str:
+    """Return what the log of a CI system has of a push whose registry does not move for two minutes."""
+    clock, stream = Clock(0.0), io.StringIO()
+    display = SparseLines(stream, _MODEL, _TOTAL_BYTES, clock=clock)
+    context = PushContext(_MODEL, "http://127.0.0.1:11434")
+    layer = f"sha256:{'a' * 64}"
+    news: dict[int, PushEvent] = {
+        35: StatusChanged("retrieving manifest"),
+        36: LayerProgress(layer, _TOTAL_BYTES, 0, "pushing aaaaaaaaaaaa"),
+        40: LayerProgress(layer, _TOTAL_BYTES, 8_000_000, "pushing aaaaaaaaaaaa"),
+        160: LayerProgress(layer, _TOTAL_BYTES, _TOTAL_BYTES, "pushing aaaaaaaaaaaa"),
+        161: StatusChanged("pushing manifest"),
+    }
+    for second in range(195):
+        clock.now = float(second)
+        if second in news:
+            display(EventSeen(context, clock.now, news[second]))
+        display.break_silence()
+    receipt = PushReceipt(_MODEL, (LayerReceipt(layer, _TOTAL_BYTES),), _TOTAL_BYTES, 1, 195.0)
+    display.succeeded(receipt)
+    return stream.getvalue()
+
+
 def _write() -> None:
+    (GOLDEN / "silent-job.txt").write_bytes(silent_job().encode())
     for recording in RECORDINGS:
         for kind in PICTURES:
             (GOLDEN / f"{recording}-{kind}.txt").write_bytes(picture(recording, kind).encode())
