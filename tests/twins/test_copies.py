@@ -15,6 +15,7 @@ from tests.support.blobs import MIB, digest_of
 from tests.support.copies import LAYERS, Copier, Places, attach, copy, either_client, places, plan
 from tests.support.stores import CONFIG
 
+from ollama_push.client import _guest
 from ollama_push.core.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -460,3 +461,15 @@ def test_what_cannot_be_attached_is_said_before_anything_is_sent(machine: Places
             attach(machine, name, file, media_type, awaited=awaited)
     with pytest.raises(PushRejected, match="holds no such model"):
         attach(machine, f"{machine.first.host}/team/none:v1", __file__, "a/b", awaited=awaited)
+
+
+@either_client
+def test_a_registry_that_bears_one_request_is_copied_within(
+    copier: Copier, machine: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The part that is sent has the only turn, and is read from the same registry.
+    source = prepared(machine, "registry")
+    monkeypatch.setattr(_guest, "_MOST", 1)
+    receipt = copier(machine, source, f"{machine.first.host}/team/arrived:v1", force_upload=True)
+    assert receipt.sent_bytes == receipt.total_bytes
+    assert of_registry(machine.first, "team/arrived") == (machine.manifest, BLOBS)

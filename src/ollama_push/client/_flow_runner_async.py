@@ -13,7 +13,7 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_async import open_blob_async, run_flow_async, send_request_async
-from ollama_push.client._guest import POLL_SECONDS, AsyncPacedBody
+from ollama_push.client._guest import POLL_SECONDS, AsyncPacedBody, Guest
 from ollama_push.client._lanes import Lanes
 from ollama_push.client._streams_async import AsyncStreamedModel, awaited_pieces, pieces_of
 from ollama_push.core.errors import PushInterrupted, TransportError
@@ -136,6 +136,8 @@ class AsyncFlowRunner(Generic[R]):
         """Let *other*, which is sent what this one reads, tell of its notices, interrupt and cancel it."""
         self._inbox = other._inbox
         other._feeders.append(self)
+        # A request whose body this one reads may have the last turn that their registry gives.
+        self._context.guest = Guest()
 
     async def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""

@@ -14,7 +14,7 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_sync import open_blob, run_flow, send_request
-from ollama_push.client._guest import POLL_SECONDS, PacedBody
+from ollama_push.client._guest import POLL_SECONDS, Guest, PacedBody
 from ollama_push.client._streams_sync import StreamedModel
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.observations import PauseReason
@@ -135,6 +135,8 @@ class FlowRunner(Generic[R]):
         """Let *other*, which is sent what this one reads, tell of its notices, interrupt and cancel it."""
         self._inbox = other._inbox
         other._feeders.append(self)
+        # A request whose body this one reads may have the last turn that their registry gives.
+        self._context.guest = Guest()
 
     def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
