@@ -14,10 +14,12 @@ from ollama_push.core.observations import (
     AttemptStarted,
     EventSeen,
     Observation,
+    PauseReason,
     PushContext,
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestPaused,
     RequestRetried,
     RolledBack,
 )
@@ -30,6 +32,7 @@ ALL: tuple[Observation, ...] = (
     EventSeen(_PUSH, 0.5, StatusChanged("x")),
     RolledBack(_PUSH, 0.6, "sha256:ab", 7),
     RequestRetried(_PUSH, 0.6, ConnectionLost("http://h"), 1.0),
+    RequestPaused(_PUSH, 0.6, PauseReason.RATE, 0.1),
     AttemptFailed(_PUSH, 0.7, 1, PushRejected("no"), None),
     PushFinished(_PUSH, 0.8, PushOutcome.CANCELLED),
 )

@@ -169,6 +169,14 @@ def test_a_realm_that_puts_off_is_asked_again() -> None:
     assert player.waits[0] == pytest.approx(0.1)
 
 
+def test_the_failure_of_a_realm_is_told_as_it_is() -> None:
+    challenge = response(401, {"www-authenticate": 'Bearer realm="https://auth.test/t"'})
+    player = FlowPlayer(responses(challenge, response(503)), retry=RetryPolicy(attempts=1))
+    with pytest.raises(ServerError) as caught:
+        _ask(player)
+    assert caught.value.status == 503
+
+
 def test_a_registry_that_is_full_is_not_asked_again_whatever_its_status() -> None:
     with pytest.raises(PushRejected) as caught:
         _ask(FlowPlayer(responses(refuse(429, "UNKNOWN", "no space left on device"))))

@@ -33,6 +33,7 @@ _LOST = ConnectionLost("http://h:1")
 
 def test_a_push_that_succeeds_leaves_a_receipt() -> None:
     driven = Driven()
+    assert driven.run.context is PUSH
     driven.begin()
     driven.clock.now += 2.0
     events = driven.feed(b'{"status":"a"}\n' + tick(50) + tick(7, 7, "sha256:b") + tick(100) + _OK)
