@@ -19,7 +19,7 @@ from tests.support.stock_pull import PullFailed, StockPull
 from tests.support.stores import CONFIG
 
 from ollama_push import Login, RegistryClient
-from ollama_push.testing.registry import Auth, BasicAuth, Quirks, TokenAuth
+from ollama_push.testing.registry import Auth, BasicAuth, Fault, Quirks, Reply, TokenAuth
 
 _USERS = {ME.username: ME.password}
 _RIGHTS = {ME.username: {NAME: ("pull", "push")}}
@@ -115,6 +115,44 @@ def test_another_manifest_than_the_digest_names_is_not_passed_on(tmp_path: Path)
         found = place.get(f"{MANIFESTS}/{digest_of(place.manifest)}")
     assert found.status == 502
     assert json.loads(found.body)["errors"][0]["code"] == "DIGEST_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (f"{MANIFESTS}/latest", b"x" * 8_000_001, 502),
+        (f"/v2/{NAME}/tags/list", b"no list", 502),
+        (f"/v2/{NAME}/tags/list", b"[]", 502),
+        (f"{MANIFESTS}/latest", b"no manifest", 200),
+    ],
+    ids=["too long", "no JSON", "no object", "what it is is not ours to judge"],
+)
+def test_what_a_registry_sends_instead_is_bounded(path: str, body: bytes, status: int, tmp_path: Path) -> None:
+    with pulling(tmp_path) as place:
+        place.registry.add_fault(Fault("GET", path, action=Reply(200, {}, body)))
+        assert place.get(path).status == status
+        assert place.get(path).status == 200
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "code"),
+    [
+        (Reply(429, {"Retry-After": "7"}), 429, "TOOMANYREQUESTS"),
+        (Reply(503), 503, "UNKNOWN"),
+        (Reply(500), 502, "UNKNOWN"),
+        (Reply(403), 403, "DENIED"),
+        (Reply(304), 502, "UNKNOWN"),
+    ],
+    ids=lambda value: str(getattr(value, "status", value)),
+)
+def test_a_refusal_is_passed_on_as_far_as_it_is_the_clients_business(
+    given: Reply, status: int, code: str, tmp_path: Path
+) -> None:
+    with pulling(tmp_path) as place:
+        place.registry.add_fault(Fault("GET", MANIFESTS, action=given))
+        found = place.get(f"{MANIFESTS}/latest")
+    assert (found.status, found.headers.get("retry-after")) == (status, given.headers.get("Retry-After"))
+    assert json.loads(found.body)["errors"][0]["code"] == code
 
 
 def test_what_the_registry_lacks_is_not_found(tmp_path: Path) -> None:

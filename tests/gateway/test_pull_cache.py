@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.support.stores import CONFIG
 from ollama_push import Login
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.gateway.pull.cache import BlobCache
-from ollama_push.testing.registry import BasicAuth
+from ollama_push.testing.registry import BasicAuth, Fault, Reply
 
 BLOB_PATH = f"/v2/{NAME}/blobs/{DIGEST}"
 _USERS = {ME.username: ME.password}
@@ -162,6 +163,19 @@ def test_what_is_larger_than_the_cache_is_sent_past_it(tmp_path: Path, folder: P
         assert place.get(place.direct(), headers={"Range": "bytes=5-9"}).body == BLOB[5:10]
         assert place.get(place.direct()).body == BLOB
     assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_a_folder_that_is_lost_is_done_without(place: Pulling, folder: Path) -> None:
+    shutil.rmtree(folder)
+    assert place.get(place.direct()).body == BLOB
+    assert place.get(place.direct()).body == BLOB
+    assert not folder.exists()
+
+
+def test_a_registry_that_fails_is_told_and_asked_again(place: Pulling) -> None:
+    place.registry.add_fault(Fault("GET", DIGEST, action=Reply(500)))
+    assert place.get(place.direct()).status == 502
+    assert place.get(place.direct()).body == BLOB
 
 
 def test_two_gateways_do_not_share_a_folder(tmp_path: Path, folder: Path) -> None:

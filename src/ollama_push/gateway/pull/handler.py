@@ -23,8 +23,6 @@ from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, digest_of
 from ollama_push.gateway.connections import abort_unread
-from ollama_push.gateway.egress.transport import forbidden_url
-from ollama_push.gateway.messages import forbidden_text
 from ollama_push.gateway.pull.cache import BlobCache, CachedReading, CacheUnusable
 from ollama_push.gateway.pull.direct_urls import DIRECT_PATH, DirectUrls
 from ollama_push.gateway.pull.paths import PullTarget, is_blob_digest, is_reference, target_for
@@ -282,10 +280,8 @@ class PullHandler:
         if target is None:
             raise PullRefused(HTTPStatus.NOT_FOUND, "NAME_INVALID", "this is no name of a repository")
         if not self.settings.allows(target.endpoint):
+            # Nobody else's choice of a registry gets here: the transport checks what the names of these resolve to.
             text = f"this gateway does not pull from {target.endpoint.host}"
-            raise PullRefused(HTTPStatus.FORBIDDEN, "DENIED", text)
-        if (facts := forbidden_url(self.settings.rules, target.endpoint.origin)) is not None:
-            text = f"this gateway does not pull from there: {forbidden_text(facts)}"
             raise PullRefused(HTTPStatus.FORBIDDEN, "DENIED", text)
         return target
 
