@@ -12,11 +12,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.command import command, run
 from tests.support.command_direct import Home, at_home
 from tests.support.gateway_process import wait_until
 from tests.support.stock_pull import StockPull
-from tests.support.stores import put_model
+from tests.support.stores import CONFIG, put_model
 from tests.support.terminals import terminal
 
 from ollama_push.cli.serve import welcome_lines
@@ -56,6 +57,15 @@ class Serving:
             connection.request(method, target, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def location(self, target: str) -> str:
+        """Return where *target* is redirected to."""
+        connection = HTTPConnection(*self.address, timeout=PATIENCE)
+        try:
+            connection.request("GET", target)
+            return connection.getresponse().headers["Location"] or ""
         finally:
             connection.close()
 
@@ -119,6 +129,20 @@ def test_a_stock_pull_gets_what_was_pushed_through_it_and_the_cache_keeps_it(tmp
         # The secret that signs the addresses of blobs outlives the gateway.
         assert len(list((tmp_path / "state").rglob("ollama-push/pulls/key"))) == 1
     assert len([path for path in cache.iterdir() if path.name.startswith("sha256-")]) == 2
+
+
+def test_gateways_that_share_a_key_know_the_addresses_of_each_other(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    (tmp_path / "other").write_text("another key, of a gateway elsewhere\n")
+    with at_home(tmp_path) as home:
+        home.direct("push")
+        shared = ("--pull-key-file", str(tmp_path / "key"))
+        with serving(home, *shared) as first, serving(home, *shared) as second:
+            name, digest = home.name.partition("/")[2], digest_of(CONFIG)
+            where = first.location(f"/v2/{name}/blobs/{digest}").partition("/direct/")[2]
+            assert second.ask("GET", f"/direct/{where}") == (200, CONFIG)
+        with serving(home, "--pull-key-file", str(tmp_path / "other")) as third:
+            assert third.ask("GET", f"/direct/{where}")[0] == 403
 
 
 def test_pulls_are_switched_off(tmp_path: Path) -> None:
@@ -280,6 +304,7 @@ def test_a_port_in_use_is_wrong_usage(tmp_path: Path) -> None:
         (["--allow", "x/y"], "--allow='x/y': expected host or host:port"),
         (["--ca", "/nowhere"], "--ca='/nowhere': no readable PEM certificates"),
         (["--public-host", "a/b"], "--public-host='a/b': expected host or host:port, perhaps behind http://"),
+        (["--pull-key-file", "/dev/null"], "--pull-key-file='/dev/null': its first line has fewer than 32 characters"),
         (["--cache", "/dev/null/x"], "--cache='/dev/null/x': it cannot be used: "),
     ],
 )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve_command", "welcome_lines"]
 
+_KEY_CHARACTERS: Final = 32
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as they are shown, not listened on
 
 
@@ -75,6 +76,11 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     help="Another name of this gateway, which `ollama pull` is sent to for blobs; default: the loopback's other one.",
 )
 @click.option(
+    "--pull-key-file",
+    metavar="FILE",
+    help="Sign the addresses of blobs with the first line of FILE, which gateways at one address share.",
+)
+@click.option(
     "--max-pulls",
     type=click.IntRange(min=1),
     default=512,
@@ -109,6 +115,7 @@ def serve_command(
     concurrency: int,
     resume: str | None,
     public_host: str | None,
+    pull_key_file: str | None,
     max_pulls: int,
     cache: str | None,
     cache_size: int,
@@ -151,6 +158,7 @@ def serve_command(
             shared=new_shared_pushes(resume),
             pull=not no_pull,
             public_host=public_host,
+            pull_key=None if pull_key_file is None else _pull_key_in(pull_key_file),
             max_pulls=max_pulls,
             cache=cache,
             cache_bytes=cache_size,
@@ -244,6 +252,14 @@ def _token_in(file: str) -> str:
     if not token:
         raise InvalidSetting("--token-file", file, "it holds no token on its first line")
     return token
+
+
+def _pull_key_in(file: str) -> bytes:
+    text = first_line(file, option="--pull-key-file", shown=file).strip()
+    if len(text) < _KEY_CHARACTERS:
+        problem = f"its first line has fewer than {_KEY_CHARACTERS} characters, such as of `openssl rand -hex 32`"
+        raise InvalidSetting("--pull-key-file", file, problem)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -128,7 +128,7 @@ class PullHandler:
         # The registry says whether this client may have it, also where the cache has it.
         size = await self._registry().blob_size(target.endpoint, digest, self._login(request))
         if request.method == "HEAD":
-            return web.Response(headers={**API_VERSION, **_blob_headers(digest), "Content-Length": str(size)})
+            return _size_response(digest, size)
         host = request.headers.get("Host", "")
         url = None if at_once else (await self._urls()).url(target, digest, size, host)
         if url is None:
@@ -141,6 +141,9 @@ class PullHandler:
         expires, signature = (request.query.get(key, "") for key in ("expires", "signature"))
         if not (await self._urls()).allows(name, digest, expires, signature):
             raise PullRefused(HTTPStatus.FORBIDDEN, "DENIED", "this address is not valid, or not any more")
+        if request.method == "HEAD":
+            endpoint = self._asked(request).endpoint
+            return _size_response(digest, await self._registry().blob_size(endpoint, digest, None))
         return await self._counted("blob", self._send_blob)(request)
 
     async def _tags(self, request: web.Request) -> web.StreamResponse:
@@ -315,6 +318,10 @@ def _media_type(body: bytes) -> str:
     except (ValueError, AttributeError, RecursionError):
         found = None
     return found if isinstance(found, str) and found.isascii() and found.isprintable() else MANIFEST_MEDIA_TYPES[0]
+
+
+def _size_response(digest: str, size: int) -> web.Response:
+    return web.Response(headers={**API_VERSION, **_blob_headers(digest), "Content-Length": str(size)})
 
 
 def _blob_headers(digest: str) -> dict[str, str]:
