@@ -1,8 +1,8 @@
 """Simulates a fleet that pushes to one registry, which slows down, fails, and comes back.
 
-``python -m bench.fleet [--write]``. No clock runs and nothing is sent: events in a heap drive the very parts of the core
-that decide when a real client sends a request again (``RetryPolicy``, ``ConcurrencyLimit``, ``CircuitBreaker``). The
-same seed gives the same figures.
+``python -m bench.fleet [--write]``. No clock runs and nothing is sent: events in a heap drive the very parts of the
+core that decide when a real client sends a request again (``RetryPolicy``, ``ConcurrencyLimit``, ``CircuitBreaker``).
+The same seed gives the same figures.
 """
 
 from __future__ import annotations
@@ -266,8 +266,9 @@ def _picture(results: list[Figures], weather: Weather = Weather()) -> str:
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
         parts.append(f'<text x="{left}" y="{row}" fill="{colour}">{each.label}</text>')
     parts.append(f'<line x1="{left}" y1="{y(0):.1f}" x2="{width - 20}" y2="{y(0):.1f}" stroke="#444444"/>')
-    for at in range(0, seconds, 60):
-        parts.append(f'<text x="{x(at):.1f}" y="{height - 22}" text-anchor="middle">{at} s</text>')
+    parts += [
+        f'<text x="{x(at):.1f}" y="{height - 22}" text-anchor="middle">{at} s</text>' for at in range(0, seconds, 60)
+    ]
     parts += [
         f'<text x="{left - 6}" y="{y(most * part / 4) + 4:.1f}" text-anchor="end">{most * part // 4:,}</text>'
         for part in range(5)
