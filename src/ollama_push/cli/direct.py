@@ -93,6 +93,8 @@ def direct_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
         @functools.wraps(command)
         def with_direct(*, direct: bool, **options: Any) -> Any:
             given = {name: options.pop(name) for name in names}
+            # What is no model of a server can only be pushed directly.
+            direct = direct or _is_place(given.get("source"))
             source_of = click.get_current_context().get_parameter_source
             typed = [name for name, value in given.items() if value and source_of(name) is ParameterSource.COMMANDLINE]
             _refuse_other_options(direct=direct, given=typed)
@@ -172,6 +174,14 @@ def _refuse_other_options(*, direct: bool, given: list[str]) -> None:
         raise click.UsageError(f"{option.opts[0]} needs --direct: it is for pushes straight to a registry")
 
 
+def _is_place(source: str | None) -> bool:
+    if source is None:
+        return False
+    from ollama_push.local.places import is_place
+
+    return is_place(source)
+
+
 def _with_option(command: Callable[..., Any], name: str, condition: str = "") -> Callable[..., Any]:
     option = _OPTIONS[name]
     return option.added_to(command, condition) if isinstance(option, _Option) else option(command)
@@ -222,7 +232,8 @@ class _Option:
 _OPTIONS: Final[Mapping[str, _Option | Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
     "source": _Option(
         ("--from", "source"),
-        "where the model comes from, if it is not the local model NAME: another, or what `copy` takes.",
+        "where the model comes from, if it is not the local model NAME: another, or what `copy` takes (then --direct"
+        " need not be said).",
         {"metavar": "SOURCE"},
     ),
     "models": _Option(

@@ -29,7 +29,6 @@ from ollama_push.core.registry.places import ModelSource
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.units import bytes_text, share_text
 from ollama_push.local import ModelStore, NoResume
-from ollama_push.local.places import source_of_text
 
 __all__ = [
     "PushTarget",
@@ -82,6 +81,8 @@ def opened(
     if not isinstance(source, str):
         yield source
         return
+    from ollama_push.local.places import source_of_text
+
     tell = _HashLines()
     found = source_of_text(source, store, hashed=_say_nothing if quiet else tell, cancelled=cancelled)
     try:

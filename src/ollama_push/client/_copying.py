@@ -16,9 +16,7 @@ from ollama_push.core.registry.flows.attach import EMPTY_CONFIG, Attachment
 from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of, is_media_type
 from ollama_push.core.registry.target import RegistryModel, direct_name
 from ollama_push.local import BlobFile, Credentials, FileModel
-from ollama_push.local.create.hashes import HashMemory
 from ollama_push.local.files import problem_text
-from ollama_push.local.places import source_of_text, target_of_text
 
 __all__ = ["CopyPlaces", "ReadModel", "attached_file", "label_of"]
 
@@ -48,6 +46,8 @@ def attached_file(path: str | os.PathLike[str], media_type: str, subject: Manife
     Raises:
         InvalidSetting: The file cannot be read, or *media_type* is none.
     """
+    from ollama_push.local.create.hashes import HashMemory  # noqa: PLC0415 - for those who attach
+
     if not is_media_type(media_type):
         raise InvalidSetting("media_type", media_type, "expected a media type, such as application/spdx+json")
     try:
@@ -90,6 +90,8 @@ class CopyPlaces:
         self._settings = settings
         self._credentials = credentials
         self._plain_http = settings.plain_http if plain_http is None else plain_http
+        from ollama_push.local.places import source_of_text, target_of_text  # noqa: PLC0415 - for those who copy
+
         self.made: list[Any] = []
         self.target = self._opened("target", target, target_of_text)
         self.source = self._opened("source", source, source_of_text)

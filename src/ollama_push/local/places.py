@@ -37,7 +37,7 @@ from ollama_push.local.oci.layout import OciLayout, OciLayoutTarget
 from ollama_push.local.store import ModelStore
 from ollama_push.local.store_target import StoreTarget
 
-__all__ = ["SOURCES", "TARGETS", "source_of_text", "tags_of_text", "target_of_text", "with_tag"]
+__all__ = ["SOURCES", "TARGETS", "is_place", "source_of_text", "tags_of_text", "target_of_text", "with_tag"]
 
 SOURCES: Final = "ollama_push.sources"
 TARGETS: Final = "ollama_push.targets"
@@ -108,6 +108,13 @@ def target_of_text(text: str, store: ModelStore) -> _Target:
             return RegistryModel(rest.removeprefix("//"))
     made: ModelTarget = _plugged("target", text, TARGETS, prefix)(rest)
     return made
+
+
+def is_place(text: str) -> bool:
+    """Say whether the source *text* is written as something else than a model of Ollama's store."""
+    found = _PREFIX.fullmatch(text)
+    has_prefix = found is not None and found[1] in _BUILT_IN[SOURCES] - {"ollama"}
+    return has_prefix or text.startswith(_PATH_MARKS)
 
 
 def tags_of_text(text: str, store: ModelStore) -> tuple[str, ...] | RegistryModel:

@@ -13,7 +13,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import Manifest
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.local import FileModel, ModelStore, OciArchiveTarget, OciLayoutTarget, StoreTarget
-from ollama_push.local.places import source_of_text, tags_of_text, target_of_text, with_tag
+from ollama_push.local.places import is_place, source_of_text, tags_of_text, target_of_text, with_tag
 
 
 @pytest.fixture
@@ -173,3 +173,19 @@ def test_a_tag_is_added_as_each_form_has_it(text: str, tag: str, source: str | N
 def test_what_has_a_tag_or_one_model_gets_no_tag(text: str) -> None:
     with pytest.raises(InvalidSetting):
         with_tag(text, "v1", target=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("./x.gguf", True),
+        ("oci:x", True),
+        ("docker://a/b", True),
+        ("x", False),
+        ("ollama:x", False),
+        ("x:latest", False),
+        ("", False),
+    ],
+)
+def test_what_only_a_direct_push_can_read_is_told_by_its_form(text: str, *, expected: bool) -> None:
+    assert is_place(text) == expected
