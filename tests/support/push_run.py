@@ -39,11 +39,12 @@ class Driven:
         random: Callable[[], float] = lambda: 1.0,
         watched: bool = True,
         headers: Mapping[str, str] | None = None,
+        read_timeout: float | None = None,
     ) -> None:
         self.clock = Clock()
         self.seen: list[Observation] = []
         self.reports: list[tuple[Hook, Exception]] = []
-        self.request = PushRequest(PUSH.model, stream=stream).to_http(PUSH.target, headers or {}, None)
+        self.request = PushRequest(PUSH.model, stream=stream).to_http(PUSH.target, headers or {}, read_timeout)
         watching = [self.seen.append] if watched else []
         self.run = PushRun(
             self.request,

@@ -99,7 +99,7 @@ class PushRun:
         self._reached = False
         self._layers: dict[str, LayerCounter] = {}
         self._last: PushEvent | None = None
-        self._moved_at = self._started_at
+        self._moved_at = self._waiting_since = self._started_at
         self._patience = stall_timeout
         self._begun = self._finished = self._interrupted = False
         self.receipt: PushReceipt | None = None
@@ -132,7 +132,7 @@ class PushRun:
             layer.restart()
         started = AttemptStarted(self._context, self._elapsed(), self._attempt)
         self._tell(started)
-        self._moved_at = self._clock()
+        self._moved_at = self._waiting_since = self._clock()
         self._patience = self._stall_timeout
         if not started.trace_headers:
             return self._request
@@ -151,6 +151,9 @@ class PushRun:
         if not isinstance(status, int) or not all(isinstance(text, str) for text in (*headers, *headers.values())):
             raise TypeError("a response has an int as its status, and headers of str")
         self._reached = True
+        now = self._clock()
+        self._forgive_stop(now)
+        self._waiting_since = now
         self._machine.receive_head(status, headers)
         if status >= _ERRORS or not self._stream:
             # What is not a stream comes at once, however long its head has taken.
@@ -239,9 +242,10 @@ class PushRun:
             yield odd
         self._require_wanted()
         if now - self._moved_at > self._patience:
-            raise PushStalled(now - self._moved_at)
+            self._require_movement(now)
         # The time the caller spends on the events is not a stall of the server.
-        self._moved_at += self._clock() - now
+        self._waiting_since = self._clock()
+        self._moved_at += self._waiting_since - now
 
     def _note(self, event: PushEvent, now: float) -> None:
         """Remember an event that is not a repeat of the one before."""
@@ -286,6 +290,20 @@ class PushRun:
             interrupted.__cause__ = exc
             return interrupted
         return own_error(exc, self._transport)
+
+    def _require_movement(self, now: float) -> None:
+        self._forgive_stop(now)
+        if now - self._moved_at > self._patience:
+            raise PushStalled(now - self._moved_at)
+
+    def _forgive_stop(self, now: float) -> None:
+        """Let a wait that was longer than the transport lets one be count for nothing: this process was stopped.
+
+        What has arrived meanwhile says nothing about the time in between.
+        """
+        waited, limit = now - self._waiting_since, self._request.read_timeout
+        if limit is not None and waited > limit:
+            self._moved_at += waited
 
     def _require_wanted(self) -> None:
         if self._interrupted:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from tests.support.push_run import Driven, tick
+from tests.support.server_recordings import NDJSON
 
 from ollama_push.core.errors import (
     ConnectionLost,
     OllamaPushError,
     PushInterrupted,
     PushRejected,
+    PushStalled,
     ServerError,
     TransportTimeout,
     UsedAfterClose,
@@ -109,3 +111,32 @@ def test_a_chunk_that_is_none_is_refused(data: object) -> None:
     driven.begin()
     with pytest.raises(TypeError, match="a chunk is bytes, and no"):
         driven.run.receive_data(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("where", ["before the head", "in the stream"])
+def test_a_process_that_was_stopped_finds_no_stall_in_what_came_meanwhile(where: str) -> None:
+    driven = Driven(stall_timeout=60.0, read_timeout=60.0)
+    driven.run.begin_attempt()
+    if where == "before the head":
+        driven.clock.now += 100.0
+    driven.run.receive_head(200, NDJSON)
+    driven.feed(tick(1))
+    if where == "in the stream":
+        driven.clock.now += 100.0
+    assert driven.feed(tick(1)) != []
+    # From now on it counts.
+    for _ in range(2):
+        driven.clock.now += 29.0
+        driven.feed(tick(1))
+    driven.clock.now += 29.0
+    with pytest.raises(PushStalled):
+        driven.feed(tick(1))
+
+
+def test_a_longer_wait_than_that_of_the_transport_is_forgiven_once() -> None:
+    driven = Driven(stall_timeout=30.0, read_timeout=60.0)
+    driven.begin()
+    driven.feed(tick(1))
+    driven.clock.now += 50.0
+    with pytest.raises(PushStalled):
+        driven.feed(tick(1))
