@@ -172,6 +172,37 @@ def test_a_body_that_is_refused_is_not_sent_to_its_end(
         assert peer.received < LARGE / 2
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_body_that_is_held_is_not_begun_when_it_is_refused(
+    make: MakeTransport, certificates: Certificates, scheme: str
+) -> None:
+    def redirects(peer: Peer) -> None:
+        peer.head()
+        peer.response(307, "Location: /elsewhere")
+        peer.body(LARGE)
+
+    tls = certificates.server_context() if scheme == "https" else None
+    body = Zeros(LARGE)
+    with serving(redirects, tls) as peer, closing(make(ca_file=certificates.ca_file)) as transport:
+        request = HttpRequest("PATCH", peer.url, body=body, hold_seconds=60.0)
+        with transport.open(request) as response:
+            assert response.status == 307
+        assert peer.gone.wait(PATIENCE)
+    assert peer.received == 0
+
+
+def test_a_body_is_not_held_for_ever(make: MakeTransport) -> None:
+    def takes_it(peer: Peer) -> None:
+        peer.head()
+        peer.body(MIB)
+        peer.response(202)
+
+    with serving(takes_it) as peer, closing(make()) as transport:
+        request = HttpRequest("PATCH", peer.url, body=Zeros(MIB), hold_seconds=0.05)
+        with transport.open(request) as response:
+            assert response.status == 202
+
+
 def test_a_success_in_the_middle_of_a_body_does_not_end_it(make: MakeTransport) -> None:
     def welcomes(peer: Peer) -> None:
         peer.head()

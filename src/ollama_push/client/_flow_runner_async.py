@@ -272,7 +272,7 @@ class AsyncFlowRunner(Generic[R]):
         request, body, guest = effect.request, None, self._context.guest
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put_nowait)
-            request = attrs.evolve(request, body=self._paced(body))
+            request = attrs.evolve(request, body=self._paced(body), hold_seconds=effect.span.hold_seconds)
         await self._await_turn(request.url)
         result: BufferedResponse | TransportError | None = None
         try:

@@ -91,6 +91,8 @@ class HttpRequest:
             default. Where a client sets it, it is a :class:`ollama_push.core.arguments.ClientSeconds`: a transport
             that was given a shorter one keeps that (:func:`ollama_push.core.arguments.chosen_seconds`).
         fresh: Whether to use a new connection, because kept ones have died. A transport may ignore it.
+        hold_seconds: How long to wait for a response before the body is sent, because the peer is likely to redirect
+            the request. A transport may ignore it.
     """
 
     method: str
@@ -99,6 +101,7 @@ class HttpRequest:
     body: RequestBody = attrs.field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
     read_timeout: float | None = None
     fresh: bool = False
+    hold_seconds: float = 0.0
 
 
 class ResponseHead(Protocol):

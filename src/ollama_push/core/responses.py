@@ -142,12 +142,14 @@ class BlobSpan:
         offset: First byte, counted from the start of the blob.
         size: Length in bytes.
         watch: Sees the bytes where parts of the blob are sent side by side; ``None`` where one follows the other.
+        hold_seconds: See ``HttpRequest.hold_seconds``.
     """
 
     digest: str
     offset: int
     size: int
     watch: BodyWatch | None = attrs.field(default=None, eq=False, repr=False)
+    hold_seconds: float = attrs.field(default=0.0, eq=False, repr=False)
 
 
 @attrs.frozen

@@ -119,7 +119,7 @@ class AiohttpTransport:
         """Send *request* and hold its response; see :mod:`ollama_push.core.ports`."""
         own = self._require_usable()
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
-        upload = UploadPayload(request.body, limits.read)
+        upload = UploadPayload(request.body, limits.read, request.hold_seconds)
         raw = await self._send(request, limits, upload)
         # Without a connection the body has arrived completely.
         watch = None if raw.connection is None else ConnectionWatch(raw)

@@ -262,6 +262,9 @@ class ConnectionWatch:
             self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
 
 
+_TICK_SECONDS: Final = 0.01
+
+
 class UploadPayload(aiohttp.Payload):
     """A request's body while it is sent.
 
@@ -272,6 +275,7 @@ class UploadPayload(aiohttp.Payload):
     Args:
         body: The body.
         silence: Seconds that the peer may take nothing, and then may take for its head; ``None`` for no limit.
+        hold: Seconds to wait for a response first.
 
     Attributes:
         empty: Whether there is nothing to send; aiohttp then does not call ``write``.
@@ -281,9 +285,10 @@ class UploadPayload(aiohttp.Payload):
         stalled: Whether the peer took nothing for too long.
     """
 
-    def __init__(self, body: RequestBody, silence: float | None) -> None:
+    def __init__(self, body: RequestBody, silence: float | None, hold: float = 0.0) -> None:
         super().__init__(body)
         self._silence = silence
+        self._hold = hold
         self.sent = SentRequest()
         self.empty = not len(body)
         self.head = SilenceLimit(None)
@@ -303,6 +308,7 @@ class UploadPayload(aiohttp.Payload):
         # waits above this mark, over TLS also at it (CPython's sslproto.py, _control_app_writing).
         transport.set_write_buffer_limits(high=1 if transport.get_extra_info("sslcontext") else 0)
         try:
+            await self._wait_for_redirect(writer)
             async with aclosing(self._buffers()) as buffers:
                 async for buffer in buffers:
                     await self._send(buffer, writer)
@@ -312,6 +318,18 @@ class UploadPayload(aiohttp.Payload):
             raise
         transport.set_write_buffer_limits()
         self.wait_for_head()
+
+    async def _wait_for_redirect(self, writer: AbstractStreamWriter) -> None:
+        """Wait until the time is over, or the response has been read and the connection closed behind it."""
+        if not self._hold:
+            return
+        writer.send_headers()  # else they wait for the first bytes of the body
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._hold
+        while loop.time() < ends_at:
+            if writer.transport is None or writer.transport.is_closing():
+                raise aiohttp.ClientConnectionResetError("the request was answered")
+            await asyncio.sleep(_TICK_SECONDS)
 
     def wait_for_head(self, longer: float = 0.0) -> None:
         """Begin to limit the wait for the head: the request has been sent, or will be within *longer* seconds."""

@@ -130,7 +130,7 @@ class Urllib3Transport:
             raise UsedAfterClose(type(self).__name__)
         request = active.request
         limits = RequestLimits.of(request, self._connect_timeout, self._read_timeout)
-        upload = UploadBody(request.body, limits.read)
+        upload = UploadBody(request.body, limits.read, request.hold_seconds)
         with self._connections.get().requests.entered(active):
             raw = self._send(active, limits, upload)
             try:

@@ -72,6 +72,7 @@ class UploadBody:
     Args:
         body: The body.
         silence: Seconds that the peer may take nothing; ``None`` for no limit.
+        hold: Seconds to wait for a response first.
 
     Attributes:
         connection: Where it is sent; known while urllib3 sends the request.
@@ -81,9 +82,10 @@ class UploadBody:
         stalled: Whether the peer took nothing for too long.
     """
 
-    def __init__(self, body: RequestBody, silence: float | None) -> None:
+    def __init__(self, body: RequestBody, silence: float | None, hold: float = 0.0) -> None:
         self._body = body
         self._silence = silence
+        self._hold = hold
         self.connection: HTTPConnection | None = None
         self.started = False
         self.sent_bytes = 0
@@ -96,8 +98,9 @@ class UploadBody:
             self.connection.sock.settimeout(self._silence)
         try:
             for piece in pieces(self._body):
-                if isinstance(self.connection, _Connection) and self.connection.was_refused():
+                if isinstance(self.connection, _Connection) and self.connection.was_refused(self._hold):
                     raise _RefusedEarly
+                self._hold = 0.0
                 self.sent_bytes += len(piece)
                 yield piece
         except _RefusedEarly:
@@ -268,8 +271,10 @@ class _Connection(HTTPConnection):
             if self._early:
                 self.response_class = partial(_FinalResponse, early=self._early)
 
-    def was_refused(self) -> bool:
+    def was_refused(self, within: float) -> bool:
         """Say whether the peer has responded to a body that is being sent, and with no success: it wants no more.
+
+        A response is waited for *within* so many seconds.
 
         Works around: http.client sends all of a body before it looks for a response. Who redirects an upload need not
         read what is sent to the wrong place, and some read it to its end, as slowly as the network is.
@@ -277,7 +282,7 @@ class _Connection(HTTPConnection):
         if self.sock is None:
             return False
         silence = self.sock.gettimeout()
-        self.sock.settimeout(0)
+        self.sock.settimeout(within)
         try:
             self._early += self.sock.recv(_EARLY_BYTES)
         except OSError as exc:

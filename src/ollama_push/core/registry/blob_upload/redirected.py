@@ -46,6 +46,8 @@ T = TypeVar("T")
 
 _OCTETS: Final = {"Content-Type": "application/octet-stream"}
 _STORED: Final = frozenset({200, 201, 202, 204})
+_HOLD_SECONDS: Final = 3.0
+"""How long a redirect is waited for, once the registry has redirected a part, before a part is sent to it in vain."""
 _FAILURES: Final = (PushRejected, ServerError, TransportError, RestartUpload, ClaimLost)
 
 
@@ -247,7 +249,8 @@ class RedirectedUpload:
         }
         while True:
             try:
-                response = yield from self._exchange.once("PATCH", asked, headers, span=part.span)
+                span = attrs.evolve(part.span, hold_seconds=_HOLD_SECONDS if self._redirects.offered else 0.0)
+                response = yield from self._exchange.once("PATCH", asked, headers, span=span)
                 if not is_redirect(response) and response.status not in _STORED:
                     raise refusal(response, Operation.SEND_PART, self._blob.digest)
                 break
