@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +22,7 @@ from ollama_push.testing.registry import EmbeddedRegistry, Quirks
 
 __all__ = ["Way", "measure"]
 
-_CHUNK_BYTES: Final = 64 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
 _PARTS: Final = 16
 _LAYERS: Final = 2
 
@@ -68,7 +70,7 @@ class _Link:
         back_reader, back_writer = await asyncio.open_connection(*self.target, limit=_CHUNK_BYTES)
         ways = (self._pass(reader, back_writer, self.rate), self._pass(back_reader, writer, float("inf")))
         # The task of a connection: it is cancelled when the link ends, and nobody waits for it.
-        with contextlib.suppress(OSError, asyncio.CancelledError):
+        with contextlib.suppress(OSError, asyncio.CancelledError, RuntimeError):
             await asyncio.gather(*ways)
         for each in (writer, back_writer):
             each.close()
@@ -116,18 +118,47 @@ def measure(part_mib: int, delay: float = 0.05, rate: float = 100e6 / 8) -> Iter
         folder = Path(scratch)
         files = [random_file(folder / f"layer{number}", part_mib * _PARTS * MIB) for number in range(_LAYERS)]
         store = new_store(folder / "models", files)
-        for label, quirks, is_async in (
-            ("parts one after the other, two layers", Quirks(), False),
-            ("signed parts, sync client", Quirks(redirect_uploads=True), False),
-            ("signed parts, async client", Quirks(redirect_uploads=True), True),
+        for label, signs, is_async in (
+            ("parts one after the other, two layers", "", False),
+            ("signed parts, sync client", "signed", False),
+            ("signed parts, async client", "signed", True),
         ):
-            with EmbeddedRegistry(folder / label, quirks=quirks) as registry:
-                host, _, port = registry.host.partition(":")
-                link = _Link((host, int(port)), delay, rate)
-                with contextlib.closing(LoopThread(link.serving, "bench-link")) as running:
-                    began = time.perf_counter()
-                    _push(store, f"127.0.0.1:{running.value}", part_mib * MIB, is_async=is_async)
-                    yield Way(label, time.perf_counter() - began, link.at_once)
+            with (
+                _process("registry", str(folder / label), signs) as (port, _registry),
+                _process("link", str(port), str(delay), str(rate)) as (link, process),
+            ):
+                began = time.perf_counter()
+                _push(store, f"127.0.0.1:{link}", part_mib * MIB, is_async=is_async)
+                seconds = time.perf_counter() - began
+                told, _ = process.communicate(timeout=60)
+                yield Way(label, seconds, int(told))
+
+
+@contextlib.contextmanager
+def _process(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Run this module with *arguments*, and yield the port that it listens on; it ends when its input does."""
+    command = [sys.executable, "-m", "bench.signed", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline()), process
+        finally:
+            if not process.stdin.closed:
+                process.stdin.close()
+
+
+def _serve(kind: str, *arguments: str) -> None:
+    if kind == "registry":
+        with EmbeddedRegistry(Path(arguments[0]), quirks=Quirks(redirect_uploads=bool(arguments[1]))) as registry:
+            print(registry.host.partition(":")[2], flush=True)
+            sys.stdin.read()
+        return
+    link = _Link(("127.0.0.1", int(arguments[0])), float(arguments[1]), float(arguments[2]))
+    with contextlib.closing(LoopThread(link.serving, "bench-link")) as running:
+        print(running.value, flush=True)
+        sys.stdin.read()
+    print(link.at_once, flush=True)
 
 
 def _push(store: Path, host: str, part_bytes: int, *, is_async: bool) -> None:
@@ -149,3 +180,7 @@ def _push(store: Path, host: str, part_bytes: int, *, is_async: bool) -> None:
         return
     with RegistryClient(concurrency=_LAYERS, **settings) as client:
         client.push(name, source="library/bench")
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import hmac
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -91,9 +90,7 @@ async def assemble(context: RequestContext, session: Session, etag: str) -> bool
     joined = hashlib.md5(b"".join(bytes.fromhex(part.md5) for part in chosen), usedforsecurity=False).hexdigest()
     if chosen != [whole] and etag != f"{joined}-{len(chosen)}":
         raise Refused(400, "BLOB_UPLOAD_INVALID", "the etag is not that of the parts")
-    await asyncio.to_thread(_join, chosen, session.path)
-    session.take_file()
-    await session.catch_up()
+    session.replaced(await asyncio.to_thread(_join, chosen, session.path))
     return True
 
 
@@ -113,11 +110,16 @@ def _in_order(parts: Mapping[str, SignedPart]) -> list[SignedPart]:
     return chosen
 
 
-def _join(parts: Sequence[SignedPart], path: Path) -> None:
-    with path.open("wb") as whole:
+def _join(parts: Sequence[SignedPart], path: Path) -> hashlib._Hash:
+    """Write *parts* to *path*, and return the hash of them all."""
+    hasher, buffer = hashlib.sha256(), memoryview(bytearray(_COPY_BYTES))
+    with path.open("wb", buffering=0) as whole:
         for part in parts:
-            with part.path.open("rb") as file:
-                shutil.copyfileobj(file, whole, _COPY_BYTES)
+            with part.path.open("rb", buffering=0) as file:
+                while count := file.readinto(buffer):
+                    hasher.update(buffer[:count])
+                    whole.write(buffer[:count])
+    return hasher
 
 
 def _path(context: RequestContext, session: Session, name: str) -> Path:

@@ -228,10 +228,10 @@ class Session:
             if not self._is_hashed:  # another request may have hashed the file, and appended, in the meantime
                 self._hasher, self._is_hashed = hasher, True
 
-    def take_file(self) -> None:
-        """Take note that the file was replaced; :meth:`catch_up` then hashes it."""
+    def replaced(self, hasher: hashlib._Hash) -> None:
+        """Take note that the file has another content, which *hasher* has seen."""
         self.size = self.path.stat().st_size
-        self._hasher, self._is_hashed = hashlib.sha256(), self.size == 0
+        self._hasher, self._is_hashed = hasher, True
 
     def begin(self) -> FileIO:
         """Open the file for a part. A part that is still under way adds nothing more."""
