@@ -43,6 +43,7 @@ def place(tmp_path: Path, folder: Path) -> Iterator[Pulling]:
         yield made
 
 
+@pytest.mark.slow
 def test_fifty_pulls_at_once_read_each_blob_once(tmp_path: Path, place: Pulling) -> None:
     before = reads(place)
 
