@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 from tests.support.blobs import digest_of
+from tests.support.command import command
 from tests.support.command_direct import SMALL_BYTES, at_home
 from tests.support.created_models import MODELFILES, recorded, write_files
 from tests.support.registries import CRANE, ORAS
 from tests.support.stores import LAYERS, put_model
 
 from ollama_push.local import ModelStore, OciLayout
+from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.slow
 def test_a_model_goes_round_and_arrives_as_it_was(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         layout = f"oci:{tmp_path / 'layout'}:demo"
@@ -37,6 +40,7 @@ def test_a_model_goes_round_and_arrives_as_it_was(tmp_path: Path) -> None:
     assert OciLayout(tmp_path / "layout").model("demo").read_manifest() == home.manifest
 
 
+@pytest.mark.slow
 def test_a_dry_run_copies_nothing(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         done = home.run("copy", "my-llama", f"oci:{tmp_path / 'layout'}", "--dry-run")
@@ -106,6 +110,7 @@ def test_a_file_that_cannot_be_pushed_says_what_to_do(tmp_path: Path) -> None:
     assert "convert it to one GGUF file with llama.cpp's `convert_hf_to_gguf.py`" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_saved_here_is_loaded_there(tmp_path: Path) -> None:
     with at_home(tmp_path / "here") as here, at_home(tmp_path / "there") as there:
         put_model(here.folder / "models", "registry.ollama.ai/team/second/v1", (b"other weights", LAYERS[0]))
@@ -121,6 +126,7 @@ def test_what_is_saved_here_is_loaded_there(tmp_path: Path) -> None:
         assert after.load(name).manifest.raw == before.load(name).manifest.raw
 
 
+@pytest.mark.slow
 def test_one_model_that_cannot_be_saved_leaves_no_archive(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         done = home.run("save", "my-llama", "no-llama", "-o", str(tmp_path / "models.tar"))
@@ -128,6 +134,7 @@ def test_one_model_that_cannot_be_saved_leaves_no_archive(tmp_path: Path) -> Non
     assert not (tmp_path / "models.tar").exists()
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_cut_loads_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "models.tar"
     with at_home(tmp_path) as home:
@@ -139,6 +146,7 @@ def test_an_archive_that_is_cut_loads_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_models_without_names_are_not_loaded(tmp_path: Path) -> None:
     archive = tmp_path / "models.tar"
     with at_home(tmp_path) as home:
@@ -200,6 +208,7 @@ def test_oras_copies_what_was_saved(tmp_path: Path) -> None:
         assert home.pushed()
 
 
+@pytest.mark.slow
 def test_all_tags_go_to_the_same_tags(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         put_model(home.folder / "models", "registry.ollama.ai/library/my-llama/small", (b"small weights",))
@@ -215,6 +224,7 @@ def test_all_tags_go_to_the_same_tags(tmp_path: Path) -> None:
     assert tags[0] == home.manifest
 
 
+@pytest.mark.slow
 def test_a_list_is_copied_line_by_line_each_with_its_verdict(tmp_path: Path) -> None:
     listing = tmp_path / "list"
     with at_home(tmp_path) as home:
@@ -260,6 +270,7 @@ def test_what_cannot_be_listed_is_said_before_anything_is_copied(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_an_sbom_is_attached(tmp_path: Path) -> None:
     (tmp_path / "sbom.json").write_text("{}")
     with at_home(tmp_path) as home:
@@ -275,3 +286,27 @@ def test_an_sbom_is_attached(tmp_path: Path) -> None:
         2,
         "error: --type='nonsense': expected a media type, such as application/spdx+json",
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["urllib3", "aiohttp"])
+def test_a_mirror_that_is_killed_goes_on_where_it_was(transport: str, tmp_path: Path) -> None:
+    part = 1024 * 1024
+    with at_home(tmp_path, large_bytes=12 * part) as home, EmbeddedRegistry(tmp_path / "mirror") as mirror:
+        assert home.run("copy", "my-llama", home.name, "--plain-http").returncode == 0
+        mirror.add_fault(Fault("PATCH", nth=6, action=Stall(600)))
+        options = ("--plain-http", "--part-size", "1MiB", "--concurrency", "1", "--transport", transport)
+        words = ("copy", f"{home.name}:latest", f"{mirror.host}/team/mirrored:latest", *options)
+        with subprocess.Popen(command(*words), stderr=subprocess.PIPE, env=home.variables) as running:
+            try:
+                sixth = mirror.wait_until(lambda: sum(s.method == "PATCH" for s in mirror.requests) >= 6, 60)
+            finally:
+                running.kill()
+                running.communicate(timeout=60)
+        assert sixth
+        assert mirror.manifest("team/mirrored", "latest") is None
+        done = home.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert "resumed" in done.stderr
+        assert mirror.manifest("team/mirrored", "latest") == home.registry.manifest("team/my-llama", "latest")
+        assert mirror.received_bytes <= 13 * part + part

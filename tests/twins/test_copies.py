@@ -129,8 +129,15 @@ def prepared(here: Places, kind: str) -> Any:
     return source
 
 
+# Files to files are the same code whichever files they are.
+_PAIRS: Final = [
+    pytest.param(source, target, marks=[] if "registry" in (source, target) else pytest.mark.slow)
+    for source, target in product(_SOURCES, _TARGETS)
+]
+
+
 @either_client
-@pytest.mark.parametrize(("source", "target"), list(product(_SOURCES, _TARGETS)))
+@pytest.mark.parametrize(("source", "target"), _PAIRS)
 def test_what_arrives_is_what_left(source: str, target: str, copier: Copier, machine: Places) -> None:
     where, look = _TARGETS[target]
     receipt = copier(machine, prepared(machine, source), where(machine))
@@ -311,7 +318,9 @@ _DAMAGES: Final[Mapping[str, tuple[Callable[[Kept], None], str]]] = {
 
 @either_client
 @pytest.mark.parametrize("damage", _DAMAGES)
-@pytest.mark.parametrize("target", _TARGETS)
+@pytest.mark.parametrize(
+    "target", ["registry", "store", *(pytest.param(each, marks=pytest.mark.slow) for each in ("layout", "archive"))]
+)
 def test_a_damaged_source_leaves_no_model_anywhere(target: str, damage: str, copier: Copier, machine: Places) -> None:
     where, look = _TARGETS[target]
     kept = prepared(machine, "own")

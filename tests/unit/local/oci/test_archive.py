@@ -21,6 +21,7 @@ from ollama_push.core.errors import PushRejected, RejectionReason, UsedAfterClos
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry.manifests import Manifest, hex_of
 from ollama_push.local import FileModel, ModelStore, OciArchive, OciArchiveTarget, OciArchiveWriter, StoreTarget
+from ollama_push.local.oci import tar
 
 LAYERS: Final = (noise(3000, 3), b"a template", b"")
 BLOBS: Final = {digest_of(data): data for data in (*LAYERS, CONFIG)}
@@ -293,7 +294,7 @@ def long_header(path: Path) -> None:
 
 def many_files(path: Path) -> None:
     with path.open("wb") as file:
-        for number in range(100_001):
+        for number in range(101):
             file.write(tarfile.TarInfo(str(number)).tobuf(tarfile.USTAR_FORMAT))
         file.write(bytes(1024))
 
@@ -311,7 +312,8 @@ def nested_index(path: Path) -> None:
 @pytest.mark.parametrize(
     "bomb", [sparse, long_header, many_files, huge_index, nested_index], ids=lambda each: each.__name__
 )
-def test_a_bomb_does_not_go_off(bomb: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_bomb_does_not_go_off(bomb: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar, "_MOST_MEMBERS", 100)  # 100,000 take a while to write
     bomb(tmp_path / "bomb.tar")
     with pytest.raises(PushRejected, match=r"the source oci-archive:.* failed: "):
         OciArchive(tmp_path / "bomb.tar").model()
