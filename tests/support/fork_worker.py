@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,8 @@ import urllib3
 
 from ollama_push import AsyncPushClient, AsyncRegistryClient, PushClient, RegistryClient, RetryPolicy
 from ollama_push.core.observations import Observation
-from ollama_push.local import NoResume
+from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.local import FileResumeStore, NoResume
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 
 ONCE = RetryPolicy(attempts=1)
@@ -227,6 +229,24 @@ def direct(kind: str, host: str) -> list[str]:
     return asyncio.run(parent())
 
 
+def resume(_kind: str, folder: str) -> list[str]:
+    """Claim an upload before a fork; the child claims it too, saves and releases."""
+    store, key = FileResumeStore(Path(folder)), UploadKey("http://h", "a/b", f"sha256:{'0' * 64}")
+    claimed = store.claim(key)
+    store.save(key, ResumePoint("http://h/parent", 5))
+
+    def use() -> str:
+        got = type(store.claim(key)).__name__
+        store.save(key, ResumePoint("http://h/child", 9))
+        store.forget(key)
+        store.release(key)
+        return got
+
+    in_child(use)
+    kept = next(Path(folder).glob("*.json")).read_text()
+    return [str(claimed), str(json.loads(kept)["offset"]), type(FileResumeStore(Path(folder)).claim(key)).__name__]
+
+
 def say(value: object) -> None:
     sys.stdout.write(f"{json.dumps(value)}\n")
     sys.stdout.flush()
@@ -234,5 +254,5 @@ def say(value: object) -> None:
 
 if __name__ == "__main__":
     _, scenario, kind, url = sys.argv
-    scenarios = {each.__name__: each for each in (idle, injected, leave, close, unwind, direct)}
+    scenarios = {each.__name__: each for each in (idle, injected, leave, close, unwind, direct, resume)}
     say(scenarios[scenario](kind, url))

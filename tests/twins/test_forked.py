@@ -112,3 +112,7 @@ def test_direct_pushes_of_parent_and_child_all_arrive(kind: str, tmp_path: Path)
         assert ended == ["PushReceipt"] * 3
         for name in ("one", "two", "three"):
             assert registry.manifest(f"a/{name}", "latest") is not None
+
+
+def test_a_child_does_not_write_where_its_parent_resumes(tmp_path: Path) -> None:
+    assert result("resume", "sync", str(tmp_path)) == ["None", "5", "InUseElsewhere"]

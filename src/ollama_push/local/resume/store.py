@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import tempfile
 import threading
 import time
@@ -63,6 +64,19 @@ class _Wait:
 
     saved: int
     since: float
+
+
+@attrs.define(eq=False)
+class _Claims:
+    """What one process has claimed, by the names of the files.
+
+    Attributes:
+        held: The claims.
+        mutex: Held by the thread that uses them.
+    """
+
+    held: dict[str, _Claim] = attrs.field(factory=dict)
+    mutex: threading.Lock = attrs.field(factory=threading.Lock)
 
 
 class NoResume:
@@ -127,8 +141,7 @@ class FileResumeStore:
         self._wait_seconds = wait_seconds
         self._waits: dict[str, _Wait] = {}
         self._impatient_until = 0.0
-        self._claims: dict[str, _Claim] = {}
-        self._mutex = threading.Lock()
+        self._by_process = {os.getpid(): _Claims()}
         self._swept = False
         self._warned = False
         # One sweep for each new upload would take quadratic time.
@@ -138,6 +151,20 @@ class FileResumeStore:
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process: with locks and claims of its own.
         return self._rebuild, ()
+
+    @property
+    def _claims(self) -> dict[str, _Claim]:
+        return self._own().held
+
+    @property
+    def _mutex(self) -> threading.Lock:
+        return self._own().mutex
+
+    def _own(self) -> _Claims:
+        """Return the claims of this process. A forked child leaves those of its parent alone, and has none at first."""
+        own = self._by_process.get(os.getpid())
+        # setdefault: two threads may get here at once.
+        return self._by_process.setdefault(os.getpid(), _Claims()) if own is None else own
 
     @property
     def directory(self) -> Path:
