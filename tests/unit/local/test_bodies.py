@@ -14,6 +14,7 @@ import pytest
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.ports import SizedBody
 from ollama_push.local import BlobBody, BlobFile, BodyCancelled
+from ollama_push.local.bodies import MemoryBody
 from ollama_push.local.files import identity_of
 
 _DATA: Final = bytes(range(256)) * 4096  # 1 MiB
@@ -220,3 +221,31 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) < 2048  # KiB
+
+
+class Watch:
+    """Writes down what it sees."""
+
+    completed = 0
+
+    def __init__(self) -> None:
+        self.seen: list[bytes | str] = []
+
+    def begin(self) -> None:
+        self.seen.append("begin")
+
+    def receive(self, buffer: memoryview, /) -> None:
+        self.seen.append(bytes(buffer))
+
+
+def test_a_watch_sees_every_byte_before_the_consumer_and_each_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "blob"
+    path.write_bytes(b"0123456789")
+    watch = Watch()
+    file = BlobFile(path, 10, identity_of(path.stat()))
+    from_disk = BlobBody(file, 2, 5, moved=lambda _: None, cancelled=lambda: False, watch=watch)
+    in_memory = MemoryBody(b"23456", moved=lambda _: None, watch=watch)
+    for body in (from_disk, from_disk, in_memory):
+        watch.seen.clear()
+        for piece in body:
+            assert watch.seen == ["begin", bytes(piece)]
