@@ -35,8 +35,8 @@ try:
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import TimeoutError as RedisTimeoutError
     from redis.retry import Retry
-except ImportError as exc:
-    raise ImportError("Redis needs: pip install 'ollama-push[redis]'") from exc
+except ImportError as _exc:
+    raise ImportError("Redis needs: pip install 'ollama-push[redis]'") from _exc
 
 __all__ = ["PASSWORD_VARIABLE", "RedisConnection", "RedisProblem", "RedisUnusable", "shown_url"]
 
