@@ -19,6 +19,7 @@ from ollama_push.core.errors import ConnectionLost
 from ollama_push.core.ports import CancelsRequests, HttpRequest
 from ollama_push.testing.server import NextRequest, ScriptedServer, Step, head
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
+from ollama_push.transports._urllib3_cancel import ActiveRequests
 
 MIB = 1 << 20
 # More than the kernel buffers on loopback: who sends it waits for who takes it.
@@ -259,3 +260,13 @@ def test_through_an_injected_pool_a_request_ends_when_its_response_comes(certifi
 def test_a_transport_tells_whether_it_cancels_requests() -> None:
     assert isinstance(Urllib3Transport(), CancelsRequests)
     assert not isinstance(AiohttpTransport(), CancelsRequests)
+
+
+def test_blocks_that_are_never_entered_leave_nothing_behind() -> None:
+    requests = ActiveRequests()
+    kept = [requests.add(HttpRequest("GET", "http://h")) for _ in range(10)]
+    for _ in range(10_000):
+        requests.add(HttpRequest("GET", "http://h"))
+    assert len(requests._active) < 200
+    requests.cancel(kept[3].request)
+    assert [each.cancelled for each in kept] == [each is kept[3] for each in kept]

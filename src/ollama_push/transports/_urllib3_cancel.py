@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import ref
 
 from ollama_push.core.ports import HttpRequest
 from ollama_push.transports._keeping import SentRequest
 
 __all__ = ["SENT_HERE", "ActiveRequests", "CancellableRequest", "RequestCancelled", "note_socket", "shut_down"]
+
+
+_CROWD: Final = 64
+"""How many requests may be noted until those that are gone are looked for."""
 
 
 class RequestCancelled(ConnectionError):
@@ -126,14 +130,19 @@ class ActiveRequests:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        # Weak: of a block that is never entered, nothing remains.
-        self._active = WeakSet[CancellableRequest]()
+        # Weak: of a block that is never entered, nothing remains. No WeakSet, whose callbacks are code in Python: what
+        # a signal handler raises in one is lost.
+        self._active: set[ref[CancellableRequest]] = set()
+        self._crowded = _CROWD
 
     def add(self, request: HttpRequest) -> CancellableRequest:
         """Return what can cancel *request*, which ``cancel`` knows from now on."""
         active = CancellableRequest(request)
         with self._lock:
-            self._active.add(active)
+            if len(self._active) >= self._crowded:
+                self._active = {each for each in self._active if each() is not None}
+                self._crowded = 2 * len(self._active) + _CROWD
+            self._active.add(ref(active))
         return active
 
     @contextmanager
@@ -144,11 +153,12 @@ class ActiveRequests:
         finally:
             active.hang_up()
             with self._lock:
-                self._active.discard(active)
+                self._active.discard(ref(active))
 
     def cancel(self, request: HttpRequest) -> None:
         """Cancel *request*: this very object, not one that is equal to it."""
         with self._lock:
-            matching = [active for active in self._active if active.request is request]
-        for active in matching:
-            active.cancel()
+            active = [each() for each in self._active]
+        for each in active:
+            if each is not None and each.request is request:
+                each.cancel()
