@@ -202,10 +202,13 @@ def test_the_token_of_the_gateway_guards_pulls(tmp_path: Path) -> None:
             assert place.get(BLOB_PATH, headers=headers).status == 401
 
 
-def test_a_client_from_elsewhere_does_not_make_the_gateway_show_its_login_in_the_clear(tmp_path: Path) -> None:
-    """The registry is on this machine, where a login may go; what counts is that it is the client's own."""
-    with pulling(tmp_path, auth=BasicAuth(_USERS), credential=ME, loopback=False) as place:
-        assert place.get(MANIFEST).status == 200
+def test_pulls_speak_plain_http_only_where_the_operator_says_so(tmp_path: Path) -> None:
+    with pulling(tmp_path, auth=BasicAuth(_USERS), credential=ME, plain_http=False) as place:
+        asked = len(place.registry.requests)
+        found = place.get(MANIFEST, headers=as_basic(ME))
+        assert found.status == 502
+        assert "does not speak TLS" in json.loads(found.body)["errors"][0]["message"]
+        assert len(place.registry.requests) == asked
 
 
 # --- the other name

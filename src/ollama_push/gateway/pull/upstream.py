@@ -18,7 +18,7 @@ from ollama_push.core.ports import AsyncResponse, AsyncTransport, HttpRequest
 from ollama_push.core.registry.authorizer import Authorizer
 from ollama_push.core.registry.credentials import CredentialSource, GivenCredential, Login
 from ollama_push.core.registry.effects import Effect, Exclusive, FindCredential
-from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets
+from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.responses import MAX_RESPONSE_BYTES, BufferedResponse, SendRequest, failed_request
 from ollama_push.core.version import USER_AGENT
 from ollama_push.gateway.pull.ranges import Span, WantedRange
@@ -251,10 +251,8 @@ class Upstream:
             nonce=os.urandom,
             read_timeout=self._silence,
         )
-        source = self._credentials if login is None else GivenCredential(login)
-        # A client from elsewhere cannot make the gateway send its own login in the clear.
-        may_send_own = settings.loopback or settings.plain_http or may_carry_secrets(endpoint.origin, plain_for=None)
-        return _Identity(authorizer, source if login is not None or may_send_own else GivenCredential(None), now)
+        # Plain HTTP is the operator's choice alone: what the gateway shows there, it was told to show.
+        return _Identity(authorizer, self._credentials if login is None else GivenCredential(login), now)
 
     def _forget(self, identity: _Identity) -> None:
         for key in [key for key, each in self._identities.items() if each is identity]:
