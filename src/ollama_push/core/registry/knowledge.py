@@ -41,7 +41,7 @@ class LessonBook:
     """
 
     def __init__(self, known: Lessons = Lessons()) -> None:
-        self.known = known
+        self.known: Lessons = known
         self._kept = known
 
     def learn(self, **changes: Any) -> None:

@@ -268,3 +268,11 @@ def test_neither_an_error_nor_a_retry_quotes_the_login_that_was_shown() -> None:
 def test_what_a_flow_returns_stays_as_it_is() -> None:
     player = FlowPlayer(responses(response(200, {}, b"x")))
     assert player.play(player.exchange.without_secrets(player.exchange.once("GET", URL))).body == b"x"
+
+
+def test_a_signed_url_that_is_not_there_is_neither_a_server_nor_the_registry() -> None:
+    away = ConnectFailed("https://storage.test", ConnectCause.REFUSED)
+    player = FlowPlayer(responses(away))
+    with pytest.raises(ConnectFailed) as caught:
+        player.play(player.exchange.once_signed("PUT", "https://storage.test/x?sig=1", {}, None))
+    assert caught.value.peer is Peer.ELSEWHERE
