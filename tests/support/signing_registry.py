@@ -34,6 +34,7 @@ class SigningRegistry:
         instead: Called with each request first; what it returns is the answer, ``None`` leaves it to the registry.
 
     Attributes:
+        instead: May be replaced.
         blobs: By digest.
         stored: Parts in the storage, by their path.
         asked: What was asked for, as ``"METHOD path"`` without queries.
@@ -48,7 +49,7 @@ class SigningRegistry:
         says_so: bool = True,
         instead: Callable[[HttpRequest], Answer | None] = lambda _request: None,
     ) -> None:
-        self._parts, self._whole, self._says_so, self._instead = parts, whole, says_so, instead
+        self._parts, self._whole, self._says_so, self.instead = parts, whole, says_so, instead
         self.blobs: dict[str, bytes] = {}
         self.stored: dict[str, bytes] = {}
         self.asked: list[str] = []
@@ -62,7 +63,7 @@ class SigningRegistry:
         url = urlsplit(request.url)
         self.requests.append(request)
         self.asked.append(f"{request.method} {url.path.replace('/v2/me/llama/blobs', '')}")
-        given = self._instead(request)
+        given = self.instead(request)
         if given is not None:
             return given
         if request.url.startswith(STORAGE):

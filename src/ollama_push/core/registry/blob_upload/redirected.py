@@ -14,7 +14,14 @@ import attrs
 
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason, ServerError, TransportError
 from ollama_push.core.facts import Operation, ResponseProblem, UnusableResponse
-from ollama_push.core.registry.blob_upload.offers import DirectOffer, Redirects, etag_of, is_redirect, part_spans
+from ollama_push.core.registry.blob_upload.offers import (
+    REDIRECT_PART,
+    DirectOffer,
+    Redirects,
+    etag_of,
+    is_redirect,
+    part_spans,
+)
 from ollama_push.core.registry.blob_upload.probe import layer_progress, probe
 from ollama_push.core.registry.blob_upload.responses import (
     AFTER_COMMIT,
@@ -245,7 +252,7 @@ class RedirectedUpload:
         headers = {
             **_OCTETS,
             "Content-Range": f"{part.offset}-{part.offset + part.size - 1}",
-            **self._redirects.part_headers(),
+            **REDIRECT_PART,
         }
         while True:
             try:

@@ -93,7 +93,7 @@ def test_a_registry_that_takes_one_of_many_parts_itself_is_right_too() -> None:
             registry.stored[f"/s1/{first}"] = DATA[first : first + PART]
         return answer
 
-    registry._instead = instead
+    registry.instead = instead
     Upload(registry, part=PART).run()
     assert registry.blobs == {DIGEST: DATA}
 
@@ -200,7 +200,7 @@ def test_a_replaced_url_that_the_registry_did_not_give_because_it_took_the_part_
             registry.stored[f"/s1/{PART}"] = DATA[PART : 2 * PART]
         return answer
 
-    registry._instead = instead
+    registry.instead = instead
     Upload(registry, part=PART).run()
     assert registry.blobs == {DIGEST: DATA}
 
@@ -272,9 +272,9 @@ def test_finished_parts_are_resumed_by_another_process(*, all_sent: bool) -> Non
         upload.player.interrupted = stops.seen >= 5 or upload.player.interrupted
         return LOST if all_sent and "etag=" in request.url else None
 
-    registry._instead = instead
+    registry.instead = instead
     if all_sent:
-        registry._instead = Sometimes(refuse(403, "DENIED"), "PUT", "etag=")
+        registry.instead = Sometimes(refuse(403, "DENIED"), "PUT", "etag=")
         upload.fail()
         memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/u/s1?n=9", SIZE, parts_of(registry))})
     else:
@@ -283,7 +283,7 @@ def test_finished_parts_are_resumed_by_another_process(*, all_sent: bool) -> Non
         memory = DictMemory(upload.player.memory.kept)
     before = len(registry.asked)
     stored = len(registry.stored)
-    registry._instead = lambda _request: None
+    registry.instead = lambda _request: None
     if all_sent:
         registry.sessions["s1"] = [f"/s1/{offset}" for offset in range(0, SIZE, PART)]
     again = Upload(registry, part=PART, memory=memory)
@@ -334,7 +334,7 @@ def test_a_lost_commit_is_looked_for() -> None:
             return LOST
         return None
 
-    registry._instead = instead
+    registry.instead = instead
     upload = Upload(registry, part=PART, retry=QUICK)
     upload.run()
     assert upload.methods[-1] == "HEAD"
@@ -354,7 +354,7 @@ def test_a_commit_that_was_carried_out_before_is_found_out() -> None:
             return response(404)
         return None
 
-    registry._instead = instead
+    registry.instead = instead
     Upload(registry, part=PART).run()
     assert registry.asked.count("POST /uploads/") == 1
 
@@ -417,4 +417,21 @@ def test_a_body_that_ended_because_the_claim_had_is_nobodys_failure() -> None:
     upload.player.memory.held_for = 2
     upload.redirects.parts_at_once = 1
     upload.run()
+    assert registry.blobs == {DIGEST: DATA}
+
+
+def test_a_part_that_is_asked_for_again_is_not_taken_by_the_registry_because_another_has_given_up() -> None:
+    registry = SigningRegistry()
+    refused = Sometimes(response(403), "PUT", STORAGE, times=1000)
+
+    def instead(request: HttpRequest) -> Answer | None:
+        if request.method == "PATCH" and "/u/s1" in request.url:
+            assert request.headers["X-Redirect-Uploads"] == "1"
+            upload.redirects.parts = False
+        return refused(request)
+
+    registry.instead = instead
+    upload = Upload(registry, part=PART, retry=QUICK)
+    upload.run()
+    assert registry.taken["s1"] == b""
     assert registry.blobs == {DIGEST: DATA}
