@@ -158,6 +158,19 @@ class Authorizer:
         self, request: HttpRequest, span: BlobSpan | None, response: BufferedResponse, used: str
     ) -> Flow[BufferedResponse | TransportError]:
         """Send *request* with the next proof, until the registry accepts one: it refused *used* by *response*."""
+        try:
+            return (yield from self._send_until_accepted(request, span, response, used))
+        except PushRejected as no:
+            # The response to a HEAD has no words.
+            if request.method == "HEAD" and self._proof and not no.words:
+                asked, _ = yield from self._send(self._signed(attrs.evolve(request, method="GET")))
+                if isinstance(asked, BufferedResponse) and asked.status == _UNAUTHORIZED:
+                    no.words = words_in(asked)
+            raise
+
+    def _send_until_accepted(
+        self, request: HttpRequest, span: BlobSpan | None, response: BufferedResponse, used: str
+    ) -> Flow[BufferedResponse | TransportError]:
         tried: _Tried = {}
         for _ in range(1, _MOST_PROOFS):
             # Another flow may have renewed it since: then that one is tried first.

@@ -228,6 +228,24 @@ def test_a_wrong_login_is_shown_once_although_several_are_asked_for_it() -> None
     assert len({str(refusal) for refusal in refusals}) == 1
 
 
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        (refuse(401, "UNAUTHORIZED", "the account is locked"), " (UNAUTHORIZED: the account is locked)"),
+        (response(200, {}, b"a blob"), ""),
+        (LOST, ""),
+    ],
+    ids=["words", "lets in", "lost"],
+)
+def test_a_head_that_is_refused_is_asked_again_for_words(again: BufferedResponse | TransportError, words: str) -> None:
+    player = _player(ME, WANTS_BASIC, WANTS_BASIC, again)
+    with pytest.raises(PushRejected) as caught:
+        player.play(player.authorizer.send(HttpRequest("HEAD", URL)))
+    assert caught.value.message == f"{HOST} does not accept the login of 'me' for me/llama{words}"
+    assert [request.method for request in player.requests] == ["HEAD", "HEAD", "GET"]
+    assert _proofs(player) == [None, BASIC, BASIC]
+
+
 def test_other_origins_are_shown_nothing() -> None:
     player = _player(ME, WANTS_BASIC, OK, WANTS_BASIC)
     _send(player)
