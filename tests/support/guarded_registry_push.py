@@ -23,6 +23,7 @@ from ollama_push.core.registry.effects import (
     FindCredential,
     Flow,
     Gather,
+    HoldsUpload,
     Rehash,
     ReportRetry,
 )
@@ -101,7 +102,7 @@ class Bench:
                 return Login("me", "pw")
             case ClaimUpload():
                 return False, None
-            case Rehash():
+            case HoldsUpload() | Rehash():
                 return True
             case EmitEvent(event):
                 self.run.receive_event(event)
