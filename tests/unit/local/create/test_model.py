@@ -14,9 +14,10 @@ import pytest
 from tests.support.created_models import MODELFILES, create_really, recorded, small_gguf, write_files
 from tests.support.real_ollama import OLLAMA, RealOllama, needs_ollama
 
+from ollama_push import RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushInterrupted
 from ollama_push.core.registry.manifests import Manifest
-from ollama_push.local import FileModel, ModelStore
+from ollama_push.local import FileModel, ModelStore, NoResume
 from ollama_push.local.create.hashes import HashMemory
 from ollama_push.local.create.model import gguf_model, modelfile_model
 from ollama_push.local.places import source_of_text
@@ -228,3 +229,22 @@ def test_hashing_can_be_cancelled(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"x")
     with pytest.raises(PushInterrupted):
         HashMemory(tmp_path / "cache").hash(tmp_path / "weights", cancelled=lambda: True)
+
+
+@needs_ollama
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_running_ollama_shows_what_was_put_beside_it(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    with RealOllama(tmp_path / "server", models) as server:
+        environment = {**os.environ, "OLLAMA_HOST": server.host, "HOME": str(tmp_path)}
+        with RegistryClient(store=models, resume=NoResume()) as client:
+            client.copy(made(tmp_path, MODELFILES["last of each"]), "ollama:team/beside:v1")
+
+        def ask(*words: str) -> str:
+            return subprocess.run([OLLAMA, *words], env=environment, capture_output=True, text=True, check=True).stdout
+
+        assert "team/beside:v1" in ask("list")
+        assert ask("show", "team/beside:v1", "--system").strip() == "second"
+        assert ask("show", "team/beside:v1", "--template").strip() == "{{ .Prompt }}"
+        assert "400K" in ask("show", "team/beside:v1")
