@@ -120,6 +120,16 @@ def _reported_whole(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.endswith("}")]
 
 
+def test_a_report_that_cannot_be_written_ends_no_push(home: Home) -> None:
+    """A device is not read, either: that would not end."""
+    done = home.run("push", "--all", *_options(home), "--report", "/dev/full")
+    assert done.returncode == 2
+    assert _held(home) == _ALL
+    assert done.stderr.splitlines()[-1] == (
+        "error: the report cannot be written: no space left on device; the pushes went on without it"
+    )
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_what_runs_and_begins_no_more(tmp_path: Path) -> None:
     put_models(tmp_path / "models", _COUNT)

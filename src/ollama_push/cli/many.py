@@ -141,6 +141,9 @@ def push_all(
     failed = [code for code in codes.values() if code]
     if progress in ("auto", "bar", "lines"):
         say(f"{len(items) - len(failed)} of {len(items)} models pushed")
+    if report.problem is not None:
+        say(f"error: the report cannot be written: {report.problem}; the pushes went on without it")
+        failed.append(exit_codes.USAGE)
     return exit_code_of(failed)
 
 

@@ -24,46 +24,51 @@ class ReportFile:
         path: The file, which may hold the verdicts of earlier runs.
         words: Formats errors.
 
+    Attributes:
+        problem: Why it can be written no more; ``None`` while it can.
+
     Raises:
         InvalidSetting: It cannot be read or written.
     """
 
     def __init__(self, path: str | None, words: MessageFormatter) -> None:
+        self.problem: str | None = None
         self._words = words
         self._file: TextIO | None = None
         self._pushed: dict[str, str] = {}
         if path is None:
             return
         try:
-            with suppress(FileNotFoundError):
-                self._pushed = _pushed_in(Path(path))
+            # A pipe or a device is written alone: reading one might not end.
+            before = Path(path).read_text("utf-8", "replace") if Path(path).is_file() else ""
+            self._pushed = _pushed_in(before)
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115, PTH123 - closed by __exit__
-            if self._file.tell() and not Path(path).read_bytes().endswith(b"\n"):
+            if before and not before.endswith("\n"):
                 self._file.write("\n")  # the process before was killed in the middle of a line
-        except (OSError, ValueError) as exc:
-            words_of = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            raise InvalidSetting("--report", path, words_of.lower()) from exc
+        except OSError as exc:
+            raise InvalidSetting("--report", path, (exc.strerror or str(exc)).lower()) from exc
 
     def digest_of(self, model: str) -> str | None:
         """Return the digest of the manifest that *model* was pushed with, in the last line about it."""
         return self._pushed.get(model)
 
     def add(self, verdict: PushVerdict) -> None:
-        """Write *verdict*.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        if self._file is not None:
+        """Write *verdict*; if that fails, note the problem and write no more: the pushes matter more."""
+        if self._file is None or self.problem is not None:
+            return
+        try:
             self._file.write(f"{json.dumps(self._fields(verdict), separators=(',', ':'))}\n")
             self._file.flush()
+        except OSError as exc:
+            self.problem = (exc.strerror or str(exc)).lower()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of what is still buffered, which is known
+                self._file.close()
 
     def _fields(self, verdict: PushVerdict) -> dict[str, Any]:
         item, receipt, error = verdict.item, verdict.receipt, verdict.error
@@ -86,10 +91,10 @@ class ReportFile:
         return {**common, "verdict": "failed", **fields}
 
 
-def _pushed_in(path: Path) -> dict[str, str]:
+def _pushed_in(text: str) -> dict[str, str]:
     """Return the models that were pushed, with the digests of their manifests; lines that are none are left out."""
     found: dict[str, str] = {}
-    for line in path.read_text("utf-8", "replace").splitlines():
+    for line in text.splitlines():
         try:
             entry = json.loads(line)
             model, verdict, digest = entry["model"], entry["verdict"], entry.get("manifest_digest")
