@@ -22,6 +22,7 @@ from ollama_push.core.errors import (
     TransportError,
     TransportTimeout,
 )
+from ollama_push.core.events import StatusChanged
 from ollama_push.core.facts import Operation, ResponseProblem, UnusableResponse
 from ollama_push.core.registry.blob_upload.offers import DirectOffer, Redirects, follow_each_other, is_redirect
 from ollama_push.core.registry.blob_upload.part_sizes import PartSizes
@@ -60,7 +61,7 @@ from ollama_push.core.registry.effects import (
 )
 from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
-from ollama_push.core.registry.manifests import Descriptor
+from ollama_push.core.registry.manifests import Descriptor, short_digest
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import BlobSpan, BufferedResponse, is_unread
 
@@ -177,6 +178,7 @@ class BlobUpload:
 
         While another machine has it, it is asked for again and again: that machine finishes it, or dies.
         """
+        is_told = False
         while True:
             others, found = yield from result_of(ClaimUpload(self._key))
             self._claimed = True
@@ -184,6 +186,10 @@ class BlobUpload:
                 break
             self._claimed = False
             yield ReleaseUpload(self._key)
+            if not is_told:
+                is_told = True
+                status = f"waiting for another machine's upload of {short_digest(self._blob.digest)}"
+                yield EmitEvent(StatusChanged(status))
             yield Sleep(found.retry_in)
             self._exchange.raise_if_interrupted()
             self._shared.in_company = True

@@ -8,9 +8,11 @@ from tests.support.scripted_flow import DictMemory, Responder
 from tests.support.upload_machine import DATA, HELD, KEY, LOST, SIZE, SMALL, Upload
 
 from ollama_push.core.errors import PushInterrupted, TransportError
+from ollama_push.core.events import StatusChanged
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.blob_upload.machine import SharedFindings
 from ollama_push.core.registry.effects import ClaimUpload, Effect, ForgetResumePoint, ReleaseUpload, ReportRetry, Sleep
+from ollama_push.core.registry.manifests import short_digest
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
@@ -27,6 +29,15 @@ def test_while_another_machine_has_the_upload_nothing_is_sent() -> None:
     claim, release = ClaimUpload(KEY), ReleaseUpload(KEY)
     expected: list[Effect] = [claim, release, Sleep(0.5), claim, release, Sleep(0.25), claim]
     assert [effect for effect in upload.player.effects if isinstance(effect, kinds)][: len(expected)] == expected
+
+
+def test_a_wait_for_another_machine_is_told_once() -> None:
+    memory = DictMemory()
+    memory.elsewhere = [InUseElsewhere(0.5)] * 5
+    upload = Upload(MemoryRegistry(), memory=memory)
+    upload.run()
+    statuses = [event.status for event in upload.player.events if isinstance(event, StatusChanged)]
+    assert statuses == [f"waiting for another machine's upload of {short_digest(KEY.digest)}"]
 
 
 def test_what_the_other_machine_has_stored_meanwhile_is_not_sent() -> None:
