@@ -19,15 +19,18 @@ class JobTimeLimit(Exception):
 
 
 @contextmanager
-def raising(error: BaseException, when: Callable[[], bool]) -> Iterator[None]:
+def raising(error: BaseException, when: Callable[[], bool], *, in_select: bool = False) -> Iterator[None]:
     """Have a signal handler raise *error* inside the block, once *when*, which is asked again and again, says yes.
+
+    With *in_select*, it raises only where an event loop waits: asyncio logs and drops what is raised in a callback.
 
     The signal is sent until its handler has run: one that comes just before a blocking call does not interrupt that.
     """
     over, main = threading.Event(), threading.get_ident()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if not over.is_set():
+    def handle(_number: int, frame: FrameType | None) -> None:
+        waits = frame is not None and frame.f_code.co_name == "select"
+        if not over.is_set() and (waits or not in_select):
             over.set()
             raise error
 

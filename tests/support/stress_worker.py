@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -25,6 +26,7 @@ from ollama_push.transports import AiohttpTransport
 
 OPTIONS: Final[dict[str, Any]] = {"retry": RetryPolicy(attempts=1), "stall_timeout": 5.0}
 CHILD_SECONDS: Final = 40
+AGAIN_SECONDS: Final = 3.0
 
 
 class TimeLimit(Exception):
@@ -129,12 +131,13 @@ class Sync:
     def limited(self, model: str) -> None:
         """Push with a time limit that a signal handler raises."""
         error = self.chance.choice([TimeLimit, TimeoutError])("the job's limit")
-        raised = False
+        raised_at = -math.inf
 
         def handle(_number: int, _frame: object) -> None:
-            nonlocal raised
-            if not raised:
-                raised = True
+            nonlocal raised_at
+            # Once more after a while: what is raised in the callback of a weak reference is lost.
+            if time.monotonic() - raised_at > AGAIN_SECONDS:
+                raised_at = time.monotonic()
                 raise error
 
         signal.signal(signal.SIGALRM, handle)

@@ -87,7 +87,8 @@ def test_what_a_signal_handler_raises_reaches_the_caller(
         return bool(server.requests)
 
     with ScriptedServer(script) as server:
-        with raising(error, is_due), pytest.raises(kind) as caught:
+        in_select = ask in (push_async, check_async)
+        with raising(error, is_due, in_select=in_select), pytest.raises(kind) as caught:
             ask(server.url, seen, retry)
         assert server.wait_for_open(0, PATIENCE)
         assert server.accepted == 1
@@ -115,7 +116,8 @@ def test_the_transports_themselves_let_it_through(kind: type[BaseException]) -> 
         for script in (SILENT, ENDLESS):
             error = kind("the job's limit")
             with ScriptedServer(script) as server:
-                with raising(error, lambda: bool(server.requests)), pytest.raises(kind) as caught:
+                in_select = use is aiohttp
+                with raising(error, lambda: bool(server.requests), in_select=in_select), pytest.raises(kind) as caught:
                     use(server.url)
                 assert caught.value is error
                 assert server.wait_for_open(0, PATIENCE)
@@ -156,7 +158,11 @@ def test_a_direct_push_is_left_too(colour: str, kind: type[BaseException], tmp_p
 
     with EmbeddedRegistry(tmp_path / "registry", faults=[stall]) as registry:
         asked = Direct(host=registry.host, home=tmp_path)
-        with raising(error, lambda: registry.received_bytes >= MIB // 2), pytest.raises(kind) as caught:
+        in_select = colour == "async"
+        with (
+            raising(error, lambda: registry.received_bytes >= MIB // 2, in_select=in_select),
+            pytest.raises(kind) as caught,
+        ):
             run(asked) if colour == "sync" else asyncio.run(run_async(asked))
     assert caught.value is error
     assert [one.outcome for one in seen if isinstance(one, PushFinished)] == [PushOutcome.CANCELLED]
