@@ -284,7 +284,7 @@ class AsyncFlowRunner(Generic[R]):
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
             result = self._context.failed_request(exc, body, self._transport)
         finally:
-            guest.end(request.url, result)
+            guest.end(request.url, result, request.method)
             self._report_pace(request.body)
         return result
 

@@ -23,6 +23,7 @@ __all__ = ["POLL_SECONDS", "AsyncPacedBody", "Guest", "PacedBody"]
 POLL_SECONDS: Final = 0.1
 """How long a request that waits for its turn may take to notice that it has come, or that the push is to end."""
 _MOST: Final = 1024
+_FAILED: Final = 500
 _TOO_MANY: Final = frozenset({429, 503})
 _ILL: Final = frozenset(status for status in TRANSIENT_STATUSES if status >= 500)  # noqa: PLR2004 - server errors
 
@@ -82,15 +83,20 @@ class Guest:
                 return PauseReason.BREAKER, seconds
         return None
 
-    def end(self, url: str, result: object) -> None:
-        """End a request with its response or error; anything else is a request that was not sent to its end."""
+    def end(self, url: str, result: object, method: str = "") -> None:
+        """End a request with its response or error; anything else is a request that was not sent to its end.
+
+        A 500 to a ``HEAD`` may be about that question alone, which only saves work: it does not make a registry ill.
+        """
         with self._guard:
             registry = self._of(url)
             status = result.status if isinstance(result, BufferedResponse) else None
             registry.limit.end(refused=status in _TOO_MANY)
             # A registry that was never reached fails a push at once, and one that is busy says how long it is.
             is_lost = isinstance(result, TransportError) and not isinstance(result, ConnectFailed)
-            if is_lost or (status in _ILL and status not in _TOO_MANY):
+            if (method, status) == ("HEAD", _FAILED):
+                registry.breaker.abandoned()
+            elif is_lost or (status in _ILL and status not in _TOO_MANY):
                 registry.breaker.failed()
             elif status is not None:
                 registry.breaker.succeeded()

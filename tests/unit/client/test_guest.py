@@ -62,6 +62,17 @@ def test_what_is_no_illness_opens_nothing(result: object) -> None:
         guest.end(_URL, result)
 
 
+def test_a_registry_that_only_fails_at_questions_is_not_ill() -> None:
+    guest = Guest(clock=Clock(), random=lambda: 1.0)
+    for _ in range(20):
+        assert guest.begin(_URL) is None
+        guest.end(_URL, _response(500), "HEAD")
+    for _ in range(5):
+        assert guest.begin(_URL) is None
+        guest.end(_URL, _response(502), "HEAD")
+    assert guest.begin(_URL) is not None
+
+
 def test_a_request_that_was_given_up_leaves_its_turn() -> None:
     clock = Clock()
     guest = Guest(clock=clock, random=lambda: 1.0)
