@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import pytest
 from tests.support import broken_places as broken
 
-from ollama_push import RegistryClient
+from ollama_push import AsyncRegistryClient, RegistryClient
 from ollama_push.core.errors import PushRejected
 from ollama_push.core.names import ModelName
 from ollama_push.core.registry import places
@@ -28,6 +29,7 @@ from ollama_push.local import (
     OciLayoutTarget,
     StoreTarget,
 )
+from ollama_push.testing._loop_thread import LoopThread
 from ollama_push.testing.contract import (
     SOURCE_CLAUSES,
     TARGET_CLAUSES,
@@ -40,6 +42,8 @@ from ollama_push.testing.contract import (
 )
 from ollama_push.testing.contract._sample_models import SAMPLE
 from ollama_push.testing.registry import EmbeddedRegistry
+
+T = TypeVar("T")
 
 NAME: Final = ModelName.parse("team/sample:v1")
 
@@ -120,6 +124,14 @@ def registry(tmp_path: Path) -> Iterator[EmbeddedRegistry]:
         yield running
 
 
+def damage(registry: EmbeddedRegistry, model: SampleModel) -> None:
+    for digest, data in sound(model).blobs.items():
+        if digest not in model.blobs:
+            registry.blob_path(digest).unlink()
+        elif model.blobs[digest] != data:
+            registry.blob_path(digest).write_bytes(model.blobs[digest])
+
+
 @pytest.mark.parametrize("clause", SOURCE_CLAUSES, ids=str)
 def test_a_registry_keeps(
     clause: PlaceClause[MakeSource], registry: EmbeddedRegistry, folders: Callable[[], Path]
@@ -130,12 +142,57 @@ def test_a_registry_keeps(
 
         def make(model: SampleModel) -> ModelSource:
             client.copy(stored(sound(model), folders()), name)
-            for digest in sound(model).blobs:
-                if digest not in model.blobs:
-                    registry.blob_path(digest).unlink()
-                elif model.blobs[digest] != sound(model).blobs[digest]:
-                    registry.blob_path(digest).write_bytes(model.blobs[digest])
+            damage(registry, model)
             return stack.enter_context(client.source(name))
+
+        clause.check(make)
+
+
+class Awaited:
+    """A source of the async client as a sync one: each step is awaited on an event loop in a thread."""
+
+    def __init__(self, thread: LoopThread[AsyncRegistryClient], name: str) -> None:
+        self._loop = thread.loop
+        self._block = thread.value.source(name)
+        self._source = self._wait(self._block.__aenter__())
+        self.label = self._source.label
+
+    def _wait(self, step: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(60)
+
+    def read_manifest(self) -> bytes:
+        return self._wait(self._source.read_manifest())
+
+    def read_blob(self, digest: str, offset: int, size: int, /) -> Iterator[bytes | memoryview]:
+        return self._pieces(self._source.read_blob(digest, offset, size))
+
+    def _pieces(self, pieces: AsyncIterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        async def following() -> bytes | memoryview | None:
+            return await anext(pieces, None)
+
+        while (piece := self._wait(following())) is not None:
+            yield piece
+
+    def close(self) -> None:
+        self._wait(self._source.aclose())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clause", SOURCE_CLAUSES, ids=str)
+def test_a_registry_keeps_when_it_is_awaited(
+    clause: PlaceClause[MakeSource], registry: EmbeddedRegistry, folders: Callable[[], Path]
+) -> None:
+    settings: dict[str, Any] = {"plain_http": True, "resume": NoResume(), "credentials": ("a", "b")}
+    name = f"{registry.host}/team/sample:v1"
+    with (
+        RegistryClient(**settings) as client,
+        closing(LoopThread(lambda: AsyncRegistryClient(**settings), "x")) as loop,
+    ):
+
+        def make(model: SampleModel) -> ModelSource:
+            client.copy(stored(sound(model), folders()), name)
+            damage(registry, model)
+            return Awaited(loop, name)
 
         clause.check(make)
 
