@@ -229,7 +229,12 @@ _WITHOUT_LOGIN: Final = (
 _UNKNOWN: Final = '400: MANIFEST_BLOB_UNKNOWN: blob unknown to registry ({"digest":"sha256:00"}) (pushing the manifest)'
 
 DIFFERENCES: Final = (
-    Difference("error_access_denied", "error", _WITHOUT_LOGIN, _SAYS_WHAT_TO_DO),
+    Difference(
+        "error_access_denied",
+        "error",
+        f"{_WITHOUT_LOGIN.removesuffix(')')} (UNAUTHORIZED: authentication required))",
+        _SAYS_WHAT_TO_DO,
+    ),
     Difference("error_basic_challenge", "error", _WITHOUT_LOGIN, NO_SUCH_LOGIN),
     Difference(
         "error_commit_400",
