@@ -104,6 +104,7 @@ class _Link:
         finally:
             self._sending -= moved >= MIB and rate < float("inf")
             writing.cancel()
+            await asyncio.wait([writing])
 
 
 def measure(part_mib: int, delay: float = 0.05, rate: float = 100e6 / 8) -> Iterator[Way]:
@@ -118,17 +119,18 @@ def measure(part_mib: int, delay: float = 0.05, rate: float = 100e6 / 8) -> Iter
         folder = Path(scratch)
         files = [random_file(folder / f"layer{number}", part_mib * _PARTS * MIB) for number in range(_LAYERS)]
         store = new_store(folder / "models", files)
-        for label, signs, is_async in (
-            ("parts one after the other, two layers", "", False),
-            ("signed parts, sync client", "signed", False),
-            ("signed parts, async client", "signed", True),
+        for label, signs, layers, is_async in (
+            ("one part after the other", "", 1, False),
+            ("two layers side by side", "", _LAYERS, False),
+            ("signed parts, sync client", "signed", _LAYERS, False),
+            ("signed parts, async client", "signed", _LAYERS, True),
         ):
             with (
                 _process("registry", str(folder / label), signs) as (port, _registry),
                 _process("link", str(port), str(delay), str(rate)) as (link, process),
             ):
                 began = time.perf_counter()
-                _push(store, f"127.0.0.1:{link}", part_mib * MIB, is_async=is_async)
+                _push(store, f"127.0.0.1:{link}", part_mib * MIB, layers, is_async=is_async)
                 seconds = time.perf_counter() - began
                 told, _ = process.communicate(timeout=60)
                 yield Way(label, seconds, int(told))
@@ -161,7 +163,7 @@ def _serve(kind: str, *arguments: str) -> None:
     print(link.at_once, flush=True)
 
 
-def _push(store: Path, host: str, part_bytes: int, *, is_async: bool) -> None:
+def _push(store: Path, host: str, part_bytes: int, layers: int, *, is_async: bool) -> None:
     settings: dict[str, Any] = {
         "store": store,
         "plain_http": True,
@@ -172,13 +174,13 @@ def _push(store: Path, host: str, part_bytes: int, *, is_async: bool) -> None:
     name = f"{host}/bench/model"
 
     async def push_async() -> None:
-        async with AsyncRegistryClient(concurrency=_LAYERS, **settings) as client:
+        async with AsyncRegistryClient(concurrency=layers, **settings) as client:
             await client.push(name, source="library/bench")
 
     if is_async:
         asyncio.run(push_async())
         return
-    with RegistryClient(concurrency=_LAYERS, **settings) as client:
+    with RegistryClient(concurrency=layers, **settings) as client:
         client.push(name, source="library/bench")
 
 
