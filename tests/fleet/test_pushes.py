@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from typing import Any, Final
@@ -60,12 +61,13 @@ def test_what_a_replica_that_died_had_is_free_after_its_lease(server: RedisServe
 
 
 def test_a_replica_that_lives_keeps_what_it_has(server: RedisServer) -> None:
-    alive, other = RedisPushes(server.url, lease_seconds=1.0), RedisPushes(server.url)
+    alive, other = RedisPushes(server.url, lease_seconds=3.0), RedisPushes(server.url)
     alive.admit(1, 1)
-    for _ in range(8):
+    over = time.monotonic() + 3.5
+    while time.monotonic() < over:
         alive.exchange("shown")
         assert not other.admit(1, 1)
-        _pause(0.2)
+        _pause(0.1)
     assert other.exchange("") == {alive.name: "shown"}
 
 
@@ -120,8 +122,8 @@ def _run(story: Callable[[PushHistory, PushHistory], Coroutine[Any, Any, None]],
     async def run() -> None:
         one, two = PushHistory(), PushHistory()
         async with (
-            Replicas(RedisPushes(server.url, lease_seconds=1.0), one, 0.05).meeting(),
-            Replicas(RedisPushes(server.url), two, 0.05).meeting(),
+            Replicas(RedisPushes(server.url, lease_seconds=30.0), one, 0.05).meeting(),
+            Replicas(RedisPushes(server.url, lease_seconds=30.0), two, 0.05).meeting(),
             asyncio.timeout(_PATIENCE_SECONDS),
         ):
             await story(one, two)
@@ -185,7 +187,7 @@ def test_the_page_is_told_of_changes_elsewhere(server: RedisServer) -> None:
 
 def test_a_push_of_a_replica_that_is_gone_has_ended(server: RedisServer) -> None:
     async def story(one: PushHistory, two: PushHistory) -> None:
-        dead = RedisPushes(server.url, lease_seconds=0.5)
+        dead = RedisPushes(server.url, lease_seconds=3.0)
         history = PushHistory()
         history.begin("team/lost:latest", _TARGET)
         shown = Replicas(dead, history)._shown()

@@ -57,10 +57,10 @@ def _until(condition: Callable[[], object]) -> None:
 
 
 def test_a_claim_outlives_its_lease_while_the_holder_lives(server: RedisServer) -> None:
-    holder, other = RedisResumeStore(server.url, lease_seconds=0.2), RedisResumeStore(server.url)
+    holder, other = RedisResumeStore(server.url, lease_seconds=2.0), RedisResumeStore(server.url)
     assert holder.claim(_KEY) is None
     holder.save(_KEY, _SAVED)
-    over = time.monotonic() + 0.6
+    over = time.monotonic() + 2.5
     _until(lambda: time.monotonic() > over)
     assert isinstance(other.claim(_KEY), InUseElsewhere)
     assert holder.holds(_KEY)
@@ -139,7 +139,7 @@ def test_a_lease_that_ended_and_that_nobody_has_had_since_is_taken_again(server:
 
 
 def test_a_server_that_has_lost_everything_is_told_again(server: RedisServer) -> None:
-    holder, other = RedisResumeStore(server.url, lease_seconds=0.3), RedisResumeStore(server.url)
+    holder, other = RedisResumeStore(server.url, lease_seconds=3.0), RedisResumeStore(server.url)
     holder.claim(_KEY)
     holder.save(_KEY, _SAVED)
     server.client().flushall()
@@ -291,10 +291,10 @@ def test_a_server_that_is_back_is_used_again(own: RedisServer) -> None:
 
 def test_a_claim_is_not_lost_with_the_server(own: RedisServer) -> None:
     """While we run, nobody can have taken the upload but from a server that nobody reaches."""
-    store = RedisResumeStore(own.url, lease_seconds=0.2, pause=0.01)
+    store = RedisResumeStore(own.url, lease_seconds=2.0, pause=0.01)
     store.claim(_KEY)
     own.kill()
-    over = time.monotonic() + 0.6
+    over = time.monotonic() + 2.5
     _until(lambda: time.monotonic() > over)
     assert store.holds(_KEY)
     store.release(_KEY)

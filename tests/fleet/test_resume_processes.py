@@ -118,7 +118,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_in_mid_push_is_told_again(
     blob_bytes = model.sizes[0]
     with EmbeddedRegistry(tmp_path / "registry") as registry, CountingProxy(registry.host) as proxy:
         pushing = PushingProcess(
-            model, proxy, tmp_path / "one", part_bytes=MIB, redis=redis_server.url, lease_seconds=_LEASE_SECONDS
+            model, proxy, tmp_path / "one", part_bytes=MIB, redis=redis_server.url, lease_seconds=10.0
         )
         proxy.at(blob_bytes // 8, redis_server.restart)
         assert _said_by(pushing.start())["verified"]
@@ -132,7 +132,7 @@ def test_a_redis_that_dies_in_mid_push_does_not_harm_it_and_that_is_said_once(
     blob_bytes = model.sizes[0]
     with EmbeddedRegistry(tmp_path / "registry") as registry, CountingProxy(registry.host) as proxy:
         pushing = PushingProcess(
-            model, proxy, tmp_path / "one", part_bytes=MIB, redis=redis_server.url, lease_seconds=_LEASE_SECONDS
+            model, proxy, tmp_path / "one", part_bytes=MIB, redis=redis_server.url, lease_seconds=10.0
         )
         proxy.at(blob_bytes // 8, redis_server.kill)
         process = pushing.start()
