@@ -75,7 +75,7 @@ test-anywhere: $(VENV)/.dev  ## Run the quick tests with TERM=dumb and in a C lo
 	$(MAKE) test SURROUNDINGS=TERM=dumb && $(MAKE) test SURROUNDINGS=LC_ALL=C
 
 test-pythons: $(VENV)/.dev  ## Run the quick tests of the built wheel on every Python from 3.11 on that is here
-	WORKERS=$(WORKERS) $(BIN)/python -m tests.pythons -m 'not slow and not docs'
+	WORKERS=$(WORKERS) $(BIN)/python -m tests.pythons $(PYTHONS) -m 'not slow and not docs'
 
 check: format lint types contracts docs coverage  ## Everything a commit must pass
 

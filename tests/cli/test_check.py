@@ -10,7 +10,7 @@ from tests.support.command import HERE, NAME, run
 from tests.support.command_direct import PASSWORD, SMALL_BYTES, at_home
 
 from ollama_push.testing.registry import BasicAuth
-from ollama_push.testing.server import ScriptedServer
+from ollama_push.testing.server import ScriptedServer, json_answer
 
 pytestmark = pytest.mark.process
 
@@ -66,6 +66,13 @@ def test_a_dry_run_is_an_object_too(tmp_path: Path) -> None:
     [missing] = objects(refused.stdout)
     assert (refused.returncode, missing["problems"][0]["reason"]) == (7, "model-not-found")
     assert missing["registry"] == home.registry.url
+
+
+def test_a_gateway_is_called_one() -> None:
+    version = json_answer(b'{"version":"0.1.0","ollama_push_gateway":true}')
+    with ScriptedServer(answers={**HERE, "/api/version": version}) as server:
+        done = run("check", NAME, "--host", server.url)
+    assert done.stdout.splitlines()[0] == "server: gateway of ollama-push 0.1.0"
 
 
 def test_none_says_only_what_is_wrong() -> None:
