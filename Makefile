@@ -8,7 +8,7 @@ LOWEST := .venv-lowest
 WORKERS ?= 4
 # Tests inherit nothing: a proxy, a server's address or a login of the caller must not change what they find. OLLAMA_BIN
 # names a real Ollama, beside which the gateway is tested where there is one.
-BARE := env -i PATH="$$PATH" HOME="$$HOME" $(if $(OLLAMA_BIN),OLLAMA_BIN="$(OLLAMA_BIN)") $(SURROUNDINGS)
+BARE := env -i PATH="$$PATH" HOME="$$HOME" $(if $(OLLAMA_BIN),OLLAMA_BIN="$(OLLAMA_BIN)")
 
 # Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, three clients; crane
 # is a registry, too. A registry that no Go proxy serves (olareg, zot) is tested where its program is on the PATH.
@@ -69,10 +69,13 @@ test-lowest: $(LOWEST)/.test  ## Run the quick tests with the lowest versions th
 	$(BARE) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -q -m 'not slow and not docs'
 
 # A terminal that cannot draw, an encoding of ASCII alone, and a machine that is busy with something else; in random order.
-test-anywhere: $(VENV)/.dev  ## Run the quick tests with TERM=dumb and in a C locale, beside busy loops
+ANYWHERE ?= tests/cli tests/unit/contrib tests/unit/local
+test-anywhere: $(VENV)/.dev  ## Run quick tests with TERM=dumb and in a C locale, beside busy loops (ANYWHERE=tests: all)
 	@pids=; trap 'kill $$pids' EXIT; \
 	for core in $$(seq $$(nproc)); do while :; do :; done & pids="$$pids $$!"; done; \
-	$(MAKE) test SURROUNDINGS=TERM=dumb && $(MAKE) test SURROUNDINGS=LC_ALL=C
+	for each in TERM=dumb LC_ALL=C; do \
+	  $(BARE) $$each $(BIN)/python -m pytest -n $(WORKERS) -q -m 'not slow' $(ANYWHERE) || exit 1; \
+	done
 
 test-pythons: $(VENV)/.dev  ## Run the quick tests of the built wheel on every Python from 3.11 on that is here
 	WORKERS=$(WORKERS) $(BIN)/python -m tests.pythons $(PYTHONS) -m 'not slow and not docs'

@@ -88,9 +88,15 @@ def _test(minor: int, program: Path, wheel: Path, more: Iterable[str]) -> int:
     sys.stdout.flush()
     pytest = [str(python), "-m", "pytest", "-q", "-n", os.environ.get("WORKERS", "4"), "tests", *more]
     with tempfile.TemporaryDirectory() as folder:
-        # A copy without "src": nothing can be imported from there by accident.
+        # A copy, so that runs on several Pythons do not meet; some tests read its "src", and none imports from there.
         tree = Path(folder) / "tree"
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv*", "src", "__pycache__", "site"))
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv*", "__pycache__", "site"))
+        where = subprocess.run(
+            [str(python), "-c", "import ollama_push; print(ollama_push.__file__)"],
+            cwd=tree, env=_bare(), check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        if not where.startswith(str(place)):
+            raise RuntimeError(f"not the wheel, but {where.strip()} would be tested")
         return subprocess.run(pytest, cwd=tree, env=_bare(), check=False).returncode
 
 
