@@ -14,6 +14,7 @@ from ollama_push.cli.display.streams import steady, write_line
 from ollama_push.cli.messages import MessageFormatter, failure_line
 from ollama_push.core.batch import PushVerdict
 from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.messages import printable
 from ollama_push.core.observations import EventSeen, Observation, PushContext, PushFinished, PushStarted
 from ollama_push.core.progress import PushProgress
 from ollama_push.core.units import bytes_text, speed_text
@@ -168,7 +169,7 @@ class _Bar:
         style = None if verdict.error is None else "red"
         with self._lock:
             self._tally.done += 1
-            text = _verdict_text(verdict, self._words)
+            text = printable(_verdict_text(verdict, self._words))
             self._progress.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
             self._draw()
 
