@@ -32,6 +32,7 @@ from ollama_push.transports._urllib3_internals import (
     chunked_reader,
     close_pools,
     plain_reader,
+    read_at_once,
     release,
     socket_below,
     use_own_connections,
@@ -274,7 +275,10 @@ class _Response:
                 raise_as_it_is(foreign)
             if self._active.cancelled:
                 raise _cancelled(self._limits) from exc
-            raise _translated(exc, self._limits, connected=True, in_use=True) from exc
+            # A process that was stopped (SIGSTOP) may be told of its timeout before what has arrived meanwhile.
+            data = read_at_once(self._raw, read1, _READ_BYTES) if isinstance(exc, TimeoutError) else b""
+            if not data:
+                raise _translated(exc, self._limits, connected=True, in_use=True) from exc
         if self._active.cancelled:
             # The shut-down socket reads like the end of the body.
             raise _cancelled(self._limits)

@@ -36,6 +36,7 @@ __all__ = [
     "chunked_reader",
     "close_pools",
     "plain_reader",
+    "read_at_once",
     "release",
     "socket_below",
     "use_own_connections",
@@ -196,7 +197,15 @@ class _HeadReader(io.BufferedReader):
         # Not 0 when the time is over: a process that was stopped (SIGSTOP) reads what has arrived meanwhile.
         left = max(self._ends_at - time.monotonic(), _ARRIVED_SECONDS)
         self._socket.settimeout(None if left == math.inf else left)
-        read: int | None = self._readinto(buffer)
+        try:
+            read: int | None = self._readinto(buffer)
+        except TimeoutError as exc:
+            if raised_by_signal(exc):
+                raise
+            # Once more: a process that was stopped may be told of its timeout before what has arrived meanwhile.
+            _let_read_again(self.raw)
+            self._socket.settimeout(_ARRIVED_SECONDS)
+            read = self._readinto(buffer)
         if read and self._request is not None:
             self._request.sent.answered = True
         return read
@@ -410,6 +419,30 @@ def use_own_connections(manager: PoolManager, socks: Proxy | None = None) -> Poo
         manager.connection_pool_kw["_socks_options"] = {"proxy": socks}
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return manager
+
+
+def read_at_once(response: urllib3.BaseHTTPResponse, read1: Callable[[int], bytes], size: int) -> bytes:
+    """Return what *read1* gives without a wait, after it has timed out; empty when that is nothing."""
+    raw = getattr(getattr(_below(response), "fp", None), "raw", None)
+    sock = socket_below(response)
+    if raw is None or sock is None:
+        return b""
+    silence = sock.gettimeout()
+    _let_read_again(raw)
+    sock.settimeout(_ARRIVED_SECONDS)
+    try:
+        return read1(size)
+    except TimeoutError as exc:
+        if raised_by_signal(exc):
+            raise
+        return b""
+    finally:
+        sock.settimeout(silence)
+
+
+def _let_read_again(raw: Any) -> None:
+    """Let a socket's file be read although it has timed out. Works around: it refuses that (``socket.SocketIO``)."""
+    raw._timeout_occurred = False  # noqa: SLF001 - see above
 
 
 def close_pools(manager: urllib3.PoolManager) -> None:
