@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.blobs import MIB, digest_of
-from tests.support.copies import LAYERS, Copier, Places, attach, copy, either_client, places, plan
+from tests.support.copies import LAYERS, Copier, Places, attach, copy, copy_awaited, either_client, places, plan
 from tests.support.stores import CONFIG
 
 from ollama_push.client import _guest
@@ -30,7 +30,7 @@ from ollama_push.core.names import ModelName
 from ollama_push.core.observations import EventSeen, Observation, PushFinished, RequestRetried
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.manifests import Descriptor, Manifest
-from ollama_push.core.registry.places import ReadRange
+from ollama_push.core.registry.places import AsyncReadRange, ReadRange
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.local import FileModel, ModelStore, OciArchive, OciLayout, StoreTarget
@@ -482,3 +482,63 @@ def test_a_registry_that_bears_one_request_is_copied_within(
     receipt = copier(machine, source, f"{machine.first.host}/team/arrived:v1", force_upload=True)
     assert receipt.sent_bytes == receipt.total_bytes
     assert of_registry(machine.first, "team/arrived") == (machine.manifest, BLOBS)
+
+
+@either_client
+@pytest.mark.parametrize("source", ["own", "registry"])
+def test_a_registry_that_doubts_a_digest_is_sent_the_blob_again_once_the_source_is_sound(
+    source: str, copier: Copier, machine: Places
+) -> None:
+    doubt = Reply(400, body=b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+    machine.second.add_fault(Fault("PUT", WEIGHTS.replace(":", "(?::|%3A)"), action=doubt))
+    receipt = copier(machine, prepared(machine, source), f"{machine.second.host}/team/arrived:v1")
+    assert of_registry(machine.second, "team/arrived") == (machine.manifest, BLOBS)
+    assert (receipt.sent_bytes or 0) > (receipt.total_bytes or 0)
+
+
+@either_client
+def test_a_source_that_is_damaged_is_blamed_for_a_digest_that_a_registry_doubts(
+    copier: Copier, machine: Places
+) -> None:
+    kept = prepared(machine, "own")
+    doubt = Reply(400, body=b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+    machine.second.add_fault(Fault("PUT", WEIGHTS.replace(":", "(?::|%3A)"), times=None, action=doubt))
+    whole: Callable[[str, int, int], Iterator[bytes]] = kept.read_blob
+
+    def damaged_when_read_as_a_whole(digest: str, offset: int, size: int) -> Iterator[bytes]:
+        data = b"".join(whole(digest, offset, size))
+        yield data[:-1] + b"!" if (digest, offset, size) == (WEIGHTS, 0, len(LAYERS[0])) else data
+
+    kept.read_blob = damaged_when_read_as_a_whole
+    with pytest.raises(PushRejected) as caught:
+        copier(machine, kept, f"{machine.second.host}/team/arrived:v1")
+    assert caught.value.reason is RejectionReason.STORE_DAMAGED
+
+
+class AwaitedTarget:
+    """A target whose calls are awaited."""
+
+    label = "awaited"
+    at_once = 2
+
+    def __init__(self) -> None:
+        self.kept = Kept()
+
+    async def has(self, blob: Descriptor, /) -> bool:
+        return self.kept.has(blob)
+
+    async def put_blob(self, blob: Descriptor, read: AsyncReadRange, /) -> None:
+        self.kept.blobs[blob.digest] = b"".join([bytes(piece) async for piece in read(0, blob.size)])
+
+    async def put_manifest(self, manifest: Manifest, /) -> None:
+        self.kept.put_manifest(manifest)
+
+    async def aclose(self) -> None:
+        self.kept.close()
+
+
+@pytest.mark.parametrize("source", ["store", "registry", "own"])
+def test_a_target_that_is_awaited_gets_all(source: str, machine: Places) -> None:
+    target = AwaitedTarget()
+    copy_awaited(machine, prepared(machine, source), target)
+    assert (target.kept.raw, target.kept.blobs) == (machine.manifest, BLOBS)
