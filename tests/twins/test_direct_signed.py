@@ -15,6 +15,7 @@ from tests.support.stores import CONFIG
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.receipts import PushReceipt
+from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply, Seen, Stall
 
 PART: Final = 200_000
@@ -70,7 +71,9 @@ def test_sixteen_parts_are_on_their_way_at_the_same_time(colour: Colour, tmp_pat
         return sum(1 for seen in signed(registry) if seen.status is None)
 
     with registry_at(tmp_path, PARTS_SIGNED, Fault("PUT", "^/signed/", times=None, action=Stall(600))) as registry:
-        push = threading.Thread(target=colour, args=[Direct(host=registry.host, home=tmp_path, part_bytes=PART)])
+        # It ends with the first failure, once the registry is gone.
+        asked = Direct(host=registry.host, home=tmp_path, part_bytes=PART, retry=RetryPolicy(attempts=1))
+        push = threading.Thread(target=colour, args=[asked], daemon=True)
         push.start()
         try:
             assert registry.wait_until(lambda: under_way() >= AT_ONCE, PATIENCE_SECONDS)
