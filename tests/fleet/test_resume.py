@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import threading
 import time
@@ -198,6 +199,28 @@ def test_names_of_keys_say_nothing(server: RedisServer) -> None:
     store.claim(_KEY)
     assert "my-llama" not in str(list(server.client().scan_iter()))
     store.release(_KEY)
+
+
+def test_a_forked_child_leaves_the_claims_of_its_parent_alone(server: RedisServer) -> None:
+    store, other = RedisResumeStore(server.url), RedisResumeStore(server.url)
+    store.claim(_KEY)
+    store.save(_KEY, _SAVED)
+    child = os.fork()
+    if child == 0:
+        # What a client does that was cancelled; nothing of pytest may run here.
+        try:
+            store.save(_KEY, attrs.evolve(_SAVED, offset=1))
+            store.forget(_KEY)
+            store.release(_KEY)
+            os._exit(0 if isinstance(store.claim(_KEY), InUseElsewhere) and not store.holds(_KEY) else 1)
+        except BaseException:  # noqa: BLE001 - it ends here
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.holds(_KEY)
+    assert isinstance(other.claim(_KEY), InUseElsewhere)
+    store.release(_KEY)
+    assert other.claim(_KEY) == _SAVED
+    other.release(_KEY)
 
 
 def test_a_store_travels_to_other_processes(server: RedisServer) -> None:

@@ -8,6 +8,7 @@ stopped for longer than its lease finds another number there, and may neither sa
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import uuid
@@ -107,6 +108,25 @@ class _Claim:
     """One question about the claim at a time: a renewal behind the release would take the lease again."""
 
 
+@attrs.define(eq=False)
+class _Claimant:
+    """What one process has: a forked child may use neither the claims nor the locks of its parent.
+
+    Attributes:
+        connection: To the server.
+        name: Of the process, in leases.
+        claims: What it has claimed.
+        changed: Held by the thread that uses them.
+        renewer: Renews their leases, while there are any.
+    """
+
+    connection: RedisConnection
+    name: str = attrs.field(factory=lambda: uuid.uuid4().hex)
+    claims: dict[UploadKey, _Claim] = attrs.field(factory=dict)
+    changed: threading.Condition = attrs.field(factory=threading.Condition)
+    renewer: threading.Thread | None = None
+
+
 def boot_clock() -> float:
     """Return seconds that also pass while the machine sleeps, where the system counts them."""
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
@@ -153,7 +173,7 @@ class RedisResumeStore:
     ) -> None:
         self._lease = _milliseconds("lease_seconds", lease_seconds)
         self._kept = _milliseconds("max_age_seconds", max_age_seconds)
-        self._connection = RedisConnection(url, password=password, timeout=timeout, pause=pause)
+        self._connect = partial(RedisConnection, url, password=password, timeout=timeout, pause=pause)
         self._rebuild = partial(
             RedisResumeStore,
             url,
@@ -168,10 +188,7 @@ class RedisResumeStore:
         self._prefix = prefix
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._instance = uuid.uuid4().hex
-        self._claims: dict[UploadKey, _Claim] = {}
-        self._changed = threading.Condition()
-        self._renewer: threading.Thread | None = None
+        self._by_process = {os.getpid(): _Claimant(self._connect())}
         self._warned: set[RedisProblem] = set()
 
     def __repr__(self) -> str:
@@ -180,6 +197,28 @@ class RedisResumeStore:
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process: with sockets, claims and a name of its own.
         return self._rebuild, ()
+
+    def _own(self) -> _Claimant:
+        """Return what this process has. A forked child leaves what its parent has alone, and has nothing at first."""
+        own = self._by_process.get(os.getpid())
+        # setdefault: two threads may get here at once.
+        return self._by_process.setdefault(os.getpid(), _Claimant(self._connect())) if own is None else own
+
+    @property
+    def _connection(self) -> RedisConnection:
+        return self._own().connection
+
+    @property
+    def _instance(self) -> str:
+        return self._own().name
+
+    @property
+    def _claims(self) -> dict[UploadKey, _Claim]:
+        return self._own().claims
+
+    @property
+    def _changed(self) -> threading.Condition:
+        return self._own().changed
 
     @property
     def place(self) -> str:
@@ -295,9 +334,10 @@ class RedisResumeStore:
         claim.sends_until = began + self._lease_seconds * _SAFE_SHARE
 
     def _start_renewing(self) -> None:
-        if self._renewer is None:
-            self._renewer = threading.Thread(target=self._renew_all, name="ollama-push-leases", daemon=True)
-            self._renewer.start()
+        own = self._own()
+        if own.renewer is None:
+            own.renewer = threading.Thread(target=self._renew_all, name="ollama-push-leases", daemon=True)
+            own.renewer.start()
 
     def _renew_all(self) -> None:
         """Renew what is claimed, until nothing is."""
@@ -306,7 +346,7 @@ class RedisResumeStore:
             with self._changed:
                 held = [(claim, claim.fence) for claim in self._claims.values() if claim.fence is not None]
                 if not held:
-                    self._renewer = None
+                    self._own().renewer = None
                     return
                 if (left := due - self._clock()) > 0:
                     self._changed.wait(left)
