@@ -15,7 +15,7 @@ import attrs
 from ollama_push.core.errors import ConnectFailed, TransportError
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.registry.guest import CircuitBreaker, ConcurrencyLimit, TokenBucket
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, is_unread
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
 __all__ = ["POLL_SECONDS", "AsyncPacedBody", "Guest", "PacedBody"]
@@ -93,7 +93,9 @@ class Guest:
             status = result.status if isinstance(result, BufferedResponse) else None
             registry.limit.end(refused=status in _TOO_MANY)
             # A registry that was never reached fails a push at once, and one that is busy says how long it is.
+            # One that closes connections in between is well.
             is_lost = isinstance(result, TransportError) and not isinstance(result, ConnectFailed)
+            is_lost = is_lost and not is_unread(result)
             if (method, status) == ("HEAD", _FAILED):
                 registry.breaker.abandoned()
             elif is_lost or (status in _ILL and status not in _TOO_MANY):

@@ -34,6 +34,13 @@ def test_a_registry_that_has_too_many_gets_half_as_many(status: int) -> None:
     assert guest.begin(_URL) is None
 
 
+def test_connections_that_are_closed_in_between_are_no_illness() -> None:
+    guest = Guest()
+    for _ in range(20):
+        assert guest.begin(_URL) is None
+        guest.end(_URL, ConnectionLost(_URL, unread=True))
+
+
 @pytest.mark.parametrize("failure", [ConnectionLost(_URL), _response(500), _response(502)])
 def test_a_registry_that_keeps_failing_is_left_alone(failure: object) -> None:
     clock = Clock()
