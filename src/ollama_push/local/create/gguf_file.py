@@ -58,7 +58,7 @@ def read_weights(path: Path, digest: str, size: int) -> Weights:
     except Exception as exc:
         raise InvalidSetting("source", str(path), f"this is no GGUF file, or it is damaged: {exc}") from exc
     if split:
-        problem = "it is one part of several: merge them with `llama-gguf-split --merge`, and push the result"
+        problem = "it is one part of several: merge them with `llama-gguf-split`, and push the result"
         raise InvalidSetting("source", str(path), problem)
     return weights
 

@@ -100,8 +100,8 @@ def numbers(**changed: int) -> bytes:
 
 
 _REFUSED: dict[str, tuple[str, bytes, str]] = {
-    "split by name": ("x-00001-of-00003.gguf", numbers(), "llama-gguf-split --merge"),
-    "split by metadata": ("x.gguf", numbers(**{"split.count": 3}), "llama-gguf-split --merge"),
+    "split by name": ("x-00001-of-00003.gguf", numbers(), "llama-gguf-split"),
+    "split by metadata": ("x.gguf", numbers(**{"split.count": 3}), "llama-gguf-split"),
     "safetensors": ("model.safetensors", b"\x10\0\0\0\0\0\0\0{}", "convert_hf_to_gguf.py"),
     "pytorch": ("model.bin", b"PK\x03\x04", "use `ollama create`"),
     "no GGUF": ("x.gguf", b"ggml and more", "this is no GGUF file"),
