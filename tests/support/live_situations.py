@@ -25,12 +25,13 @@ from ollama_push.testing.registry import Fault, Reset
 __all__ = ["LIVE_DIFFERENCES", "LIVE_SETUPS"]
 
 _FULL: Final = b'{"errors":[{"code":"UNKNOWN","message":"no space left on device"}]}'
+_BROKEN: Final = b'{"errors":[{"code":"UNKNOWN","message":"something broke"}]}'
 _NO_LOGIN: Final = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
 
 LIVE_SETUPS: Final = (
     RecordingSetup("again", pushes=2),
     RecordingSetup("manifest_403", [always("PUT", "/manifests/", reply(403, DENIED))]),
-    RecordingSetup("manifest_500", [always("PUT", "/manifests/", reply(500, _FULL))]),
+    RecordingSetup("manifest_500", [always("PUT", "/manifests/", reply(500, _BROKEN))]),
     RecordingSetup(
         "unauthorized_without_challenge", [always("POST", UPLOADS, reply(401, _NO_LOGIN))], has_same_reason=False
     ),
@@ -54,8 +55,7 @@ LIVE_DIFFERENCES: Final = (
     Difference(
         "manifest_500",
         "error",
-        "max retries exceeded: http status 500 Internal Server Error: pushing the manifest: UNKNOWN: no space left on"
-        " device",
+        "max retries exceeded: http status 500 Internal Server Error: pushing the manifest: UNKNOWN: something broke",
         "it may pass, so it is tried again",
     ),
     Difference(
