@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -22,7 +23,7 @@ from ollama_push.core.errors import OllamaPushError, PushRejected, ServerError, 
 from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.server.protocol import PushProtocol
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
@@ -187,9 +188,7 @@ class ResumeStoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.clock = Clock()
         self.clock.now = self.folder.stat().st_mtime  # files get the system's time
-        self.stores = [
-            FileResumeStore(self.folder / "uploads", clock=self.clock, max_age_seconds=self.AGE) for _ in range(2)
-        ]
+        self.stores = [self._new_store() for _ in range(2)]
         self.kept: dict[UploadKey, ResumePoint] = {}
         self.holder: dict[UploadKey, int] = {}
         self.claims: dict[tuple[int, UploadKey], int] = {}
@@ -200,19 +199,27 @@ class ResumeStoreMachine(RuleBasedStateMachine):
                 self.stores[who].release(key)
         shutil.rmtree(self.folder)
 
+    def _new_store(self) -> FileResumeStore:
+        # Nobody's patience ends: claimants are asked to wait for as long as another has the key.
+        return FileResumeStore(
+            self.folder / "uploads", clock=self.clock, max_age_seconds=self.AGE, wait_seconds=math.inf
+        )
+
     who = st.integers(0, 1)
     key = st.sampled_from([KEYS[0], KEYS[0], KEYS[0], KEYS[1]])
 
     @rule(who=who, key=key)
     def claim(self, who: int, key: UploadKey) -> None:
-        first = not self.claims.get((who, key))
-        self.claims[who, key] = self.claims.get((who, key), 0) + 1
         found = self.stores[who].claim(key)
-        if first and key not in self.holder:
+        if self.holder.get(key, who) != who:
+            assert isinstance(found, InUseElsewhere)
+            return
+        if key in self.holder:
+            assert found is None
+        else:
             self.holder[key] = who
             assert found == self.kept.get(key)
-        else:
-            assert found is None
+        self.claims[who, key] = self.claims.get((who, key), 0) + 1
 
     @rule(who=who, key=key, offset=st.integers(0, 2**40))
     def save(self, who: int, key: UploadKey, offset: int) -> None:
@@ -224,9 +231,13 @@ class ResumeStoreMachine(RuleBasedStateMachine):
     @rule(key=key)
     def look_later(self, key: UploadKey) -> None:
         """A third process gets what is kept, unless somebody has the key."""
-        third = FileResumeStore(self.folder / "uploads", clock=self.clock, max_age_seconds=self.AGE)
-        assert third.claim(key) == (None if key in self.holder else self.kept.get(key))
-        third.release(key)
+        third = self._new_store()
+        found = third.claim(key)
+        if key in self.holder:
+            assert isinstance(found, InUseElsewhere)
+        else:
+            assert found == self.kept.get(key)
+            third.release(key)
 
     @rule(who=who, key=key)
     def forget(self, who: int, key: UploadKey) -> None:

@@ -111,12 +111,15 @@ def test_a_push_that_was_stopped_anywhere_is_finished_by_the_next(ways: Deviatio
         return registry(request, body)
 
     first = MODEL.player(peer, memory)
-    kept = 0
+    kept = lost = 0
     try:
         push(first, MODEL, part=part)
     except PushInterrupted as stopped:
-        kept = stopped.kept_bytes
-        assert kept in (0, registry.received)
+        kept, lost = stopped.kept_bytes, stopped.lost_bytes
+    else:
+        kept = registry.received
+    assert kept + lost in (0, registry.received)
+    assert not (ways.has_status and lost)
     memory.claimed.clear()  # what a driver does for flows it leaves
     again = push(MODEL.player(registry, memory), MODEL, part=part)
     assert MODEL.is_at(registry)
