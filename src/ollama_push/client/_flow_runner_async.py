@@ -111,6 +111,7 @@ class AsyncFlowRunner(Generic[R]):
     _inbox: asyncio.Queue[Notice | BaseException | None] = attrs.field(factory=asyncio.Queue, init=False)
     _worker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _feeders: list[AsyncFlowRunner[Any]] = attrs.field(factory=list, init=False)
+    _quiet: float = attrs.field(default=0.0, init=False)  # seconds waited for the registry to get well
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost. May be called from another thread or a signal handler."""
@@ -300,14 +301,17 @@ class AsyncFlowRunner(Generic[R]):
 
     async def _await_turn(self, url: str) -> None:
         """Wait until the registry bears one more request."""
-        began, reason = time.monotonic(), None
-        while (wait := self._context.guest.begin(url)) is not None:
+        began, reason, quiet = time.monotonic(), None, self._quiet
+        while (wait := self._context.guest.begin(url, quiet=quiet)) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
             reason, seconds = wait
+            if reason is PauseReason.BREAKER:
+                quiet = self._quiet + time.monotonic() - began
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), min(seconds, POLL_SECONDS))
         if reason is not None:
+            self._quiet = max(self._quiet, quiet)
             self._inbox.put_nowait(ReportPause(reason, time.monotonic() - began))
 
     async def _gather(self, effect: Gather[Any]) -> list[Any]:

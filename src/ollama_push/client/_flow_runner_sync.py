@@ -110,6 +110,7 @@ class FlowRunner(Generic[R]):
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _requests: dict[object, HttpRequest] = attrs.field(factory=dict, init=False)
     _feeders: list[FlowRunner[Any]] = attrs.field(factory=list, init=False)
+    _quiet: float = attrs.field(default=0.0, init=False)  # seconds waited for the registry to get well
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost."""
@@ -258,13 +259,16 @@ class FlowRunner(Generic[R]):
 
     def _await_turn(self, url: str) -> None:
         """Wait until the registry bears one more request."""
-        began, reason = time.monotonic(), None
-        while (wait := self._context.guest.begin(url)) is not None:
+        began, reason, quiet = time.monotonic(), None, self._quiet
+        while (wait := self._context.guest.begin(url, quiet=quiet)) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
             reason, seconds = wait
+            if reason is PauseReason.BREAKER:
+                quiet = self._quiet + time.monotonic() - began
             self._sleep(min(seconds, POLL_SECONDS))
         if reason is not None:
+            self._quiet = max(self._quiet, quiet)
             self._inbox.put(ReportPause(reason, time.monotonic() - began))
 
     @contextmanager

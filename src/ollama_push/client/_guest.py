@@ -18,10 +18,12 @@ from ollama_push.core.registry.guest import CircuitBreaker, ConcurrencyLimit, To
 from ollama_push.core.responses import BufferedResponse, is_unread
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
-__all__ = ["POLL_SECONDS", "AsyncPacedBody", "Guest", "PacedBody"]
+__all__ = ["POLL_SECONDS", "QUIET_SECONDS", "AsyncPacedBody", "Guest", "PacedBody"]
 
 POLL_SECONDS: Final = 0.1
 """How long a request that waits for its turn may take to notice that it has come, or that the push is to end."""
+QUIET_SECONDS: Final = 30.0
+"""The most that one push waits for a registry to get well, all its requests together: then its verdict is due."""
 _MOST: Final = 1024
 _FAILED: Final = 500
 _TOO_MANY: Final = frozenset({429, 503})
@@ -72,13 +74,18 @@ class Guest:
         with self._guard:
             return self._bucket.take(count)
 
-    def begin(self, url: str) -> tuple[PauseReason, float] | None:
-        """Begin a request to *url*, to be ended with ``end``; or say why to wait, and for how many seconds."""
+    def begin(self, url: str, *, quiet: float = 0.0) -> tuple[PauseReason, float] | None:
+        """Begin a request to *url*, to be ended with ``end``; or say why to wait, and for how many seconds.
+
+        Args:
+            url: Of the request.
+            quiet: Seconds for which its push has waited for the registry to get well.
+        """
         with self._guard:
             registry = self._of(url)
             if not registry.limit.begin():
                 return PauseReason.CONCURRENCY, POLL_SECONDS
-            if (seconds := registry.breaker.wait()) > 0:
+            if quiet < QUIET_SECONDS and (seconds := registry.breaker.wait()) > 0:
                 registry.limit.end(refused=False)
                 return PauseReason.BREAKER, seconds
         return None

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from tests.support.clocks import Clock
 
-from ollama_push.client._guest import Guest
+from ollama_push.client._guest import QUIET_SECONDS, Guest
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.responses import BufferedResponse
@@ -67,6 +67,16 @@ def test_what_is_no_illness_opens_nothing(result: object) -> None:
     for _ in range(20):
         assert guest.begin(_URL) is None
         guest.end(_URL, result)
+
+
+def test_a_push_that_has_waited_long_enough_gets_its_verdict() -> None:
+    """Otherwise a registry that fails for ever would hold every request of it for a minute."""
+    guest = Guest(clock=Clock(), random=lambda: 1.0)
+    for _ in range(5):
+        assert guest.begin(_URL) is None
+        guest.end(_URL, _response(502))
+    assert guest.begin(_URL, quiet=QUIET_SECONDS - 0.1) is not None
+    assert guest.begin(_URL, quiet=QUIET_SECONDS) is None
 
 
 def test_a_registry_that_only_fails_at_questions_is_not_ill() -> None:
