@@ -89,7 +89,8 @@ def test_a_directory_that_can_be_used_is_not_told_of(tmp_path: Path) -> None:
         done = home.direct("push")
     assert done.returncode == 0
     assert "warning" not in done.stderr
-    assert os.listdir(tmp_path / "state" / "ollama-push" / "uploads") == ["directory.lock"]  # noqa: PTH208 - names
+    left = os.listdir(tmp_path / "state" / "ollama-push" / "uploads")  # noqa: PTH208 - names
+    assert sorted(left) == ["directory.lock", "registries"]
 
 
 def test_a_state_directory_that_others_may_write_to_is_not_used_and_told(tmp_path: Path) -> None:

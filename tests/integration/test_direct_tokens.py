@@ -41,7 +41,11 @@ def test_a_real_registry_takes_the_tokens_of_its_realm(program: str, colour: Col
         for name in ("team/one", "team/two"):
             told = colour(Direct(host=registry.host, home=tmp_path, credentials=_LOGIN, repository=name))
             assert told.error is None
-        assert tokens.scopes == ["repository:team/one:pull,push", "repository:team/two:pull,push"]
+        # The second push mounts what the first has brought.
+        assert tokens.scopes == [
+            "repository:team/one:pull,push",
+            "repository:team/two:pull,push repository:team/one:pull",
+        ]
         assert registry.blob_path(BIG_DIGEST).read_bytes() == BIG
 
 
