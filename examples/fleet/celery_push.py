@@ -21,13 +21,21 @@ from ollama_push.fleet import RedisResumeStore
 REDIS = os.environ["FLEET_REDIS"]
 PLAIN_HTTP = os.environ.get("FLEET_PLAIN_HTTP") == "1"
 
+# After this time a task without a verdict is given to another worker.
+VISIBILITY = int(os.environ.get("FLEET_VISIBILITY_SECONDS", "21600"))
+
 app = Celery("fleet", broker=REDIS, backend=REDIS)
 app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": int(os.environ.get("FLEET_VISIBILITY_SECONDS", "21600"))},
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY,
+        # How often a worker looks for such tasks; kombu 5.7 looks at every tenth of these times only.
+        "unacked_restore_interval": min(10, VISIBILITY),
+        "unacked_restore_throttle": 1,
+    },
 )
 
 
