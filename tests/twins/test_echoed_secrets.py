@@ -58,12 +58,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def assert_hidden(*values: object) -> None:
-    texts = [
-        f"{link} {link!r} {link.args!r}"
-        for value in values
-        for link in (_chain(value) if isinstance(value, BaseException) else ())
-    ]
-    pickled = [pickle.dumps(value) for value in values if isinstance(value, BaseException)]
+    links = [link for value in values if isinstance(value, BaseException) for link in _chain(value)]
+    texts = [f"{link} {link!r} {link.args!r}" for link in links]
+    # Causes, too: with tblib they go along.
+    pickled = [pickle.dumps(link) for link in links]
     shown = f"{texts} {pickled} {values!r}".lower()
     assert PASSWORD not in shown
     assert BASIC.rstrip("=").lower() not in shown

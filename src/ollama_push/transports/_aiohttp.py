@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from os import PathLike
-from typing import Final, Self
+from typing import Final, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
+import multidict
 from aiohttp.abc import AbstractResolver
-from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from ollama_push.core.arguments import DEFAULT_SECONDS, checked_seconds
@@ -272,7 +272,7 @@ class _Response:
                     yield buffered
                 if self._upload.error is not None:
                     raise self._upload.error  # noqa: B904 - as it was raised, not from what came of it
-                raise _translated(exc, self._limits, self._upload, responded=True) from exc
+                raise _translated(_without_headers(exc), self._limits, self._upload, responded=True) from exc
             if not data:
                 self._require_orderly_end()
                 return
@@ -302,11 +302,20 @@ def _host_without_zone(request: HttpRequest) -> Mapping[str, str]:
 
 
 def _without_headers(exc: Exception) -> Exception:
-    """Return *exc* without the request's headers, which may hold a secret: a traceback would show them."""
+    """Return *exc* without the headers of either side.
+
+    The request's may hold a secret, which a traceback would show. None of them pickle, and programs that send errors
+    with their causes to other machines, such as dask by means of tblib, would lose the whole error.
+    """
     if isinstance(exc, aiohttp.ClientResponseError):
         info = exc.request_info
-        exc.request_info = aiohttp.RequestInfo(info.url, info.method, CIMultiDictProxy(CIMultiDict()), info.real_url)
+        headers = cast("multidict.CIMultiDictProxy[str]", multidict.CIMultiDict[str]())  # a proxy of it does not pickle
+        exc.request_info = aiohttp.RequestInfo(info.url, info.method, headers, info.real_url)
         exc.args = (exc.request_info, exc.history)
+        exc.headers = None
+    elif isinstance(exc, aiohttp.ServerDisconnectedError) and not isinstance(exc.message, str):
+        exc.message = "the head is incomplete"  # instead of what there is of it
+        exc.args = (exc.message,)
     return exc
 
 
@@ -329,8 +338,6 @@ def _translated(
             return limits.unreached(ConnectCause.UNKNOWN_HOST, str(exc))
         case aiohttp.InvalidURL():
             return limits.unreached(ConnectCause.UNKNOWN_HOST, "this is no URL")
-        case aiohttp.ServerDisconnectedError(message=message) if not isinstance(message, str):
-            return limits.lost("the head is incomplete")  # the message is what there is of it
         case aiohttp.ClientResponseError(message=message):
             return limits.lost(message.partition("\n")[0])  # the other lines show the bytes
         case _:
