@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from itertools import product
@@ -418,8 +419,13 @@ def test_places_that_are_none_are_wrong_settings(copier: Copier, machine: Places
 @either_client
 def test_a_source_registry_that_is_not_there_is_no_connection(copier: Copier, machine: Places) -> None:
     machine.first.stop()
-    with pytest.raises(ConnectFailed):
-        copier(machine, f"{machine.first.host}/team/from:v1", f"oci:{machine.home / 'to'}", retry=RetryPolicy(1))
+    host, _, port = machine.first.host.partition(":")
+    with socket.socket() as held:
+        # Bound, but not listening: no other program gets the port meanwhile.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((host, int(port)))
+        with pytest.raises(ConnectFailed):
+            copier(machine, f"{machine.first.host}/team/from:v1", f"oci:{machine.home / 'to'}", retry=RetryPolicy(1))
 
 
 @either_client
