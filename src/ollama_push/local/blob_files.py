@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -20,7 +20,7 @@ from ollama_push.core.registry.places import ReadRange, place_failed
 from ollama_push.local.files import open_regular, problem_text
 from ollama_push.local.hashing import hash_range
 
-__all__ = ["BlobFolder", "FileAccess", "failing_as", "lock_file", "write_all", "write_visible"]
+__all__ = ["BlobFolder", "FileAccess", "failing_as", "lock_file", "write_all", "write_hashed", "write_visible"]
 
 _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
@@ -137,13 +137,8 @@ class BlobFolder:
             PushRejected: It cannot be written, or its bytes have another digest.
         """
         with self._unfinished(blob) as (file, hasher, held):
-            written = held
-            for piece in read(held, blob.size - held) if blob.size - held else ():
-                hasher.update(piece)
-                with failing_as(self._label):
-                    write_all(file, piece)
-                written += len(piece)
-            if written != blob.size or hasher.hexdigest() != hex_of(blob.digest):
+            pieces = read(held, blob.size - held) if blob.size - held else ()
+            if not write_hashed(file, pieces, blob, hasher, held=held, label=self._label):
                 file.truncate(0)
                 raise place_failed(Side.SOURCE, self._label, PlaceProblem.OTHER_BYTES, digest=blob.digest)
             with failing_as(self._label):
@@ -190,6 +185,30 @@ def write_all(file: FileIO, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) or 0 :]
+
+
+def write_hashed(
+    file: FileIO, pieces: Iterable[bytes | memoryview], blob: Descriptor, hasher: Any, *, held: int = 0, label: str
+) -> bool:
+    """Write *pieces*, and say whether the file then holds *blob*.
+
+    Args:
+        file: Where they go, at its position.
+        pieces: The bytes that follow those that are held.
+        blob: What all of it should be.
+        hasher: Of the bytes that are held.
+        held: How many those are.
+        label: Of the target, for errors.
+
+    Raises:
+        PushRejected: They cannot be written.
+    """
+    for piece in pieces:
+        hasher.update(piece)
+        with failing_as(label):
+            write_all(file, piece)
+        held += len(piece)
+    return held == blob.size and hasher.hexdigest() == hex_of(blob.digest)
 
 
 def lock_file(descriptor: int) -> bool:

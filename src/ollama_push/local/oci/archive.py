@@ -21,7 +21,7 @@ from ollama_push.core.errors import UsedAfterClose
 from ollama_push.core.facts import PlaceProblem, Side
 from ollama_push.core.registry.manifests import Descriptor, Manifest, hex_of
 from ollama_push.core.registry.places import ReadRange, manifest_of, place_failed
-from ollama_push.local.blob_files import failing_as, lock_file, write_all
+from ollama_push.local.blob_files import failing_as, lock_file, write_all, write_hashed
 from ollama_push.local.file_source import FileModel
 from ollama_push.local.files import BlobFile, Identity, identity_of, open_regular, problem_text
 from ollama_push.local.hashing import hash_range
@@ -158,16 +158,12 @@ class OciArchiveWriter:
         if self.has(blob):
             return
         file = self._begun()
-        start, hasher, written = file.seek(0, os.SEEK_END), hashlib.sha256(), 0
+        start = file.seek(0, os.SEEK_END)
         try:
             with failing_as(self.label):
                 write_all(file, file_header(f"{_BLOBS}{hex_of(blob.digest)}", blob.size))
-            for piece in read(0, blob.size) if blob.size else ():
-                hasher.update(piece)
-                written += len(piece)
-                with failing_as(self.label):
-                    write_all(file, piece)
-            if written != blob.size or hasher.hexdigest() != hex_of(blob.digest):
+            pieces = read(0, blob.size) if blob.size else ()
+            if not write_hashed(file, pieces, blob, hashlib.sha256(), label=self.label):
                 raise place_failed(Side.SOURCE, self.label, PlaceProblem.OTHER_BYTES, digest=blob.digest)
             with failing_as(self.label):
                 write_all(file, padding(blob.size))
