@@ -15,7 +15,7 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, registry_options
-from ollama_push.cli.direct import DirectSettings, connect_directly, copy_options, warn_of_empty_login
+from ollama_push.cli.direct import TRANSFER_OPTIONS, DirectSettings, connect_directly, copy_options, warn_of_empty_login
 from ollama_push.cli.display import new_display
 from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.many import lines_of
@@ -60,18 +60,7 @@ _PAIR: Final = 2
 
 _OPTIONS: Final = (
     click.option("--dry-run", is_flag=True, help="Say what would be copied, and copy nothing."),
-    copy_options(
-        "models",
-        "plain_http",
-        "concurrency",
-        "no_verify",
-        "no_resume",
-        "resume",
-        "part_size",
-        "limit_rate",
-        "force_upload",
-        "mount_from",
-    ),
+    copy_options(*TRANSFER_OPTIONS),
     registry_options,
     display_options,
 )

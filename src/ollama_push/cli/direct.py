@@ -22,6 +22,7 @@ from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.local import Credentials
 
 __all__ = [
+    "TRANSFER_OPTIONS",
     "DirectSettings",
     "connect_directly",
     "copy_options",
@@ -29,6 +30,20 @@ __all__ = [
     "direct_options",
     "warn_of_empty_login",
 ]
+
+TRANSFER_OPTIONS: Final = (
+    "models",
+    "plain_http",
+    "concurrency",
+    "no_verify",
+    "no_resume",
+    "resume",
+    "part_size",
+    "limit_rate",
+    "force_upload",
+    "mount_from",
+)
+"""Those of every transfer to a registry, whatever it is of."""
 
 # Options of a push through a server that have no meaning with --direct, and what to do instead.
 _FOR_SERVERS: Final = {

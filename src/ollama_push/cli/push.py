@@ -9,7 +9,13 @@ import click
 
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, connect, connection_options
-from ollama_push.cli.direct import DirectSettings, connect_directly, direct_options, warn_of_empty_login
+from ollama_push.cli.direct import (
+    TRANSFER_OPTIONS,
+    DirectSettings,
+    connect_directly,
+    direct_options,
+    warn_of_empty_login,
+)
 from ollama_push.cli.display import new_display
 from ollama_push.cli.many import ManySettings, many_options, push_all
 from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter
@@ -48,19 +54,7 @@ __all__ = ["push"]
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
 @click.option("--private", is_flag=True, help="Nobody reads the model without a login; in Ollama's registry alone.")
-@direct_options(
-    "source",
-    "models",
-    "plain_http",
-    "concurrency",
-    "no_verify",
-    "no_resume",
-    "resume",
-    "part_size",
-    "limit_rate",
-    "force_upload",
-    "mount_from",
-)
+@direct_options("source", *TRANSFER_OPTIONS)
 @many_options
 @connection_options
 @display_options
