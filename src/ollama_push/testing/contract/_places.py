@@ -250,6 +250,12 @@ def _put_all(target: ModelTarget, model: SampleModel, *, but: str = "") -> None:
             target.put_blob(blob, model.reader(blob.digest))
 
 
+def _put_missing(target: ModelTarget, model: SampleModel) -> None:
+    for blob in model.parsed.blobs:
+        if not target.has(blob):
+            target.put_blob(blob, model.reader(blob.digest))
+
+
 def _expect_model(place: TargetPlace, expected: SampleModel | None, when: str) -> None:
     found = place.read()
     if expected is None:
@@ -346,9 +352,7 @@ def _goes_on_in_the_next_run(make: MakeTargetPlace) -> None:
     with closing(place.target()) as target, suppress(ForeignError):
         target.put_blob(blob, _reading(data[:5000], ForeignError()))
     with closing(place.target()) as target:
-        for each in SAMPLE.parsed.blobs:
-            if not target.has(each):
-                target.put_blob(each, SAMPLE.reader(each.digest))
+        _put_missing(target, SAMPLE)
         target.put_manifest(SAMPLE.parsed)
     _expect_model(place, SAMPLE, "after the next run")
 
@@ -369,9 +373,7 @@ def _replaces_a_model(make: MakeTargetPlace) -> None:
     place, other = make(), SampleModel.of(b"other weights")
     for model in (SAMPLE, other, SAMPLE):
         with closing(place.target()) as target:
-            for blob in model.parsed.blobs:
-                if not target.has(blob):
-                    target.put_blob(blob, model.reader(blob.digest))
+            _put_missing(target, model)
             target.put_manifest(model.parsed)
         _expect_model(place, model, "after it replaced another")
 
