@@ -46,6 +46,13 @@ def test_the_version_is_the_packages(tmp_path: Path) -> None:
         ]
 
 
+def test_who_is_signed_in_is_no_error_because_ollama_push_would_end_there(tmp_path: Path) -> None:
+    with Gateway(settings_for(store_of(tmp_path))) as gateway:
+        response = gateway.send("POST", "/api/me")
+        assert (response.status, response.headers["content-type"]) == (200, "application/json; charset=utf-8")
+        assert response.lines == [{}]
+
+
 WITHOUT_PROMETHEUS: Final = """
 import asyncio, sys
 

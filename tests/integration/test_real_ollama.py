@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import attrs
 import pytest
-from tests.support.gateway import BufferedResponse, Gateway, settings_for
+from tests.support.gateway import BufferedResponse, Gateway, settings_for, store_of
 from tests.support.gateway_recordings import DIFFERENCES, SETUPS, RecordingSetup
 from tests.support.live_situations import LIVE_DIFFERENCES, LIVE_SETUPS
 from tests.support.push_responses import Told, ours_for, require_sound_counters, store_for
-from tests.support.real_ollama import RealOllama, needs_ollama
+from tests.support.real_ollama import OLLAMA, RealOllama, needs_ollama
 
+from ollama_push import ModelName
 from ollama_push.core.server.reasons import reason_for
+from ollama_push.testing.models import put_tiny_model
 from ollama_push.testing.registry import EmbeddedRegistry
 
 pytestmark = needs_ollama
@@ -82,3 +86,20 @@ def _without_chance(told: Told) -> Told:
 
 def _host_of(registry: EmbeddedRegistry | None) -> str:
     return f"localhost:{registry.host.partition(':')[2]}" if registry else "localhost:9"
+
+
+@pytest.mark.parametrize("name", ["team/my-llama:v1", "my-llama"])
+def test_a_stock_ollama_push_goes_through_the_gateway(name: str, tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    put_tiny_model(store.root, [ModelName.parse_local(name)], rows=1)
+    with (
+        EmbeddedRegistry(tmp_path / "registry") as registry,
+        Gateway(settings_for(store, default_registry=registry.host, plain_http=True)) as gateway,
+    ):
+        done = subprocess.run(
+            [OLLAMA, "push", name], capture_output=True, text=True, timeout=120, check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OLLAMA_HOST": f"127.0.0.1:{gateway.port}"},
+        )  # fmt: skip
+        assert (done.returncode, "success" in done.stderr) == (0, True), done.stderr
+        repository, _, tag = (name if "/" in name else f"library/{name}").partition(":")
+        assert registry.manifest(repository, tag or "latest") is not None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,6 +19,9 @@ __all__ = ["Metrics", "add_health"]
 
 _GREETING: Final = "Ollama is running"
 """The text that clients look for (ollama ``server/routes.go``)."""
+_NO_ACCOUNT: Final[Mapping[str, Any]] = {}
+"""``ollama push`` of a name without a host asks who is signed in, and pushes nothing when the response is an error
+(ollama ``cmd/cmd.go`` ``PushHandler``, v0.12+). Nobody is signed in here: each push shows the login of its registry."""
 
 
 class Metrics:
@@ -55,7 +58,7 @@ class Metrics:
 
 
 def add_health(app: web.Application, history: PushHistory, metrics: Metrics) -> None:
-    """Serve ``/``, ``/api/version``, ``/healthz`` and ``/metrics`` from *app*."""
+    """Serve ``/``, ``/api/version``, ``/api/me``, ``/healthz`` and ``/metrics`` from *app*."""
 
     async def greet(_request: web.Request) -> web.Response:
         return web.Response(body=_GREETING.encode(), headers={"Content-Type": "text/plain; charset=utf-8"})
@@ -63,10 +66,14 @@ def add_health(app: web.Application, history: PushHistory, metrics: Metrics) -> 
     async def version(_request: web.Request) -> web.Response:
         return json_response(200, {"version": __version__, GATEWAY_KEY: True, PRIVATE_KEY: True})
 
+    async def account(_request: web.Request) -> web.Response:
+        return json_response(200, _NO_ACCOUNT)
+
     async def health(_request: web.Request) -> web.Response:
         return json_response(200, {"status": "ok", "pushes": history.running})
 
     app.router.add_get("/", greet)
     app.router.add_get("/api/version", version)
+    app.router.add_post("/api/me", account)
     app.router.add_get("/healthz", health)
     app.router.add_get("/metrics", metrics.show)
