@@ -66,7 +66,7 @@ $(LOWEST)/.test: pyproject.toml $(VENV)/.dev
 	@touch $@
 
 test-lowest: $(LOWEST)/.test  ## Run the quick tests with the lowest versions that we say we work with
-	$(BARE) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -q -m 'not slow and not docs'
+	$(BARE) $(LOWEST)/bin/python -m pytest -n $(WORKERS) -q -m 'not slow and not docs and not release'
 
 # A terminal that cannot draw, an encoding of ASCII alone, and a machine that is busy with something else; in random order.
 ANYWHERE ?= tests/cli tests/unit/contrib tests/unit/local
@@ -78,7 +78,7 @@ test-anywhere: $(VENV)/.dev  ## Run quick tests with TERM=dumb and in a C locale
 	done
 
 test-pythons: $(VENV)/.dev  ## Run the quick tests of the built wheel on every Python from 3.11 on that is here
-	WORKERS=$(WORKERS) $(BIN)/python -m tests.pythons $(PYTHONS) -m 'not slow and not docs'
+	WORKERS=$(WORKERS) $(BIN)/python -m tests.pythons $(PYTHONS) -m 'not slow and not docs and not release'
 
 check: format lint types contracts docs coverage  ## Everything a commit must pass
 

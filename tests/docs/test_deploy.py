@@ -24,7 +24,6 @@ from tests.support.promtool import needs_promtool, promtool
 from ollama_push.cli.app import app
 from ollama_push.cli.resume import RESUME_VARIABLE
 from ollama_push.cli.serve import serve_command
-from ollama_push.core.version import __version__
 from ollama_push.fleet.connection import PASSWORD_VARIABLE
 from ollama_push.testing.server import ScriptedServer, json_answer
 
@@ -191,7 +190,17 @@ def test_every_image_is_pinned_by_its_full_version(image: str) -> None:
 
 def test_the_image_is_made_from_the_one_that_is_pinned() -> None:
     assert {line.split()[0] for line in instructions("FROM")} == {"${PYTHON_IMAGE}"}
-    assert gateway_container()["image"].endswith(f":{__version__}")
+
+
+def test_every_recipe_runs_the_last_release_or_before_there_is_one_the_first() -> None:
+    releases = re.findall(r"^## (\d+\.\d+\.\d+) ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    tags = [
+        tag
+        for file in DEPLOY.iterdir()
+        for tag in re.findall(r"/ollama-push:(\S+)$", file.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(tags) == 3
+    assert set(tags) == {releases[0] if releases else "0.1.0"}
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "compose.yml", "kubernetes.yml"])
