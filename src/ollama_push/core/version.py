@@ -4,15 +4,22 @@ The build writes the version that it found, by tag or by what the archive says, 
 tree that was never built, and is only on the path, has no such file.
 """
 
+from importlib import import_module
 from typing import Final
-
-try:
-    from ollama_push.core._version import VERSION as _VERSION  # type: ignore[import-not-found, unused-ignore]
-except ModuleNotFoundError:
-    _VERSION = "0.0.0"
 
 __all__ = ["USER_AGENT", "__version__"]
 
-__version__: Final[str] = _VERSION
+
+def _built_version() -> str:
+    try:
+        # By name: what reads our imports without running them would find no such file in a tree that was never built.
+        made = import_module("ollama_push.core._version")
+    except ModuleNotFoundError:
+        return "0.0.0"
+    version: str = made.VERSION
+    return version
+
+
+__version__: Final = _built_version()
 
 USER_AGENT: Final = f"ollama-push/{__version__}"
