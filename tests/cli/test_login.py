@@ -127,6 +127,7 @@ def test_no_registry_exits_with_4_and_nothing_is_kept(tmp_path: Path) -> None:
     assert not kept(home).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["login", "logout"])
 @pytest.mark.parametrize(
     ("text", "said"),

@@ -82,6 +82,7 @@ def test_the_exit_code_is_that_of_the_first_failure_in_the_list(home: Home, tmp_
     assert all(entry["message"] for entry in failed)
 
 
+@pytest.mark.slow
 def test_each_shard_pushes_its_part(home: Home) -> None:
     pushed = set[str]()
     for index in (1, 2, 3):
@@ -168,6 +169,7 @@ def test_a_terminal_has_one_bar_for_all(home: Home) -> None:
     assert shown.screen.count("pushed ") >= _COUNT + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -96,6 +96,7 @@ def test_the_hint_to_log_in_says_plain_http_where_that_was_said(tmp_path: Path, 
     assert USUAL.format(PushRejected("run `ollama-push login h`")) == "the push was refused: run `ollama-push login h`"
 
 
+@pytest.mark.slow
 def test_nobody_refused_what_is_not_there_or_damaged(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         absent = home.run("push", home.name, "--direct", "--plain-http")
@@ -124,6 +125,7 @@ def test_the_log_speaks_of_options_too(tmp_path: Path) -> None:
     assert done.stderr.count("must be asked for with --plain-http") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["urllib3", "aiohttp"])
 def test_no_word_of_openssl_is_shown(tmp_path: Path, transport: str) -> None:
     (tmp_path / "empty.pem").write_text("nothing\n")

@@ -205,6 +205,7 @@ def test_a_page_that_takes_nothing_is_disconnected_although_everything_was_writt
 STALL_SECONDS: Final = 1.0
 
 
+@pytest.mark.slow
 def test_a_reader_that_comes_back_is_not_told_the_same_over_and_over(tmp_path: Path) -> None:
     """Ticks that it slept through are over."""
     weights, more = BIG, BIG[::-1]

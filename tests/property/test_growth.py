@@ -39,6 +39,8 @@ from ollama_push.gateway.responses import RequestRefused
 from ollama_push.gateway.route import route_for
 from ollama_push.transports._framing import ChunkedBody
 
+pytestmark = pytest.mark.slow
+
 # Shorter than it takes a quadratic search to be noticed, longer than what is bounded costs.
 _SIZE: Final = 40_000
 _GROWTH: Final = 2.5

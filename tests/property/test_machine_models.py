@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import attrs
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -30,6 +31,8 @@ from ollama_push.core.server.protocol import PushProtocol
 from ollama_push.core.server.sentinels import NEED_DATA, PUSH_OVER
 from ollama_push.gateway import PushHistory
 from ollama_push.local import FileResumeStore
+
+pytestmark = pytest.mark.slow
 
 DIGEST = f"sha256:{'5' * 64}"
 

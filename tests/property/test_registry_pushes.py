@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from copy import copy
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.blobs import noise
@@ -24,6 +25,8 @@ from ollama_push.core.errors import (
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.responses import BufferedResponse, SendRequest
+
+pytestmark = pytest.mark.slow
 
 _LARGE, _SMALL, _EMPTY = noise(1_600_000, 1), noise(3_000, 2), b""
 MODEL = Model.of(_LARGE, _SMALL, _EMPTY)

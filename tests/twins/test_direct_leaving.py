@@ -156,6 +156,7 @@ def test_a_push_leaves_nothing_behind(colour: Colour, tmp_path: Path) -> None:
     assert list((tmp_path / "uploads").glob("*.json")) == []
 
 
+@pytest.mark.slow
 @either_colour
 def test_a_failed_push_leaves_nothing_behind(colour: Colour, tmp_path: Path) -> None:
     stored(tmp_path)
@@ -193,6 +194,7 @@ def interrupted(colour: Colour, asked: Direct, *, at_offset: int | None = None) 
     return seen
 
 
+@pytest.mark.slow
 @either_colour
 def test_an_interrupt_ends_a_wait_at_once_and_the_next_push_goes_on(colour: Colour, tmp_path: Path) -> None:
     raw = stored(tmp_path)

@@ -120,6 +120,7 @@ def test_what_happens_once_is_survived(action: Action, step: Step, colour: Colou
         assert isinstance(retried.error, ConnectionLost)
 
 
+@pytest.mark.slow
 @either_colour
 @each_step
 @pytest.mark.parametrize("action", [BUSY, SLOW_DOWN, Reset()], ids=["503", "429", "reset"])
@@ -163,6 +164,7 @@ def test_a_wait_longer_than_the_policy_allows_is_not_waited_for(colour: Colour, 
     assert counted["POST open"] == 1
 
 
+@pytest.mark.slow
 @either_colour
 @pytest.mark.parametrize(
     "action", [Reset(), Hangup(), Reply(502), Reply(504)], ids=lambda action: type(action).__name__

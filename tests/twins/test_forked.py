@@ -72,6 +72,7 @@ def test_a_child_pushes_on_a_connection_of_its_own(kind: str) -> None:
         assert [each.target for each in server.requests].count("/api/push") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "child"), [("sync", "PushReceipt"), ("async", "MachineMisuse")])
 def test_what_was_injected_is_not_shared_either(kind: str, child: str) -> None:
     with ScriptedServer([*CHECK, *pushed()], pushed()) as server:
@@ -79,6 +80,7 @@ def test_what_was_injected_is_not_shared_either(kind: str, child: str) -> None:
         assert server.accepted == (2 if child == "PushReceipt" else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sync", "async", "sync injected", "async injected"])
 def test_leaving_a_block_hangs_up_although_a_child_has_a_copy(kind: str) -> None:
     endless: Script = (*lines_answer([b'{"status":"retrieving manifest"}'], end=False), Hold())

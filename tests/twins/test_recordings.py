@@ -98,6 +98,7 @@ def test_recording_ends_in_its_verdict_however_it_is_cut(answer: RecordedAnswer,
         assert told.events == events, way
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", _RECORDED)
 def test_both_colours_tell_the_same(answer: RecordedAnswer) -> None:
     in_sync, in_async = push_each(answer, "sync"), push_each(answer, "async")

@@ -200,6 +200,7 @@ def test_what_is_no_regular_file_is_not_opened(blob: BlobFile, tmp_path: Path, k
     assert "it is no regular file" in _damage(watched.body, iter(watched.body))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_blob(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     path.touch()
