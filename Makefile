@@ -20,7 +20,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs changelog verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs changelog release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,7 +87,7 @@ format: $(VENV)/.dev
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
-	$(BIN)/codespell src tests/*/*.py docs examples bench README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md changelog.d
+	$(BIN)/codespell src tests/*/*.py docs examples bench release README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md changelog.d
 
 # pyright asks the python of the PATH where packages are; node comes with it as a wheel, and nothing is downloaded.
 types: $(VENV)/.dev
@@ -116,6 +116,12 @@ docs: $(VENV)/.dev  ## Build the documentation
 
 changelog: $(VENV)/.dev  ## Print what changed since the last release, from changelog.d
 	@$(BIN)/towncrier build --draft --version next 2>/dev/null
+
+release: $(VENV)/.dev  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
+	$(BIN)/python -m release.prepare '$(VERSION)'
+
+release-notes: $(VENV)/.dev  ## Print what the changelog says of a release (TAG=vX.Y.Z)
+	@$(BIN)/python -m release.notes '$(TAG)'
 
 verdicts: $(VENV)/.dev  ## Print every misbehaviour with our verdict beside the official client's
 	$(BIN)/python -m tests.verdicts

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own, for this one file
+from release.facts import fragment_kinds, is_fragment
 
 from ollama_push.contrib.metrics import METRICS
 from ollama_push.contrib.metrics.catalogue import PULL_METRICS
@@ -120,10 +121,7 @@ def test_forms_for_issues_have_what_github_asks_for(name: str) -> None:
 
 def test_every_fragment_is_collected() -> None:
     fragments = {file for file in (ROOT / "changelog.d").iterdir() if file.name != "README.md"}
-    kinds = re.findall(r"^\| `(\w+)` \|", (ROOT / "changelog.d" / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert [
-        file.name for file in fragments if not re.fullmatch(rf"(?:\+[\w-]+|\d+)\.(?:{'|'.join(kinds)})\.md", file.name)
-    ] == []
+    assert [file.name for file in fragments if not is_fragment(file.name, fragment_kinds())] == []
     done = subprocess.run(
         [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "next"],
         capture_output=True,
