@@ -62,7 +62,8 @@ def test_a_url_of_something_else_is_refused(tmp_path: Path) -> None:
     with at_home(tmp_path) as home:
         done = home.direct("push", "--resume", "http://:s3cret@h")
     assert done.returncode == 2
-    assert done.stderr == "error: --resume='http://h': expected redis://host[:port][/db], or rediss:// for TLS\n"
+    expected = "expected redis://host[:port][/db], rediss:// for TLS, or unix:///path"
+    assert done.stderr == f"error: --resume='http://h': {expected}\n"
 
 
 def test_the_variable_means_nothing_without_direct(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 import pytest
+import redis
 import trustme
 from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer, needs_redis
@@ -150,6 +151,61 @@ def test_a_server_that_has_lost_everything_is_told_again(server: RedisServer) ->
     holder.release(_KEY)
     assert other.claim(_KEY) == _SAVED
     other.release(_KEY)
+
+
+def test_a_failover_that_loses_the_last_writes_gives_the_upload_to_one(server: RedisServer) -> None:
+    """The number of a claim comes twice then: who it belongs to is a part of it."""
+    first, second = RedisResumeStore(server.url), RedisResumeStore(server.url)
+    client = redis.Redis(host="127.0.0.1", port=server.port)
+    first.claim(_KEY)
+    first.release(_KEY)
+    upload = f"ollama-push:{{{_KEY.id}}}:upload"
+    before = client.dump(upload) or b""
+    first.claim(_KEY)
+    first.save(_KEY, attrs.evolve(_SAVED, offset=1))
+    # The replica that takes over never heard of that claim.
+    client.flushall()
+    client.restore(upload, 0, before)
+    assert not isinstance(second.claim(_KEY), InUseElsewhere)
+    second.save(_KEY, _SAVED)
+    first.save(_KEY, attrs.evolve(_SAVED, offset=2))
+    assert second.holds(_KEY)
+    assert not first.holds(_KEY)
+    first.forget(_KEY)
+    first.release(_KEY)
+    second.release(_KEY)
+    assert first.claim(_KEY) == _SAVED
+    first.release(_KEY)
+
+
+@pytest.mark.parametrize("evicted", [["lease"], ["upload"], ["lease", "upload"]], ids=str)
+def test_keys_that_the_server_evicts_in_mid_push_are_kept_again(evicted: list[str], server: RedisServer) -> None:
+    holder, other = RedisResumeStore(server.url), RedisResumeStore(server.url)
+    holder.claim(_KEY)
+    holder.save(_KEY, attrs.evolve(_SAVED, offset=1))
+    server.client().delete(*(f"ollama-push:{{{_KEY.id}}}:{kind}" for kind in evicted))
+    holder.save(_KEY, _SAVED)
+    assert holder.holds(_KEY)
+    assert isinstance(other.claim(_KEY), InUseElsewhere)
+    holder.release(_KEY)
+    assert other.claim(_KEY) == _SAVED
+    other.release(_KEY)
+
+
+def test_the_upload_of_who_lost_an_evicted_lease_is_the_next_one_s(server: RedisServer) -> None:
+    """Its hash has gone, too: the numbers of claims begin at one again, and the first holder has that number."""
+    first, second = RedisResumeStore(server.url), RedisResumeStore(server.url)
+    first.claim(_KEY)
+    first.save(_KEY, attrs.evolve(_SAVED, offset=1))
+    server.client().flushall()
+    assert second.claim(_KEY) is None
+    second.save(_KEY, _SAVED)
+    first.save(_KEY, attrs.evolve(_SAVED, offset=2))
+    assert not first.holds(_KEY)
+    first.release(_KEY)
+    second.release(_KEY)
+    assert first.claim(_KEY) == _SAVED
+    first.release(_KEY)
 
 
 def test_what_another_machine_has_finished_is_told_once_it_is_claimed(server: RedisServer) -> None:

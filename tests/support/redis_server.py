@@ -66,6 +66,11 @@ class RedisServer:
         """Return a client of the library, which decodes texts."""
         return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, **options)
 
+    def run(self, *words: str | int) -> Any:
+        """Send a command that the library has no typed method for, and return the response."""
+        client: Any = self.client()
+        return client.execute_command(*words)
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         assert _PROGRAM is not None, "mark the test with what it needs"

@@ -20,8 +20,9 @@ RESUME_OPTION: Final = click.option(
     "--resume",
     envvar=RESUME_VARIABLE,
     metavar="URL",
-    help="Redis or Valkey that keeps unfinished uploads for all machines, redis://HOST[:PORT][/DB], or rediss:// for"
-    f" TLS; default: {RESUME_VARIABLE}, else files of this user. Its password is best in OLLAMA_PUSH_REDIS_PASSWORD.",
+    help="Redis or Valkey that keeps unfinished uploads for all machines, redis://HOST[:PORT][/DB], rediss:// for TLS,"
+    f" or unix:///PATH; default: {RESUME_VARIABLE}, else files of this user. Its password is best in"
+    " OLLAMA_PUSH_REDIS_PASSWORD.",
 )
 
 

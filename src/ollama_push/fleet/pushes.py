@@ -16,7 +16,6 @@ __all__ = ["RedisPushes"]
 
 _LOGGER: Final = logging.getLogger("ollama_push.gateway")
 _LEASE_SECONDS: Final = 5.0
-_DEFAULT_PREFIX: Final = "ollama-push"
 _NOW: Final = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 
 # KEYS: pushes with the ends of their leases, replicas likewise, and what each replica shows.
@@ -55,7 +54,7 @@ class RedisPushes:
     Args:
         url: See ``RedisResumeStore``.
         password: See ``RedisResumeStore``.
-        prefix: Begins the names of all keys; gateways with the same one are replicas of each other.
+        prefix: See ``RedisResumeStore``; gateways with the same one are replicas of each other.
         lease_seconds: How long what a replica has outlives it.
         timeout: Seconds to connect, and for each response.
         pause: Seconds for which a server that failed is not asked again.
@@ -72,16 +71,16 @@ class RedisPushes:
         url: str,
         *,
         password: str | None = None,
-        prefix: str = _DEFAULT_PREFIX,
+        prefix: str | None = None,
         lease_seconds: float = _LEASE_SECONDS,
         timeout: float = 2.0,
         pause: float = 10.0,
     ) -> None:
         self.name: str = uuid.uuid4().hex
-        self._connection = RedisConnection(url, password=password, timeout=timeout, pause=pause)
+        self._connection = RedisConnection(url, password=password, prefix=prefix, timeout=timeout, pause=pause)
         self._lease = round(lease_seconds * 1000)
         # One hash tag, so that a cluster keeps all of it on one node.
-        self._keys = tuple(f"{prefix}:{{gateway}}:{kind}" for kind in ("pushes", "replicas", "shown"))
+        self._keys = tuple(f"{self._connection.prefix}:{{gateway}}:{kind}" for kind in ("pushes", "replicas", "shown"))
         self._guard = threading.Lock()
         self._held: set[str] = set()
         self._warned: set[RedisProblem] = set()

@@ -43,7 +43,6 @@ _SAFE_SHARE: Final = 0.8
 """Of a lease, after which its holder no longer sends: what is on its way arrives before the lease ends."""
 _LEAST_SECONDS: Final = 0.01
 _POLL_SECONDS: Final = 1.0
-_DEFAULT_PREFIX: Final = "ollama-push"
 
 # KEYS: the lease, the hash. Both have the same hash tag, so that a cluster keeps them on one node.
 _CLAIM: Final = """
@@ -145,9 +144,11 @@ class RedisResumeStore:
 
     Args:
         url: ``redis://[user[:password]@]host[:port][/db]``; ``rediss://`` for TLS. ``valkey://`` and ``valkeys://``
-            mean the same. The query may name files: ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile``.
+            mean the same; ``unix://[[user]:password@]/path[?db=1]`` for a socket of this machine. The query may name
+            the files ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile``, and the ``prefix``.
         password: For a URL without one; else ``OLLAMA_PUSH_REDIS_PASSWORD`` is used, if it is set.
-        prefix: Begins the names of all keys.
+        prefix: Begins the names of all keys, which teams with prefixes of their own do not share; ``ollama-push`` if
+            neither this nor the URL says another one.
         lease_seconds: How long a claim outlives a holder that died; one that lives renews it.
         max_age_seconds: The longest time since the last ``save`` after which a resume point is used.
         timeout: Seconds to connect, and for each response.
@@ -164,7 +165,7 @@ class RedisResumeStore:
         url: str,
         *,
         password: str | None = None,
-        prefix: str = _DEFAULT_PREFIX,
+        prefix: str | None = None,
         lease_seconds: float = _LEASE_SECONDS,
         max_age_seconds: float = _WEEK_SECONDS,
         timeout: float = 2.0,
@@ -173,7 +174,7 @@ class RedisResumeStore:
     ) -> None:
         self._lease = _milliseconds("lease_seconds", lease_seconds)
         self._kept = _milliseconds("max_age_seconds", max_age_seconds)
-        self._connect = partial(RedisConnection, url, password=password, timeout=timeout, pause=pause)
+        self._connect = partial(RedisConnection, url, password=password, prefix=prefix, timeout=timeout, pause=pause)
         self._rebuild = partial(
             RedisResumeStore,
             url,
@@ -185,7 +186,6 @@ class RedisResumeStore:
             pause=pause,
             clock=clock,
         )
-        self._prefix = prefix
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._by_process = {os.getpid(): _Claimant(self._connect())}
@@ -228,7 +228,7 @@ class RedisResumeStore:
     def problem(self) -> str | None:
         """Return why nothing can be kept, after a try; ``None`` if the server can be used."""
         try:
-            self._connection.run(_PROBE, [f"{self._prefix}:probe:{self._instance}"], _VERSION)
+            self._connection.run(_PROBE, [f"{self._connection.prefix}:probe:{self._instance}"], _VERSION)
         except RedisUnusable as exc:
             # The caller is told: it need not be logged, too.
             with self._changed:
@@ -365,7 +365,7 @@ class RedisResumeStore:
         _LOGGER.warning("unfinished uploads are not kept in %s: %s; the push goes on", self.place, problem.value)
 
     def _keys(self, key: UploadKey) -> tuple[str, str]:
-        name = f"{self._prefix}:{{{key.id}}}"
+        name = f"{self._connection.prefix}:{{{key.id}}}"
         return f"{name}:lease", f"{name}:upload"
 
 
