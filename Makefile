@@ -20,7 +20,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs changelog release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs changelog dist release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ docs: $(VENV)/.dev  ## Build the documentation
 
 changelog: $(VENV)/.dev  ## Print what changed since the last release, from changelog.d
 	@$(BIN)/towncrier build --draft --version next 2>/dev/null
+
+# The tests that make test-pythons runs go to the very wheel: make test-pythons PYTHONS="--wheel dist/NAME.whl".
+dist: $(VENV)/.dev  ## Build the sdist and the wheel into dist, and check that they may be published
+	$(BIN)/python -m release.dist
 
 release: $(VENV)/.dev  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
 	$(BIN)/python -m release.prepare '$(VERSION)'

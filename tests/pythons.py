@@ -1,8 +1,8 @@
 """Runs the tests of the built wheel on every interpreter from 3.11 on that this machine has (make test-pythons).
 
-``python -m tests.pythons [--newest] [--list] [PYTEST_ARGUMENT ...]``: on the newest alone; only say which there are;
-what pytest is given besides. The wheel is built once and installed into ``.venv-3.N``; the tree's ``src`` is on no
-path.
+``python -m tests.pythons [--newest] [--list] [--wheel FILE] [PYTEST_ARGUMENT ...]``: on the newest alone; only say
+which there are; a wheel that is there already, such as one to be published; what pytest is given besides. Else the
+wheel is built once. It is installed into ``.venv-3.N``; the tree's ``src`` is on no path.
 """
 
 from __future__ import annotations
@@ -58,8 +58,13 @@ def main(arguments: list[str]) -> int:
     if "--list" in arguments:
         return 0
     more = [argument for argument in arguments if argument != "--newest"]
+    given = None
+    if "--wheel" in more:
+        place = more.index("--wheel")
+        given = Path(more[place + 1]).resolve(strict=True)
+        del more[place : place + 2]
     with tempfile.TemporaryDirectory() as folder:
-        wheel = _built(Path(folder))
+        wheel = given or _built(Path(folder))
         codes = {minor: _test(minor, program, wheel, more) for minor, program in found.items()}
     failed = [f"3.{minor}" for minor, code in codes.items() if code]
     sys.stdout.write(f"failed on {', '.join(failed)}\n" if failed else "passed on all\n")
