@@ -321,7 +321,7 @@ class Authorizer:
             return self._take(f"Bearer {credential.token}", words, tried)
         for challenge in challenges:
             way = (challenge.realm, self._scopes_of(challenge), credential)
-            if challenge.scheme != "bearer" or way in tried:
+            if challenge.scheme != "bearer" or (way in tried and not self._is_taken_back(challenge, tried[way])):
                 continue
             tried[way] = None
             try:
@@ -333,6 +333,13 @@ class Authorizer:
         if isinstance(credential, Login) and any(challenge.scheme == "basic" for challenge in challenges):
             return self._take(basic(credential), words, tried)
         return self._problem(words, tried)
+
+    def _is_taken_back(self, challenge: Challenge, problem: OllamaPushError | None) -> bool:
+        """Whether *challenge* refuses a token that its realm gave without *problem*, and may give again.
+
+        A token may end before its time, or one replica of a registry may know it later than another (RFC 6750, 3.1).
+        """
+        return problem is None and self._accepted and challenge.error == "invalid_token"
 
     def _take(self, proof: str, words: str, tried: _Tried) -> OllamaPushError | None:
         if proof in tried or proof == self._proof:

@@ -50,6 +50,11 @@ class Challenge:
         """The ``scope`` that was missing; empty when absent."""
         return self.parameters.get("scope", "")
 
+    @property
+    def error(self) -> str:
+        """Why what was shown is refused, as in ``"invalid_token"`` (RFC 6750, 3.1); empty when absent."""
+        return self.parameters.get("error", "")
+
 
 def parse_challenges(text: str) -> tuple[Challenge, ...]:
     """Return the challenges in *text* in order; what cannot be read, or is too long, ends the list.

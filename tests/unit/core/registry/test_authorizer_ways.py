@@ -354,3 +354,42 @@ def test_what_no_realm_has_seen_is_not_known(credential: Credential | None) -> N
 
 def test_basic_says_nothing_of_rights() -> None:
     assert not _problem(_player(ME, _wants("Basic"), _wants("Basic"))).is_known
+
+
+TAKEN_BACK = f'{BEARER},error="invalid_token"'
+
+
+def test_a_token_that_is_taken_back_before_its_first_use_is_asked_for_again() -> None:
+    """Of flows side by side, each may meet another end of a token; replicas of a registry may know one later."""
+    player = _player(
+        ME, _wants(BEARER), _token("t1"), OK, _wants(TAKEN_BACK), _token("t2"), _wants(TAKEN_BACK), _token("t3"), OK
+    )
+    assert (_send(player), _send(player)) == (OK, OK)
+    assert _proofs(player)[-3:] == ["Bearer t2", BASIC, "Bearer t3"]
+
+
+def test_a_registry_that_takes_every_token_back_is_believed_after_a_few() -> None:
+    again = [answer for number in range(2, 6) for answer in (_token(f"t{number}"), _wants(TAKEN_BACK))]
+    player = _player(ME, _wants(BEARER), _token("t1"), OK, _wants(TAKEN_BACK), *again)
+    assert _send(player) == OK
+    with pytest.raises(PushRejected) as caught:
+        _send(player)
+    assert caught.value.reason is RejectionReason.UNAUTHORIZED
+    assert len(player.requests) == 3 + 9
+
+
+@pytest.mark.parametrize("error", ["insufficient_scope", ""])
+def test_a_token_that_is_refused_for_what_it_allows_is_asked_for_once(error: str) -> None:
+    refused = _wants(f'{BEARER},error="{error}"')
+    player = _player(ME, _wants(BEARER), _token("t1"), OK, refused, _token("t2"), refused)
+    assert _send(player) == OK
+    with pytest.raises(PushRejected):
+        _send(player)
+    assert len(player.requests) == 6
+
+
+def test_a_token_is_not_asked_for_again_where_none_was_ever_accepted() -> None:
+    player = _player(ME, _wants(BEARER), _token("t1"), _wants(TAKEN_BACK))
+    with pytest.raises(PushRejected):
+        _send(player)
+    assert len(player.requests) == 3
