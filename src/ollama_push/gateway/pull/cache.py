@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -24,6 +25,7 @@ from ollama_push.core.registry.manifests import hex_of
 from ollama_push.gateway.pull.ranges import Span, WantedRange
 from ollama_push.gateway.pull.upstream import BlobReading, UpstreamRefused
 from ollama_push.local.files import make_own_directory, open_regular, problem_text
+from ollama_push.local.hashing import hash_range
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -354,8 +356,10 @@ def _stamp_of(descriptor: int) -> _Stamp:
 
 
 def _digest_of(descriptor: int) -> str:
-    hasher, place = hashlib.sha256(), 0
-    while data := os.pread(descriptor, _READ_BYTES, place):
-        hasher.update(data)
-        place += len(data)
+    # Readers say where they read, so that its position is nobody else's.
+    hasher = hashlib.sha256()
+    with FileIO(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        with contextlib.suppress(ValueError):  # cut meanwhile: it is another blob
+            hash_range(file, os.fstat(descriptor).st_size, hasher)
     return f"sha256:{hasher.hexdigest()}"
