@@ -20,7 +20,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs changelog dist release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog dist release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,10 @@ coverage: $(VENV)/.dev $(VENV)/.go  ## Run every test; fail below 100 % branch c
 
 docs: $(VENV)/.dev  ## Build the documentation
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# They differ from run to run: look at them, and commit them by hand.
+pictures: $(VENV)/.dev  ## Draw the pictures of docs/pictures again, from real runs
+	$(BIN)/python -m tests.pictures
 
 changelog: $(VENV)/.dev  ## Print what changed since the last release, from changelog.d
 	@$(BIN)/towncrier build --draft --version next 2>/dev/null

@@ -28,7 +28,7 @@ def verdicts(*words: str) -> list[str]:
 
 
 def test_verdicts_are_shown_side_by_side() -> None:
-    head, refused, empty, garbage, truncated, last = verdicts(
+    head, refused, empty, garbage, truncated, theirs, ours = verdicts(
         "error line after", "error is an empty", "framing: a last chunk, no success", "a word, then"
     )
     assert re.split(r" {2,}", head)[:2] == ["what the server does", "ollama-push"]
@@ -36,17 +36,19 @@ def test_verdicts_are_shown_side_by_side() -> None:
     assert re.search(r"PushRejected: .* OK$", empty)
     assert re.search(r"MalformedLine: .* JSONDecodeError: ", garbage)
     assert re.search(r"StreamTruncated: .* OK$", truncated)
-    assert last.endswith("of 3 failed pushes, 2 reported as OK, 0 never reported")
+    assert theirs.endswith("of 3 failed pushes, 2 reported as OK, 0 never reported")
+    assert ours == "ollama-push: of 3 failed pushes, 0 reported as OK, 0 never reported"
 
 
 def test_a_client_that_waits_for_ever_is_cut_off() -> None:
-    _head, silent, last = verdicts("silent after a line")
+    _head, silent, theirs, ours = verdicts("silent after a line")
     assert re.search(r"TransportTimeout: .* hangs$", silent)
-    assert last.endswith("of 1 failed pushes, 0 reported as OK, 1 never reported")
+    assert theirs.endswith("of 1 failed pushes, 0 reported as OK, 1 never reported")
+    assert ours.endswith("of 1 failed pushes, 0 reported as OK, 0 never reported")
 
 
 def test_columns_are_aligned_within_a_screen() -> None:
-    table = verdicts("counters")[:-1]
+    table = verdicts("counters")[:-2]
     assert len(table) > 20
     assert all(len(row) <= 120 for row in table)
     assert all(row[42:44] == "  " and row[81:83] == "  " for row in table)

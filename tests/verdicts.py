@@ -17,28 +17,39 @@ from tests.catalogue.drivers import play, served
 from tests.catalogue.table import THEMES
 from tests.support.server_push import MODEL, Told
 
-__all__ = ["main", "official_verdict", "our_verdict"]
+__all__ = ["HANGS", "counted", "is_failed", "main", "official_verdict", "our_verdict"]
 
 _BOUND_SECONDS: Final = 1.0
 _WIDTHS: Final = (42, 37, 37)
 _OK: Final = "OK"
-_HANGS: Final = "hangs"
+HANGS: Final = "hangs"
 
 
 def main(words: Sequence[str] = ()) -> None:
-    """Print one line a case, and how often the official client calls a failed push a success."""
-    official = f"ollama {version('ollama')} (official)"
-    _print_row("what the server does", "ollama-push", official)
-    of_failed: list[str] = []
+    """Print one line a case, and how often each client calls a failed push a success."""
+    official, ours = f"ollama {version('ollama')} (official)", "ollama-push"
+    _print_row("what the server does", ours, official)
+    of_failed: dict[str, list[str]] = {official: [], ours: []}
     for theme, case in _chosen(words):
-        theirs = official_verdict(case)
-        _print_row(f"{theme}: {case.id}", our_verdict(case), theirs)
-        # Where success was said but nobody had to hear it, OK is not held against anyone.
-        if case.expected.error is not None and not case.says_success:
-            of_failed.append(theirs)
-    print(  # noqa: T201 - the table is what this is for
-        f"{official}: of {len(of_failed)} failed pushes, {of_failed.count(_OK)} reported as OK,"
-        f" {of_failed.count(_HANGS)} never reported"
+        verdicts = {official: official_verdict(case), ours: our_verdict(case)}
+        _print_row(f"{theme}: {case.id}", verdicts[ours], verdicts[official])
+        if is_failed(case):
+            for client, verdict in verdicts.items():
+                of_failed[client].append(verdict)
+    for client, ended in of_failed.items():
+        print(f"{client}: {counted(ended)}")  # noqa: T201 - the table is what this is for
+
+
+def is_failed(case: Case) -> bool:
+    """Whether nobody may call this push a success: where one was said that nobody had to hear, OK is nobody's fault."""
+    return case.expected.error is not None and not case.says_success
+
+
+def counted(verdicts: Sequence[str]) -> str:
+    """Return how many of the *verdicts* on failed pushes are wrong, in words."""
+    return (
+        f"of {len(verdicts)} failed pushes, {verdicts.count(_OK)} reported as OK,"
+        f" {verdicts.count(HANGS)} never reported"
     )
 
 
@@ -47,8 +58,8 @@ def our_verdict(case: Case) -> str:
     return _told_in_words(play(case, "urllib3", stream=case.ways[0]))
 
 
-def official_verdict(case: Case) -> str:
-    """Return how the same push through the official client ends, which has no time limit unless told."""
+def official_verdict(case: Case, bound_seconds: float = _BOUND_SECONDS) -> str:
+    """Return how the same push through the official client ends, which has no time limit unless told: it gets one."""
     verdict: list[str] = []
     read = threading.Event()
 
@@ -63,8 +74,8 @@ def official_verdict(case: Case) -> str:
     with served(case, read) as host:
         pushing = threading.Thread(target=push, args=(host,), daemon=True)
         pushing.start()
-        pushing.join(_BOUND_SECONDS)
-        ended = verdict[0] if verdict else _HANGS
+        pushing.join(bound_seconds)
+        ended = verdict[0] if verdict else HANGS
     # The server is gone: whoever hung gets an end now.
     pushing.join()
     return ended

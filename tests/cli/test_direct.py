@@ -14,7 +14,7 @@ from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Qui
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 NO_REDIRECT = (
-    "no: it sends blobs itself, where a pull wants a redirect to another host name;"
+    "no: the registry sends blobs itself, where a pull wants a redirect to another host name;"
     " pull through the gateway, `ollama-push serve`"
 )
 ME = ("OLLAMA_USERNAME", "OLLAMA_PASSWORD")
@@ -36,7 +36,7 @@ def test_a_push_arrives_and_the_second_one_says_how_much_it_skips(tmp_path: Path
     assert first.stderr.startswith("8.0 kB in total\n")
     last = first.stderr.splitlines()[-1]
     assert last.startswith(f"pushed {home.name}:latest, 4 layers, 8.0 kB, verified, in 0.")
-    assert f"a stock `ollama pull` gets it: {NO_REDIRECT}" in first.stderr
+    assert f"can a stock `ollama pull` get it? {NO_REDIRECT}" in first.stderr
     assert ", sha256:" in last
     assert "already there, 8.0 kB\n" in second.stderr
     assert "4 layers, 8.0 kB, 8.0 kB already there, verified, in " in second.stderr.splitlines()[-1]
@@ -53,7 +53,7 @@ def test_what_is_there_by_half_is_said_before_and_after(tmp_path: Path) -> None:
     assert check.stdout.splitlines()[2:] == [
         "already in the registry: 8.0 kB in 2 blobs; to send: 500 B in 1 blob",
         "may push: yes",
-        f"a stock `ollama pull` gets it: {NO_REDIRECT}",
+        f"can a stock `ollama pull` get it? {NO_REDIRECT}",
     ]
     receipt = json.loads(done.stdout.splitlines()[-1])
     assert (receipt["sent_bytes"], receipt["skipped_bytes"]) == (500, len(LAYERS[0]) + len(CONFIG))
@@ -72,11 +72,11 @@ def test_check_says_what_a_push_would_do_and_uploads_nothing(tmp_path: Path) -> 
         f"model: {home.name}:latest, 8.0 kB in 4 blobs",
         "already in the registry: nothing; to send: 8.0 kB in 4 blobs",
         "may push: yes",
-        "a stock `ollama pull` gets it: not known yet; it speaks plain HTTP: say `ollama pull --insecure`",
+        "can a stock `ollama pull` get it? not known yet; the registry speaks plain HTTP: say `ollama pull --insecure`",
     ]
     *_, nothing_to_do, pull = after.stdout.splitlines()
     assert nothing_to_do.startswith("nothing to do: the registry holds this model as sha256:")
-    assert pull == f"a stock `ollama pull` gets it: {NO_REDIRECT}"
+    assert pull == f"can a stock `ollama pull` get it? {NO_REDIRECT}"
 
 
 def test_without_from_the_local_model_has_the_name_that_is_pushed(tmp_path: Path) -> None:

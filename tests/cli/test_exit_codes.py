@@ -1,4 +1,4 @@
-"""Each exit code of the README's table, from a real process."""
+"""Each exit code of the page on errors, from a real process."""
 
 import re
 import signal
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.command import HERE, LAYER, NAME, push, running
 
-import ollama_push
-from ollama_push.cli.exit_codes import EXIT_CODES
+from ollama_push.cli.exit_codes import BUG, EXIT_CODES
+from ollama_push.core import errors
 from ollama_push.testing.server import Hold, Pause, Reset, Script, ScriptedServer, lines_answer
 
 pytestmark = pytest.mark.process
@@ -67,15 +67,15 @@ def test_a_retry_is_told_and_ends_well() -> None:
     assert "after 2 attempts" in said.splitlines()[-1]
 
 
-def test_the_readme_says_the_exit_codes_that_there_are() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+def test_the_page_on_errors_says_the_exit_codes_that_there_are() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "errors.md").read_text("utf-8")
     said = {
         name: int(code)
         for names, code in re.findall(r"^\| (`[A-Z].*?) \|.*\| (\d+)[^|]*\|$", text, re.MULTILINE)
         for name in re.findall(r"`([A-Z]\w+)`", names)
-        if name not in ("ValueError", "TimeoutError", "ProtocolError")
+        if name not in ("ValueError", "TimeoutError", "RuntimeError", "ProtocolError", "TransportError")
     }
     assert len(said) >= len(EXIT_CODES)
     for name, code in said.items():
-        error = getattr(ollama_push, name)
-        assert next(number for kind, number in EXIT_CODES if issubclass(error, kind)) == code, name
+        error = getattr(errors, name)
+        assert next((number for kind, number in EXIT_CODES if issubclass(error, kind)), BUG) == code, name

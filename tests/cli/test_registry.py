@@ -77,7 +77,7 @@ def test_a_stock_pull_gets_what_was_pushed_and_not_from_one_that_does_not_redire
         assert StockPull(tmp_path / "pulled").pull(shown[1], shown[2]) == home.manifest
         said = home.run("verify", f"{shown[1]}/{shown[2]}", "--plain-http", "--from", "my-llama").stdout
         assert said.splitlines()[-1] == (
-            "a stock `ollama pull` gets it: yes; it speaks plain HTTP: say `ollama pull --insecure`"
+            "can a stock `ollama pull` get it? yes; the registry speaks plain HTTP: say `ollama pull --insecure`"
         )
     with at_home(tmp_path / "2") as home, serving(home, "--no-redirect") as registry:
         assert "pull with" not in registry.said

@@ -26,7 +26,7 @@ def test_a_model_that_arrived_is_verified_against_the_local_one(tmp_path: Path, 
     assert (registry, model) == (f"registry: {home.registry.url}", f"model: {home.name}:latest, 8.0 kB in 4 blobs")
     assert manifest.startswith("manifest: sha256:")
     assert compared == "the same as the local model my-llama"
-    assert pull.startswith("a stock `ollama pull` gets it: no: it sends blobs itself, ")
+    assert pull.startswith("can a stock `ollama pull` get it? no: the registry sends blobs itself, ")
 
 
 def test_a_machine_without_the_model_looks_at_what_the_registry_names(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -13,6 +14,7 @@ import pytest
 from tests.support.example_runner import run_example
 
 from ollama_push.cli.app import app
+from ollama_push.testing.contract import run_contract
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -69,6 +71,15 @@ def test_example_runs_as_written(example: Example, tmp_path: Path) -> None:
         assert done.stdout == example.printed
 
 
+@pytest.mark.slow
+def test_the_transport_on_the_standard_library_keeps_every_promise() -> None:
+    [sketch] = [each.code for each in examples(ROOT / "docs" / "transports.md") if "class PlainTransport" in each.code]
+    names: dict[str, Any] = {}
+    exec(compile(sketch.partition("\nwith PushClient")[0], "transports.md", "exec"), names)
+    results = run_contract(names["PlainTransport"])
+    assert [f"{result.clause}: {result.failure}" for result in results if result.failure is not None] == []
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_command_line_names_only_what_exists(line: str) -> None:
     words = shlex.split(line.partition(" >")[0].removeprefix("if ").partition(";")[0], comments=True)
@@ -102,6 +113,15 @@ def test_no_page_lacks_what_the_code_knows() -> None:
         [sys.executable, "-m", "docs.generate", "--check"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_that_a_page_includes_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    # In a block of Python the short form would be an expression, which formatters put blanks into.
+    included = re.findall(r"^--8<--\n(\S+)\n--8<--$|^--8<-- \"(\S+)\"$", text, re.MULTILINE)
+    assert sum(1 + bool(block) for block, _ in included) == len(re.findall(r"8 ?< ?--", text))
+    assert [path for pair in included for path in pair if path and not (ROOT / path).exists()] == []
 
 
 def test_every_page_is_in_the_navigation() -> None:

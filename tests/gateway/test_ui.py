@@ -97,8 +97,8 @@ def test_of_a_push_is_said_whether_a_stock_pull_gets_it() -> None:
     push.finish(PushOutcome.SUCCEEDED)
     html, _ = asyncio.run(page(history))
     assert (
-        "a stock `ollama pull` gets it from there: no: its tokens come from another host, &lt;auth.example.com&gt;,"
-        " which a pull refuses; pull through this gateway"
+        "can a stock `ollama pull` get it from there? no: the registry&#x27;s tokens come from another host,"
+        " &lt;auth.example.com&gt;, which a pull refuses; pull through this gateway"
     ) in html
 
 

@@ -141,7 +141,7 @@ USUAL: Final = MessageFormatter()
 
 def pullability_line(found: Pullability) -> str:
     """Return whether a stock pull gets the model, in one line."""
-    return f"a stock `ollama pull` gets it: {_MESSAGES.pullability(found)}"
+    return f"can a stock `ollama pull` get it? {_MESSAGES.pullability(found)}"
 
 
 def failure_line(model: str, error: OllamaPushError, formatter: MessageFormatter) -> str:

@@ -137,17 +137,17 @@ _STORE: Final[Mapping[StoreProblem, str]] = {
     StoreProblem.BLOB_CHANGED: "the blob file {0.path} cannot be sent: {0.words}",
 }
 _PULL: Final[Mapping[PullProblem, str]] = {
-    PullProblem.PLAIN_HTTP: "it speaks plain HTTP",
+    PullProblem.PLAIN_HTTP: "the registry speaks plain HTTP",
     PullProblem.TENSORS: "the model is made of tensors, which machines without MLX refuse",
-    PullProblem.KEY: "its tokens are for logins, or for Ollama keys that it knows (HTTP {0.status})",
-    PullProblem.LOGIN: "it wants a user name and a password, which a pull cannot send",
-    PullProblem.FOREIGN_REALM: "its tokens come from another host, {0.host}, which a pull refuses",
-    PullProblem.NO_REDIRECT: "it sends blobs itself, where a pull wants a redirect to another host name",
-    PullProblem.REDIRECT_TO_ITSELF: "it redirects blobs to its own host name, where a pull wants another one",
-    PullProblem.REDIRECT_STATUS: "it redirects blobs with HTTP {0.status}, where a pull wants 307",
-    PullProblem.NO_RANGES: "it does not send ranges of {0.digest}",
-    PullProblem.NO_SIZE: "it does not tell the size of {0.digest}",
-    PullProblem.NOT_SERVED: "it responded HTTP {0.status}",
+    PullProblem.KEY: "the registry's tokens are for logins, or for Ollama keys that it knows (HTTP {0.status})",
+    PullProblem.LOGIN: "the registry wants a user name and a password, which a pull cannot send",
+    PullProblem.FOREIGN_REALM: "the registry's tokens come from another host, {0.host}, which a pull refuses",
+    PullProblem.NO_REDIRECT: "the registry sends blobs itself, where a pull wants a redirect to another host name",
+    PullProblem.REDIRECT_TO_ITSELF: "the registry redirects blobs to its own host name, where a pull wants another one",
+    PullProblem.REDIRECT_STATUS: "the registry redirects blobs with HTTP {0.status}, where a pull wants 307",
+    PullProblem.NO_RANGES: "the registry does not send ranges of {0.digest}",
+    PullProblem.NO_SIZE: "the registry does not tell the size of {0.digest}",
+    PullProblem.NOT_SERVED: "the registry responded HTTP {0.status}",
 }
 _MET_BY_ANY_PULL: Final = frozenset({PullProblem.PLAIN_HTTP, PullProblem.KEY})
 """Not worth to be said where something else stops a pull anyway."""

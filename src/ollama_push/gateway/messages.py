@@ -192,7 +192,7 @@ def error_text(
 
 def pullability_text(found: Pullability) -> str:
     """Return whether a stock pull gets a model from the registry."""
-    return f"a stock `ollama pull` gets it from there: {_MESSAGES.pullability(found)}"
+    return f"can a stock `ollama pull` get it from there? {_MESSAGES.pullability(found)}"
 
 
 def pull_text(error: OllamaPushError) -> str:

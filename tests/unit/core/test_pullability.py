@@ -45,26 +45,30 @@ def test_advice_is_given_once() -> None:
         (Pullability([], 1), "yes"),
         (
             Pullability([PullObstacle(_P.PLAIN_HTTP)], 1),
-            "yes; it speaks plain HTTP: the pull must allow plain HTTP (insecure)",
+            "yes; the registry speaks plain HTTP: the pull must allow plain HTTP (insecure)",
         ),
         (
             Pullability([PullObstacle(_P.FOREIGN_REALM, "auth.test"), PullObstacle(_P.PLAIN_HTTP)], 0),
             (
-                "no: its tokens come from another host, auth.test, which a pull refuses;"
+                "no: the registry's tokens come from another host, auth.test, which a pull refuses;"
                 " pull through the gateway of ollama-push"
             ),
         ),
-        (Pullability([PullObstacle(_P.NO_SIZE, digest=_DIGEST)], 1), f"no: it does not tell the size of {_DIGEST}"),
+        (
+            Pullability([PullObstacle(_P.NO_SIZE, digest=_DIGEST)], 1),
+            f"no: the registry does not tell the size of {_DIGEST}",
+        ),
         (
             Pullability([PullObstacle(_P.NOT_SERVED, status=404, digest=_DIGEST)], 1),
-            f"no: it responded HTTP 404 for {_DIGEST}",
+            f"no: the registry responded HTTP 404 for {_DIGEST}",
         ),
-        (Pullability([PullObstacle(_P.NOT_SERVED, status=403)], 0), "no: it responded HTTP 403"),
+        (Pullability([PullObstacle(_P.NOT_SERVED, status=403)], 0), "no: the registry responded HTTP 403"),
         (
             Pullability([PullObstacle(_P.REDIRECT_STATUS, status=302), PullObstacle(_P.TENSORS)], 1),
             (
-                "no: the model is made of tensors, which machines without MLX refuse; it redirects blobs with HTTP 302,"
-                " where a pull wants 307; pull on a machine with MLX; pull through the gateway of ollama-push"
+                "no: the model is made of tensors, which machines without MLX refuse; the registry redirects blobs"
+                " with HTTP 302, where a pull wants 307; pull on a machine with MLX;"
+                " pull through the gateway of ollama-push"
             ),
         ),
     ],
