@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests import verdicts as table
 from tests.catalogue.case import Case
 from tests.catalogue.table import THEMES
 from tests.pictures import MOST_BYTES, PICTURES
@@ -92,6 +93,16 @@ def test_our_verdicts_are_what_the_readme_says() -> None:
     failed = sum(is_failed(case) for cases in THEMES.values() for case in cases)
     # That each of ours is the right one is tested with the catalogue.
     assert f"ollama-push: of {failed} failed pushes, 0 reported as OK, 0 never reported" in text_of("README.md")
+
+
+@pytest.mark.slow
+def test_the_rows_of_verdicts_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = [block for block in blocks("README.md", "text") if OFFICIAL.search(block)]
+    head, *rows = block.partition("\n...\n")[0].splitlines()
+    table.main([row[:40].rstrip() for row in rows])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1:-2] == rows
+    assert re.sub(r"ollama \d\S+", "ollama", printed[0]) == re.sub(r"ollama \d\S+", "ollama", head)
 
 
 @pytest.mark.slow
