@@ -20,7 +20,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog dist release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog dist sbom audit release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,13 @@ changelog: $(VENV)/.dev  ## Print what changed since the last release, from chan
 # The tests that make test-pythons runs go to the very wheel: make test-pythons PYTHONS="--wheel dist/NAME.whl".
 dist: $(VENV)/.dev  ## Build the sdist and the wheel into dist, and check that they may be published
 	$(BIN)/python -m release.dist
+
+# What they list is what pip installs today for the built wheel with every extra.
+sbom: dist  ## Write the wheel's bill of materials (CycloneDX) into dist
+	$(BIN)/python -m release.sbom dist/*.whl
+
+audit: dist  ## Look for known vulnerabilities of what the wheel installs; says so when nothing could be looked up
+	$(BIN)/python -m release.audit dist/*.whl
 
 release: $(VENV)/.dev  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
 	$(BIN)/python -m release.prepare '$(VERSION)'
