@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -104,6 +105,8 @@ class Authorizer:
     # Whether the realm has given a token for what is shown.
     _known: bool = attrs.field(default=False, init=False)
     _refusal: PushRejected | None = attrs.field(default=None, init=False)
+    # Why the realm could not be asked when it last was.
+    _failure: OllamaPushError | None = attrs.field(default=None, init=False)
     # The Authorization value in use; empty while nobody asked for one.
     _proof: str = attrs.field(default="", init=False)
     _bearer: Challenge | None = attrs.field(default=None, init=False)
@@ -138,20 +141,31 @@ class Authorizer:
         if self._accepted:
             return (yield from again)
         # Flows side by side are challenged at the same time. One finds a proof that is accepted, the others use it.
-        return (yield from result_of(Exclusive(self._send_first(again))))
+        return (yield from result_of(Exclusive(self._send_first(again, self._failure))))
 
     def send_signed(self, request: HttpRequest, span: BlobSpan | None) -> Flow[BufferedResponse | TransportError]:
         """Send *request* to a URL that carries a signature, without any credential of ours; redirects are followed."""
         return (yield from self._send(request, span))[0]
 
-    def _send_first(self, again: Flow[BufferedResponse | TransportError]) -> Flow[BufferedResponse | TransportError]:
-        """Run *again*, unless the registry has refused all there is: it may lock an account after a few."""
+    def _send_first(
+        self, again: Flow[BufferedResponse | TransportError], known: OllamaPushError | None
+    ) -> Flow[BufferedResponse | TransportError]:
+        """Run *again*, unless the registry has refused all there is: it may lock an account after a few.
+
+        Nor is a realm asked that failed, other than as *known*, while this flow waited for its turn: each would wait
+        as long for it, one after the other.
+        """
         if self._refusal is not None:
             raise PushRejected(self._refusal.words, self._refusal.reason, self._refusal.facts)
+        if self._failure is not None and self._failure is not known and not self._accepted:
+            raise copy(self._failure)
         try:
             return (yield from again)
         except PushRejected as error:
             self._refusal = error
+            raise
+        except (ServerError, TransportError) as error:
+            self._failure = error
             raise
 
     def _send_again(

@@ -228,6 +228,31 @@ def test_a_wrong_login_is_shown_once_although_several_are_asked_for_it() -> None
     assert len({str(refusal) for refusal in refusals}) == 1
 
 
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "503"])
+def test_flows_side_by_side_find_out_once_that_the_realm_fails(*, is_lost: bool) -> None:
+    """Each would wait as long for it, one after the other. Who comes later asks again."""
+
+    def caught(flow: Flow[Any]) -> Flow[OllamaPushError]:
+        try:
+            yield from flow
+        except OllamaPushError as error:
+            return error
+        raise AssertionError("it was let in")
+
+    def registry(request: HttpRequest, _body: bytes) -> BufferedResponse | TransportError:
+        if request.url.startswith(REALM):
+            return ConnectionLost(REALM) if is_lost else response(503)
+        return WANTS_TOKEN_ONLY
+
+    player = FlowPlayer(registry, credentials={HOST: ME})
+    for times in (1, 2):
+        flows = [caught(player.authorizer.send(HttpRequest("GET", URL))) for _ in range(3)]
+        errors = player.play(result_of(Gather(flows, 3)))
+        assert sum(request.url.startswith(REALM) for request in player.requests) == times
+        assert len({id(error) for error in errors}) == 3
+        assert len({(type(error), str(error)) for error in errors}) == 1
+
+
 @pytest.mark.parametrize(
     ("again", "words"),
     [
