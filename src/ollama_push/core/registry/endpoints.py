@@ -197,7 +197,13 @@ def may_carry_secrets(url: str, *, plain_for: str | None) -> bool:
 
 
 def _joined(base: str, location: str) -> str | None:
-    """Return the absolute URL of *location*; ``None`` when it cannot be connected to."""
+    """Return the absolute URL of *location*; ``None`` when it cannot be connected to, or is no text of a URL.
+
+    Spaces and control characters, which no URL holds (RFC 3986, section 2), come of damage on the way; aiohttp (3.14)
+    refuses to send a request with one, as if the connection had broken. Other characters may be of a host's name.
+    """
+    if " " in base + location or not (base + location).isprintable():
+        return None
     try:
         url = urljoin(base, location)
         parts = urlsplit(url)

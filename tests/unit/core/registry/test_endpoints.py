@@ -125,6 +125,15 @@ def test_a_location_that_is_no_url_names_none(location: str) -> None:
     assert TLS.located({"location": location}, ASKED) is None
 
 
+@pytest.mark.parametrize("damage", [*map(chr, range(33)), "\x7f", "\x85", "\udce1"])
+def test_a_location_with_what_no_url_holds_names_none(damage: str) -> None:
+    """Found by the fault laboratory: one was kept as a resume point, and no push could use it or got past it."""
+    location = f"https://reg.test/v2/u/1{damage}?_state=x"
+    assert TLS.located({"location": location}, ASKED) is None
+    assert TLS.signed(location, ASKED) is None
+    assert not may_carry_secrets(location, plain_for=None)
+
+
 @pytest.mark.parametrize("url", ["https://[", "https://a\u2100/token"])
 def test_a_realm_that_is_no_url_is_not_private_enough(url: str) -> None:
     assert not may_carry_secrets(url, plain_for="a")
