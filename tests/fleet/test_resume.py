@@ -229,6 +229,24 @@ def test_one_store_claims_a_key_once(server: RedisServer) -> None:
     store.release(_KEY)
 
 
+def test_a_claim_whose_response_was_lost_is_in_nobodys_way(server: RedisServer) -> None:
+    """Found by the fault laboratory: the library asks again, and the push waited for the end of its own lease."""
+    store = RedisResumeStore(server.url, lease_seconds=_LONG_SECONDS)
+    store.claim(_KEY)
+    store.save(_KEY, _SAVED)
+    lease = next(key for key in server.client().keys("*:lease"))
+    held = server.client().get(lease)
+    store.release(_KEY)
+    # As the server has it when the connection breaks behind a claim, before its response has come.
+    server.client().set(lease, str(held), px=round(_LONG_SECONDS * 1000))
+    assert isinstance(RedisResumeStore(server.url).claim(_KEY), InUseElsewhere)
+    assert store.claim(_KEY) == _SAVED
+    assert store.holds(_KEY)
+    assert server.client().get(lease) != held
+    store.release(_KEY)
+    assert not server.client().exists(lease)
+
+
 def test_no_key_stays_for_ever(server: RedisServer) -> None:
     store = RedisResumeStore(server.url, max_age_seconds=60.0)
     store.claim(_KEY)

@@ -45,11 +45,13 @@ _LEAST_SECONDS: Final = 0.01
 _POLL_SECONDS: Final = 1.0
 
 # KEYS: the lease, the hash. Both have the same hash tag, so that a cluster keeps them on one node.
+# A claimant that asks has no claim: a lease of its own is from a claim or a release whose response was lost.
 _CLAIM: Final = """
 local version = redis.call('HGET', KEYS[2], 'version')
 if version and version ~= ARGV[1] then return {'version'} end
 local left = redis.call('PTTL', KEYS[1])
-if left > 0 then return {'busy', left} end
+local is_own = left > 0 and string.sub(redis.call('GET', KEYS[1]), 1, #ARGV[2] + 1) == ARGV[2] .. ':'
+if left > 0 and not is_own then return {'busy', left} end
 local fence = redis.call('HINCRBY', KEYS[2], 'fence', 1)
 local found = redis.call('HMGET', KEYS[2], 'location', 'offset', 'parts', 'last')
 redis.call('HSET', KEYS[2], 'version', ARGV[1], 'last', ARGV[2])
