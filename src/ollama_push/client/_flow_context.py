@@ -264,7 +264,7 @@ class FlowContext(Generic[T]):
 
         with self.blaming_target():
             self.target.put_blob(blob, noted)
-        return asked[0] if asked else 0
+        return min(asked, default=0)
 
     async def put_blob_async(self, blob: Descriptor, read: AsyncReadRange) -> int:
         """Have an async target store *blob*; return the first byte that it asked for."""
@@ -276,7 +276,7 @@ class FlowContext(Generic[T]):
 
         with self.blaming_target():
             await self.target.put_blob(blob, noted)
-        return asked[0] if asked else 0
+        return min(asked, default=0)
 
     @contextmanager
     def blaming_target(self) -> Iterator[None]:

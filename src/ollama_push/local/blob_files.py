@@ -133,13 +133,19 @@ class BlobFolder:
     def put(self, blob: Descriptor, read: ReadRange) -> None:
         """Write *blob*, from where an earlier attempt stopped.
 
+        If that attempt has left other bytes, as they came over a damaged connection, the whole blob is read again.
+
         Raises:
             PushRejected: It cannot be written, or its bytes have another digest.
         """
         with self._unfinished(blob) as (file, hasher, held):
             pieces = read(held, blob.size - held) if blob.size - held else ()
-            if not write_hashed(file, pieces, blob, hasher, held=held, label=self._label):
-                file.truncate(0)
+            is_whole = write_hashed(file, pieces, blob, hasher, held=held, label=self._label)
+            if not is_whole and held:
+                _empty(file)
+                is_whole = write_hashed(file, read(0, blob.size), blob, hashlib.sha256(), label=self._label)
+            if not is_whole:
+                _empty(file)
                 raise place_failed(Side.SOURCE, self._label, PlaceProblem.OTHER_BYTES, digest=blob.digest)
             with failing_as(self._label):
                 os.fsync(file.fileno())
@@ -178,6 +184,11 @@ class _Named(FileIO):
     def __init__(self, descriptor: int, name: str) -> None:
         super().__init__(descriptor, "r+b")
         self.name = name
+
+
+def _empty(file: FileIO) -> None:
+    file.truncate(0)
+    file.seek(0)
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:

@@ -25,6 +25,10 @@ def manifest_in(folder: Path) -> Manifest:
     return Manifest.parse(put_model(folder))
 
 
+def new_target(folder: Path) -> StoreTarget:
+    return StoreTarget(ModelStore(folder / "models"), NAME)
+
+
 def put(target: StoreTarget, manifest: Manifest) -> None:
     for blob in manifest.blobs:
         data = BLOBS[blob.digest]
@@ -126,13 +130,39 @@ def test_what_was_begun_is_resumed_and_proved_from_its_first_byte(tmp_path: Path
     target.put_blob(blob, lambda offset, size: asked.append(offset) or iter([data[offset : offset + size]]))  # type: ignore[func-returns-value]
     assert asked == [3000]
     assert target.has(blob)
-    # What was kept was damaged: seen at the end, and begun again by the next attempt.
-    (tmp_path / "models" / "blobs" / blob.digest.replace(":", "-")).unlink()
-    partial.write_bytes(b"?" * 3000)
-    with pytest.raises(PushRejected, match="are other bytes"):
-        target.put_blob(blob, lambda offset, size: iter([data[offset : offset + size]]))
-    target.put_blob(blob, lambda offset, size: iter([data[offset : offset + size]]))
+
+
+@pytest.mark.parametrize("kept", [1, 3000, 8000])
+def test_what_was_kept_and_is_damaged_is_read_again_at_once(kept: int, tmp_path: Path) -> None:
+    """Found by the fault laboratory: a bit was flipped on its way, the attempt broke, and the next one failed."""
+    target, blob, data = new_target(tmp_path), manifest_in(tmp_path / "source").blobs[0], LAYERS[0]
+
+    def breaks(_offset: int, _size: int) -> Iterator[bytes]:
+        yield b"?" * kept
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        target.put_blob(blob, breaks)
+    asked = []
+    target.put_blob(blob, lambda offset, size: asked.append(offset) or iter([data[offset : offset + size]]))  # type: ignore[func-returns-value]
+    assert asked == ([kept, 0] if kept < blob.size else [0])
     assert target.has(blob)
+
+
+def test_a_source_that_gives_other_bytes_again_fails_and_leaves_none_of_them(tmp_path: Path) -> None:
+    target, blob = new_target(tmp_path), manifest_in(tmp_path / "source").blobs[0]
+
+    def breaks(_offset: int, _size: int) -> Iterator[bytes]:
+        yield b"?" * 3000
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        target.put_blob(blob, breaks)
+    with pytest.raises(PushRejected, match="are other bytes"):
+        target.put_blob(blob, lambda _offset, size: iter([b"?" * size]))
+    assert not target.has(blob)
+    (partial,) = (tmp_path / "models" / "blobs").iterdir()
+    assert partial.read_bytes() == b""
 
 
 def test_two_that_write_one_blob_do_not_disturb_each_other(tmp_path: Path) -> None:
