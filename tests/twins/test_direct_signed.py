@@ -14,6 +14,7 @@ from tests.support.stores import CONFIG
 
 from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.events import LayerProgress
+from ollama_push.core.observations import Observation, PushStarted
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply, Seen, Stall
@@ -124,6 +125,22 @@ def test_parts_that_break_are_sent_again_alone(colour: Colour, tmp_path: Path) -
         assert holds_all(registry)
         assert sum(1 for seen in signed(registry) if seen.status == 200) == PARTS
         assert registry.received_bytes <= TOTAL + 1000
+
+
+@either_colour
+def test_a_blob_that_is_changed_while_its_first_part_is_sent_is_the_verdict(colour: Colour, tmp_path: Path) -> None:
+    """Found by the fault laboratory: a push that no response had come to crashed."""
+    blob = tmp_path / "models" / "blobs" / digest_of(BIG).replace(":", "-")
+
+    def change(seen: Observation) -> None:
+        if isinstance(seen, PushStarted):
+            blob.write_bytes(bytes(len(BIG)))
+
+    with registry_at(tmp_path, PARTS_SIGNED) as registry:
+        told = colour(Direct(host=registry.host, home=tmp_path, part_bytes=PART, hooks=(change,)))
+    assert isinstance(told.error, PushRejected)
+    assert told.error.reason is RejectionReason.STORE_DAMAGED
+    assert "it has changed since the push began" in str(told.error)
 
 
 @either_colour

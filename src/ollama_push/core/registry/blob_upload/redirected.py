@@ -255,6 +255,7 @@ class RedirectedUpload:
             **REDIRECT_PART,
         }
         while True:
+            response: BufferedResponse | None = None
             try:
                 span = attrs.evolve(part.span, hold_seconds=_HOLD_SECONDS if self._redirects.offered else 0.0)
                 response = yield from self._exchange.once("PATCH", asked, headers, span=span)
@@ -266,6 +267,9 @@ class RedirectedUpload:
                 yield from self._exchange.wait(budget.after(error), error)
             except PushRejected as no:
                 yield from self._take_back(part)
+                # Without a response it is not the registry that refuses: the blob cannot be read, or there is no login.
+                if response is None:
+                    raise
                 raise self._after_refused_part(response, no) from no
         part.location = asked
         located = self._exchange.endpoint.located(response.headers, asked)

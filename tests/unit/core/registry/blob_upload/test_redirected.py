@@ -255,6 +255,23 @@ def test_a_refusal_of_another_kind_is_the_verdict_and_what_is_stored_is_kept() -
     assert upload.progress[-1] == upload.upload.held_bytes == kept.offset
 
 
+@pytest.mark.parametrize("refused_before", [0, 1])
+def test_a_part_that_cannot_be_read_is_the_verdict_and_no_refusal_of_the_registry(refused_before: int) -> None:
+    """Found by the fault laboratory: the blob was changed while its first part was sent, and the push crashed."""
+    changed, asked = PushRejected("it has changed", RejectionReason.STORE_DAMAGED), list[str]()
+
+    def instead(request: HttpRequest) -> Answer | None:
+        if request.method != "PATCH":
+            return None
+        asked.append(request.url)
+        if len(asked) <= refused_before:
+            return response(502)
+        raise changed
+
+    upload = Upload(SigningRegistry(instead=instead), part=PART)
+    assert upload.fail() is changed
+
+
 def test_a_registry_that_fails_for_good_is_the_verdict() -> None:
     registry = SigningRegistry(instead=Sometimes(LOST, "PATCH", "/u/s1", 2, times=1000))
     upload = Upload(registry, part=PART, retry=QUICK)
