@@ -1,478 +1,624 @@
-"""Carries out a plan: pushes a model while things happen to it, and says which promise did not hold.
+"""Carries out a plan: a task, while things happen to it; and says which promise did not hold.
 
 The promises, for every plan:
 
-1. A success means that the registry holds exactly the model. A failure is an error of ours, and never a success too.
-2. The push ends.
-3. The next push, to which nothing happens, succeeds and is verified.
-4. No connection, thread or task is left.
+1. A success means that the registry, store or archive holds exactly the model. A failure is an error of ours, and never
+   a success too. What is visible is whole, after a failure as well: no manifest without its blobs, no half archive.
+2. The run ends.
+3. The next run, to which nothing happens, succeeds and is verified.
+4. No connection, thread, task, descriptor, process or temporary file is left.
 5. What is sent twice is bounded: a part for each request that was sent again, where the registry keeps parts.
-6. No password, in no form, is in an error, a traceback, an event, a log record or an output.
+6. No password, in no form, is in an error, a traceback, an event, a log record, an output, a page, a report or a file,
+   and no signature where others may read it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
+import gc
 import json
 import logging
 import os
-import random
-import resource
+import re
 import signal
-import subprocess
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import attrs
 from tests.faults.link import FaultyLink
-from tests.faults.plans import Act, Damage, Event, Login, Plan, Way
-from tests.support.command import command
-from tests.support.gateway import Gateway, settings_for
-from tests.support.stores import CONFIG, put_manifest, put_model
+from tests.faults.machines import (
+    FAKE_CLOCK,
+    HAS_REDIS,
+    ChildProcess,
+    SmallDisk,
+    fake_clock,
+    may_mount,
+    redis_on_socket,
+    run_gateway,
+    run_registry,
+    send_signal,
+)
+from tests.faults.models import REPOSITORY, Model, in_archive, in_registry, in_store, models_of
+from tests.faults.plans import Act, Damage, Disk, Event, Login, Plan, RegistryHabit, Task, Way, Wire
+from tests.faults.runners import PATIENT, Places, Runner, Verdict
+from tests.faults.servers import (
+    BASIC,
+    IMPATIENT,
+    PASSWORD,
+    REDIS_PASSWORD,
+    SECRETS,
+    TOKEN,
+    USER,
+    gateway_settings,
+    new_redis_store,
+    new_registry,
+    retry_policy,
+)
+from tests.support.blobs import digest_of
+from tests.support.gateway import Gateway
+from tests.support.redis_server import RedisServer
+from tests.support.stores import CONFIG
 
-from ollama_push import AsyncPushClient, AsyncRegistryClient, PushClient, RegistryClient
-from ollama_push.core.errors import OllamaPushError
-from ollama_push.core.observations import Observation, RequestRetried
-from ollama_push.core.registry.credentials import GivenCredential
+from ollama_push import NoResume, RegistryClient
 from ollama_push.core.registry.credentials import Login as GivenLogin
-from ollama_push.core.retry import RetryPolicy
-from ollama_push.local import FileResumeStore, ModelStore
+from ollama_push.core.registry.resume import ResumeStore
+from ollama_push.local import Credentials, FileResumeStore
 from ollama_push.testing.registry import (
-    Auth,
-    BasicAuth,
     BrokenPartPolicy,
     EmbeddedRegistry,
     Fault,
     Quirks,
     Reply,
-    TokenAuth,
 )
-from ollama_push.transports import AiohttpTransport, Urllib3Transport
 
 __all__ = ["run_plan"]
 
-_USER: Final = "ann"
-_PASSWORD: Final = "c0rrect-h0rse-b4ttery"
-_SECRETS: Final = (
-    _PASSWORD,
-    base64.b64encode(f"{_USER}:{_PASSWORD}".encode()).decode(),
-    base64.b64encode(_PASSWORD.encode()).decode(),
-)
-_REPOSITORY: Final = "myuser/my-llama"
-_TAG: Final = "v1"
+_SIGNATURE: Final = re.compile(r"[?&]sig=[0-9a-f]{16}|[?&]signature=[\w-]{16}")
 _END_SECONDS: Final = 120.0
 """No push of a few hundred kB may take longer, however busy the machine is."""
-_IMPATIENT: Final = 0.6
-"""Seconds without progress after which a push that things happen to gives a request up."""
-_PATIENT: Final = 60.0
+_POLL_SECONDS: Final = 0.002
 _NO_SPACE: Final = Reply(
     500, {"Content-Type": "application/json"}, b'{"errors":[{"code":"UNKNOWN","detail":{"Err":28}}]}'
 )
-
-
-@attrs.frozen
-class _Verdict:
-    """How a push ended.
-
-    Attributes:
-        success: Whether it says that the model was pushed.
-        verified: Whether it says that it was seen in the registry.
-        problem: What is wrong with the ending itself; empty when nothing is.
-        retries: Requests that were sent again.
-        output: Everything that anybody could have seen.
-    """
-
-    success: bool
-    verified: bool = False
-    problem: str = ""
-    retries: int = 0
-    output: tuple[str, ...] = ()
+_QUIRKS: Final[Mapping[RegistryHabit, Quirks]] = {
+    RegistryHabit.PLAIN: Quirks(),
+    RegistryHabit.SIGNS_PARTS: Quirks(redirect_uploads=True),
+    RegistryHabit.SIGNS_BLOBS: Quirks(redirect_uploads=True, direct_uploads=True),
+    RegistryHabit.RELATIVE: Quirks(relative_location=True),
+    RegistryHabit.NO_STATUS: Quirks(no_status=True, no_range_in_202=True),
+    RegistryHabit.MONOLITHIC: Quirks(monolithic_only=True),
+}
 
 
 def run_plan(plan: Plan, folder: Path, quirks: Quirks | None = None) -> list[str]:
     """Carry out *plan* with everything below *folder*; return what did not hold.
 
     Args:
-        plan: What is pushed, and what happens.
-        folder: Empty.
-        quirks: Of the registry.
+        plan: What is done, and what happens.
+        folder: Empty, with a short path: the path of a socket has 107 characters at most.
+        quirks: Of the registry, instead of those of the plan.
     """
+    ChildProcess.prepare()
+    before = _descriptors()
     with ExitStack() as stack:
-        return stack.enter_context(closing(_Laboratory(plan, folder, quirks, stack))).run()
+        problems = _Laboratory(plan, folder, quirks or _QUIRKS[plan.habit], stack).run()
+    if left := _left_since(before):
+        problems.append(f"descriptors are left: {left}")
+    return problems
 
 
 class _Laboratory:
-    def __init__(self, plan: Plan, folder: Path, quirks: Quirks | None, stack: ExitStack) -> None:
+    def __init__(self, plan: Plan, folder: Path, quirks: Quirks, stack: ExitStack) -> None:
         self._plan = plan
         self._quirks = quirks
         self._folder = folder
-        chance = random.Random(plan.seed)
-        self._layers = tuple(chance.randbytes(size) for size in plan.layers)
-        self._raw = put_model(folder / "models", layers=self._layers)
+        self._stack = stack
+        self._models = models_of(plan, folder / "models")
+        self._layers = self._models[0].layers
         self._clock_offset = 0.0
         self._ended = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started = threading.Event()
         self._problems: list[str] = []
-        self._records = stack.enter_context(_all_records())
+        self._disks: list[SmallDisk] = []
         self._threads = set(threading.enumerate())
-        self._registry = self._new_registry(("127.0.0.1", 0))
-        self._far = FaultyLink(self._registry.host, [fault for fault in plan.wire if not fault.near])
-        self._near: FaultyLink | None = None
-        self._gateway: Gateway | None = None
-        put_manifest(folder / "models", f"{self._far.host}/{_REPOSITORY}/{_TAG}", self._raw)
-
-    def close(self) -> None:
-        if self._near is not None:
-            self._near.close()
-        if self._gateway is not None:
-            self._gateway.stop()
-        self._far.close()
-        self._registry.close()
+        self._records = stack.enter_context(_all_records())
+        for name in ("tmp", "state", "target"):
+            (folder / name).mkdir(mode=0o700)
+        self._fill_disks()
+        self._redis: RedisServer | None = None
+        self._links: dict[Wire, FaultyLink] = {}
+        if plan.redis and HAS_REDIS:
+            self._redis = stack.enter_context(redis_on_socket(folder, REDIS_PASSWORD))
+            self._add_link(Wire.REDIS, str(folder / "redis.sock"))
+        self._registry: EmbeddedRegistry | ChildProcess | None = None
+        if plan.task.has_registry:
+            if plan.task in (Task.FETCH, Task.PULL):
+                self._models[0].put_into_registry(folder / "registry")
+            self._registry = self._new_registry()
+            stack.callback(lambda: _end(self._registry))
+            self._add_link(Wire.SOURCE if plan.task is Task.FETCH else Wire.REGISTRY, self._registry.host)
+        if plan.task is Task.COPY:
+            self._models[0].put_into_registry(folder / "source")
+            source = stack.enter_context(new_registry(folder / "source", plan.login))
+            self._add_link(Wire.SOURCE, source.host)
+        self._store_models()
+        self._gateways: list[Gateway | ChildProcess] = []
+        if plan.way.has_gateway:
+            self._gateways = [self._new_gateway(number) for number in range(2 if plan.way is Way.REPLICAS else 1)]
+            stack.callback(lambda: [_end(gateway) for gateway in self._gateways])
+            self._add_link(Wire.GATEWAY, *map(_host_of, self._gateways))
+        self._runner = Runner(plan, self._models, self._places())
 
     def run(self) -> list[str]:
-        plan = self._plan
-        if plan.way in (Way.SYNC_GATEWAY, Way.ASYNC_GATEWAY):
-            self._start_gateway()
-        first = self._push(_IMPATIENT, while_it_runs=self._happen)
-        self._check("the first push", first)
-        received = self._registry.received_bytes
+        first = self._run(IMPATIENT, while_it_runs=self._happen)
+        self._check("the first run", first)
+        received = self._received_bytes
         self._restore()
-        second = self._push(_PATIENT)
-        self._check("the next push", second)
-        if not second.success:
-            self._problems.append(f"the next push fails: {second.output[-1:]}")
-        if second.success and not second.verified:
-            self._problems.append("the next push is not verified")
+        second = self._run(PATIENT)
+        self._check("the next run", second)
+        if not second.is_success:
+            self._problems.append(f"the next run fails: {second.output[-1:]}")
+        elif not second.verified:
+            self._problems.append("the next run is not verified")
         self._check_bytes(first, second, received)
-        self._check_nothing_is_left()
+        self._check_pages()
+        self._check_nothing_is_left(killed=self._plan.has(Act.KILL, Act.TERMINATE))
+        self._check_files()
         return self._problems
 
-    # What is pushed, and how.
+    # The machines.
 
-    def _new_registry(self, listen: tuple[str, int]) -> EmbeddedRegistry:
-        auth: Auth | None = None
-        if self._plan.login is Login.BASIC:
-            auth = BasicAuth({_USER: _PASSWORD})
-        elif self._plan.login is Login.TOKEN:
-            auth = TokenAuth({_USER: _PASSWORD}, {_USER: {_REPOSITORY: ("pull", "push")}}, same_origin=True)
-        return EmbeddedRegistry(
-            self._folder / "registry", listen=listen, auth=auth, broken_parts=self._plan.policy, quirks=self._quirks
-        )
+    def _add_link(self, wire: Wire, *targets: str) -> None:
+        faults = [fault for fault in self._plan.wire if fault.wire is wire]
+        self._links[wire] = link = FaultyLink(targets, faults)
+        self._stack.callback(link.close)
 
-    def _start_gateway(self) -> None:
-        settings = settings_for(
-            ModelStore(self._folder / "models"),
-            credentials=GivenCredential(self._credential),
-            resume=self._resume(),
-            retry=self._retry,
-            stall_timeout=2 * _IMPATIENT,
-            plain_http=True,
-            default_registry=None,
-            allow=(self._far.host,),
-        )
-        self._gateway = Gateway(settings).__enter__()
-        self._near = FaultyLink(f"127.0.0.1:{self._gateway.port}", [fault for fault in self._plan.wire if fault.near])
+    def _new_registry(self) -> EmbeddedRegistry | ChildProcess:
+        given = self._folder / "registry", self._plan.login, self._plan.policy, self._quirks
+        return ChildProcess(run_registry, new_registry, *given) if self._plan.process else new_registry(*given)
+
+    def _store_models(self) -> None:
+        """Write what the task reads, but for what a registry has."""
+        root = self._folder / "models"
+        if self._plan.task.has_registry:
+            for model in self._models:
+                model.put_into_store(root, self._registry_host)
+        if self._plan.task is Task.LOAD:
+            with RegistryClient(store=root, credentials=(USER, "none"), resume=NoResume()) as client:
+                client.copy("ollama:my-llama", f"oci-archive:{self._folder / 'in.tar'}:my-llama")
+
+    def _new_gateway(self, number: int) -> Gateway | ChildProcess:
+        plan = self._plan
+        given = {
+            "folder": self._folder,
+            "credential": self._credential,
+            "registry": self._registry_host,
+            "redis": self._redis_url,
+            "is_shared": plan.way is Way.REPLICAS,
+            "keeps": plan.task is Task.PULL,
+        }
+        if plan.way is Way.REPLICAS:
+            return ChildProcess(run_gateway, gateway_settings, self._folder / f"gateway-{number}.log", given)
+        return Gateway(gateway_settings({**given, "resume": self._resume()})).__enter__()
 
     @property
-    def _retry(self) -> RetryPolicy:
-        return RetryPolicy(attempts=3, base=0.02)
+    def _registry_host(self) -> str:
+        link = self._links.get(Wire.REGISTRY) or self._links[Wire.SOURCE]
+        return link.host
+
+    @property
+    def _redis_url(self) -> str:
+        return f"redis://{self._links[Wire.REDIS].host}" if self._redis is not None else ""
 
     @property
     def _credential(self) -> GivenLogin | None:
-        return None if self._plan.login is Login.NONE else GivenLogin(_USER, _PASSWORD)
+        return None if self._plan.login is Login.NONE else GivenLogin(USER, PASSWORD)
+
+    def _logins(self) -> GivenLogin | Credentials | None:
+        """Return the login; of a copy those of both registries: a login that is given is shown to the target alone."""
+        if self._plan.task is not Task.COPY or self._credential is None:
+            return self._credential
+        entries = {link.host: {"auth": BASIC} for link in self._links.values()}
+        config = self._folder / ".docker" / "config.json"
+        config.parent.mkdir(mode=0o700)
+        config.write_text(json.dumps({"auths": entries}))
+        return Credentials(environ={"DOCKER_CONFIG": str(config.parent)})
+
+    def _resume(self) -> ResumeStore:
+        if self._redis_url:
+            store = new_redis_store(self._redis_url)
+            self._stack.callback(store.close)
+            return store
+        return FileResumeStore(self._folder / "state" / "uploads", clock=lambda: time.time() + self._clock_offset)
 
     @property
-    def _name(self) -> str:
-        return f"{self._far.host}/{_REPOSITORY}:{_TAG}"
+    def _received_bytes(self) -> int:
+        return self._registry.received_bytes if isinstance(self._registry, EmbeddedRegistry) else 0
 
-    def _resume(self) -> FileResumeStore:
-        return FileResumeStore(self._folder / "uploads", clock=lambda: time.time() + self._clock_offset)
-
-    def _push(self, patience: float, while_it_runs: Callable[[], None] | None = None) -> _Verdict:
-        push = {
-            Way.SYNC: self._push_sync,
-            Way.ASYNC: self._push_async,
-            Way.SYNC_GATEWAY: self._push_sync_gateway,
-            Way.ASYNC_GATEWAY: self._push_async_gateway,
-            Way.COMMAND: self._push_command,
-        }[self._plan.way]
-        self._ended.clear()
-        happening = threading.Thread(target=while_it_runs or (lambda: None), name="what-happens", daemon=True)
-        ending: list[_Verdict] = []
-        pushing = threading.Thread(target=lambda: ending.append(push(patience)), name="pushing", daemon=True)
-        happening.start()
-        pushing.start()
-        pushing.join(_END_SECONDS)
-        self._ended.set()
-        happening.join(_END_SECONDS)
-        return (
-            ending[0]
-            if ending
-            else _Verdict(success=False, problem=f"no end after {_END_SECONDS} s, or a foreign error")
+    def _places(self) -> Places:
+        plan, folder = self._plan, self._folder
+        source, target, store = "", "", folder / "models"
+        match plan.task:
+            case Task.PUSH | Task.LIST | Task.PULL:
+                target = self._registry_host
+            case Task.COPY:
+                source = f"docker://{self._links[Wire.SOURCE].host}/{REPOSITORY}:v1"
+                target = f"docker://{self._registry_host}/{REPOSITORY}:v1"
+            case Task.FETCH:
+                source, target = f"docker://{self._registry_host}/{REPOSITORY}:v1", "ollama:my-llama"
+                store = folder / "target" / "store"
+            case Task.SAVE:
+                source, target = "ollama:my-llama", f"oci-archive:{folder / 'target' / 'out.tar'}"
+            case Task.LOAD:
+                source, target = f"oci-archive:{folder / 'in.tar'}:my-llama", "ollama:my-llama"
+                store = folder / "target" / "store"
+        return Places(
+            folder=folder,
+            source=source,
+            target=target,
+            store=store,
+            gateway=self._links[Wire.GATEWAY].host if plan.way.has_gateway else "",
+            settings={"credentials": self._logins(), "retry": retry_policy(), "resume": self._resume()},
+            environ=self._environment(store),
+            arguments=self._arguments(),
+            token=TOKEN,
+            login=f"Basic {BASIC}",
+            is_limited=not may_mount() and any(disk is not Disk.REGISTRY for disk, _ in self._full_disks()),
         )
 
-    def _settings(self, patience: float, seen: list[Observation]) -> dict[str, Any]:
-        return {
-            "store": self._folder / "models",
-            "credentials": self._credential,
-            "hooks": [seen.append],
-            "retry": self._retry,
-            "concurrency": self._plan.concurrency,
-            "plain_http": True,
-            "verify": self._plan.verify or patience == _PATIENT,
-            "resume": self._resume(),
-            "part_bytes": self._plan.part_bytes,
-            "stall_timeout": patience,
-        }
+    def _arguments(self) -> tuple[str, ...]:
+        plan = self._plan
+        part_bytes = max(plan.part_bytes, 256 * 1024)
+        common = ("--retries", "1", "-vv", "--progress", "json", "--concurrency", str(plan.concurrency))
+        redis = ("--resume", self._redis_url) if self._redis_url else ()
+        return (*common, "--plain-http", "--part-size", str(part_bytes), *redis)
 
-    def _push_sync(self, patience: float) -> _Verdict:
-        seen: list[Observation] = []
-
-        def push() -> Any:
-            with (
-                closing(
-                    Urllib3Transport(connect_timeout=_PATIENT, read_timeout=patience, trust_env=False)
-                ) as transport,
-                RegistryClient(transport=transport, **self._settings(patience, seen)) as client,
-            ):
-                return client.push(self._name, source="my-llama")
-
-        return _verdict_of(push, seen)
-
-    def _push_async(self, patience: float) -> _Verdict:
-        seen: list[Observation] = []
-
-        async def push() -> Any:
-            transport = AiohttpTransport(connect_timeout=_PATIENT, read_timeout=patience, trust_env=False)
-            try:
-                async with AsyncRegistryClient(transport=transport, **self._settings(patience, seen)) as client:
-                    return await client.push(self._name, source="my-llama")
-            finally:
-                await transport.aclose()
-                self._note_tasks()
-
-        return _verdict_of(lambda: asyncio.run(push()), seen)
-
-    def _push_sync_gateway(self, patience: float) -> _Verdict:
-        seen: list[Observation] = []
-
-        def push() -> Any:
-            transport = Urllib3Transport(connect_timeout=_PATIENT, trust_env=False)
-            client = PushClient(self._gateway_url, transport=transport, **self._client_settings(patience, seen))
-            with closing(transport), client:
-                return client.push(self._name, insecure=True)
-
-        return _verdict_of(push, seen)
-
-    def _push_async_gateway(self, patience: float) -> _Verdict:
-        seen: list[Observation] = []
-
-        async def push() -> Any:
-            transport = AiohttpTransport(connect_timeout=_PATIENT, trust_env=False)
-            try:
-                settings = self._client_settings(patience, seen)
-                async with AsyncPushClient(self._gateway_url, transport=transport, **settings) as client:
-                    return await client.push(self._name, insecure=True)
-            finally:
-                await transport.aclose()
-                self._note_tasks()
-
-        return _verdict_of(lambda: asyncio.run(push()), seen)
-
-    @property
-    def _gateway_url(self) -> str:
-        assert self._near is not None
-        return f"http://{self._near.host}"
-
-    def _client_settings(self, patience: float, seen: list[Observation]) -> dict[str, Any]:
-        # Longer than the gateway waits for the registry.
-        return {"hooks": [seen.append], "retry": self._retry, "stall_timeout": 4 * patience}
-
-    def _push_command(self, patience: float) -> _Verdict:
-        arguments = [
-            "push", self._name, "--direct", "--plain-http", "--from", "my-llama", "--retries", "1", "-vv",
-            "--progress", "json", "--stall-timeout", str(patience), "--concurrency", str(self._plan.concurrency),
-            "--part-size", str(max(self._plan.part_bytes, 256 * 1024)),
-        ]  # fmt: skip
-        limits = patience != _PATIENT and any(event.act is Act.FULL_STATE for event in self._plan.events)
-        process = subprocess.Popen(
-            command(*arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment(),
-            preexec_fn=_without_disk if limits else None,  # noqa: PLW1509 - it takes no lock
-        )
-        self._process = process
-        self._started.set()
-        try:
-            out, err = process.communicate(timeout=_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            return _Verdict(success=False, problem="no end", output=(out.decode(), err.decode()))
-        output = (out.decode(), err.decode())
-        if process.returncode == -signal.SIGKILL:
-            return _Verdict(success=False, output=output)
-        ends = [json.loads(line) for line in out.splitlines()]
-        success = process.returncode == 0
-        problem = ""
-        if process.returncode not in range(12):
-            problem = f"exit code {process.returncode}"
-        elif not ends or (ends[-1]["event"] == "succeeded") != success:
-            problem = f"exit code {process.returncode} after {ends[-1:]}"
-        if "Traceback" in output[1]:
-            problem = "a traceback"
-        return _Verdict(success, success, problem, output=output)
-
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, store: Path) -> dict[str, str]:
+        folder = self._folder
         given = {
-            "HOME": str(self._folder),
+            "HOME": str(folder),
             "PATH": os.environ["PATH"],
-            "OLLAMA_MODELS": str(self._folder / "models"),
+            "OLLAMA_MODELS": str(store),
             "NO_PROXY": "*",
+            "TMPDIR": str(folder / "tmp"),
+            "XDG_STATE_HOME": str(folder / "state"),
             **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         }
-        if self._credential is not None:
-            given |= {"OLLAMA_USERNAME": _USER, "OLLAMA_PASSWORD": _PASSWORD}
+        if self._credential is not None and self._plan.task is not Task.COPY:
+            given |= {"OLLAMA_USERNAME": USER, "OLLAMA_PASSWORD": PASSWORD}
+        if self._redis_url:
+            given["OLLAMA_PUSH_REDIS_PASSWORD"] = REDIS_PASSWORD
+        if self._plan.has(Act.JUMP) and self._plan.way is Way.COMMAND and FAKE_CLOCK is not None:
+            fake_clock(folder / "clock", 0.0)
+            given |= {
+                "LD_PRELOAD": str(FAKE_CLOCK),
+                "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "NO_FAKE_STAT": "1",
+            }
         return given
 
-    def _note_tasks(self) -> None:
-        late = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("ollama-push")]
-        if late:
-            self._problems.append(f"tasks are left: {late}")
+    # What happens.
 
-    # What happens meanwhile.
+    def _run(self, patience: float, while_it_runs: Callable[[], None] | None = None) -> Verdict:
+        self._ended.clear()
+        if while_it_runs is not None:
+            for event in self._plan.events:
+                if event.after < 0 and not _needs_process(event):
+                    self._act(event)
+        happening = threading.Thread(target=while_it_runs or (lambda: None), name="what-happens", daemon=True)
+        ending: list[Verdict] = []
+        running = threading.Thread(
+            target=lambda: ending.append(self._runner.run(patience)), name="running", daemon=True
+        )
+        happening.start()
+        running.start()
+        running.join(_END_SECONDS)
+        self._ended.set()
+        happening.join(_END_SECONDS)
+        return ending[0] if ending else Verdict(problem=f"no end after {_END_SECONDS} s, or a foreign error")
 
     def _happen(self) -> None:
-        for event in sorted(self._plan.events, key=lambda event: event.after):
-            if not self._has_come(event):
-                return
+        due = [event for event in self._plan.events if event.after >= 0 or _needs_process(event)]
+        for event in sorted(due, key=lambda event: event.after):
+            while self._moved_bytes < event.after:
+                if self._ended.wait(_POLL_SECONDS):
+                    return
             self._act(event)
 
-    def _has_come(self, event: Event) -> bool:
-        """Wait for the moment of *event*; return whether it comes before the push ends."""
-        while not self._ended.is_set():
-            if self._registry.wait_until(lambda: self._registry.received_bytes >= event.after, 0.05):
-                return True
-        return False
+    @property
+    def _moved_bytes(self) -> int:
+        links = (self._links.get(wire) for wire in (Wire.REGISTRY, Wire.SOURCE))
+        moved = sum(link.moved_bytes for link in links if link is not None)
+        return moved if self._plan.task.has_registry else _size_of(self._folder / "target")
 
     def _act(self, event: Event) -> None:
+        match event.act:
+            case Act.RESTART | Act.EXPIRE | Act.FULL_REGISTRY:
+                self._trouble_registry(event)
+            case Act.KILL_REGISTRY:
+                self._replace_registry()
+            case Act.PAUSE_REGISTRY:
+                assert isinstance(self._registry, ChildProcess)
+                self._pause(self._registry.pid, event.amount)
+            case Act.CHANGE_BLOB | Act.SHORTEN_BLOB | Act.REPLACE_BLOB | Act.CHANGE_CACHE:
+                self._change_files(event)
+            case Act.JUMP:
+                self._clock_offset += event.amount
+                if (self._folder / "clock").exists():
+                    fake_clock(self._folder / "clock", self._clock_offset)
+            case Act.KILL | Act.TERMINATE | Act.PAUSE:
+                self._signal(event)
+            case Act.KILL_REDIS | Act.PAUSE_REDIS if self._redis is not None:
+                self._trouble_redis(self._redis, event)
+            case _:
+                pass  # a disk that is full is so from the start, and there may be no Redis on this machine
+
+    def _trouble_registry(self, event: Event) -> None:
+        assert isinstance(self._registry, EmbeddedRegistry)
         match event.act:
             case Act.RESTART:
                 self._registry.restart()
             case Act.EXPIRE:
                 self._registry.expire_sessions()
-            case Act.CHANGE_BLOB | Act.SHORTEN_BLOB:
-                data = self._layers[int(event.amount)]
-                path = self._blob_path(data)
-                path.write_bytes(data[: len(data) // 2] if event.act is Act.SHORTEN_BLOB else bytes(len(data)))
-            case Act.JUMP:
-                self._clock_offset += event.amount
-            case Act.FULL_REGISTRY:
+            case _:
                 for method in ("POST", "PATCH", "PUT"):
                     self._registry.add_fault(Fault(method, times=None, action=_NO_SPACE))
-            case Act.KILL | Act.PAUSE:
-                self._signal(event)
-            case Act.FULL_STATE:
-                pass  # the process begins with it
+
+    def _trouble_redis(self, redis: RedisServer, event: Event) -> None:
+        if event.act is Act.PAUSE_REDIS:
+            redis.stop()
+            self._ended.wait(event.amount)
+            redis.resume()
+            return
+        redis.kill()
+        self._ended.wait(event.amount / 10)
+        (self._folder / "redis.sock").unlink(missing_ok=True)
+        redis.start()
+
+    def _change_files(self, event: Event) -> None:
+        if event.act is Act.CHANGE_CACHE:
+            for path in (self._folder / "target" / "cache").glob("sha256-*"):
+                with suppress(OSError):
+                    path.write_bytes(bytes(path.stat().st_size))
+            return
+        data = self._layers[int(event.amount)]
+        path = self._blob_path(data)
+        match event.act:
+            case Act.SHORTEN_BLOB:
+                path.write_bytes(data[: len(data) // 2])
+            case Act.CHANGE_BLOB:
+                with path.open("r+b") as file:
+                    file.seek(len(data) // 3)
+                    file.write(bytes(len(data) - len(data) // 3))
+            case _:
+                new = path.with_suffix(".new")
+                new.write_bytes(data[::-1])
+                new.replace(path)
+
+    def _replace_registry(self) -> None:
+        _end(self._registry)
+        self._registry = self._new_registry()
+        self._links[Wire.REGISTRY].targets = (self._registry.host,)
 
     def _signal(self, event: Event) -> None:
-        assert self._started.wait(_PATIENT)
-        assert self._process is not None
-        with suppress(ProcessLookupError):
-            if event.act is Act.KILL:
-                self._process.kill()
-            else:
-                self._process.send_signal(signal.SIGSTOP)
-                self._ended.wait(event.amount)
-                self._process.send_signal(signal.SIGCONT)
+        if self._plan.way is Way.REPLICAS:
+            self._signal_gateway(event)
+            return
+        assert self._runner.started.wait(PATIENT)
+        assert self._runner.process is not None
+        match event.act:
+            case Act.KILL:
+                self._runner.process.kill()
+            case Act.TERMINATE:
+                self._runner.process.send_signal(signal.SIGTERM)
+            case _:
+                self._pause(self._runner.process.pid, event.amount)
+
+    def _signal_gateway(self, event: Event) -> None:
+        gateway = self._gateways[0]
+        assert isinstance(gateway, ChildProcess)
+        if event.act is Act.PAUSE:
+            self._pause(gateway.pid, event.amount)
+            return
+        if event.act is Act.KILL:
+            gateway.kill()
+        elif (code := gateway.terminate()) != 0:
+            self._problems.append(f"a gateway ends with {code} after SIGTERM")
+        self._gateways[0] = self._new_gateway(len(list(self._folder.glob("gateway-*.log"))))
+        # Whoever comes now gets to the other one.
+        self._links[Wire.GATEWAY].targets = [_host_of(each) for each in reversed(self._gateways)]
+
+    def _pause(self, pid: int, seconds: float) -> None:
+        send_signal(pid, signal.SIGSTOP)
+        self._ended.wait(seconds)
+        send_signal(pid, signal.SIGCONT)
+
+    def _full_disks(self) -> Iterator[tuple[Disk, int]]:
+        by_disk = {event.disk: event for event in self._plan.events if event.act is Act.FULL_DISK}
+        for disk, event in by_disk.items():
+            yield disk, round(event.amount * self._plan.total_bytes) if disk is not Disk.STATE else 0
+
+    def _fill_disks(self) -> None:
+        """Mount disks that are too small, where that is permitted."""
+        folders = {Disk.STATE: "state", Disk.TARGET: "target", Disk.REGISTRY: "registry"}
+        for disk, size in self._full_disks() if may_mount() else ():
+            self._disks.append(SmallDisk(self._folder / folders[disk], size + (disk is Disk.REGISTRY) * 64 * 1024))
+            self._stack.callback(self._disks[-1].close)
 
     def _restore(self) -> None:
         """Mend everything, as people would: the machines run again, disks have room, and the model is whole."""
-        self._far.heal()
-        if self._near is not None:
-            self._near.heal()
-        for data in self._layers:
-            self._blob_path(data).write_bytes(data)
-        self._registry.close()
-        host, _, port = self._far.target.partition(":")
-        self._registry = self._new_registry((host, int(port)))
+        for link in self._links.values():
+            link.heal()
+        for disk in self._disks:
+            disk.grow()
+        for model in self._models:
+            for data in model.blobs:
+                self._blob_path(data).write_bytes(data)
+        if self._registry is not None and self._plan.task is not Task.FETCH:
+            self._replace_registry()
 
     def _blob_path(self, data: bytes) -> Path:
-        return self._folder / "models" / "blobs" / f"sha256-{hashlib.sha256(data).hexdigest()}"
+        return self._folder / "models" / "blobs" / digest_of(data).replace(":", "-")
 
     # What must hold.
 
-    def _check(self, which: str, verdict: _Verdict) -> None:
+    def _check(self, which: str, verdict: Verdict) -> None:
         if verdict.problem:
             self._problems.append(f"{which}: {verdict.problem}")
-        if verdict.success and (missing := self._missing()):
-            self._problems.append(f"{which} is a success, but {missing}")
-        output = (*verdict.output, *self._records)
-        if any(secret in text for secret in _SECRETS for text in output):
-            self._problems.append(f"{which} shows a password")
+        for model in self._models:
+            missing = self._missing(model)
+            if model.tag in verdict.succeeded and missing and not self._may_be_unseen(verdict):
+                self._problems.append(f"{which} is a success, but {missing}")
+            elif "lacks a blob" in missing and not self._plan.task.has_target_registry:
+                self._problems.append(f"{which} is no success, but {missing}")
+        self._check_secrets(which, verdict.output)
 
-    def _missing(self) -> str:
-        """Say what of the model the registry does not hold; empty when it holds exactly the model."""
-        if self._registry.manifest(_REPOSITORY, _TAG) != self._raw:
-            return "the registry has no such manifest"
-        for data in (*self._layers, CONFIG):
-            if self._registry.blob(f"sha256:{hashlib.sha256(data).hexdigest()}") != data:
-                return f"the registry lacks a blob of {len(data)} bytes"
-        return ""
+    def _may_be_unseen(self, verdict: Verdict) -> bool:
+        """Whether a success may be wrong: nobody has looked, and a bit was flipped on the way."""
+        looks = self._plan.verify or self._plan.way.has_gateway or verdict.verified
+        return self._plan.flips(Wire.REGISTRY, Wire.GATEWAY) and not looks
 
-    def _check_bytes(self, first: _Verdict, second: _Verdict, received: int) -> None:
+    def _missing(self, model: Model) -> str:
+        """Say what of *model* is not where it should be; empty when exactly it is there."""
+        match self._plan.task:
+            case Task.PULL:
+                return ""  # who pulls has looked
+            case Task.FETCH | Task.LOAD:
+                return in_store(self._folder / "target" / "store", model)
+            case Task.SAVE:
+                return in_archive(self._folder / "target" / "out.tar", model)
+            case _:
+                return in_registry(self._folder / "registry", model)
+
+    def _check_secrets(self, where: str, texts: tuple[str, ...]) -> None:
+        for text in (*texts, *self._records):
+            if any(secret in text for secret in SECRETS):
+                self._problems.append(f"{where} shows a password")
+                return
+            if _SIGNATURE.search(text):
+                self._problems.append(f"{where} shows a signature")
+                return
+
+    def _check_bytes(self, first: Verdict, second: Verdict, received: int) -> None:
         plan = self._plan
         is_countable = (
             plan.way in (Way.SYNC, Way.ASYNC)
+            and plan.task in (Task.PUSH, Task.COPY)
+            and plan.habit in (RegistryHabit.PLAIN, RegistryHabit.RELATIVE)
             and plan.policy is BrokenPartPolicy.KEEPS_BROKEN_PARTS
+            and not plan.process
             and not plan.events
-            and all(fault.damage not in (Damage.FLIP, Damage.DOUBLE) for fault in plan.wire)
+            and all(
+                fault.damage not in (Damage.FLIP, Damage.DOUBLE) and fault.wire is not Wire.REDIS for fault in plan.wire
+            )
         )
         if is_countable:
             # The closing request of an upload may carry the rest of a blob of up to 256 KiB.
             part = max(plan.part_bytes, 256 * 1024)
             lost = (first.retries + second.retries + plan.concurrency) * part
-            total = received + self._registry.received_bytes
+            total = received + self._received_bytes
             if total > plan.total_bytes + len(CONFIG) + lost:
                 self._problems.append(f"{total} bytes were sent of {plan.total_bytes}; {lost} more were to be expected")
 
-    def _check_nothing_is_left(self) -> None:
-        if self._gateway is not None:
-            gateway, self._gateway = self._gateway, None
-            gateway.stop()
-        for link in (self._far, self._near):
-            if link is not None and not link.is_idle(_PATIENT):
-                self._problems.append("a connection is left open")
+    def _check_pages(self) -> None:
+        """What the gateways show of it all has no secrets."""
+        for gateway in self._gateways:
+            if isinstance(gateway, Gateway):
+                headers = {"Authorization": f"Bearer {TOKEN}"}
+                bodies = [gateway.send("GET", path, headers=headers).body for path in ("/ui", "/metrics", "/healthz")]
+                self._check_secrets("a page", tuple(body.decode() for body in bodies))
+                if late := gateway.tasks():
+                    late = [name for name in late if "push" in name and "replicas" not in name]
+                    if late:
+                        self._problems.append(f"tasks are left: {late}")
+
+    def _check_nothing_is_left(self, *, killed: bool) -> None:
+        gateways, self._gateways = self._gateways, []
+        for gateway in gateways:
+            if (code := _end(gateway)) not in (None, 0):
+                self._problems.append(f"a gateway ends with {code}")
+        if self._runner.late_tasks:
+            self._problems.append(f"tasks are left: {self._runner.late_tasks}")
+        for wire, link in self._links.items():
+            # Redis is asked over connections that are kept until the store is closed.
+            if wire is not Wire.REDIS and not link.is_idle(PATIENT):
+                self._problems.append(f"a connection to the {wire.value} is left open")
         for thread in set(threading.enumerate()) - self._threads:
-            if thread.name.startswith("ollama-push"):
-                thread.join(_PATIENT)
+            if thread.name.startswith(("ollama-push", "gateway")):
+                thread.join(PATIENT)
                 if thread.is_alive():
                     self._problems.append(f"a thread is left: {thread.name}")
+        if not killed and (files := [*(self._folder / "tmp").iterdir()]):
+            self._problems.append(f"temporary files are left: {files}")
+
+    def _check_files(self) -> None:
+        for path in (self._folder / "state").rglob("*"):
+            mode = path.stat().st_mode & 0o777
+            if path.is_file() and mode & 0o077 and path.parent.stat().st_mode & 0o077:
+                self._problems.append(f"others may read {path.name}: {mode:o}")
+        for path in (
+            *(self._folder / "state").rglob("*"),
+            *self._folder.glob("gateway-*.log"),
+            self._folder / "report",
+        ):
+            if path.is_file() and (found := [each for each in SECRETS if each.encode() in path.read_bytes()]):
+                self._problems.append(f"{path.name} holds a password: {found}")
+        target = self._folder / "target"
+        left = [
+            path.name for path in target.rglob("*") if path.is_file() and path.name.endswith((".part", ".tmp", ".new"))
+        ]
+        if left and not self._plan.has(Act.KILL, Act.TERMINATE):
+            self._problems.append(f"files are left: {left}")
 
 
-def _verdict_of(push: Callable[[], Any], seen: list[Observation]) -> _Verdict:
-    problem, receipt = "", None
-    output: list[str] = []
-    try:
-        receipt = push()
-    except OllamaPushError as exc:
-        output += [str(exc), repr(exc), "".join(traceback.format_exception(exc))]
-    except BaseException as exc:  # noqa: BLE001 - whatever it is, it is none of ours
-        problem = f"a foreign error: {''.join(traceback.format_exception(exc))}"
-    output += map(repr, seen)
-    retries = sum(isinstance(each, RequestRetried) for each in seen)
-    verified = receipt is not None and receipt.verified is not False
-    return _Verdict(receipt is not None, verified, problem, retries, tuple(output))
+def _needs_process(event: Event) -> bool:
+    return event.act in (Act.KILL, Act.TERMINATE, Act.PAUSE)
+
+
+def _host_of(machine: Gateway | ChildProcess) -> str:
+    return machine.host if isinstance(machine, ChildProcess) else f"127.0.0.1:{machine.port}"
+
+
+def _end(machine: EmbeddedRegistry | Gateway | ChildProcess | None) -> int | None:
+    match machine:
+        case Gateway():
+            machine.stop()
+        case ChildProcess():
+            return machine.terminate()
+        case EmbeddedRegistry():
+            machine.close()
+    return None
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def _descriptors() -> Counter[str]:
+    found = Counter[str]()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - they vanish while one looks
+        with suppress(OSError):
+            found[str(Path(f"/proc/self/fd/{number}").readlink())] += 1
+    return found
+
+
+def _left_since(before: Counter[str]) -> list[str]:
+    """Return the descriptors that are new, once they do not get fewer any more."""
+    deadline = time.monotonic() + 10.0
+    while left := sorted((_descriptors() - before).elements()):
+        gc.collect()
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_SECONDS)
+    return left
 
 
 @contextmanager
@@ -493,7 +639,3 @@ def _all_records() -> Iterator[list[str]]:
     finally:
         root.removeHandler(handler)
         root.setLevel(before)
-
-
-def _without_disk() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

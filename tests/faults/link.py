@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 
@@ -25,21 +25,23 @@ class FaultyLink:
     """Listens from construction on; its methods may be called from any thread.
 
     Args:
-        target: ``"127.0.0.1:PORT"``.
+        targets: ``"127.0.0.1:PORT"``, or the path of a socket; a connection goes to the first that takes it.
         faults: What happens to which connection.
 
     Attributes:
+        targets: As given; may be changed.
         host: ``"127.0.0.1:PORT"``, where it listens.
     """
 
-    def __init__(self, target: str, faults: Iterable[WireFault] = ()) -> None:
-        self.target = target
+    def __init__(self, targets: Sequence[str], faults: Iterable[WireFault] = ()) -> None:
+        self.targets = targets
         self._faults: defaultdict[tuple[int, bool], list[WireFault]] = defaultdict(list)
         for fault in faults:
             self._faults[fault.connection, fault.upstream].append(fault)
         self._count = 0
         self._changed = threading.Condition()
-        self._open = 0  # guarded by _changed, like the next one
+        self._open = 0  # guarded by _changed, like the next ones
+        self._moved = 0
         self._healed = False
         self._loop = LoopThread(self._listening, "faulty-link")
         self.host = f"127.0.0.1:{self._loop.value}"
@@ -48,6 +50,12 @@ class FaultyLink:
         """Let connections that begin from now on pass unharmed."""
         with self._changed:
             self._healed = True
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that have passed, in either direction."""
+        with self._changed:
+            return self._moved
 
     def is_idle(self, seconds: float) -> bool:
         """Wait until all clients have closed their connections; return whether they did in time."""
@@ -92,7 +100,7 @@ class FaultyLink:
             self._count += 1
             index = self._count
             healed = self._healed
-        link = _Connection(reader, writer, self.target)
+        link = _Connection(reader, writer, self.targets, self._count_moved)
         try:
             with suppress(OSError):
                 await link.forward(
@@ -103,6 +111,10 @@ class FaultyLink:
             with self._changed:
                 self._open -= 1
                 self._changed.notify_all()
+
+    def _count_moved(self, count: int) -> None:
+        with self._changed:
+            self._moved += count
 
 
 class _Broken(Exception):
@@ -116,10 +128,16 @@ class _Closed(Exception):
 class _Connection:
     """A client's connection, ours to the target, and perhaps a second one that gets the same bytes."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        targets: Sequence[str],
+        moved: Callable[[int], None],
+    ) -> None:
         self._client = reader, writer
-        host, _, port = target.partition(":")
-        self._target = host, int(port)
+        self._targets = targets
+        self._moved = moved
         self._writers = [writer]
         self._sent = bytearray()  # by the client, for a second connection
         self._second: asyncio.StreamWriter | None = None
@@ -129,7 +147,7 @@ class _Connection:
 
     async def forward(self, upstream: list[WireFault], downstream: list[WireFault]) -> None:
         try:
-            reader, writer = await asyncio.open_connection(*self._target)
+            reader, writer = await _connected(self._targets)
         except OSError:
             self._reset()
             return
@@ -199,7 +217,7 @@ class _Connection:
             case Damage.SILENCE:
                 self._dark = True
             case Damage.FLIP:
-                return bytes([data[0] ^ fault.mask]) + data[1:]
+                return bytes(byte ^ fault.mask for byte in data[: fault.count]) + data[fault.count :]
             case Damage.DOUBLE:
                 await self._double()
         return data
@@ -215,13 +233,14 @@ class _Connection:
                 with suppress(OSError):
                     self._second.write(data)
                     await self._second.drain()
+        self._moved(len(data))
         writer.write(data)
         await writer.drain()
 
     async def _double(self) -> None:
         """Send what the client has sent over a second connection, too, and all that follows; drop its responses."""
         if self._second is None:
-            reader, self._second = await asyncio.open_connection(*self._target)
+            reader, self._second = await _connected(self._targets)
             self._writers.append(self._second)
             self._second.write(bytes(self._sent))
             self._draining = asyncio.create_task(reader.read(-1))
@@ -231,3 +250,15 @@ class _Connection:
             with suppress(OSError, AttributeError):
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
             writer.transport.abort()
+
+
+async def _connected(targets: Sequence[str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first of *targets* that takes it."""
+    problem: OSError = ConnectionRefusedError()
+    for target in targets:
+        host, _, port = target.rpartition(":")
+        try:
+            return await (asyncio.open_connection(host, int(port)) if host else asyncio.open_unix_connection(target))
+        except OSError as exc:
+            problem = exc
+    raise problem

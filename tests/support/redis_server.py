@@ -84,7 +84,7 @@ class RedisServer:
         said = []
         for line in self._process.stdout:
             said.append(line)
-            if b"Ready to accept connections" in line:
+            if b"ready to accept connections" in line.lower():
                 break
         else:
             pytest.fail(f"redis-server ended: {b''.join(said).decode()}")
