@@ -1,7 +1,8 @@
 """Simulates a fleet that pushes to one registry, which slows down, fails, and comes back.
 
 ``python -m bench.fleet [--write]``. No clock runs and nothing is sent: events in a heap drive the very parts of the
-core that decide when a real client sends a request again (``RetryPolicy``, ``ConcurrencyLimit``, ``CircuitBreaker``).
+core that decide when a real client sends a request (``RetryPolicy``, ``ConcurrencyLimit``, ``CircuitBreaker``,
+``Patience``, and the steps of ``core.registry.illness``, for one machine alone or for all of them).
 The same seed gives the same figures.
 """
 
@@ -20,15 +21,21 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import ServerError
-from ollama_push.core.registry.guest import CircuitBreaker, ConcurrencyLimit
+from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime
+from ollama_push.core.registry.guest import ASK_AGAIN_SECONDS, CircuitBreaker, Patience, health_told_by
+from ollama_push.core.registry.illness import WELL, Illness, Step, look, take_try
+from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
-__all__ = ["FIXED", "OURS", "Client", "Figures", "Weather", "figures_of", "simulate"]
+__all__ = ["FIXED", "OURS", "SHARING", "Client", "Figures", "Weather", "figures_of", "simulate"]
 
 _ROOT: Final = Path(__file__).parents[1]
 _REQUESTS: Final = 15
 """Of one push of a model with five layers, verified (bench/README.md, "Many small models")."""
 _JOBS: Final = 2
+_PATIENCE_SECONDS: Final = 30.0
+"""As ``ollama_push.client`` has it: a push that has waited so long for an ill registry goes on for its verdict."""
+_POLL_SECONDS: Final = 0.1
 _BEGIN: Final = "<!-- simulated -->\n"
 _END: Final = "<!-- end of the simulation -->"
 
@@ -59,15 +66,18 @@ class Client:
         retry: When it sends a request again.
         is_guest: Whether it limits its requests and leaves an ill registry alone.
         jitters: Whether its waits differ from those of others.
+        shares: Whether all machines share what they know of the registry.
     """
 
     label: str
     retry: RetryPolicy
     is_guest: bool
     jitters: bool
+    shares: bool = False
 
 
-OURS: Final = Client("ollama-push, 20 retries", RetryPolicy(attempts=21), is_guest=True, jitters=True)
+OURS: Final = Client("ours, each machine alone", RetryPolicy(attempts=21), is_guest=True, jitters=True)
+SHARING: Final = attrs.evolve(OURS, label="ours, with a shared Redis", shares=True)
 FIXED: Final = Client(
     "every second again", RetryPolicy(attempts=100_000, base=1.0, cap=1.0), is_guest=False, jitters=False
 )
@@ -113,12 +123,13 @@ class _Fleet:
         self.random = random.Random(seed)
         self.seen: Counter[int] = Counter()
         self.pushed = 0
-        self.served = self.waiting = 0
+        self.served = 0
+        self.known: Illness = WELL
         self.queue: list[Callable[[], None]] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         share, rest = divmod(models, machines)
-        self.machines = [_Machine(self, share + (number < rest)) for number in range(machines)]
+        self.machines = [_Machine(self, share + (number < rest), number) for number in range(machines)]
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
         """Have *action* done in so many seconds."""
@@ -160,57 +171,122 @@ class _Fleet:
         self.at(self.weather.service * factor * (0.5 + self.random.random()), done)
 
 
-class _Machine:
-    """One machine, with what its pushes know together."""
+@attrs.define(eq=False)
+class _Push:
+    """One push: requests that are left, failures of the one under way, and how long it waits for an ill registry."""
 
-    def __init__(self, fleet: _Fleet, models: int) -> None:
+    left: int
+    patience: Patience
+    failures: int = 0
+    waits: bool = False
+
+    def wait(self, *, begins: bool) -> None:
+        """Begin to wait, or end it."""
+        if begins != self.waits:
+            self.waits = begins
+            (self.patience.begin if begins else self.patience.end)()
+
+
+class _Machine:
+    """One machine, with what its pushes know together: the twin of ``ollama_push.client._guest.Guest``."""
+
+    def __init__(self, fleet: _Fleet, models: int, number: int) -> None:
         self._fleet = fleet
         self._models = models
-        self.limit = ConcurrencyLimit(1024, lambda: fleet.now)
-        self.breaker = CircuitBreaker(lambda: fleet.now, fleet.random.random)
+        self._limit = ConcurrencyLimit(1024, self._clock)
+        self._breaker = CircuitBreaker(f"machine {number}", fleet.random.random)
+        self._known = WELL
+        self._asked_at = -ASK_AGAIN_SECONDS
+        self._in_doubt = False
+        self._trier: _Push | None = None
 
     def begin(self) -> None:
         """Begin as many pushes as run at a time."""
         for _ in range(_JOBS):
-            self.next_push()
+            self._next_push()
 
-    def next_push(self) -> None:
+    def _clock(self) -> float:
+        return self._fleet.now
+
+    def _next_push(self) -> None:
         """Begin the next push, if there is one."""
         if self._models:
             self._models -= 1
-            self._send(_REQUESTS, 0)
+            self._look_again()
+            self._send(_Push(_REQUESTS, Patience(_PATIENCE_SECONDS, self._clock)))
 
-    def _send(self, left: int, failures: int) -> None:
-        """Send a request of a push that has so many *left*."""
+    def _take(self, step: Step) -> None:
+        """Take a step on what is known, here or for all machines."""
+        if self._fleet.client.shares:
+            self._asked_at, self._in_doubt = self._fleet.now, False
+            self._fleet.known = step(self._fleet.known, self._fleet.now)
+            self._known = self._fleet.known
+        else:
+            self._known = step(self._known, self._fleet.now)
+
+    def _look_again(self) -> None:
+        """Look what others know, unless that was a moment ago."""
+        if self._fleet.now - self._asked_at >= ASK_AGAIN_SECONDS:
+            self._take(look)
+
+    def _send(self, push: _Push) -> None:
+        """Send a request of *push*, or wait until the registry bears it."""
         fleet = self._fleet
         if fleet.client.is_guest:
-            if not self.limit.begin():
-                fleet.at(0.1, lambda: self._send(left, failures))
+            if not self._limit.has_room:
+                fleet.at(_POLL_SECONDS, lambda: self._send(push))
                 return
-            if (wait := self.breaker.wait()) > 0:
-                self.limit.end(refused=False)
-                fleet.at(min(wait, 1.0), lambda: self._send(left, failures))
+            if (wait := self._seconds_left(push)) > 0:
+                push.wait(begins=True)
+                fleet.at(min(wait, _POLL_SECONDS), lambda: self._send(push))
                 return
-        fleet.receive(lambda status: self._receive(status, left, failures))
+            push.wait(begins=False)
+            self._limit.begin()
+        began, beside = fleet.now, self._limit.running
+        fleet.receive(lambda status: self._receive(status, push, began, beside))
 
-    def _receive(self, status: int, left: int, failures: int) -> None:
+    def _seconds_left(self, push: _Push) -> float:
+        if self._in_doubt:
+            self._look_again()
+        if not self._known.is_ill or push.patience.left <= 0:
+            return 0.0
+        seconds = self._breaker.seconds_left(self._known, self._fleet.now)
+        if seconds <= 0 and self._trier is None:
+            self._take(take_try(self._breaker.who))
+            if self._known.trier == self._breaker.who:
+                self._trier = push
+                return 0.0
+            return self._seconds_left(push)
+        if self._known.is_tried(self._fleet.now):
+            self._look_again()
+        return max(seconds, _POLL_SECONDS)
+
+    def _receive(self, status: int, push: _Push, began: float, beside: int) -> None:
         fleet = self._fleet
         if fleet.client.is_guest:
-            self.limit.end(refused=status == 503)
-            (self.breaker.failed if status == 500 else self.breaker.succeeded)()
+            time = ResponseTime(status, fleet.now - began, began, beside)
+            self._limit.end(refused=status == 503, time=time)
+            tries, self._trier = self._trier is push, None if self._trier is push else self._trier
+            outcome = health_told_by(BufferedResponse(status, {}, b""), tries=tries)
+            self._in_doubt = status != 200 or self._in_doubt
+            step = self._breaker.ended(outcome, self._known, tries=tries)
+            if step is not None:
+                self._take(step)
         if status == 200:
-            if left > 1:
-                self._send(left - 1, 0)
+            push.left, push.failures = push.left - 1, 0
+            if push.left:
+                self._send(push)
             else:
                 fleet.pushed += 1
-                self.next_push()
+                self._next_push()
             return
         jitter = fleet.random.random() if fleet.client.jitters else 1.0
-        wait = fleet.client.retry.wait_after(ServerError(status, ""), failures + 1, reached=True, random=jitter)
+        push.failures += 1
+        wait = fleet.client.retry.wait_after(ServerError(status, ""), push.failures, reached=True, random=jitter)
         if wait is None:
-            self.next_push()  # its verdict is a failure
+            self._next_push()  # its verdict is a failure
         else:
-            fleet.at(wait, lambda: self._send(left, failures + 1))
+            fleet.at(wait, lambda: self._send(push))
 
 
 def simulate(
@@ -226,7 +302,8 @@ def simulate(
 def figures_of(results: list[Figures], weather: Weather = Weather()) -> str:
     """Return the table of the page."""
     down = weather.down
-    lines = ["| | a client that waits a second | ours |", "|---|---|---|"]
+    labels = " | ".join(each.label for each in results)
+    lines = [f"| | {labels} |", "|---|" + "---|" * len(results)]
     rows: list[tuple[str, Callable[[Figures], str]]] = [
         ("models that arrived", lambda each: f"{each.pushed:,} of {each.models:,}"),
         ("requests that the registry saw, to those needed", lambda each: f"{each.requests / each.needed:.2f}"),
@@ -261,7 +338,7 @@ def _picture(results: list[Figures], weather: Weather = Weather()) -> str:
         size = f'width="{x(end) - x(begin):.1f}" height="{height - bottom - 40}"'
         parts.append(f'<rect x="{x(begin):.1f}" y="40" {size} fill="{colour}"/>')
         parts.append(f'<text x="{x(begin) + 4:.1f}" y="54" fill="#666666">{word}</text>')
-    for each, colour, row in zip(results, ("#c2410c", "#1d4ed8"), (16, 32), strict=True):
+    for each, colour, row in zip(results, ("#c2410c", "#1d4ed8", "#15803d"), (16, 32, 48), strict=True):
         points = " ".join(f"{x(second):.1f},{y(count):.1f}" for second, count in enumerate(each.per_second))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
         parts.append(f'<text x="{left}" y="{row}" fill="{colour}">{each.label}</text>')
@@ -278,10 +355,10 @@ def _picture(results: list[Figures], weather: Weather = Weather()) -> str:
 
 
 def main() -> int:
-    """Simulate both clients and print the figures; with ``--write`` put them into the page."""
+    """Simulate all clients and print the figures; with ``--write`` put them into the page."""
     parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write docs/scale.md and docs/scale.svg")
-    results = [simulate(client) for client in (FIXED, OURS)]
+    results = [simulate(client) for client in (FIXED, OURS, SHARING)]
     table = figures_of(results)
     print(table)
     if parser.parse_args().write:

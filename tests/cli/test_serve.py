@@ -296,6 +296,7 @@ def test_a_port_in_use_is_wrong_usage(tmp_path: Path) -> None:
         (["--listen", "a..b:0"], "--listen='a..b:0': its address is neither one nor a host name"),
         (["--models", "/nowhere"], "--models='/nowhere': there is no such folder"),
         (["--models", "/dev"], "--models='/dev': this is no model store"),
+        (["--limit-rate", "fast"], "--limit-rate: expected a size above 0, such as 10MB or 512KiB"),
         (["--token-file", "/nowhere"], "--token-file='/nowhere': it cannot be read: no such file or directory"),
         (["--token-file", "/dev/null"], "--token-file='/dev/null': it holds no token on its first line"),
         (["--token-file", "/dev/zero"], "--token-file='/dev/zero': it has a first line of more than 65536 bytes"),

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.support.copies import LAYERS, Copier, copy, either_client, places
+from tests.support.gateway import Gateway, settings_for, store_of
+from tests.support.gateway_requests import order_for
 from tests.support.stores import put_model
 
 from ollama_push import AsyncRegistryClient, NoResume, RegistryClient, RetryPolicy
@@ -25,15 +28,15 @@ def _settings(home: Path, **more: Any) -> dict[str, Any]:
     return {"store": home / "models", "plain_http": True, "credentials": ("a", "b"), "resume": NoResume(), **more}
 
 
-def _sync(home: Path, items: list[PushItem], **more: Any) -> list[PushVerdict]:
+def _sync(home: Path, items: list[PushItem], jobs: int = 2, **more: Any) -> list[PushVerdict]:
     with RegistryClient(**_settings(home, **more)) as client:
-        return list(client.push_many(items, jobs=2))
+        return list(client.push_many(items, jobs=jobs))
 
 
-def _async(home: Path, items: list[PushItem], **more: Any) -> list[PushVerdict]:
+def _async(home: Path, items: list[PushItem], jobs: int = 2, **more: Any) -> list[PushVerdict]:
     async def run() -> list[PushVerdict]:
         async with AsyncRegistryClient(**_settings(home, **more)) as client:
-            return [verdict async for verdict in client.push_many(items, jobs=2)]
+            return [verdict async for verdict in client.push_many(items, jobs=jobs)]
 
     return asyncio.run(run())
 
@@ -73,6 +76,98 @@ def test_a_registry_that_keeps_failing_is_left_alone_for_a_while(push_all: PushA
     paused = [each for each in seen if isinstance(each, RequestPaused)]
     assert [each.reason for each in paused] == [PauseReason.BREAKER]
     assert paused[0].seconds >= 0.4
+
+
+def _pauses(seen: list[Observation]) -> dict[PauseReason, float]:
+    paused = [each for each in seen if isinstance(each, RequestPaused)]
+    return {reason: sum(each.seconds for each in paused if each.reason is reason) for reason in PauseReason}
+
+
+@either_client
+@pytest.mark.parametrize("source", ["store", "registry"])
+@pytest.mark.parametrize("target", ["layout", "registry"])
+def test_a_copy_goes_no_faster_wherever_it_goes(source: str, target: str, copier: Copier, tmp_path: Path) -> None:
+    seen, rate = list[Observation](), 4_000_000
+    with places(tmp_path) as here:
+        kept = f"{here.first.host}/team/from:v1"
+        copy(here, "my-llama", kept)
+        to = f"oci:{here.home / 'to'}:v1" if target == "layout" else f"{here.second.host}/team/to:v1"
+        began = time.monotonic()
+        from_where = "my-llama" if source == "store" else kept
+        receipt = copier(here, from_where, to, [seen.append], max_bytes_per_second=rate)
+        took = time.monotonic() - began
+    total = sum(map(len, LAYERS))
+    assert receipt.sent_bytes is not None
+    assert receipt.sent_bytes >= total
+    assert took >= total / rate - 0.2, "but for two bursts of a tenth of a second"
+    assert _pauses(seen)[PauseReason.RATE] > 0.2
+
+
+def test_a_gateway_sends_all_pushes_no_faster(tmp_path: Path) -> None:
+    seen = list[Observation]()
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        store = store_of(tmp_path, f"{registry.host}/team/demo/latest", layers=(b"weights!" * (_BYTES // 8),))
+        settings = settings_for(store, max_bytes_per_second=_RATE, hooks=[seen.append], plain_http=True)
+        with Gateway(settings) as gateway:
+            began = time.monotonic()
+            assert gateway.push(order_for(registry)).lines[-1] == {"status": "success"}
+            took = time.monotonic() - began
+    assert took >= _BYTES / _RATE - 0.2
+    assert _pauses(seen)[PauseReason.RATE] > 0
+
+
+_ONLY_SAVES_WORK: Final = [
+    Fault("HEAD", times=None, action=Reply(500)),
+    Fault("POST", path="mount=", times=None, action=Reply(502)),
+]
+
+
+@either_colour
+def test_a_registry_that_fails_at_what_only_saves_work_is_not_waited_for(push_all: PushAll, tmp_path: Path) -> None:
+    """Ten blobs, two questions about each, four times: far more than five failures in a row."""
+    put_model(
+        tmp_path / "models", "registry.ollama.ai/library/m/latest", tuple(bytes([each]) * 100 for each in range(10))
+    )
+    seen = list[Observation]()
+    with EmbeddedRegistry(tmp_path / "registry", faults=_ONLY_SAVES_WORK) as registry:
+        items = [PushItem(f"{registry.host}/team/m", "m"), PushItem(f"{registry.host}/team/n", "m")]
+        verdicts = push_all(
+            tmp_path, items, retry=RetryPolicy(base=0), mount_from="team/base", concurrency=1, hooks=[seen.append]
+        )
+        assert sum(request.method == "HEAD" for request in registry.requests) > 50
+        assert sum("mount=" in request.path for request in registry.requests) > 5
+    assert all(verdict.receipt and verdict.receipt.verified for verdict in verdicts)
+    assert _pauses(seen)[PauseReason.BREAKER] == 0
+
+
+@either_colour
+def test_what_an_ill_registry_has_is_not_sent_again(push_all: PushAll, tmp_path: Path) -> None:
+    """The questions of the second push are due while the registry is left alone: they are asked after all."""
+    put_model(tmp_path / "models", "registry.ollama.ai/library/m/latest", (b"weights" * 100,))
+    seen = list[Observation]()
+    ill = Fault("POST", path="/blobs/uploads/", times=5, action=Reply(500))
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        there, elsewhere = PushItem(f"{registry.host}/team/m", "m"), PushItem(f"{registry.host}/team/n", "m")
+        assert push_all(tmp_path, [there])[0].receipt
+        registry.add_fault(ill)
+        received = registry.received_bytes
+        # The first one makes the registry ill and has no patience; the second one finds it so.
+        verdicts = push_all(
+            tmp_path,
+            [elsewhere, there],
+            jobs=1,
+            retry=RetryPolicy(attempts=5, base=0),
+            concurrency=1,
+            hooks=[seen.append],
+        )
+        assert registry.received_bytes == received
+        targets = [request.path for request in registry.requests]
+    failed, fine = sorted(verdicts, key=lambda verdict: verdict.receipt is not None)
+    assert failed.error is not None
+    assert fine.receipt is not None
+    assert fine.receipt.skipped_bytes == fine.receipt.total_bytes
+    assert targets.count("/v2/") >= 1
+    assert _pauses(seen)[PauseReason.BREAKER] > 0.3
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), True, "1MB"])

@@ -15,7 +15,7 @@ from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.cli.display.streams import say
 from ollama_push.cli.resume import RESUME_OPTION
-from ollama_push.cli.sizes import parse_size
+from ollama_push.cli.sizes import parse_size, rate_in_bytes
 from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES, WHOLE, PartBytes
 from ollama_push.core.registry.resume import ResumeStore
@@ -202,15 +202,6 @@ def _with_option(command: Callable[..., Any], name: str, condition: str = "") ->
     return option.added_to(command, condition) if isinstance(option, _Option) else option(command)
 
 
-def _rate(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    if text is None:
-        return None
-    rate = parse_size(text.removesuffix("/s"))
-    if not rate:
-        raise click.BadParameter("expected a size above 0, such as 10MB or 512KiB")
-    return rate
-
-
 def _part_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> PartBytes:
     if text is None:
         return None
@@ -276,7 +267,7 @@ _OPTIONS: Final[Mapping[str, _Option | Callable[[Callable[..., Any]], Callable[.
     "limit_rate": _Option(
         ("--limit-rate",),
         "bytes per second at most, such as 10MB, for all pushes of the command together.",
-        {"callback": _rate, "metavar": "SIZE"},
+        {"callback": rate_in_bytes, "metavar": "SIZE"},
     ),
     "part_size": _Option(
         ("--part-size",),

@@ -21,7 +21,7 @@ from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import log_handler, say, tell
 from ollama_push.cli.resume import RESUME_OPTION, new_resume_store, new_shared_pushes, unkept_text
 from ollama_push.cli.secret_files import first_line
-from ollama_push.cli.sizes import size_in_bytes
+from ollama_push.cli.sizes import rate_in_bytes, size_in_bytes
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.hosts import is_loopback
 from ollama_push.core.names import DEFAULT_HOST
@@ -68,6 +68,12 @@ _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as the
     metavar="N",
     help="Number of parallel blobs of a push.",
 )
+@click.option(
+    "--limit-rate",
+    callback=rate_in_bytes,
+    metavar="SIZE",
+    help="Bytes per second at most, such as 10MB, for all pushes together.",
+)
 @RESUME_OPTION
 @click.option("--no-pull", is_flag=True, help="Do not serve pulls.")
 @click.option(
@@ -113,6 +119,7 @@ def serve_command(
     token: str | None,
     max_pushes: int,
     concurrency: int,
+    limit_rate: int | None,
     resume: str | None,
     public_host: str | None,
     pull_key_file: str | None,
@@ -153,6 +160,7 @@ def serve_command(
             origins=origins_from(os.environ),
             max_pushes=max_pushes,
             concurrency=concurrency,
+            max_bytes_per_second=limit_rate,
             verify=not no_verify,
             resume=new_resume_store(resume),
             shared=new_shared_pushes(resume),

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-__all__ = ["parse_size", "size_in_bytes"]
+__all__ = ["parse_size", "rate_in_bytes", "size_in_bytes"]
 
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([kmgt])(i?))?b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
@@ -34,3 +34,17 @@ def size_in_bytes(_context: click.Context, _option: click.Parameter, text: str) 
     if not size:
         raise click.BadParameter("expected a size above 0, such as 500GB, 64GiB or 1000000")
     return size
+
+
+def rate_in_bytes(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """Return the value of an option that is a size per second; ``None`` where it is not given.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    if text is None:
+        return None
+    rate = parse_size(text.removesuffix("/s"))
+    if not rate:
+        raise click.BadParameter("expected a size above 0, such as 10MB or 512KiB")
+    return rate

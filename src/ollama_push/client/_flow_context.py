@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 import attrs
 
 from ollama_push.client._foreign import raise_foreign
-from ollama_push.client._guest import Guest
+from ollama_push.client._guest import Guest, Visit
 from ollama_push.core.errors import ConnectionLost, OllamaPushError, PushInterrupted, TransportError
 from ollama_push.core.facts import PlaceProblem, Side
 from ollama_push.core.registry.credentials import CredentialSource, credential_for
@@ -160,7 +160,7 @@ class FlowContext(Generic[T]):
         credentials: Who we are to registries.
         blobs: What is sent; ``None`` when nothing is.
         target: Where to, when that is no registry.
-        guest: What the client knows of the registries that it asks.
+        visit: The flow as a guest of the registries that it asks.
     """
 
     flow: Flow[T]
@@ -170,7 +170,7 @@ class FlowContext(Generic[T]):
     _resume: ResumeStore
     blobs: FileBlobs | StreamedBlobs | None
     target: Any = None
-    guest: Guest = attrs.field(factory=Guest)
+    visit: Visit = attrs.field(factory=lambda: Guest().visit())
     _claimed: set[UploadKey] = attrs.field(factory=set, init=False)
     _elsewhere: set[UploadKey] = attrs.field(factory=set, init=False)
     _is_sound: dict[str, bool] = attrs.field(factory=dict, init=False)

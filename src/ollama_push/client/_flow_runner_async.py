@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -13,11 +12,10 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_async import open_blob_async, run_flow_async, send_request_async
-from ollama_push.client._guest import POLL_SECONDS, AsyncPacedBody, Guest
+from ollama_push.client._guest import AsyncPacedBody, Turn, paced, pauses_of
 from ollama_push.client._lanes import Lanes
 from ollama_push.client._streams_async import AsyncStreamedModel, awaited_pieces, pieces_of
 from ollama_push.core.errors import PushInterrupted, TransportError
-from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import AsyncSizedBody, AsyncTransport
 from ollama_push.core.registry.credentials import GivenCredential, RepositoryCredentialSource
 from ollama_push.core.registry.effects import (
@@ -111,7 +109,6 @@ class AsyncFlowRunner(Generic[R]):
     _inbox: asyncio.Queue[Notice | BaseException | None] = attrs.field(factory=asyncio.Queue, init=False)
     _worker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _feeders: list[AsyncFlowRunner[Any]] = attrs.field(factory=list, init=False)
-    _quiet: float = attrs.field(default=0.0, init=False)  # seconds waited for the registry to get well
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost. May be called from another thread or a signal handler."""
@@ -138,7 +135,7 @@ class AsyncFlowRunner(Generic[R]):
         self._inbox = other._inbox
         other._feeders.append(self)
         # A request whose body this one reads may have the last turn that their registry gives.
-        self._context.guest = Guest()
+        self._context.visit = other._context.visit.beside()
 
     async def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
@@ -252,31 +249,41 @@ class AsyncFlowRunner(Generic[R]):
 
     async def _read(self, digest: str, offset: int, size: int) -> AsyncGenerator[bytes | memoryview, None]:
         """Yield a range for an async target."""
-        body = self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put_nowait)
-        async with aclosing(pieces_of(body)) as pieces:
-            async for piece in pieces:
-                yield piece
+        body = self._paced(self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put_nowait))
+        try:
+            async with aclosing(pieces_of(body)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self._tell_of(pauses_of(body))
 
     def _read_here(self, digest: str, offset: int, size: int) -> Iterator[bytes | memoryview]:
         """Yield a range for a sync target, in a thread that is not the loop's."""
         body = self._context.body(BlobSpan(digest, offset, size), self._run, self._tell)
         if isinstance(body, AsyncSizedBody):
-            yield from awaited_pieces(pieces_of(body), self._loop, self._is_cancelled)
+            body = self._paced(body)
+            pieces = awaited_pieces(pieces_of(body), self._loop, self._is_cancelled)
         else:
-            yield from body
+            pieces = body = paced(body, self._context.visit.guest, self._is_cancelled)
+        try:
+            yield from pieces
+        finally:
+            for pause in pauses_of(body):
+                self._tell(pause)
 
     def _tell(self, notice: Notice) -> None:
         """Put *notice* into the inbox, from whichever thread; before what the flow tells of after it."""
         self._loop.call_soon_threadsafe(self._inbox.put_nowait, notice)
 
     async def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
-        request, body, guest = effect.request, None, self._context.guest
+        request, body = effect.request, None
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put_nowait)
             request = attrs.evolve(request, body=self._paced(body), hold_seconds=effect.span.hold_seconds)
-        await self._await_turn(request.url)
+        turn = self._context.visit.turn(request)
         result: BufferedResponse | TransportError | None = None
         try:
+            await self._begin(turn)
             if isinstance(request, BlobRequest):
                 async with AsyncExitStack() as block:
                     result = await open_blob_async(self._transport, request, block)
@@ -285,34 +292,34 @@ class AsyncFlowRunner(Generic[R]):
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
             result = self._context.failed_request(exc, body, self._transport)
         finally:
-            guest.end(request.url, result, request.method)
-            self._report_pace(request.body)
+            turn.end(result)
+            self._tell_of(pauses_of(request.body))
+            await self._consult(turn)
         return result
 
     def _paced(self, body: Any) -> Any:
-        guest = self._context.guest
+        guest = self._context.visit.guest
         if guest.piece_bytes is None:
             return body
         return AsyncPacedBody(lambda: pieces_of(body), len(body), guest, asyncio.sleep)
 
-    def _report_pace(self, body: object) -> None:
-        if isinstance(body, AsyncPacedBody) and body.waited:
-            self._inbox.put_nowait(ReportPause(PauseReason.RATE, body.waited))
+    def _tell_of(self, pauses: Iterable[ReportPause]) -> None:
+        for pause in pauses:
+            self._inbox.put_nowait(pause)
 
-    async def _await_turn(self, url: str) -> None:
+    async def _begin(self, turn: Turn) -> None:
         """Wait until the registry bears one more request."""
-        began, reason, quiet = time.monotonic(), None, self._quiet
-        while (wait := self._context.guest.begin(url, quiet=quiet)) is not None:
+        while (seconds := turn.begin()) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
-            reason, seconds = wait
-            if reason is PauseReason.BREAKER:
-                quiet = self._quiet + time.monotonic() - began
+            await self._consult(turn)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), min(seconds, POLL_SECONDS))
-        if reason is not None:
-            self._quiet = max(self._quiet, quiet)
-            self._inbox.put_nowait(ReportPause(reason, time.monotonic() - began))
+                await asyncio.wait_for(self._woken.wait(), seconds)
+        self._tell_of(turn.pauses)
+
+    async def _consult(self, turn: Turn) -> None:
+        if turn.is_due:
+            await self._lanes.boards.run(turn.consult)
 
     async def _gather(self, effect: Gather[Any]) -> list[Any]:
         flows = GatheredFlows(effect, self._context.stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -14,10 +14,9 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_sync import open_blob, run_flow, send_request
-from ollama_push.client._guest import POLL_SECONDS, Guest, PacedBody
+from ollama_push.client._guest import Turn, paced, pauses_of
 from ollama_push.client._streams_sync import StreamedModel
 from ollama_push.core.errors import PushInterrupted, TransportError
-from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import CancelsRequests, HttpRequest, Transport
 from ollama_push.core.registry.effects import (
     ClaimUpload,
@@ -110,7 +109,6 @@ class FlowRunner(Generic[R]):
     _guard: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _requests: dict[object, HttpRequest] = attrs.field(factory=dict, init=False)
     _feeders: list[FlowRunner[Any]] = attrs.field(factory=list, init=False)
-    _quiet: float = attrs.field(default=0.0, init=False)  # seconds waited for the registry to get well
 
     def interrupt(self) -> None:
         """End the flow where nothing is lost."""
@@ -137,7 +135,7 @@ class FlowRunner(Generic[R]):
         self._inbox = other._inbox
         other._feeders.append(self)
         # A request whose body this one reads may have the last turn that their registry gives.
-        self._context.guest = Guest()
+        self._context.visit = other._context.visit.beside()
 
     def cancel(self) -> None:
         """End what still runs, at once, and release what is claimed. Idempotent."""
@@ -226,16 +224,22 @@ class FlowRunner(Generic[R]):
             self._wake.put(None)  # for the other threads that sleep
 
     def _read(self, digest: str, offset: int, size: int) -> Iterator[bytes | memoryview]:
-        return iter(self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put))
+        """Yield a range for a target."""
+        body = self._paced(self._context.body(BlobSpan(digest, offset, size), self._run, self._inbox.put))
+        try:
+            yield from body
+        finally:
+            self._tell_of(pauses_of(body))
 
     def _send(self, effect: SendRequest) -> BufferedResponse | TransportError:
-        request, body, guest = effect.request, None, self._context.guest
+        request, body = effect.request, None
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put)
             request = attrs.evolve(request, body=self._paced(body), hold_seconds=effect.span.hold_seconds)
-        self._await_turn(request.url)
+        turn = self._context.visit.turn(request)
         result: BufferedResponse | TransportError | None = None
         try:
+            self._begin(turn)
             with ExitStack() as block:
                 block.enter_context(self._cancellable(request))
                 if isinstance(request, BlobRequest):
@@ -245,31 +249,30 @@ class FlowRunner(Generic[R]):
         except Exception as exc:  # noqa: BLE001 - the context decides what it means
             result = self._context.failed_request(exc, body, self._transport)
         finally:
-            guest.end(request.url, result, request.method)
-            self._report_pace(request.body)
+            turn.end(result)
+            self._tell_of(pauses_of(request.body))
+            self._consult(turn)
         return result
 
     def _paced(self, body: Any) -> Any:
-        guest, stop = self._context.guest, self._context.stop
-        return body if guest.piece_bytes is None else PacedBody(body, guest, lambda: stop.cancelled)
+        return paced(body, self._context.visit.guest, lambda: self._context.stop.cancelled)
 
-    def _report_pace(self, body: object) -> None:
-        if isinstance(body, PacedBody) and body.waited:
-            self._inbox.put(ReportPause(PauseReason.RATE, body.waited))
+    def _tell_of(self, pauses: Iterable[ReportPause]) -> None:
+        for pause in pauses:
+            self._inbox.put(pause)
 
-    def _await_turn(self, url: str) -> None:
+    def _begin(self, turn: Turn) -> None:
         """Wait until the registry bears one more request."""
-        began, reason, quiet = time.monotonic(), None, self._quiet
-        while (wait := self._context.guest.begin(url, quiet=quiet)) is not None:
+        while (seconds := turn.begin()) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
-            reason, seconds = wait
-            if reason is PauseReason.BREAKER:
-                quiet = self._quiet + time.monotonic() - began
-            self._sleep(min(seconds, POLL_SECONDS))
-        if reason is not None:
-            self._quiet = max(self._quiet, quiet)
-            self._inbox.put(ReportPause(reason, time.monotonic() - began))
+            self._consult(turn)
+            self._sleep(seconds)
+        self._tell_of(turn.pauses)
+
+    def _consult(self, turn: Turn) -> None:
+        if turn.is_due:
+            turn.consult()
 
     @contextmanager
     def _cancellable(self, request: HttpRequest) -> Iterator[None]:

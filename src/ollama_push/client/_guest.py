@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, Final
@@ -12,28 +14,98 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ollama_push.core.errors import ConnectFailed, TransportError
 from ollama_push.core.observations import PauseReason
-from ollama_push.core.registry.guest import CircuitBreaker, ConcurrencyLimit, TokenBucket
-from ollama_push.core.responses import BufferedResponse, is_unread
-from ollama_push.core.retry import TRANSIENT_STATUSES
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime, kind_of_response
+from ollama_push.core.registry.effects import ReportPause
+from ollama_push.core.registry.guest import (
+    ASK_AGAIN_SECONDS,
+    CircuitBreaker,
+    Outcome,
+    Patience,
+    TokenBucket,
+    health_told_by,
+)
+from ollama_push.core.registry.illness import (
+    TRY_LEASE_SECONDS,
+    WELL,
+    Illness,
+    IllnessBoard,
+    Sighting,
+    Step,
+    look,
+    renew_try,
+    take_try,
+)
+from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 
-__all__ = ["POLL_SECONDS", "QUIET_SECONDS", "AsyncPacedBody", "Guest", "PacedBody"]
+__all__ = [
+    "QUIET_SECONDS",
+    "AsyncPacedBody",
+    "Guest",
+    "LocalIllnessBoard",
+    "PacedBody",
+    "Turn",
+    "Visit",
+    "paced",
+    "pauses_of",
+]
 
-POLL_SECONDS: Final = 0.1
-"""How long a request that waits for its turn may take to notice that it has come, or that the push is to end."""
 QUIET_SECONDS: Final = 30.0
-"""The most that one push waits for a registry to get well, all its requests together: then its verdict is due."""
+"""The most that one push waits for registries to get well, all its requests together: then its verdict is due."""
+_POLL_SECONDS: Final = 0.1
+"""How long a request that waits for its turn may take to notice that it has come, or that the push is to end."""
+_LEAST_POLL_SECONDS: Final = 0.01
 _MOST: Final = 1024
-_FAILED: Final = 500
 _TOO_MANY: Final = frozenset({429, 503})
-_ILL: Final = frozenset(status for status in TRANSIENT_STATUSES if status >= 500)  # noqa: PLR2004 - server errors
+_RENEWALS: Final = 3
+"""In one lease: two of them may fail."""
+
+
+class LocalIllnessBoard:
+    """Keeps what this process knows of registries (``core.registry.illness.IllnessBoard``).
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._known: dict[str, Illness] = {}
+
+    def change(self, registry: str, step: Step, /) -> Sighting:
+        with self._guard:
+            now = self._clock()
+            known = step(self._known.get(registry, WELL), now)
+            if known.is_ill:
+                self._known[registry] = known
+            else:
+                self._known.pop(registry, None)
+        return Sighting(known, now)
+
+    def adopt(self, registry: str, seen: Sighting) -> None:
+        """Replace what is known of *registry* by what was seen on another board."""
+        self.change(registry, lambda _known, now: seen.illness.moved(now - seen.now))
 
 
 @attrs.define(eq=False)
 class _Registry:
-    limit: ConcurrencyLimit
+    """What is known of one registry.
+
+    Attributes:
+        breaker: Whether it is to be left alone.
+        trier: Has the turn to try, or asks for it.
+        due: Steps that the shared board has not been told of.
+        asked_at: When that was asked last.
+        in_doubt: Whether a request was refused or has failed since: others may know that it is ill.
+    """
+
     breaker: CircuitBreaker
+    trier: Turn | None = None
+    due: list[Step] = attrs.field(factory=list)
+    asked_at: float = -ASK_AGAIN_SECONDS
+    in_doubt: bool = False
 
 
 class Guest:
@@ -41,6 +113,8 @@ class Guest:
 
     Args:
         max_bytes_per_second: Of all bodies together; ``None`` for no limit.
+        board: Where many machines share which registries are ill; ``None`` for this process alone. It is asked at the
+            beginning of a push, and after what has failed; while nothing does, no request waits for it.
         clock: Monotonic seconds.
         random: Random numbers, 0.0 to 1.0.
     """
@@ -48,6 +122,7 @@ class Guest:
     def __init__(
         self,
         max_bytes_per_second: float | None = None,
+        board: IllnessBoard | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -56,11 +131,23 @@ class Guest:
         self._random = random
         self._guard = threading.Lock()
         self._bucket = None if max_bytes_per_second is None else TokenBucket(max_bytes_per_second, clock)
+        self._name = uuid.uuid4().hex
+        self._shared = board
+        self._own = LocalIllnessBoard(clock)
+        # One question to the shared board at a time: what was seen later is adopted later.
+        self._asking = threading.Lock()
         self._registries: dict[str, _Registry] = {}
+        self._limits: dict[str, ConcurrencyLimit] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process counts for itself.
-        return Guest, (self._rate,)
+        return Guest, (self._rate, self._shared)
+
+    def beside(self) -> Guest:
+        """Return one with the same knowledge, whose requests are not counted with those of this one."""
+        twin = Guest.__new__(Guest)
+        vars(twin).update(vars(self), _limits={})
+        return twin
 
     @property
     def piece_bytes(self) -> int | None:
@@ -74,50 +161,242 @@ class Guest:
         with self._guard:
             return self._bucket.take(count)
 
-    def begin(self, url: str, *, quiet: float = 0.0) -> tuple[PauseReason, float] | None:
-        """Begin a request to *url*, to be ended with ``end``; or say why to wait, and for how many seconds.
+    def visit(self) -> Visit:
+        """Return the turns of one push."""
+        return Visit(self, Patience(QUIET_SECONDS, self._clock))
 
-        Args:
-            url: Of the request.
-            quiet: Seconds for which its push has waited for the registry to get well.
-        """
+    def begin(self, turn: Turn) -> float | None:
+        """See :meth:`Turn.begin`."""
         with self._guard:
-            registry = self._of(url)
-            if not registry.limit.begin():
-                return PauseReason.CONCURRENCY, POLL_SECONDS
-            if quiet < QUIET_SECONDS and (seconds := registry.breaker.wait()) > 0:
-                registry.limit.end(refused=False)
-                return PauseReason.BREAKER, seconds
-        return None
+            registry, limit = self._registry(turn.host), self._limit(turn.host)
+            if not limit.has_room:
+                turn.note_wait(PauseReason.CONCURRENCY)
+                return _POLL_SECONDS
+            seconds = self._seconds_left(turn, registry)
+            if seconds is None:
+                limit.begin()
+                turn.note_begun(limit.running)
+                if registry.trier is turn and self._shared is not None:
+                    self._keep_try(self._shared, turn, registry.breaker.who)
+            return seconds
 
-    def end(self, url: str, result: object, method: str = "") -> None:
-        """End a request with its response or error; anything else is a request that was not sent to its end.
+    def _seconds_left(self, turn: Turn, registry: _Registry) -> float | None:
+        """Return for how long *turn* is to wait before it asks again; ``None`` when it is not to wait."""
+        if (turn.visit.is_first(turn.host) or registry.in_doubt) and self._look_again(registry):
+            return 0.0
+        seen, who, left = self._own.change(turn.host, look), registry.breaker.who, turn.visit.patience.left
+        has_asked = registry.trier is turn
+        if not seen.illness.is_ill or left <= 0:
+            registry.trier = None if has_asked else registry.trier
+            return None
+        if isinstance(turn.request, OptionalRequest):
+            raise NotAsked
+        seconds = registry.breaker.seconds_left(seen.illness, seen.now)
+        if seconds <= 0 and registry.trier is None:
+            registry.trier = turn
+            self._take(turn.host, registry, take_try(who))
+            return 0.0
+        if has_asked:
+            if seconds <= 0 and seen.illness.trier == who:
+                return None
+            registry.trier = None  # another process was faster
+        if seen.illness.is_tried(seen.now) and seen.illness.trier != who:
+            self._look_again(registry)
+        turn.note_wait(PauseReason.BREAKER)
+        return min(max(seconds, _LEAST_POLL_SECONDS), _POLL_SECONDS, left)
 
-        A 500 to a ``HEAD`` may be about that question alone, which only saves work: it does not make a registry ill.
-        """
+    def end(self, turn: Turn, result: object) -> None:
+        """See :meth:`Turn.end`."""
         with self._guard:
-            registry = self._of(url)
-            status = result.status if isinstance(result, BufferedResponse) else None
-            registry.limit.end(refused=status in _TOO_MANY)
-            # A registry that was never reached fails a push at once, and one that is busy says how long it is.
-            # One that closes connections in between is well.
-            is_lost = isinstance(result, TransportError) and not isinstance(result, ConnectFailed)
-            is_lost = is_lost and not is_unread(result)
-            if (method, status) == ("HEAD", _FAILED):
-                registry.breaker.abandoned()
-            elif is_lost or (status in _ILL and status not in _TOO_MANY):
-                registry.breaker.failed()
-            elif status is not None:
-                registry.breaker.succeeded()
+            registry, began = self._registry(turn.host), turn.began_at
+            turn.note_wait(None)
+            tries = registry.trier is turn
+            if tries:
+                registry.trier = None
+            if began is None:
+                outcome = Outcome.NOTHING
             else:
-                registry.breaker.abandoned()
+                refused = isinstance(result, BufferedResponse) and result.status in _TOO_MANY
+                self._limit(turn.host).end(refused=refused, time=turn.time_of(result))
+                outcome = health_told_by(result, tries=tries)
+                registry.in_doubt = registry.in_doubt or refused or outcome is Outcome.FAILED
+                if isinstance(turn.request, OptionalRequest) and outcome is Outcome.FAILED:
+                    outcome = Outcome.NOTHING
+            step = registry.breaker.ended(outcome, self._own.change(turn.host, look).illness, tries=tries)
+            if step is not None:
+                self._take(turn.host, registry, step)
 
-    def _of(self, url: str) -> _Registry:
-        host = urlsplit(url).netloc
+    def is_due(self, host: str) -> bool:
+        """Return whether the shared board is to be asked."""
+        return bool(self._registry(host).due)
+
+    def consult(self, host: str) -> None:
+        """Tell the shared board of what has happened, and adopt what it says. Waits for it."""
+        with self._asking:
+            with self._guard:
+                registry = self._registry(host)
+                steps, registry.due = registry.due, []
+            seen = None
+            for step in steps:
+                seen = None if self._shared is None else self._shared.change(host, step)
+            with self._guard:
+                # What has happened since is known here alone. A board that fails leaves what this process knows.
+                if seen is not None and not registry.due:
+                    self._own.adopt(host, seen)
+
+    def _look_again(self, registry: _Registry) -> bool:
+        """Have the shared board asked, unless it was a moment ago; return whether it is to be."""
+        if self._shared is None or self._clock() - registry.asked_at < ASK_AGAIN_SECONDS:
+            return False
+        registry.asked_at, registry.in_doubt = self._clock(), False
+        registry.due.append(look)
+        return True
+
+    def _take(self, host: str, registry: _Registry, step: Step) -> None:
+        """Take *step* here, and have the shared board told. A step that is taken twice changes nothing more."""
+        self._own.change(host, step)
+        if self._shared is not None:
+            registry.asked_at = self._clock()
+            registry.due.append(step)
+
+    def _keep_try(self, board: IllnessBoard, turn: Turn, who: str) -> None:
+        """Renew the turn to try until *turn* ends."""
+
+        def renew() -> None:
+            while not turn.ended.wait(TRY_LEASE_SECONDS / _RENEWALS):
+                board.change(turn.host, renew_try(who))
+
+        threading.Thread(target=renew, name="ollama-push-try", daemon=True).start()
+
+    def _registry(self, host: str) -> _Registry:
         if host not in self._registries:
-            limit = ConcurrencyLimit(_MOST, self._clock)
-            self._registries[host] = _Registry(limit, CircuitBreaker(self._clock, self._random))
+            # A forked child is another process.
+            who = f"{self._name}-{os.getpid()}"
+            self._registries[host] = _Registry(CircuitBreaker(who, self._random))
         return self._registries[host]
+
+    def _limit(self, host: str) -> ConcurrencyLimit:
+        if host not in self._limits:
+            self._limits[host] = ConcurrencyLimit(_MOST, self._clock)
+        return self._limits[host]
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Monotonic seconds."""
+        return self._clock
+
+
+class Visit:
+    """One push as a guest: it owns the turns of its requests, and how long all of them wait for ill registries.
+
+    Args:
+        guest: What it knows together with other pushes.
+        patience: How long it waits.
+
+    Attributes:
+        guest: As given.
+        patience: As given.
+    """
+
+    def __init__(self, guest: Guest, patience: Patience) -> None:
+        self.guest: Guest = guest
+        self.patience: Patience = patience
+        self._host: str | None = None
+
+    def beside(self) -> Visit:
+        """Return the visit of what reads for this push: a request that sends what it reads may have the last turn."""
+        return Visit(self.guest.beside(), self.patience)
+
+    def turn(self, request: HttpRequest) -> Turn:
+        """Return the turn of *request*; ``begin`` begins it, and ``end`` must end it, whatever happens."""
+        return Turn(self, request)
+
+    def is_first(self, host: str) -> bool:
+        """Return whether nothing was asked before; then *host* is the registry of this push."""
+        is_first, self._host = self._host is None, self._host or host
+        return is_first
+
+
+@attrs.define(eq=False)
+class Turn:
+    """The turn of one request: it waits until the registry bears it, and tells what came of it.
+
+    Attributes:
+        visit: Whose request it is.
+        request: The request.
+        host: Host and port that it goes to.
+        began_at: When it was sent; ``None`` before.
+        ended: Set at its end.
+        waits: Seconds that it waited, by reason.
+    """
+
+    visit: Visit
+    request: HttpRequest
+    host: str = attrs.field(init=False)
+    began_at: float | None = attrs.field(default=None, init=False)
+    ended: threading.Event = attrs.field(factory=threading.Event, init=False)
+    waits: dict[PauseReason, float] = attrs.field(factory=dict, init=False)
+    _beside: int = attrs.field(default=1, init=False)
+    _reason: PauseReason | None = attrs.field(default=None, init=False)
+    _since: float = attrs.field(default=0.0, init=False)
+
+    @host.default
+    def _host_of_request(self) -> str:
+        return urlsplit(self.request.url).netloc
+
+    def begin(self) -> float | None:
+        """Begin the request, and return ``None``; or return the seconds after which to ask again.
+
+        Where ``is_due`` says so, ``consult`` comes before.
+
+        Raises:
+            NotAsked: It is an ``OptionalRequest``, and its registry is ill.
+        """
+        return self.visit.guest.begin(self)
+
+    def end(self, result: object) -> None:
+        """End it with its response or error; anything else is a request that was not sent to its end."""
+        self.ended.set()
+        self.visit.guest.end(self, result)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether ``consult`` is to be called, where it may wait."""
+        return self.visit.guest.is_due(self.host)
+
+    def consult(self) -> None:
+        """Ask those who share what is known of the registry. Waits for them; raises nothing."""
+        self.visit.guest.consult(self.host)
+
+    @property
+    def pauses(self) -> list[ReportPause]:
+        """What hooks are told of its waits."""
+        return [ReportPause(reason, seconds) for reason, seconds in self.waits.items()]
+
+    def note_wait(self, reason: PauseReason | None) -> None:
+        """Note that it waits from now on, and why; ``None`` for no longer."""
+        if reason is self._reason:
+            return
+        now = self.visit.guest.clock()
+        if self._reason is not None:
+            self.waits[self._reason] = self.waits.get(self._reason, 0.0) + now - self._since
+        if self._reason is PauseReason.BREAKER:
+            self.visit.patience.end()
+        if reason is PauseReason.BREAKER:
+            self.visit.patience.begin()
+        self._reason, self._since = reason, now
+
+    def note_begun(self, running: int) -> None:
+        """Note that it is sent now, as one of *running* requests."""
+        self.note_wait(None)
+        self.began_at, self._beside = self.visit.guest.clock(), running
+
+    def time_of(self, result: object) -> ResponseTime | None:
+        """Return how long it took to *result*; ``None`` where that says nothing of the registry."""
+        kind = kind_of_response(self.request, result)
+        if kind is None or self.began_at is None:
+            return None
+        return ResponseTime(kind, self.visit.guest.clock() - self.began_at, self.began_at, self._beside)
 
 
 class PacedBody:
@@ -148,7 +427,7 @@ class PacedBody:
                 self.waited += seconds
                 due = time.monotonic() + seconds
                 while (left := due - time.monotonic()) > 0 and not self._ended():
-                    time.sleep(min(left, POLL_SECONDS))
+                    time.sleep(min(left, _POLL_SECONDS))
                 yield piece
 
 
@@ -184,6 +463,18 @@ class AsyncPacedBody:
                     if seconds > 0:
                         await self._sleep(seconds)
                     yield piece
+
+
+def paced(body: Any, guest: Guest, ended: Callable[[], bool]) -> Any:
+    """Return *body* as it is sent: no faster than *guest* allows, if that limits it; see :class:`PacedBody`."""
+    return body if guest.piece_bytes is None else PacedBody(body, guest, ended)
+
+
+def pauses_of(body: object) -> list[ReportPause]:
+    """Return what hooks are told of the waits of *body*."""
+    if isinstance(body, PacedBody | AsyncPacedBody) and body.waited:
+        return [ReportPause(PauseReason.RATE, body.waited)]
+    return []
 
 
 def _cut(buffer: bytes | memoryview, size: int | None) -> Iterator[bytes | memoryview]:

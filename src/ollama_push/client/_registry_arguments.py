@@ -22,6 +22,7 @@ from ollama_push.core.registry.credentials import (
     Login,
     Signer,
 )
+from ollama_push.core.registry.illness import board_of
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.target import is_repository_path
 from ollama_push.core.retry import RetryPolicy
@@ -110,4 +111,4 @@ class RegistrySettings:
 
     @guest.default
     def _new_guest(self) -> Guest:
-        return Guest(self.max_bytes_per_second)
+        return Guest(self.max_bytes_per_second, board_of(self.resume))

@@ -100,7 +100,7 @@ class FlowFactory:
         at_once = min(target.at_once, self._settings.concurrency)
         flow = copy_flow(manifest, at_once=at_once, interrupted=lambda: stop.interrupted)
         context = FlowContext(
-            flow, None, stop, self._credentials, self._settings.resume, blobs, target, self._settings.guest
+            flow, None, stop, self._credentials, self._settings.resume, blobs, target, self._settings.guest.visit()
         )
         return context, self._run(PushContext(target.label, target.label), manifest)
 
@@ -114,16 +114,20 @@ class FlowFactory:
             flow = partial(plan_flow, name=name, manifest=manifest, concurrency=concurrency, pullability=True)
             return self._context(name, flow)
         plan = copy_plan_flow(target.label, manifest)
-        return FlowContext(
-            plan, None, StopSignal(), self._credentials, self._settings.resume, None, target, self._settings.guest
-        )
+        return FlowContext(plan, None, StopSignal(), self._credentials, self._settings.resume, None, target)
 
     def reading(self, model: RegistryModel) -> tuple[ModelName, Exchange, FlowContext[None]]:
         """Return what reads *model*: its name, its requests, and a flow that does nothing, for a runner of others."""
         name = self._name(model.name)
         exchange, stop = self._exchange(name, (reading_scope(name),))
         context = FlowContext(
-            _nothing(), exchange, stop, self._credentials, self._settings.resume, None, guest=self._settings.guest
+            _nothing(),
+            exchange,
+            stop,
+            self._credentials,
+            self._settings.resume,
+            None,
+            visit=self._settings.guest.visit(),
         )
         return name, exchange, context
 
@@ -237,7 +241,9 @@ class FlowFactory:
         exchange, stop = self._exchange(where, scopes, mounts)
         flow = exchange.without_secrets(make(exchange))
         settings = self._settings
-        return FlowContext(flow, exchange, stop, self._credentials, settings.resume, blobs, guest=settings.guest)
+        return FlowContext(
+            flow, exchange, stop, self._credentials, settings.resume, blobs, visit=settings.guest.visit()
+        )
 
     def _exchange(
         self, where: ModelName | str, scopes: Sequence[str], mounts: Sequence[str] = ()

@@ -31,6 +31,8 @@ __all__ = [
     "BlobSpan",
     "BodyWatch",
     "BufferedResponse",
+    "NotAsked",
+    "OptionalRequest",
     "SendRequest",
     "StreamedResponse",
     "failed_request",
@@ -81,6 +83,15 @@ class BufferedResponse:
 @attrs.frozen
 class BlobRequest(HttpRequest):
     """A request for the content of a blob: a success is sent back while it arrives, as a ``StreamedResponse``."""
+
+
+@attrs.frozen
+class OptionalRequest(HttpRequest):
+    """A request that only saves work: its failure does not make a registry ill, and an ill one is not sent it."""
+
+
+class NotAsked(TransportError):
+    """An :class:`OptionalRequest` was not sent, because its registry is left alone. Flows get it, and keep it."""
 
 
 @attrs.frozen
@@ -157,7 +168,8 @@ class SendRequest:
     """Send a request and read its whole response.
 
     Sent back: a ``BufferedResponse``, for a ``BlobRequest`` that succeeds a ``StreamedResponse``, or the
-    ``TransportError`` that prevented it. A body that cannot be read from the store is raised where the flow waits.
+    ``TransportError`` that prevented it; for an ``OptionalRequest`` perhaps ``NotAsked``. A body that cannot be read
+    from the store is raised where the flow waits.
 
     Attributes:
         request: Its body is empty when *span* is given.

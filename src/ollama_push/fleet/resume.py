@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from ollama_push.core.registry.resume import (
     encode_parts,
 )
 from ollama_push.fleet.connection import RedisConnection, RedisProblem, RedisUnusable
+from ollama_push.fleet.illness import RedisIllnessBoard
 
 __all__ = ["RedisResumeStore"]
 
@@ -227,6 +228,11 @@ class RedisResumeStore:
         """Where resume points are kept, for people: the URL without secrets."""
         return self._connection.shown
 
+    @property
+    def illness(self) -> RedisIllnessBoard:
+        """Where machines tell each other which registries are ill (``core.registry.illness.KeepsIllness``)."""
+        return RedisIllnessBoard(self._run_or_warn, self._warn, self._prefix)
+
     def problem(self) -> str | None:
         """Return why nothing can be kept, after a try; ``None`` if the server can be used."""
         try:
@@ -357,6 +363,14 @@ class RedisResumeStore:
             for claim, fence in held:
                 with claim.turn:
                     self._renew(claim, fence)
+
+    def _run_or_warn(self, script: str, keys: Sequence[str], *arguments: str | int) -> Any:
+        """Return what *script* returns; ``None`` while the server cannot be used."""
+        try:
+            return self._connection.run(script, keys, *arguments)
+        except RedisUnusable as exc:
+            self._warn(exc.problem)
+            return None
 
     def _warn(self, problem: RedisProblem) -> None:
         """Log once that nothing is kept."""

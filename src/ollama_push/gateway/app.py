@@ -82,6 +82,7 @@ def create_app(settings: GatewaySettings | None = None) -> web.Application:
                 verify=settings.verify,
                 resume=settings.resume,
                 stall_timeout=settings.stall_timeout,
+                max_bytes_per_second=settings.max_bytes_per_second,
             )
             async with client, serving_pulls(pulls, transport, credentials, reading), replicas.meeting():
                 pushes.client = client

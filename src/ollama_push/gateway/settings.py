@@ -124,6 +124,7 @@ class GatewaySettings:
             Beyond that, the connection that has waited longest for its client is closed.
         max_connections_per_client: Likewise for those from one address; a reverse proxy is one client.
         concurrency: Blobs of one push at the same time.
+        max_bytes_per_second: The most that all pushes send together; ``None`` for no limit.
         verify: After a push, check that the registry holds what was sent.
         ui: Serve the status page.
         loopback: Whether the gateway can only be reached from this machine. If so, the ``Host`` header is checked
@@ -164,6 +165,7 @@ class GatewaySettings:
     max_connections: int = attrs.field(default=1024, validator=_positive)
     max_connections_per_client: int = attrs.field(default=512, validator=_positive)
     concurrency: int = attrs.field(default=4, validator=_positive)
+    max_bytes_per_second: int | None = attrs.field(default=None, validator=optional(_positive))
     verify: bool = True
     ui: bool = True
     loopback: bool = True

@@ -3,103 +3,367 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from collections.abc import Callable
+from typing import Final
 
 import pytest
 from tests.support.clocks import Clock
 
-from ollama_push.client._guest import QUIET_SECONDS, Guest
+from ollama_push.client._guest import QUIET_SECONDS, Guest, LocalIllnessBoard, Turn, Visit
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
 from ollama_push.core.observations import PauseReason
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.effects import ReportPause
+from ollama_push.core.registry.illness import Sighting, Step, look
+from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 
-_URL = "https://registry.example.com/v2/a/b/blobs/uploads/"
-_OTHER = "https://other.example.com/v2/"
+_HOST: Final = "registry.example.com"
+_URL: Final = f"https://{_HOST}/v2/a/b/blobs/uploads/"
+_REQUEST: Final = HttpRequest("POST", _URL)
+_QUESTION: Final = OptionalRequest("HEAD", _URL)
+_PATIENCE_SECONDS: Final = 30.0
 
 
 def _response(status: int) -> BufferedResponse:
     return BufferedResponse(status, {}, b"")
 
 
+def _guest(clock: Clock, board: LocalIllnessBoard | None = None, random: Callable[[], float] = lambda: 1.0) -> Guest:
+    return Guest(board=board, clock=clock, random=random)
+
+
+def _begun(visit: Visit, request: HttpRequest = _REQUEST) -> Turn:
+    """Return a turn that begins at once, after it has asked those who share what is known."""
+    turn = visit.turn(request)
+    for _ in range(3):
+        if turn.begin() is None:
+            return turn
+        if turn.is_due:
+            turn.consult()
+    raise AssertionError("it has to wait")
+
+
+def _waits(turn: Turn) -> float:
+    seconds = turn.begin()
+    assert seconds is not None, "it does not wait"
+    return seconds
+
+
+def _ask(visit: Visit, *results: object, request: HttpRequest = _REQUEST) -> None:
+    for result in results:
+        turn = _begun(visit, request)
+        turn.end(result)
+        if turn.is_due:
+            turn.consult()
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_registry_that_has_too_many_gets_half_as_many(status: int) -> None:
-    guest = Guest(clock=Clock())
-    assert [guest.begin(_URL) for _ in range(4)] == [None] * 4
-    guest.end(_URL, _response(status))
-    guest.end(_URL, _response(200))
-    waiting = guest.begin(_URL)
-    assert waiting is not None
-    assert waiting[0] is PauseReason.CONCURRENCY
-    assert guest.begin(_OTHER) is None, "another registry is another one"
-    guest.end(_URL, _response(200))
-    assert guest.begin(_URL) is None
+    visit = _guest(Clock()).visit()
+    turns = [_begun(visit) for _ in range(4)]
+    turns.pop().end(_response(status))
+    turns.pop().end(_response(200))
+    waiting = visit.turn(_REQUEST)
+    assert waiting.begin() is not None
+    other = visit.turn(HttpRequest("GET", "https://other.example.com/v2/"))
+    assert other.begin() is None, "another registry is another one"
+    turns.pop().end(_response(200))
+    assert waiting.begin() is None
+    assert [pause.reason for pause in waiting.pauses] == [PauseReason.CONCURRENCY]
 
 
 def test_connections_that_are_closed_in_between_are_no_illness() -> None:
-    guest = Guest()
-    for _ in range(20):
-        assert guest.begin(_URL) is None
-        guest.end(_URL, ConnectionLost(_URL, unread=True))
+    _ask(_guest(Clock()).visit(), *[ConnectionLost(_URL, unread=True)] * 20)
 
 
 @pytest.mark.parametrize("failure", [ConnectionLost(_URL), _response(500), _response(502)])
 def test_a_registry_that_keeps_failing_is_left_alone(failure: object) -> None:
     clock = Clock()
-    guest = Guest(clock=clock, random=lambda: 1.0)
-    for _ in range(5):
-        assert guest.begin(_URL) is None
-        guest.end(_URL, failure)
-    waiting = guest.begin(_URL)
-    assert waiting is not None
-    assert waiting[0] is PauseReason.BREAKER
-    assert waiting[1] == pytest.approx(1.0)
+    visit = _guest(clock).visit()
+    _ask(visit, *[failure] * 5)
+    waiting, other = visit.turn(_REQUEST), visit.turn(_REQUEST)
+    assert 0 < _waits(waiting) <= 0.1
     clock.now += 1.0
-    assert guest.begin(_URL) is None
-    assert guest.begin(_URL) is not None, "one at a time"
-    guest.end(_URL, _response(404))
-    assert guest.begin(_URL) is None
+    assert waiting.begin() == 0.0
+    assert waiting.begin() is None
+    assert _waits(other) > 0, "one at a time"
+    waiting.end(_response(404))
+    assert other.begin() is None
+    assert waiting.pauses == [ReportPause(PauseReason.BREAKER, 1.0)]
 
 
 @pytest.mark.parametrize(
     "result", [_response(404), _response(429), _response(507), ConnectFailed(_URL, ConnectCause.REFUSED), None]
 )
 def test_what_is_no_illness_opens_nothing(result: object) -> None:
-    guest = Guest(clock=Clock())
+    visit = _guest(Clock()).visit()
     for _ in range(20):
-        assert guest.begin(_URL) is None
-        guest.end(_URL, result)
+        _begun(visit).end(result)
 
 
-def test_a_push_that_has_waited_long_enough_gets_its_verdict() -> None:
+def _poll(turn: Turn, clock: Clock) -> float:
+    """Ask for *turn* as a flow runner does, until it has begun; return how long that took."""
+    began = clock.now
+    while (seconds := turn.begin()) is not None:
+        assert clock.now < began + 10 * QUIET_SECONDS
+        clock.now += seconds
+    return clock.now - began
+
+
+def test_a_push_waits_for_half_a_minute_in_all() -> None:
     """Otherwise a registry that fails for ever would hold every request of it for a minute."""
-    guest = Guest(clock=Clock(), random=lambda: 1.0)
-    for _ in range(5):
-        assert guest.begin(_URL) is None
-        guest.end(_URL, _response(502))
-    assert guest.begin(_URL, quiet=QUIET_SECONDS - 0.1) is not None
-    assert guest.begin(_URL, quiet=QUIET_SECONDS) is None
-
-
-def test_a_registry_that_only_fails_at_questions_is_not_ill() -> None:
-    guest = Guest(clock=Clock(), random=lambda: 1.0)
-    for _ in range(20):
-        assert guest.begin(_URL) is None
-        guest.end(_URL, _response(500), "HEAD")
-    for _ in range(5):
-        assert guest.begin(_URL) is None
-        guest.end(_URL, _response(502), "HEAD")
-    assert guest.begin(_URL) is not None
-
-
-def test_a_request_that_was_given_up_leaves_its_turn() -> None:
     clock = Clock()
-    guest = Guest(clock=clock, random=lambda: 1.0)
-    for _ in range(5):
-        guest.begin(_URL)
-        guest.end(_URL, _response(500))
+    visit = _guest(clock).visit()
+    _ask(visit, *[_response(502)] * 5)
+    waits = []
+    for _ in range(20):
+        turn = visit.turn(_REQUEST)
+        waits.append(_poll(turn, clock))
+        turn.end(_response(502))
+    assert waits[0] == pytest.approx(1.0, abs=0.02)
+    assert sum(waits) == pytest.approx(QUIET_SECONDS)
+    assert waits[-10:] == [0.0] * 10
+    another = visit.guest.visit().turn(_REQUEST)
+    assert _waits(another) > 0, "another push has a patience of its own"
+
+
+def test_requests_that_wait_side_by_side_wait_once() -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    _ask(visit, *[_response(502)] * 5)
+    turns = [visit.turn(_REQUEST) for _ in range(8)]
+    for turn in turns:
+        _waits(turn)
+    clock.now += 0.5
+    assert visit.patience.left == pytest.approx(QUIET_SECONDS - 0.5)
+    for turn in turns:
+        turn.end(None)
+    clock.now += 100.0
+    assert visit.patience.left == pytest.approx(QUIET_SECONDS - 0.5)
+
+
+def test_what_only_saves_work_makes_no_registry_ill_and_waits_for_none() -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    _ask(visit, *[_response(502), ConnectionLost(_URL)] * 20, request=_QUESTION)
+    _ask(visit, *[_response(502)] * 5)
+    for _ in range(3):
+        turn = visit.turn(_QUESTION)
+        with pytest.raises(NotAsked):
+            turn.begin()
+        turn.end(NotAsked())
+        assert turn.pauses == []
+        clock.now += 1.0
+    trying = _begun(visit)
+    trying.end(_response(200))
+    _ask(visit, _response(200), request=_QUESTION)
+
+
+def test_a_push_whose_patience_is_over_asks_its_questions() -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    _ask(visit, *[_response(502)] * 5)
+    while visit.patience.left:
+        turn = visit.turn(_REQUEST)
+        _poll(turn, clock)
+        turn.end(_response(502))
+    _ask(visit, _response(502), request=_QUESTION)
+
+
+def test_a_response_to_such_a_question_ends_an_illness() -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    question = _begun(visit, _QUESTION)
+    _ask(visit, *[_response(502)] * 5)
+    question.end(_response(404))
+    _ask(visit, _response(200))
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_try_that_was_given_up_is_left_to_another_one(*, has_begun: bool) -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    _ask(visit, *[_response(500)] * 5)
     clock.now += 1.0
-    assert guest.begin(_URL) is None
-    guest.end(_URL, None)
-    assert guest.begin(_URL) is None
+    turn = visit.turn(_REQUEST)
+    assert turn.begin() == 0.0
+    assert not has_begun or turn.begin() is None
+    turn.end(None)
+    _ask(visit, _response(200))
+
+
+def test_a_request_that_was_sent_before_leaves_the_try_alone() -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    before = _begun(visit)
+    _ask(visit, *[_response(500)] * 5)
+    clock.now += 1.0
+    trying = _begun(visit)
+    before.end(None)
+    assert _waits(visit.turn(_REQUEST)) > 0
+    trying.end(_response(200))
+
+
+def test_what_a_try_meets_counts_even_where_the_registry_cannot_be_reached() -> None:
+    clock = Clock()
+    visit = _guest(clock).visit()
+    _ask(visit, *[_response(500)] * 5)
+    clock.now += 1.0
+    _ask(visit, ConnectFailed(_URL, ConnectCause.REFUSED))
+    clock.now += 1.9
+    assert _waits(visit.turn(_REQUEST)) > 0
+    clock.now += 0.1
+    _begun(visit).end(_response(200))
+
+
+def test_what_reads_for_a_push_has_turns_of_its_own_and_the_same_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ollama_push.client._guest._MOST", 1)
+    clock = Clock()
+    visit = _guest(clock).visit()
+    reading = visit.beside()
+    sending = _begun(visit)
+    assert _waits(visit.turn(_REQUEST)) > 0
+    _begun(reading).end(_response(200))
+    sending.end(_response(200))
+    _ask(reading, *[_response(502)] * 5)
+    assert _waits(visit.turn(_REQUEST)) > 0, "both know that it is ill"
+    assert reading.patience is visit.patience
+
+
+class _Counting(LocalIllnessBoard):
+    """A board that many share, and that may be away."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.steps: list[Step] = []
+        self.is_away = False
+        self.renewed = threading.Event()
+
+    def change(self, registry: str, step: Step, /) -> Sighting:
+        if self.is_away:
+            return None  # type: ignore[return-value]  # as the port says
+        self.steps.append(step)
+        if "renew" in step.__qualname__:
+            self.renewed.set()
+        return super().change(registry, step)
+
+
+def test_a_healthy_push_asks_the_others_once() -> None:
+    clock = Clock()
+    board = _Counting(clock)
+    guest = _guest(clock, board)
+    visit = guest.visit()
+    _ask(visit, *[_response(200)] * 50)
+    _ask(visit, *[_response(200)] * 50, request=HttpRequest("GET", "https://tokens.example.com/token"))
+    assert board.steps == [look]
+    _ask(guest.visit(), _response(200))
+    assert board.steps == [look], "many small pushes do not ask for each"
+    clock.now += 1.0
+    _ask(guest.visit(), _response(200))
+    assert board.steps == [look, look]
+
+
+def test_others_learn_that_a_registry_is_ill_and_one_of_all_tries() -> None:
+    clock, others_clock = Clock(), Clock(5000.0)
+    board = _Counting(Clock(9.0))
+    board._clock = lambda: clock.now + 9.0
+    mine = Guest(board=board, clock=clock, random=lambda: 1.0).visit()
+    _ask(mine, *[_response(502)] * 5)
+    theirs = Guest(board=board, clock=others_clock, random=lambda: 1.0).visit()
+    waiting = theirs.turn(_REQUEST)
+    assert waiting.begin() == 0.0
+    waiting.consult()
+    assert _waits(waiting) > 0
+    clock.now += 1.0
+    others_clock.now += 1.0
+    trying = _begun(mine)
+    assert waiting.begin() == 0.0
+    waiting.consult()
+    assert _waits(waiting) > 0
+    assert not waiting.is_due
+    trying.end(_response(502))
+    trying.consult()
+    others_clock.now += 1.0
+    clock.now += 1.0
+    assert _waits(waiting) > 0
+    assert waiting.is_due
+    waiting.consult()
+    clock.now += 1.0
+    others_clock.now += 1.0
+    assert waiting.begin() == 0.0
+    waiting.consult()
+    assert waiting.begin() is None
+    waiting.end(_response(200))
+    waiting.consult()
+    late = mine.turn(_REQUEST)
+    assert late.begin() == 0.0
+    late.consult()
+    assert late.begin() is None
+
+
+@pytest.mark.parametrize("result", [_response(502), _response(503), _response(429), ConnectionLost(_URL)])
+def test_one_failure_is_enough_to_learn_it(result: object) -> None:
+    clock = Clock()
+    board = _Counting(clock)
+    mine, theirs = _guest(clock, board).visit(), _guest(clock, board).visit()
+    _ask(theirs, _response(200))
+    clock.now += 1.0
+    _ask(mine, *[_response(502)] * 5)
+    _ask(theirs, result)
+    waiting = theirs.turn(_REQUEST)
+    assert waiting.begin() == 0.0
+    waiting.consult()
+    assert _waits(waiting) > 0
+
+
+def test_the_lease_of_a_long_try_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ollama_push.client._guest.TRY_LEASE_SECONDS", 0.03)
+    clock = Clock()
+    board = _Counting(clock)
+    visit = _guest(clock, board).visit()
+    _ask(visit, *[_response(502)] * 5)
+    clock.now += 1.0
+    turn = _begun(visit)
+    assert board.renewed.wait(_PATIENCE_SECONDS)
+    turn.end(_response(200))
+    turn.consult()
+
+
+def test_a_board_that_is_away_leaves_each_process_to_itself() -> None:
+    clock = Clock()
+    board = _Counting(clock)
+    visit = _guest(clock, board).visit()
+    _ask(visit, *[_response(502)] * 4)
+    board.is_away = True
+    _ask(visit, _response(502))
+    assert _waits(visit.turn(_REQUEST)) > 0
+    clock.now += 1.0
+    trying = _begun(visit)
+    assert _waits(visit.turn(_REQUEST)) > 0
+    trying.end(_response(200))
+    trying.consult()
+    _ask(visit, _response(200))
+
+
+def test_what_has_happened_since_the_others_were_asked_is_not_forgotten() -> None:
+    clock = Clock()
+    board = _Counting(clock)
+    visit = _guest(clock, board).visit()
+    first = visit.turn(_REQUEST)
+    assert first.begin() == 0.0
+
+    def meanwhile(registry: str, step: Step) -> Sighting:
+        seen = LocalIllnessBoard.change(board, registry, step)
+        for _ in range(5):
+            begun = visit.turn(_REQUEST)
+            assert begun.begin() is None
+            begun.end(_response(502))
+        return seen
+
+    board.change = meanwhile  # type: ignore[method-assign]
+    first.consult()
+    assert _waits(visit.turn(_REQUEST)) > 0
 
 
 def test_a_copy_in_another_process_has_the_same_rate() -> None:

@@ -13,6 +13,7 @@ from ollama_push.core.errors import (
     OllamaPushError,
     Peer,
     PushInterrupted,
+    PushRejected,
     ServerError,
     TransportError,
 )
@@ -25,7 +26,7 @@ from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.error_responses import refusal, wants_tls
 from ollama_push.core.registry.pace import Pace
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS
-from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse
+from ollama_push.core.responses import BlobRequest, BlobSpan, BufferedResponse, NotAsked
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.version import USER_AGENT
 
@@ -107,7 +108,7 @@ class Exchange:
         body: bytes = b"",
         span: BlobSpan | None = None,
         *,
-        streams: bool = False,
+        kind: type[HttpRequest] = HttpRequest,
         operation: Operation | None = None,
         subject: str = "",
     ) -> Flow[BufferedResponse]:
@@ -119,7 +120,8 @@ class Exchange:
             headers: Sent along.
             body: Small.
             span: What to send as the body instead.
-            streams: Whether a success comes as a ``StreamedResponse``.
+            kind: ``BlobRequest`` where a success is to come as a ``StreamedResponse``; ``OptionalRequest`` for one that
+                only saves work: while the registry is ill it is put off, and the registry's root asked instead.
             operation: What is asked for, where an upload would use another method for it.
             subject: The digest or URL that the operation is about, where there is no *span*.
 
@@ -135,7 +137,10 @@ class Exchange:
                 self.raise_if_interrupted()
             sent_at = self._pace.take_turn()
             try:
-                response = yield from self._send(method, url, headers, body, span, streams=streams)
+                response = yield from self._send(method, url, headers, body, span, kind=kind)
+            except NotAsked:
+                yield from self._knock()
+                continue
             except ServerError as error:  # of the realm
                 if error.status != _PUT_OFF:
                     raise
@@ -172,14 +177,13 @@ class Exchange:
         body: bytes,
         span: BlobSpan | None,
         *,
-        streams: bool,
+        kind: type[HttpRequest],
     ) -> Flow[BufferedResponse]:
         silence = self._body_timeout
-        if method not in _SLOW_METHODS and not streams:
+        if method not in _SLOW_METHODS and kind is not BlobRequest:
             silence = min(silence, REQUEST_TIMEOUT_SECONDS)
         fields = {"User-Agent": USER_AGENT, **self.headers, **(headers or {})}
         try:
-            kind = BlobRequest if streams else HttpRequest
             response = yield from self._authorizer.send(kind(method, url, fields, body, silence), span)
             if isinstance(response, TransportError):
                 raise response
@@ -190,6 +194,19 @@ class Exchange:
             raise
         self._reached = True
         return response
+
+    def _knock(self) -> Flow[None]:
+        """Ask the root of the registry, without credentials: this waits while it is ill, and tries whether it is well.
+
+        Source: distribution-spec v1.1.1, "Determining Support", ``GET /v2/``.
+        """
+        self.raise_if_interrupted()
+        fields = {"User-Agent": USER_AGENT}
+        request = HttpRequest("GET", self.endpoint.base, fields, b"", min(self._body_timeout, REQUEST_TIMEOUT_SECONDS))
+        try:
+            yield from self._authorizer.send_signed(request, None)
+        except PushRejected:  # it redirects to where it must not lead: it responds
+            return
 
     def once_signed(
         self, method: str, url: str, headers: Mapping[str, str], span: BlobSpan | None
@@ -218,7 +235,7 @@ class Exchange:
         subject: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        streams: bool = False,
+        kind: type[HttpRequest] = HttpRequest,
     ) -> Flow[BufferedResponse]:
         """Send a request that may be retried, until the response has a status in *accept*.
 
@@ -230,7 +247,7 @@ class Exchange:
             subject: The digest or URL that the operation is about; an error carries it.
             headers: Sent along.
             body: Small.
-            streams: Whether a success comes as a ``StreamedResponse``.
+            kind: See ``once``.
 
         Raises:
             OllamaPushError: What it ended in.
@@ -239,7 +256,7 @@ class Exchange:
         while True:
             try:
                 response = yield from self.once(
-                    method, url, headers, body, streams=streams, operation=operation, subject=subject
+                    method, url, headers, body, kind=kind, operation=operation, subject=subject
                 )
                 if response.status in accept:
                     return response

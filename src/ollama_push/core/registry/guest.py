@@ -1,23 +1,29 @@
-"""Being a good guest of a registry: no faster than allowed, no more at a time than it bears, and quiet while it is ill.
+"""Being a good guest of a registry: no faster than allowed, and quiet while it is ill, but not for ever.
 
 Pure: clocks and random numbers are arguments, and whoever asks does the waiting.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Final
 
 import attrs
 
-__all__ = ["CircuitBreaker", "ConcurrencyLimit", "TokenBucket"]
+from ollama_push.core.errors import ConnectFailed, TransportError
+from ollama_push.core.registry.illness import Illness, Step, fail_try, fall_ill, get_well, leave_try
+from ollama_push.core.responses import BufferedResponse, NotAsked, is_unread
+from ollama_push.core.retry import TRANSIENT_STATUSES
 
+__all__ = ["ASK_AGAIN_SECONDS", "CircuitBreaker", "Outcome", "Patience", "TokenBucket", "health_told_by"]
+
+ASK_AGAIN_SECONDS: Final = 1.0
+"""How often who waits for the try of another process looks what came of it."""
 _BURST_SECONDS: Final = 0.1
-_SETTLE_SECONDS: Final = 1.0
-"""Refusals that come together are one: they answer requests that were sent before the limit fell."""
 _FAILURES: Final = 5
-_FIRST_PAUSE_SECONDS: Final = 1.0
-_LONGEST_PAUSE_SECONDS: Final = 60.0
+_ILL: Final = TRANSIENT_STATUSES & frozenset(range(500, 600)) - {503}
+"""A 503 says that there is too much to do, as a 429 does."""
 
 
 class TokenBucket:
@@ -47,109 +53,105 @@ class TokenBucket:
         return max(0.0, begin - now)
 
 
-@attrs.define(eq=False)
-class ConcurrencyLimit:
-    """How many requests a registry bears at a time: one more for each round without a refusal, half after a refusal.
+class Outcome(enum.Enum):
+    """What a request says of the health of its registry."""
 
-    Source: additive increase, multiplicative decrease, RFC 5681, 3.1.
+    WELL = "well"
+    FAILED = "failed"
+    NOTHING = "nothing"
+    """It was not sent to its end, or what it met says nothing."""
 
-    Args:
-        most: The limit to begin with, and never to exceed.
-        clock: Monotonic seconds.
+
+def health_told_by(result: object, *, tries: bool = False) -> Outcome:
+    """Return what *result*, a response or an error, says of the health of a registry.
+
+    One that was never reached fails a push at once, one that is busy says how long it is, and one that closes
+    connections in between is well. For a request that *tries* whether it is well again, to be reached is part of it.
     """
-
-    most: int
-    _clock: Callable[[], float]
-    _limit: float = attrs.field(init=False)
-    _running: int = attrs.field(default=0, init=False)
-    _settled_at: float = attrs.field(default=-_SETTLE_SECONDS, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._limit = float(self.most)
-        self._settled_at = self._clock()
-
-    @property
-    def limit(self) -> int:
-        """How many requests may run now, at least one."""
-        return int(self._limit)
-
-    @property
-    def running(self) -> int:
-        """How many requests run."""
-        return self._running
-
-    def begin(self) -> bool:
-        """Begin a request, if one more may run."""
-        if self._running >= self.limit:
-            return False
-        self._running += 1
-        return True
-
-    def end(self, *, refused: bool) -> None:
-        """End a request; *refused* says that the registry has too many (429, 503)."""
-        self._running -= 1
-        if not refused:
-            self._limit = min(float(self.most), self._limit + 1.0 / self._limit)
-        elif self._clock() >= self._settled_at:
-            # Half of what ran: a limit that nobody had reached says nothing (RFC 5681, 3.1, FlightSize).
-            self._limit = max(1.0, min(self._limit, self._running + 1.0) / 2)
-            self._settled_at = self._clock() + _SETTLE_SECONDS
+    if isinstance(result, BufferedResponse):
+        return Outcome.FAILED if result.status in _ILL else Outcome.WELL
+    if not isinstance(result, TransportError) or isinstance(result, NotAsked) or is_unread(result):
+        return Outcome.NOTHING
+    return Outcome.NOTHING if isinstance(result, ConnectFailed) and not tries else Outcome.FAILED
 
 
 @attrs.define(eq=False)
 class CircuitBreaker:
     """Lets nobody ask a registry that keeps failing, but for one at a time and now and then.
 
-    Closed at first. After five failures in a row it is open for a pause, which doubles each time, up to a minute, and
-    is shortened at random, so that many machines do not come back together. Then one request may try: its success
-    closes the breaker.
+    This is the part of one process: it counts failures, and says which steps are to be taken on what is known. After
+    five failures in a row the registry is left alone for a pause, which doubles each time. Then one request may try,
+    and its success ends the illness.
 
     Args:
-        clock: Monotonic seconds.
+        who: Name of the process, among those who share what is known.
         random: Random numbers, 0.0 to 1.0.
     """
 
-    _clock: Callable[[], float]
+    who: str
     _random: Callable[[], float]
     _failures: int = attrs.field(default=0, init=False)
-    _pauses: int = attrs.field(default=0, init=False)
-    _open_until: float | None = attrs.field(default=None, init=False)
-    _tried: bool = attrs.field(default=False, init=False)
+
+    def seconds_left(self, illness: Illness, now: float) -> float:
+        """Return for how long nobody may send, 0.0 where that is over: then one may try who has taken the turn."""
+        if not illness.is_ill:
+            return 0.0
+        if illness.until > now:
+            return illness.until - now
+        return ASK_AGAIN_SECONDS if illness.is_tried(now) and illness.trier != self.who else 0.0
+
+    def ended(self, outcome: Outcome, illness: Illness, *, tries: bool) -> Step | None:
+        """Return the step that follows from the end of a request; ``None`` for none.
+
+        Args:
+            outcome: What it says.
+            illness: What is known.
+            tries: Whether it had the turn to try.
+        """
+        if outcome is Outcome.WELL:
+            self._failures = 0
+            return get_well if illness.is_ill else None
+        if tries:
+            is_failure = outcome is Outcome.FAILED
+            return fail_try(self.who, self._random()) if is_failure else leave_try(self.who)
+        if outcome is Outcome.NOTHING or illness.is_ill:  # it was sent before
+            return None
+        self._failures += 1
+        if self._failures < _FAILURES:
+            return None
+        self._failures = 0
+        return fall_ill(self._random())
+
+
+@attrs.define(eq=False)
+class Patience:
+    """How long one push waits for ill registries: all its requests together, those side by side once.
+
+    Args:
+        most: Seconds.
+        clock: Monotonic seconds.
+    """
+
+    most: float
+    _clock: Callable[[], float]
+    _spent: float = attrs.field(default=0.0, init=False)
+    _waiting: int = attrs.field(default=0, init=False)
+    _since: float = attrs.field(default=0.0, init=False)
 
     @property
-    def is_open(self) -> bool:
-        """Whether requests wait."""
-        return self._open_until is not None
+    def left(self) -> float:
+        """Seconds; 0.0 when its verdict is due."""
+        waiting = self._clock() - self._since if self._waiting else 0.0
+        return max(0.0, self.most - self._spent - waiting)
 
-    def wait(self) -> float:
-        """Return the seconds to wait before asking again whether to send; 0.0 to send now."""
-        if self._open_until is None:
-            return 0.0
-        left = self._open_until - self._clock()
-        if left > 0:
-            return left
-        if self._tried:
-            return _FIRST_PAUSE_SECONDS
-        self._tried = True
-        return 0.0
+    def begin(self) -> None:
+        """Take note that a request waits."""
+        if not self._waiting:
+            self._since = self._clock()
+        self._waiting += 1
 
-    def succeeded(self) -> None:
-        """Take note of a response that is no failure."""
-        self._failures = self._pauses = 0
-        self._open_until = None
-        self._tried = False
-
-    def failed(self) -> None:
-        """Take note of a failure: of no response, or of a server's error."""
-        self._failures += 1
-        if self._open_until is not None and not self._tried:
-            return  # of a request that was sent before
-        if self._failures >= _FAILURES or self._tried:
-            longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0**self._pauses)
-            self._pauses += 1
-            self._open_until = self._clock() + longest * (1.0 + self._random()) / 2
-            self._tried = False
-
-    def abandoned(self) -> None:
-        """Take note that a request was not sent to its end: another one may try."""
-        self._tried = False
+    def end(self) -> None:
+        """Take note that it waits no longer."""
+        self._waiting -= 1
+        if not self._waiting:
+            self._spent += self._clock() - self._since

@@ -17,7 +17,14 @@ Resume stores have a contract of their own, the promises R1 to R8 of
     def test_my_store_keeps(clause: ResumeClause) -> None:
         clause.check(lambda: MyStore(SHARED_PLACE), lambda: MyStore(NO_PLACE))
 
-So have sources and targets of models, the promises S1 to S8 and D1 to D11 of
+So have boards that keep which registries are ill, the promises I1 to I6 of
+:class:`ollama_push.core.registry.illness.IllnessBoard`::
+
+    @pytest.mark.parametrize("clause", ILLNESS_CLAUSES, ids=str)
+    def test_my_board_keeps(clause: PlaceClause[IllnessBoards]) -> None:
+        clause.check(IllnessBoards(lambda: MyBoard(SHARED_PLACE), lambda: MyBoard(NO_PLACE)))
+
+And so have sources and targets of models, the promises S1 to S8 and D1 to D11 of
 :mod:`ollama_push.core.registry.places`::
 
     @pytest.mark.parametrize("clause", SOURCE_CLAUSES, ids=str)
@@ -30,6 +37,7 @@ from __future__ import annotations
 from typing import Final
 
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
+from ollama_push.testing.contract._illness import ILLNESS_CLAUSES, IllnessBoards, run_illness_contract
 from ollama_push.testing.contract._lifetimes import LIFETIME_CLAUSES
 from ollama_push.testing.contract._places import (
     SOURCE_CLAUSES,
@@ -54,11 +62,13 @@ from ollama_push.testing.contract._sending import SENDING_CLAUSES
 
 __all__ = [
     "CLAUSES",
+    "ILLNESS_CLAUSES",
     "RESUME_CLAUSES",
     "SOURCE_CLAUSES",
     "TARGET_CLAUSES",
     "Clause",
     "ClauseResult",
+    "IllnessBoards",
     "MakeResumeStore",
     "MakeSource",
     "MakeTargetPlace",
@@ -70,6 +80,7 @@ __all__ = [
     "SampleModel",
     "TargetPlace",
     "run_contract",
+    "run_illness_contract",
     "run_resume_contract",
     "run_source_contract",
     "run_target_contract",

@@ -20,10 +20,12 @@ from ollama_push.testing.contract._sample_models import LARGE, SAMPLE, SampleMod
 __all__ = [
     "SOURCE_CLAUSES",
     "TARGET_CLAUSES",
+    "ClauseList",
     "MakeSource",
     "MakeTargetPlace",
     "PlaceClause",
     "TargetPlace",
+    "run_place_clauses",
     "run_source_contract",
     "run_target_contract",
 ]
@@ -55,10 +57,11 @@ MakeTargetPlace = Callable[[], TargetPlace]
 
 @attrs.frozen
 class PlaceClause(Generic[S]):
-    """One promise of sources or targets, and the proof of it.
+    """One promise of sources, targets or boards, and the proof of it.
 
     Attributes:
-        number: ``"S1"`` to ``"S8"`` or ``"D1"`` to ``"D11"``, as in :mod:`ollama_push.core.registry.places`.
+        number: ``"S1"`` to ``"S8"`` or ``"D1"`` to ``"D11"``, as in :mod:`ollama_push.core.registry.places`; ``"I1"``
+            to ``"I6"``, as in :class:`~ollama_push.core.registry.illness.IllnessBoard`.
         case: Which case of the promise; empty when there is only one.
         promise: What must be done.
         proof: Raises ``AssertionError`` when the promise is broken.
@@ -73,7 +76,7 @@ class PlaceClause(Generic[S]):
         return f"{self.number} {self.case}".rstrip()
 
     def check(self, make: S) -> None:
-        """Check what *make* makes: a ``MakeSource`` or a ``MakeTargetPlace``.
+        """Check what *make* makes: a ``MakeSource``, a ``MakeTargetPlace`` or ``IllnessBoards``.
 
         Raises:
             AssertionError: The promise is broken; the text says what was seen.
@@ -81,22 +84,26 @@ class PlaceClause(Generic[S]):
         prove(lambda: self.proof(make), "place", _LIMIT_SECONDS)
 
 
-class _ClauseList(list[PlaceClause[S]]):
+class ClauseList(list[PlaceClause[S]]):
+    """Clauses, as their proofs are written."""
+
     def add(self, number: str, case: str, promise: str) -> Callable[[Callable[[S], None]], None]:
+        """Return what adds a clause with its proof."""
         return lambda proof: self.append(PlaceClause(number, case, promise, proof))
 
 
 def run_source_contract(make: MakeSource) -> dict[str, str | None]:
     """Check every clause of sources; return what was seen of each by its name, ``None`` where it is kept."""
-    return _run(SOURCE_CLAUSES, make)
+    return run_place_clauses(SOURCE_CLAUSES, make)
 
 
 def run_target_contract(make: MakeTargetPlace) -> dict[str, str | None]:
     """Check every clause of targets; return what was seen of each by its name, ``None`` where it is kept."""
-    return _run(TARGET_CLAUSES, make)
+    return run_place_clauses(TARGET_CLAUSES, make)
 
 
-def _run(clauses: Iterable[PlaceClause[S]], make: S) -> dict[str, str | None]:
+def run_place_clauses(clauses: Iterable[PlaceClause[S]], make: S) -> dict[str, str | None]:
+    """Check *clauses*; return what was seen of each by its name, ``None`` where it is kept."""
     results: dict[str, str | None] = {}
     for clause in clauses:
         results[str(clause)] = None
@@ -107,8 +114,8 @@ def _run(clauses: Iterable[PlaceClause[S]], make: S) -> dict[str, str | None]:
     return results
 
 
-_SOURCE: Final = _ClauseList[MakeSource]()
-_TARGET: Final = _ClauseList[MakeTargetPlace]()
+_SOURCE: Final = ClauseList[MakeSource]()
+_TARGET: Final = ClauseList[MakeTargetPlace]()
 
 # --- sources
 
@@ -346,7 +353,7 @@ def _puts_again(make: MakeTargetPlace) -> None:
 
 
 @_TARGET.add("D5", "next run", "what an earlier run has left does not spoil the next one")
-def _goes_on_in_the_next_run(make: MakeTargetPlace) -> None:
+def _goes_on_in_the_nextrun_place_clauses(make: MakeTargetPlace) -> None:
     blob, data = SAMPLE.blob(LARGE), SAMPLE.blobs[LARGE]
     place = make()
     with closing(place.target()) as target, suppress(ForeignError):

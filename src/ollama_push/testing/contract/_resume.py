@@ -26,6 +26,7 @@ __all__ = [
     "MakeResumeStore",
     "ResumeClause",
     "ResumeClauseResult",
+    "logged",
     "run_resume_contract",
 ]
 
@@ -320,7 +321,7 @@ def _unusable(stores: _Stores) -> None:
 def _secrets(stores: _Stores) -> None:
     for make in (stores.make, stores.make_unusable):
         key, store = _new_key(), make()
-        with _logged() as records:
+        with logged() as records:
             store.claim(key)
             store.save(key, _POINT)
             store.release(key)
@@ -331,7 +332,7 @@ def _secrets(stores: _Stores) -> None:
 
 
 @contextmanager
-def _logged() -> Iterator[list[logging.LogRecord]]:
+def logged() -> Iterator[list[logging.LogRecord]]:
     """Yield a list of what anybody logs in the block."""
     records: list[logging.LogRecord] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import pytest
 from tests.support.scripted_flow import HOST, ORIGIN, FlowPlayer, refuse, response, responses
@@ -20,7 +21,7 @@ from ollama_push.core.errors import (
 from ollama_push.core.facts import Operation, RejectionReason
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.effects import ReportRetry
-from ollama_push.core.responses import BlobSpan, BufferedResponse, SendRequest
+from ollama_push.core.responses import BlobSpan, BufferedResponse, NotAsked, OptionalRequest, SendRequest
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.version import USER_AGENT
 
@@ -276,3 +277,36 @@ def test_a_signed_url_that_is_not_there_is_neither_a_server_nor_the_registry() -
     with pytest.raises(ConnectFailed) as caught:
         player.play(player.exchange.once_signed("PUT", "https://storage.test/x?sig=1", {}, None))
     assert caught.value.peer is Peer.ELSEWHERE
+
+
+_THING: Final = f"{ORIGIN}/v2/me/llama/manifests/v1"
+
+
+def _question(player: FlowPlayer) -> BufferedResponse:
+    return player.play(player.exchange.once("HEAD", _THING, {"X": "y"}, kind=OptionalRequest))
+
+
+def test_a_question_to_an_ill_registry_is_put_off_until_its_root_responds() -> None:
+    said = responses(NotAsked(), response(502), NotAsked(), response(401), response(404))
+    player = FlowPlayer(said, credentials={HOST: Login("me", "pw")})
+    assert _question(player).status == 404
+    assert player.asked == ["HEAD /v2/me/llama/manifests/v1", "GET /v2/"] * 2 + ["HEAD /v2/me/llama/manifests/v1"]
+    knocks = player.requests[1::2]
+    assert [type(request) for request in player.requests[::2]] == [OptionalRequest] * 3
+    assert not any(isinstance(knock, OptionalRequest) for knock in knocks), "these wait"
+    assert [knock.headers for knock in knocks] == [{"User-Agent": USER_AGENT}] * 2
+    assert not player.exchange.authorized, "the root is asked without a login"
+    assert player.exchange.refusal == "", "and is no read of the model"
+
+
+def test_a_root_that_cannot_be_reached_or_leads_astray_ends_no_push() -> None:
+    astray = response(307, {"location": "http://10.0.0.1/v2/"})
+    player = FlowPlayer(responses(NotAsked(), LOST, NotAsked(), astray, response(200)))
+    assert _question(player).status == 200
+
+
+def test_a_question_is_not_put_off_beyond_an_interruption() -> None:
+    player = FlowPlayer(responses(NotAsked()))
+    player.interrupted = True
+    with pytest.raises(PushInterrupted):
+        _question(player)

@@ -1,4 +1,4 @@
-"""A good guest: spread bytes, a limit that gives way, and a breaker that keeps quiet."""
+"""A good guest: bytes are spread, failures are counted, and patience has an end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.clocks import Clock
 
-from ollama_push.core.registry.guest import CircuitBreaker, ConcurrencyLimit, TokenBucket
+from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout
+from ollama_push.core.registry.guest import (
+    ASK_AGAIN_SECONDS,
+    CircuitBreaker,
+    Outcome,
+    Patience,
+    TokenBucket,
+    health_told_by,
+)
+from ollama_push.core.registry.illness import WELL, Illness, Step
+from ollama_push.core.responses import BufferedResponse, NotAsked
 
 
 def test_bytes_are_spread_over_time() -> None:
@@ -46,103 +56,146 @@ def test_pieces_are_a_tenth_of_a_second(rate: float, piece: int) -> None:
     assert TokenBucket(rate, Clock()).piece_bytes == piece
 
 
-def test_a_refusal_halves_the_limit_and_success_brings_it_back() -> None:
-    clock = Clock()
-    limit = ConcurrencyLimit(8, clock)
-    assert [limit.begin() for _ in range(9)] == [True] * 8 + [False]
-    limit.end(refused=True)
-    assert (limit.limit, limit.running) == (4, 7)
-    limit.end(refused=True)
-    assert limit.limit == 4, "it answers what was sent before"
-    for _ in range(6):
-        assert not limit.begin() or limit.running <= 4
-        limit.end(refused=False)
-    assert 4 <= limit.limit <= 6
-    for _ in range(100):
-        if limit.begin():
-            limit.end(refused=False)
-    assert limit.limit == 8
+_URL = "https://registry.test"
 
 
-def test_the_limit_falls_to_half_of_what_ran() -> None:
-    limit = ConcurrencyLimit(256, Clock())
+def _status(status: int) -> BufferedResponse:
+    return BufferedResponse(status, {}, b"")
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        (_status(201), Outcome.WELL),
+        (_status(404), Outcome.WELL),
+        (_status(429), Outcome.WELL),
+        (_status(503), Outcome.WELL),
+        (_status(507), Outcome.WELL),
+        (_status(500), Outcome.FAILED),
+        (_status(502), Outcome.FAILED),
+        (ConnectionLost(_URL), Outcome.FAILED),
+        (TransportTimeout(_URL, "response", 5.0), Outcome.FAILED),
+        (ConnectionLost(_URL, unread=True), Outcome.NOTHING),
+        (ConnectFailed(_URL, ConnectCause.REFUSED), Outcome.NOTHING),
+        (NotAsked(), Outcome.NOTHING),
+        (None, Outcome.NOTHING),
+    ],
+    ids=repr,
+)
+def test_what_a_result_says_of_the_health(result: object, outcome: Outcome) -> None:
+    assert health_told_by(result) is outcome
+
+
+def test_who_tries_must_reach_the_registry() -> None:
+    assert health_told_by(ConnectFailed(_URL, ConnectCause.REFUSED), tries=True) is Outcome.FAILED
+
+
+class _Patient:
+    """A registry with one breaker, and what is known of it."""
+
+    def __init__(self, random: float = 1.0) -> None:
+        self.breaker = CircuitBreaker("me", lambda: random)
+        self.illness = WELL
+        self.now = 0.0
+
+    def end(self, outcome: Outcome, *, tries: bool = False) -> Step | None:
+        step = self.breaker.ended(outcome, self.illness, tries=tries)
+        if step is not None:
+            self.illness = step(self.illness, self.now)
+        return step
+
+    @property
+    def seconds_left(self) -> float:
+        return self.breaker.seconds_left(self.illness, self.now)
+
+
+def test_after_five_failures_in_a_row_nobody_asks_for_a_while() -> None:
+    patient = _Patient()
     for _ in range(4):
-        limit.begin()
-    limit.end(refused=True)
-    assert limit.limit == 2
+        patient.end(Outcome.FAILED)
+        patient.end(Outcome.NOTHING)
+        assert patient.seconds_left == 0.0
+    patient.end(Outcome.FAILED)
+    assert patient.seconds_left == pytest.approx(1.0)
+    patient.now = 1.0
+    assert patient.seconds_left == 0.0
 
 
-def test_one_request_may_always_run() -> None:
-    clock = Clock()
-    limit = ConcurrencyLimit(3, clock)
-    for _ in range(10):
-        assert limit.begin()
-        clock.now += 2.0
-        limit.end(refused=True)
-    assert limit.limit == 1
-    assert limit.begin()
-    assert not limit.begin()
-
-
-def _failing(clock: Clock, random: float = 1.0) -> CircuitBreaker:
-    breaker = CircuitBreaker(clock, lambda: random)
-    for _ in range(5):
-        assert breaker.wait() == 0.0
-        assert not breaker.is_open
-        breaker.failed()
-    assert breaker.is_open
-    return breaker
-
-
-def test_after_failures_in_a_row_nobody_asks_for_a_while() -> None:
-    clock = Clock()
-    breaker = _failing(clock)
-    assert breaker.wait() == pytest.approx(1.0)
-    clock.now += 1.0
-    assert breaker.wait() == 0.0, "one may try"
-    assert breaker.wait() == 1.0, "the others wait for it"
-    breaker.succeeded()
-    assert [breaker.wait(), breaker.wait()] == [0.0, 0.0]
-
-
-def test_successes_between_failures_keep_it_closed() -> None:
-    breaker = CircuitBreaker(Clock(), lambda: 1.0)
+def test_successes_between_failures_keep_it_well() -> None:
+    patient = _Patient()
     for _ in range(20):
-        breaker.failed()
-        breaker.failed()
-        breaker.succeeded()
-    assert not breaker.is_open
+        for outcome in (Outcome.FAILED, Outcome.FAILED, Outcome.WELL):
+            patient.end(outcome)
+    assert patient.illness == WELL
 
 
-def test_pauses_grow_up_to_a_minute() -> None:
+def test_what_was_sent_before_counts_for_nothing_but_a_success() -> None:
+    patient = _Patient()
+    patient.illness = Illness(1, 5.0)
+    for _ in range(10):
+        assert patient.end(Outcome.FAILED) is None
+        assert patient.end(Outcome.NOTHING) is None
+    patient.end(Outcome.WELL)
+    assert patient.illness == WELL
+    assert patient.end(Outcome.WELL) is None
+    assert [patient.end(Outcome.FAILED) for _ in range(4)] == [None] * 4, "none of them is counted afterwards"
+
+
+def test_pauses_grow_while_tries_fail_and_success_ends_them() -> None:
+    patient = _Patient()
+    patient.illness = Illness(1, 0.0, "me", 5.0)
+    patient.end(Outcome.FAILED, tries=True)
+    assert patient.illness == Illness(2, 2.0)
+    patient.illness = Illness(2, 2.0, "me", 5.0)
+    patient.end(Outcome.NOTHING, tries=True)
+    assert patient.illness == Illness(2, 2.0), "another one may try at once"
+    patient.end(Outcome.WELL, tries=True)
+    assert patient.illness == WELL
+
+
+def test_while_another_process_tries_one_looks_now_and_then() -> None:
+    patient = _Patient()
+    patient.illness = Illness(1, 0.0, "other", 5.0)
+    assert patient.seconds_left == ASK_AGAIN_SECONDS
+    patient.now = 5.0
+    assert patient.seconds_left == 0.0, "that process has died"
+    patient.illness, patient.now = Illness(1, 0.0, "me", 5.0), 1.0
+    assert patient.seconds_left == 0.0
+
+
+def test_patience_counts_requests_that_wait_side_by_side_once() -> None:
     clock = Clock()
-    breaker = _failing(clock)
-    pauses = []
-    for _ in range(9):
-        pauses.append(breaker.wait())
-        clock.now += breaker.wait()
-        assert breaker.wait() == 0.0
-        breaker.failed()
-    assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
+    patience = Patience(30.0, clock)
+    assert patience.left == 30.0
+    patience.begin()
+    clock.now += 4.0
+    patience.begin()
+    clock.now += 4.0
+    assert patience.left == 22.0
+    patience.end()
+    clock.now += 2.0
+    patience.end()
+    clock.now += 100.0
+    assert patience.left == 20.0
+    patience.begin()
+    clock.now += 100.0
+    assert patience.left == 0.0
+    patience.end()
+    assert patience.left == 0.0
 
 
-@pytest.mark.parametrize(("random", "pause"), [(0.0, 0.5), (0.5, 0.75), (1.0, 1.0)])
-def test_pauses_differ_between_machines(random: float, pause: float) -> None:
-    assert _failing(Clock(), random).wait() == pytest.approx(pause)
-
-
-def test_what_was_sent_before_does_not_prolong_the_pause() -> None:
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 9)), max_size=50))
+def test_patience_only_shrinks_and_never_below_nothing(steps: list[tuple[bool, float]]) -> None:
     clock = Clock()
-    breaker = _failing(clock)
-    clock.now += 0.5
-    breaker.failed()
-    assert breaker.wait() == pytest.approx(0.5)
-
-
-def test_a_try_that_was_abandoned_leaves_the_turn_to_another_one() -> None:
-    clock = Clock()
-    breaker = _failing(clock)
-    clock.now += 1.0
-    assert breaker.wait() == 0.0
-    breaker.abandoned()
-    assert breaker.wait() == 0.0
+    patience, waiting, left = Patience(30.0, clock), 0, 30.0
+    for begins, seconds in steps:
+        if begins:
+            patience.begin()
+            waiting += 1
+        elif waiting:
+            patience.end()
+            waiting -= 1
+        clock.now += seconds
+        assert 0.0 <= patience.left <= left
+        assert waiting or patience.left == pytest.approx(left)
+        left = patience.left

@@ -63,7 +63,7 @@ from ollama_push.core.registry.error_responses import damaged_blob, refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor, short_digest
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
-from ollama_push.core.responses import BlobSpan, BufferedResponse, is_unread
+from ollama_push.core.responses import BlobSpan, BufferedResponse, OptionalRequest, is_unread
 
 __all__ = ["BlobUpload", "SharedFindings"]
 
@@ -155,7 +155,7 @@ class BlobUpload:
         """Resume what an earlier push left, mount the blob, or open a session: each shows that we may write."""
         self._exchange.raise_if_interrupted()
         others, saved = yield from self._claim()
-        if others and not self._force and (yield from probe(self._exchange, self._blob)):
+        if others and not self._force and (yield from probe(self._exchange, self._blob, kind=OptionalRequest)):
             self._stored = self.mounted_or_shared = True
             return
         if saved is not None and self._may_resume(saved):
@@ -203,7 +203,7 @@ class BlobUpload:
                 continue
             url = self._exchange.endpoint.uploads(mount=self._blob.digest, source=source)
             try:
-                response = yield from self._exchange.once("POST", url)
+                response = yield from self._exchange.once("POST", url, kind=OptionalRequest)
             except TransportError:
                 return
             except (PushRejected, ServerError):  # a token cannot be had for that repository

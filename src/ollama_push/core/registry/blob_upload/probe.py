@@ -16,12 +16,13 @@ from ollama_push.core.errors import PushRejected, ServerError, TransportError
 from ollama_push.core.events import LayerProgress
 from ollama_push.core.facts import Operation
 from ollama_push.core.names import ModelName
+from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.blob_upload.responses import ANY_DEFINITE, PRESENT
 from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Descriptor, Manifest, short_digest
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, OptionalRequest
 
 __all__ = [
     "FAILED",
@@ -43,19 +44,32 @@ FAILED: Final = 500
 """Status that may be about one question, and not about the whole registry as 502 to 504 and 429 are."""
 
 
-def probe(exchange: Exchange, blob: Descriptor) -> Flow[bool]:
-    """Return whether the registry says that it has *blob*; ``False`` also when it does not say."""
+def probe(exchange: Exchange, blob: Descriptor, *, kind: type[HttpRequest] = HttpRequest) -> Flow[bool]:
+    """Return whether the registry says that it has *blob*; ``False`` also when it does not say.
+
+    Args:
+        exchange: The requests of this flow.
+        blob: Which one.
+        kind: ``OptionalRequest`` where the response only saves work.
+    """
     url = exchange.endpoint.blob(blob.digest)
-    response = yield from _look(exchange, Operation.FIND_BLOB, url, subject=blob.digest)
+    response = yield from _look(exchange, Operation.FIND_BLOB, url, kind, subject=blob.digest)
     return response is not None and response.status in PRESENT
 
 
 def _look(
-    exchange: Exchange, operation: Operation, url: str, *, subject: str = "", headers: Mapping[str, str] | None = None
+    exchange: Exchange,
+    operation: Operation,
+    url: str,
+    kind: type[HttpRequest],
+    *,
+    subject: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> Flow[BufferedResponse | None]:
     """Send a ``HEAD``; ``None`` when the registry fails at it again and again."""
+    ask = exchange.ask(operation, "HEAD", url, ANY_DEFINITE, subject=subject, headers=headers, kind=kind)
     try:
-        return (yield from exchange.ask(operation, "HEAD", url, ANY_DEFINITE, subject=subject, headers=headers))
+        return (yield from ask)
     except ServerError as error:
         if error.status != FAILED:
             raise
@@ -87,15 +101,20 @@ class Found:
 
 def look_around(exchange: Exchange, name: ModelName, manifest: Manifest, concurrency: int) -> Flow[Found]:
     """Ask for *manifest* under *name*, and for its blobs, side by side."""
-    flows = [_look_for(exchange, name, manifest), *(probe(exchange, blob) for blob in manifest.blobs)]
+    flows = [
+        _look_for(exchange, name, manifest, OptionalRequest),
+        *(probe(exchange, blob, kind=OptionalRequest) for blob in manifest.blobs),
+    ]
     about, *there = yield from result_of(Gather[Any](flows, side_by_side(concurrency)))
     present = {blob.digest for blob, is_there in zip(manifest.blobs, there, strict=True) if is_there}
     return Found(_is(about, manifest), present, _is_zot(about))
 
 
-def _look_for(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[BufferedResponse | None]:
+def _look_for(
+    exchange: Exchange, name: ModelName, manifest: Manifest, kind: type[HttpRequest]
+) -> Flow[BufferedResponse | None]:
     url = exchange.endpoint.manifest(name.tag)
-    return (yield from _look(exchange, Operation.FIND_MANIFEST, url, headers=accept_header(manifest)))
+    return (yield from _look(exchange, Operation.FIND_MANIFEST, url, kind, headers=accept_header(manifest)))
 
 
 def _is(response: BufferedResponse | None, manifest: Manifest) -> bool:
@@ -115,7 +134,7 @@ def side_by_side(concurrency: int) -> int:
 
 def holds_manifest(exchange: Exchange, name: ModelName, manifest: Manifest) -> Flow[bool]:
     """Return whether *name* is *manifest* already; ``False`` also when the registry does not say."""
-    return _is((yield from _look_for(exchange, name, manifest)), manifest)
+    return _is((yield from _look_for(exchange, name, manifest, HttpRequest)), manifest)
 
 
 def require_kind_taken(exchange: Exchange, manifest: Manifest) -> Flow[None]:
@@ -129,7 +148,9 @@ def require_kind_taken(exchange: Exchange, manifest: Manifest) -> Flow[None]:
     """
     url, headers = exchange.endpoint.manifest(manifest.digest), {"Content-Type": manifest.media_type}
     try:
-        response = yield from exchange.once("PUT", url, headers, body=b"{}", operation=Operation.PUSH_MANIFEST)
+        response = yield from exchange.once(
+            "PUT", url, headers, body=b"{}", operation=Operation.PUSH_MANIFEST, kind=OptionalRequest
+        )
     except (PushRejected, ServerError, TransportError):
         return
     if response.status == WRONG_KIND:

@@ -25,7 +25,7 @@ from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.tokens import REQUEST_TIMEOUT_SECONDS, token_in, token_request
-from ollama_push.core.responses import BufferedResponse, SendRequest
+from ollama_push.core.responses import BufferedResponse, OptionalRequest, SendRequest
 from ollama_push.core.retry import TRANSIENT_STATUSES
 from ollama_push.core.version import USER_AGENT
 
@@ -116,7 +116,12 @@ def _no_direct_url(blob: Descriptor, leaving: int | None, *, redirects: int) -> 
 
 
 def pullability_flow(
-    exchange: Exchange, name: ModelName, manifest: Manifest | None, *, concurrency: int
+    exchange: Exchange,
+    name: ModelName,
+    manifest: Manifest | None,
+    *,
+    concurrency: int,
+    kind: type[HttpRequest] = HttpRequest,
 ) -> Flow[Pullability]:
     """Ask the registry for *name* as a stock pull does.
 
@@ -125,13 +130,14 @@ def pullability_flow(
         name: What to look at.
         manifest: What it is or will be; ``None`` for what the registry has under that name.
         concurrency: Blobs looked at at the same time.
+        kind: ``OptionalRequest`` where the result is no more than an addition.
 
     Raises:
         VerificationFailed: The registry has no manifest of that name, and none was given.
         TransportError: The registry does not respond.
         ServerError: It fails.
     """
-    puller = _StockPuller(exchange)
+    puller = _StockPuller(exchange, kind)
     response = yield from puller.ask("GET", exchange.endpoint.manifest(name.tag), _ACCEPT)
     is_there = isinstance(response, BufferedResponse) and response.status == _OK
     if manifest is None and isinstance(response, BufferedResponse):
@@ -155,7 +161,7 @@ def told_pullability(
 ) -> Flow[Pullability | None]:
     """Return what :func:`pullability_flow` finds; ``None`` when it fails, beside something else that counts."""
     try:
-        return (yield from pullability_flow(exchange, name, manifest, concurrency=concurrency))
+        return (yield from pullability_flow(exchange, name, manifest, concurrency=concurrency, kind=OptionalRequest))
     except (PushRejected, ServerError, TransportError):
         return None
 
@@ -183,10 +189,12 @@ class _StockPuller:
 
     Attributes:
         exchange: The requests go with its patience.
+        kind: Of the requests.
         token: What anybody gets.
     """
 
     exchange: Exchange
+    kind: type[HttpRequest]
     token: str = attrs.field(default="", init=False)
 
     def look_at(self, blob: Descriptor, observations: PullObservations, *, expected: bool) -> Flow[None]:
@@ -224,7 +232,7 @@ class _StockPuller:
         proof = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         asked, host, followed = url, _host_name(url), list[tuple[int, str]]()
         while True:
-            response = yield from self._send_once(HttpRequest(method, asked, {**proof, **headers}))
+            response = yield from self._send_once(self.kind(method, asked, {**proof, **headers}))
             target = None
             if response.status in _REDIRECTS and len(followed) < _MOST_REDIRECTS:
                 target = self.exchange.endpoint.resolved(response.headers.get("location", ""), asked)
@@ -275,7 +283,7 @@ class _StockPuller:
             except PushRejected:
                 pass  # a pull would go there, and we do not
             else:
-                given = yield from self._send_once(HttpRequest("GET", target, _FIRST_BYTE))
+                given = yield from self._send_once(self.kind("GET", target, _FIRST_BYTE))
                 return attrs.evolve(given, redirects=response.redirects)
         return attrs.evolve(response, status=_PARTIAL)
 

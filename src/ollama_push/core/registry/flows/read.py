@@ -18,7 +18,7 @@ from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.exchange import Exchange
 from ollama_push.core.registry.places import place_failed
-from ollama_push.core.responses import BufferedResponse, StreamedResponse
+from ollama_push.core.responses import BlobRequest, BufferedResponse, StreamedResponse
 
 __all__ = ["RangeReading", "read_manifest_flow", "read_tags_flow"]
 
@@ -100,7 +100,7 @@ class RangeReading:
         while True:
             try:
                 response = yield from self._exchange.once(
-                    "GET", url, headers, streams=True, operation=Operation.READ_BLOB, subject=self._digest
+                    "GET", url, headers, kind=BlobRequest, operation=Operation.READ_BLOB, subject=self._digest
                 )
                 if not isinstance(response, StreamedResponse):
                     raise refusal(response, Operation.READ_BLOB, self._digest)

@@ -28,7 +28,7 @@ from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange, RetryBudget
 from ollama_push.core.registry.flows.pullability import PullObservations, told_pullability
 from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
-from ollama_push.core.responses import BufferedResponse
+from ollama_push.core.responses import BufferedResponse, OptionalRequest
 
 __all__ = ["find_faults", "verify_flow"]
 
@@ -189,7 +189,7 @@ def _is_claimed(exchange: Exchange, url: str, error: ConnectionLost | ServerErro
     if error.status not in begun:
         return False
     try:
-        response = yield from exchange.once("HEAD", url)
+        response = yield from exchange.once("HEAD", url, kind=OptionalRequest)
     except (PushRejected, ServerError, TransportError):
         return False
     return response.status in PRESENT
