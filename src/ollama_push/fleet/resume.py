@@ -231,7 +231,7 @@ class RedisResumeStore:
     @property
     def illness(self) -> RedisIllnessBoard:
         """Where machines tell each other which registries are ill (``core.registry.illness.KeepsIllness``)."""
-        return RedisIllnessBoard(self._run_or_warn, self._warn, self._prefix)
+        return RedisIllnessBoard(self._run_or_warn, self._warn, self._connection.prefix)
 
     def problem(self) -> str | None:
         """Return why nothing can be kept, after a try; ``None`` if the server can be used."""
