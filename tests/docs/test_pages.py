@@ -36,6 +36,8 @@ def examples(page: Path) -> list[Example]:
     found: list[Example] = []
     for mark, language, text in blocks(page):
         match mark, language:
+            case "notebook", "python":
+                pass  # a cell that awaits: only a kernel runs it, in test_recipes.py
             case "continues", "python":
                 found.append(Example(f"{found[-1].code}\n{text}"))
             case _, "python":
@@ -45,13 +47,17 @@ def examples(page: Path) -> list[Example]:
     return found
 
 
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT / "docs").with_suffix("").as_posix()
+
+
 EXAMPLES = [
-    pytest.param(example, id=f"{page.stem}-{number}")
+    pytest.param(example, id=f"{name_of(page)}-{number}")
     for page in PAGES
     for number, example in enumerate(examples(page), 1)
 ]
 COMMANDS = [
-    pytest.param(line.strip(), id=f"{page.stem}-{number}")
+    pytest.param(line.strip(), id=f"{name_of(page)}-{number}")
     for page in PAGES
     for _mark, language, text in blocks(page)
     if language in {"sh", "bash", "console"}

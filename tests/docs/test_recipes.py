@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,10 +16,10 @@ import nbformat
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own, for this one file
 from nbclient import NotebookClient
-from tests.support.command import command
-from tests.support.command_direct import PASSWORD, Home, at_home
+from tests.support.command_direct import PASSWORD, SMALL_BYTES, Home, at_home
 from tests.support.example_runner import ANSWERS, PUSH
 from tests.support.stores import put_model
+from traitlets.config import Config
 
 from ollama_push.testing.registry import BasicAuth
 from ollama_push.testing.server import Hold, Script, ScriptedServer, lines_answer
@@ -100,7 +99,12 @@ def run_notebook(code: str, folder: Path, **variables: str) -> tuple[Any, dict[s
     os.environ.update(variables, JUPYTER_PATH=str(folder / "jupyter"), JUPYTER_PLATFORM_DIRS="1", HOME=str(folder))
     try:
         client = NotebookClient(
-            notebook, timeout=120, kernel_name="ours", resources={"metadata": {"path": str(folder)}}
+            notebook,
+            timeout=120,
+            kernel_name="ours",
+            resources={"metadata": {"path": str(folder)}},
+            # A TCP port that is free when it is chosen may be taken when the kernel binds it.
+            config=Config(ConnectionFileMixin={"transport": "ipc", "ip": str(folder / "kernel")}),
         )
         client.execute()
     finally:
@@ -134,7 +138,7 @@ def bars(states: Mapping[str, Mapping[str, Any]]) -> list[tuple[float, float, st
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own packages
 def test_a_notebook_draws_a_bar_that_is_full_and_green(tmp_path: Path) -> None:
-    code = block("embedding.md", "TqdmProgress(expected_bytes=size)")
+    code = block("quickstart/notebook.md", "TqdmProgress(expected_bytes=size)")
     with ollama(PUSH) as server:
         outputs, states = run_notebook(code, tmp_path, OLLAMA_HOST=server.url)
     assert [each["output_type"] for each in outputs if each["output_type"] == "error"] == []
@@ -142,6 +146,17 @@ def test_a_notebook_draws_a_bar_that_is_full_and_green(tmp_path: Path) -> None:
     assert shown(states) == json.loads((GOLDEN / "notebook-pushed.json").read_text("utf-8"))
     printed = "".join(each["text"] for each in outputs if each["output_type"] == "stream" and each["name"] == "stdout")
     assert printed.strip().startswith("pushed myuser/my-llama:latest, 1 layer, 250 B, in ")
+
+
+@pytest.mark.filterwarnings("ignore")  # of Jupyter's own packages
+def test_a_cell_of_a_notebook_awaits_a_push_and_draws_its_bar(tmp_path: Path) -> None:
+    code = block("quickstart/notebook.md", "async with AsyncRegistryClient")
+    with at_home(tmp_path) as home:
+        outputs, states = run_notebook(code.replace("localhost:5000", home.registry.host), tmp_path, **home.variables)
+        assert home.pushed()
+    assert [each["output_type"] for each in outputs if each["output_type"] == "error"] == []
+    assert bars(states) == [(float(SMALL_BYTES), float(SMALL_BYTES), "success", None)]
+    assert outputs[-1]["data"]["text/plain"] == "True"
 
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own packages
@@ -199,17 +214,8 @@ def scripts() -> dict[str, str]:
 
 
 def run_job(home: Home, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    folder = home.folder / "job"
-    folder.mkdir()
-    (folder / "ollama-push").write_text(f'#!/bin/sh\nexec {" ".join(command())} "$@"\n')
-    (folder / "ollama-push").chmod(0o755)
-    bash = shutil.which("bash")
-    assert bash is not None
-    return subprocess.run(
-        [bash, "-e", "-c", script.replace(" --from", " --plain-http --from")],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={**home.variables, "PATH": f"{folder}:{os.environ['PATH']}", "MODEL": f"{home.name}:v1", **variables},
-    )  # fmt: skip
+    plain = script.replace(" --from", " --plain-http --from")
+    return home.run_script(plain, MODEL=f"{home.name}:v1", **variables)
 
 
 @pytest.mark.parametrize("system", ["github", "gitlab"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,22 @@ class Home:
             command(*arguments),
             input=typed, capture_output=True, text=True, timeout=30, check=False, cwd=cwd,
             env={**self.variables, **changed},
+        )  # fmt: skip
+
+    def run_script(self, script: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        """Run *script* by bash in the folder ``job``, until its first command that fails; ``ollama-push`` is ours."""
+        folder, commands = self.folder / "job", self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        commands.mkdir(exist_ok=True)
+        program = commands / "ollama-push"
+        program.write_text(f'#!/bin/sh\nexec {" ".join(command())} "$@"\n')
+        program.chmod(0o755)
+        bash = shutil.which("bash")
+        assert bash is not None
+        return subprocess.run(
+            [bash, "-e", "-c", script],
+            cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+            env={**self.variables, "PATH": f"{commands}:{os.environ['PATH']}", **changed},
         )  # fmt: skip
 
     def direct(self, verb: str, *more: str, **changed: str) -> subprocess.CompletedProcess[str]:

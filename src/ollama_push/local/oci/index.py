@@ -12,6 +12,7 @@ import attrs
 
 from ollama_push.core.facts import PlaceProblem, Side
 from ollama_push.core.json_text import decode_json, encode_json
+from ollama_push.core.names import DEFAULT_TAG
 from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, Manifest, checked_digest
 from ollama_push.core.registry.places import place_failed
 
@@ -104,10 +105,14 @@ class Index:
     def find(self, ref: str | None, label: str) -> IndexEntry:
         """Return the entry under the name *ref*, or the only one there is.
 
+        A name without a tag is also found with the default one, as names of models are: archives have the whole name.
+
         Raises:
             PushRejected: There is none, or one of several would have to be chosen.
         """
         found = [entry for entry in self.entries if ref is None or entry.ref == ref]
+        if not found and ref is not None and ":" not in ref.rpartition("/")[2]:
+            found = [entry for entry in self.entries if entry.ref == f"{ref}:{DEFAULT_TAG}"]
         if not found:
             known = f"it holds {_listed(self.refs())}" if self.refs() else ""
             raise place_failed(Side.SOURCE, label, PlaceProblem.NO_MODEL, words=known)

@@ -151,6 +151,21 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path
         OciLayout(tmp_path / "layout").model("c")
 
 
+@pytest.mark.parametrize(("kept", "asked"), [("a:latest", "a"), ("h:5000/a:latest", "h:5000/a"), ("a:v1", "a:v1")])
+def test_a_name_without_a_tag_means_the_latest(kept: str, asked: str, tmp_path: Path) -> None:
+    written(tmp_path / "layout", "b:latest", kept)
+    assert OciLayout(tmp_path / "layout").model(asked).manifest.raw
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked"), [("a:v1", "a"), ("a:latest", "a:v1"), ("h:latest", "h:5000/a"), ("a", "a:latest")]
+)
+def test_no_other_tag_is_meant(kept: str, asked: str, tmp_path: Path) -> None:
+    written(tmp_path / "layout", kept)
+    with pytest.raises(PushRejected, match="holds no such model"):
+        OciLayout(tmp_path / "layout").model(asked)
+
+
 def test_a_blob_that_changes_while_it_is_read_is_not_given_as_a_whole(tmp_path: Path) -> None:
     written(tmp_path / "layout")
     model = OciLayout(tmp_path / "layout").model()
