@@ -11,16 +11,17 @@ WORKERS ?= 4
 BARE := env -i PATH="$$PATH" HOME="$$HOME" $(if $(OLLAMA_BIN),OLLAMA_BIN="$(OLLAMA_BIN)")
 
 # Programs in Go that direct pushes are tested with: distribution 3, the spec's conformance suite, three clients; crane
-# is a registry, too. A registry that no Go proxy serves (olareg, zot) is tested where its program is on the PATH.
+# is a registry, too; actionlint judges the workflows, and its package of Python brings no program for every machine. A registry that no Go proxy serves (olareg, zot) is tested where its program is on the PATH.
 GO_PROGRAMS := \
 	github.com/distribution/distribution/v3/cmd/registry@v3.0.0 \
 	github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111 \
 	github.com/google/go-containerregistry/cmd/crane@v0.22.1 \
 	github.com/regclient/regclient/cmd/regctl@v0.11.7 \
+	github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog dist sbom audit release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog dist sbom audit recipes release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +39,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.run
 # Never fails: without these programs the tests that need them say so and are skipped.
 $(VENV)/.go: Makefile | $(VENV)/.run
 	@missing=; if ! command -v go >/dev/null; then \
-	  echo "go is not on the PATH: tests with distribution 3, the conformance suite, crane, oras and regctl will be skipped"; \
+	  echo "go is not on the PATH: tests with distribution 3, the conformance suite, crane, oras, regctl and actionlint will be skipped"; \
 	else \
 	  for program in $(GO_PROGRAMS); do \
 	    GOBIN='$(CURDIR)/$(VENV)/go/bin' go install "$$program" || { echo "not installed: $$program"; missing=yes; }; \
@@ -131,6 +132,9 @@ sbom: dist  ## Write the wheel's bill of materials (CycloneDX) into dist
 
 audit: dist  ## Look for known vulnerabilities of what the wheel installs; says so when nothing could be looked up
 	$(BIN)/python -m release.audit dist/*.whl
+
+recipes: dist  ## Write a Homebrew formula and a conda recipe into dist (HOMEPAGE=URL)
+	$(BIN)/python -m release.recipes --homepage '$(HOMEPAGE)' dist/*.tar.gz
 
 release: $(VENV)/.dev  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
 	$(BIN)/python -m release.prepare '$(VERSION)'

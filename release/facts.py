@@ -29,6 +29,8 @@ class Project:
         dependencies: Requirements of every install.
         extras: Requirements by the name of the extra.
         command: The program that an install brings.
+        entry_point: What that runs, such as ``package.module:function``.
+        build_requirements: What a build needs.
     """
 
     name: str
@@ -38,12 +40,15 @@ class Project:
     dependencies: tuple[str, ...]
     extras: dict[str, tuple[str, ...]]
     command: str
+    entry_point: str
+    build_requirements: tuple[str, ...]
 
     @classmethod
     def read(cls, root: Path = ROOT) -> Self:
         """Read the file in *root*."""
-        project: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-        [command] = project["scripts"]
+        settings: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+        project = settings["project"]
+        [(command, entry_point)] = project["scripts"].items()
         return cls(
             name=project["name"],
             summary=project["description"],
@@ -52,6 +57,8 @@ class Project:
             dependencies=tuple(project["dependencies"]),
             extras={name: tuple(needed) for name, needed in project["optional-dependencies"].items()},
             command=command,
+            entry_point=entry_point,
+            build_requirements=tuple(settings["build-system"]["requires"]),
         )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import venv
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
@@ -17,27 +17,9 @@ from release.audit import AuditExit, audit, main, read_report
 from release.environments import requirements_of_all
 from release.facts import Project
 from release.sbom import bill_of_materials
+from tests.support.installed import installed_for
 
 WHEEL: Final = "ollama_push-7.8.9-py3-none-any.whl"
-
-
-def closure(requirements: list[str]) -> set[str]:
-    """Return the names of what is installed here for *requirements*, whatever those need included."""
-    found: set[str] = set()
-    open_ones = [(Requirement(text), frozenset[str]()) for text in requirements]
-    while open_ones:
-        needed, extras = open_ones.pop()
-        if needed.marker and not any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            continue
-        name = canonicalize_name(needed.name)
-        try:
-            more = distribution(name).requires or []
-        except PackageNotFoundError:
-            continue
-        if name not in found or needed.extras:
-            open_ones += [(Requirement(text), frozenset(needed.extras)) for text in more]
-        found.add(name)
-    return found
 
 
 @pytest.fixture
@@ -45,7 +27,7 @@ def environment(tmp_path: Path) -> tuple[Path, set[str]]:
     """Return an environment that says it has what an install with every extra has, and the names of that."""
     venv.create(tmp_path / "env", with_pip=False)
     [packages] = (tmp_path / "env").glob("lib/python3.*/site-packages")
-    names = closure(requirements_of_all(Project.read()))
+    names = installed_for(requirements_of_all(Project.read()))
     for name in names:
         information = Path(str(distribution(name).locate_file(""))) / distribution(name)._path.name  # type: ignore[attr-defined] # no public way to it
         shutil.copytree(information, packages / information.name)
