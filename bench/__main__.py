@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from bench import cpu, gateway, imports, longline, many, pulls, signed, uploads
 
-_LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "orjson")
+_LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "msgspec")
 
 
 def _arguments() -> argparse.Namespace:

@@ -30,7 +30,7 @@ class Contender:
         label: What the row is called.
         colour: ``sync`` or ``async``.
         push: Pushes once, returns the verdict.
-        speed: Whether the extra ``speed`` (orjson) may be used.
+        speed: Whether the extra ``speed`` (msgspec) may be used.
         peer: Whether it is a library of others, which is measured with the realistic mix only.
         bare: Whether the others of its colour are compared with it.
         official: Whether memory is compared with it.

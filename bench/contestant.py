@@ -76,7 +76,7 @@ class _Hidden:
     """Finds one module first, and refuses it: as if it were not installed."""
 
     def find_spec(self, name: str, *_where: object) -> None:
-        if name == "orjson":
+        if name.partition(".")[0] == "msgspec":
             raise ModuleNotFoundError(name)
 
 

@@ -1,4 +1,4 @@
-"""What a server would send: three mixes of lines, framed as HTTP chunks.
+"""What a server would send: four mixes of lines, framed as HTTP chunks.
 
 ``realistic`` follows the recordings of a real server (``tests/data/recordings/success_slow.json``), which
 ticks every 60 ms whether or not the counter has moved, layer after layer: there 73 % of the lines repeat the
@@ -70,10 +70,17 @@ def _distinct(count: int) -> Iterator[bytes]:
         yield _progress(f"layer {layer}", count * _STEP_BYTES, (1 + turn) * _STEP_BYTES)
 
 
+def _unknown(count: int) -> Iterator[bytes]:
+    """Yield one line of each of ever new layers: every one must be decoded in full."""
+    for number in range(count):
+        yield _progress(f"layer {number}", (1 + number) * _STEP_BYTES, _STEP_BYTES)
+
+
 MIXES: Final[Mapping[str, Callable[[int], Iterator[bytes]]]] = {
     "realistic": _realistic,
     "counters": _counters,
     "distinct": _distinct,
+    "unknown": _unknown,
 }
 
 

@@ -140,15 +140,17 @@ class LayerCounter:
 
         What is done counts up to the size that the layer had at first: a peer can let it grow for ever.
         """
+        total, completed = event.total, event.completed
         again = self.completed is None
-        self.total, self.completed = event.total, event.completed
-        self._size = self._size or event.total
-        reached = min(event.completed, self._size)
+        self.total, self.completed = total, completed
+        self._size = self._size or total
+        reached = completed if completed < self._size else self._size  # noqa: FURB136 - for every event, and quicker
         advanced = not again and reached > self._reached
         if again or advanced:
             self._reached = reached
-        done = min(event.completed, event.total)
-        self.peak = max(self.peak, done)
-        if not self.was_present:
-            self.moved_bytes = self.peak - self._before
+        done = completed if completed < total else total  # noqa: FURB136 - as above
+        if done > self.peak:
+            self.peak = done
+            if not self.was_present:
+                self.moved_bytes = done - self._before
         return advanced

@@ -94,6 +94,10 @@ class PushProgress:
         self._planned = False
         self._model = model
         self._layers: dict[str, LayerCounter] = {}
+        self._seen_bytes = 0  # size of all of them
+        # A push may have thousands of layers, and a snapshot shows all: only those that moved are built again.
+        self._shown: dict[str, LayerSnapshot] = {}
+        self._moved_layers: dict[str, LayerCounter] = {}
         self._status = ""
         self._succeeded = False
         self._peak = 0  # high-water mark of completed bytes: what is shown never falls
@@ -142,6 +146,7 @@ class PushProgress:
         self._last = None
         for layer in self._layers.values():
             layer.restart()
+        self._moved_layers.update(self._layers)
 
     def snapshot(self, now: float) -> ProgressSnapshot:
         """Return the numbers at *now* seconds; calling it changes nothing but the speed's sample."""
@@ -159,10 +164,10 @@ class PushProgress:
             eta = 0.0
         elif total is not None and speed is not None and speed >= _MIN_SPEED:
             eta = max(0, total - self._peak) / speed
-        layers = tuple(
-            LayerSnapshot(digest, layer.total, layer.completed or 0, layer.was_present)
-            for digest, layer in self._layers.items()
-        )
+        for digest, layer in self._moved_layers.items():
+            self._shown[digest] = LayerSnapshot(digest, layer.total, layer.completed or 0, layer.was_present)
+        self._moved_layers.clear()
+        layers = tuple(self._shown.values())
         return ProgressSnapshot(
             self._model, self._status, total, self._peak, fraction, speed, eta, layers, self._succeeded
         )
@@ -175,11 +180,15 @@ class PushProgress:
             layer = self._layers[event.digest] = LayerCounter(event, planned=self._planned)
             self._peak += layer.peak
             self._moved += layer.moved_bytes
+            self._seen_bytes += layer.total
+            self._moved_layers[event.digest] = layer
             return
-        peak, moved = layer.peak, layer.moved_bytes
+        peak, moved, size = layer.peak, layer.moved_bytes, layer.total
         layer.receive_event(event)
         self._peak += layer.peak - peak
         self._moved += layer.moved_bytes - moved
+        self._seen_bytes += layer.total - size
+        self._moved_layers[event.digest] = layer
 
     def _succeed(self, seconds: float) -> None:
         self._succeeded = True
@@ -187,11 +196,10 @@ class PushProgress:
             self._speed = self._moved / seconds
 
     def _total(self) -> int | None:
-        seen = sum(layer.total for layer in self._layers.values())
         if self._expected is not None:
-            return max(self._expected, seen)
+            return max(self._expected, self._seen_bytes)
         # The aggregate of a tensor model is the whole; a single layer never is known to be.
-        return seen if self._succeeded or [*islice(self._layers, 2)] == ["sha256:model"] else None
+        return self._seen_bytes if self._succeeded or [*islice(self._layers, 2)] == ["sha256:model"] else None
 
     def _sample(self, now: float) -> None:
         if self._succeeded:

@@ -52,10 +52,15 @@ class _Connection(ResponseHandler):
     """Tells the request that it was given to whether a byte of a response has come, and reads no body where none is.
 
     Works around: aiohttp does not tell a connection that was closed unused from one that broke off. It fails when a
-    body follows the response to a ``HEAD``, as programs in Go send one to plain HTTP where they speak TLS.
+    body follows the response to a ``HEAD``, as programs in Go send one to plain HTTP where they speak TLS. It resumes
+    reading, and runs its parser, for each chunk of a body that is taken, whether or not reading was paused.
     """
 
     request: SentRequest | None = None
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
         if data and self.request is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ollama_push.core.events import LayerProgress, PushEvent, StatusChanged
+from ollama_push.core.events import MAX_LAYERS, LayerProgress, PushEvent, StatusChanged
 from ollama_push.core.hooks import HookSet
 from ollama_push.core.observations import EventSeen, Observation, PushContext, PushStarted
 from ollama_push.core.ports import Hook
@@ -164,3 +164,39 @@ def test_a_hook_that_raises_at_what_it_missed_is_not_called_for_what_comes_next(
     hooks.tell(PushStarted(_PUSH, 0.6))
     assert [event for _, event in hook.seen] == [_layer(0), _layer(1)]
     assert len(reports) == 1
+
+
+def test_layers_in_turn_are_held_back_each_and_told_together_when_the_time_has_come() -> None:
+    hook = Throttled(1.0)
+    hooks = _hooks(hook)
+    for tick in range(100):
+        for layer in ("sha256:a", "sha256:b", "sha256:c"):
+            hooks.tell_event(_layer(tick, layer), tick / 100)
+    hooks.tell_event(_layer(100, "sha256:b"), 1.0)
+    assert hook.seen == [
+        *((0.0, _layer(0, layer)) for layer in ("sha256:a", "sha256:b", "sha256:c")),
+        *((0.99, _layer(99, layer)) for layer in ("sha256:a", "sha256:c")),
+        (1.0, _layer(100, "sha256:b")),
+    ]
+
+
+def test_what_was_missed_of_several_layers_is_told_in_the_order_of_its_arrival() -> None:
+    slow, quick = Throttled(9.0), Throttled(0.5)
+    hooks = _hooks(slow, quick)
+    events = [(0.0, "a"), (0.0, "b"), (0.1, "a"), (0.2, "b"), (0.6, "b"), (0.7, "a")]
+    for elapsed, layer in events:
+        hooks.tell_event(_layer(int(10 * elapsed), layer), elapsed)
+    hooks.tell(PushStarted(_PUSH, 0.8))
+    assert [elapsed for elapsed, _event in slow.seen] == [0.0, 0.0, 0.6, 0.7, 0.8]
+    assert [elapsed for elapsed, _event in quick.seen] == [0.0, 0.0, 0.1, 0.6, 0.7, 0.8]
+
+
+def test_of_more_layers_than_are_counted_nothing_is_held_back() -> None:
+    hook = Throttled(1.0)
+    hooks = _hooks(hook)
+    for number in range(MAX_LAYERS + 1):
+        hooks.tell_event(_layer(0, str(number)), 0.0)
+    for _again in range(2):
+        hooks.tell_event(_layer(1, "0"), 0.0)
+        hooks.tell_event(_layer(1, str(MAX_LAYERS)), 0.0)
+    assert len(hook.seen) == MAX_LAYERS + 1 + 4

@@ -1,7 +1,7 @@
 """JSON to attrs classes and back: the only file that knows the keys.
 
 cattrs structures strictly here (it coerces by default). A line that only repeats the one before, or
-differs from it in the digits of ``completed`` alone, is the common case on the wire (a server ticks
+differs from one of its layer in the digits of ``completed`` alone, is the common case on the wire (a server ticks
 every 60 ms) and is decoded without parsing it again; see ``LineDecoder``.
 
 Source: ollama ``api/types.go`` ``ProgressResponse`` and ``PushRequest`` at fb3076099.
@@ -24,9 +24,20 @@ from ollama_push.core.peer_text import INSPECTED_CHARACTERS, SHOWN_CHARACTERS, c
 from ollama_push.core.secrets import Secrets
 
 try:
-    from orjson import loads as _fast_loads  # the extra "speed"
+    import msgspec  # the extra "speed"
 except ImportError:
-    _fast_loads = None  # type: ignore[assignment]  # absent: json alone decodes
+    _decode_plain_line = None  # absent: json alone decodes
+else:
+
+    class _PlainLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+        """A line as servers send them; msgspec takes no other, and no value of another type."""
+
+        status: str
+        digest: str = ""
+        total: int = 0
+        completed: int = 0
+
+    _decode_plain_line = msgspec.json.Decoder(_PlainLine).decode
 
 __all__ = ["ErrorLine", "LineDecoder"]
 
@@ -78,7 +89,7 @@ _structure_line: Final = _build_converter().get_structure_hook(_WireLine)
 
 
 class LineDecoder:
-    """Lines to events, one push's worth: it remembers the line before.
+    """Lines to events, one push's worth: it remembers the line before, and how lines of each layer begin.
 
     Remembering is exact, not a guess. Let a line that was decoded in full end with
     ``,"completed":DIGITS}``. A later line with the same bytes up to those digits, other digits and
@@ -90,18 +101,20 @@ class LineDecoder:
         secrets: Taken out of what a line says.
     """
 
-    __slots__ = ("_event", "_line", "_prefix", "_secrets", "_start")
+    __slots__ = ("_beginnings", "_event", "_line", "_secrets")
 
     _KEY: Final = b',"completed":'
     # Above this many digits int() is not the same for every Python; no real counter is so long.
     _MAX_DIGITS: Final = 18
+    # Of a line that is remembered, and of such lines: together about a megabyte. Those of servers have 140 bytes.
+    _MAX_BEGINNING_BYTES: Final = 500
+    _MAX_BEGINNINGS: Final = 2_000
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         self._secrets = secrets or None
         self._line = b"\n"  # no line: equal to none
         self._event: PushEvent | ErrorLine = StatusChanged("")
-        self._prefix = b"\n"
-        self._start = 1
+        self._beginnings: dict[bytes, LayerProgress] = {}  # each ends with _KEY
 
     def decode(self, line: bytes) -> PushEvent | ErrorLine | None:
         """Return what *line* says; ``None`` for a blank one. The same line gives the same object.
@@ -113,40 +126,43 @@ class LineDecoder:
         """
         if line == self._line:
             return self._event
-        if line.startswith(self._prefix):
-            digits = line[self._start : -1]
+        start = line.rfind(self._KEY) + len(self._KEY)
+        known = self._beginnings.get(line[:start])
+        if known is not None:
+            digits = line[start:-1]
             if digits.isdigit() and line.endswith(b"}") and len(digits) <= self._MAX_DIGITS and digits[0] != 48:  # noqa: PLR2004 - "0"
-                known = self._event
-                event = LayerProgress(known.digest, known.total, int(digits), known.status)  # type: ignore[union-attr]  # _prefix is set by LayerProgress only
+                event = LayerProgress(known.digest, known.total, int(digits), known.status)
                 self._line = line
                 self._event = event
                 return event
-        return self._decode_in_full(line)
+        return self._decode_in_full(line, start)
 
-    def _decode_in_full(self, line: bytes) -> PushEvent | ErrorLine | None:
+    def _decode_in_full(self, line: bytes, start: int) -> PushEvent | ErrorLine | None:
         event = _decode_line(line)
         if event is None:
             return None
         if self._secrets is not None:
             event = self._secrets.hidden(event)
-        self._line, self._event, self._prefix = line, event, b"\n"
-        key = line.rfind(self._KEY)
-        if type(event) is LayerProgress and key > 0:
-            self._start = key + len(self._KEY)
-            if line[self._start :] == b"%d}" % event.completed:
-                self._prefix = line[: self._start]
+        self._line, self._event = line, event
+        if type(event) is LayerProgress and start <= self._MAX_BEGINNING_BYTES:
+            self._remember(line, start, event)
         return event
+
+    def _remember(self, line: bytes, start: int, event: LayerProgress) -> None:
+        if line[start:] == b"%d}" % event.completed and line.startswith(self._KEY, start - len(self._KEY)):
+            if len(self._beginnings) >= self._MAX_BEGINNINGS:
+                self._beginnings.clear()
+            self._beginnings[line[:start]] = event
 
 
 def _decode_line(line: bytes) -> PushEvent | ErrorLine | None:
-    if _fast_loads is not None:
+    if _decode_plain_line is not None:
         try:
-            value = _fast_loads(line)
-            # An error that is no text is shown as JSON; big integers must not have become floats by then.
-            if type(value) is dict and type(value.get("error", "")) is str:
-                return _to_event(value)
+            plain = _decode_plain_line(line)
         except (ValueError, RecursionError):
             pass  # json decides, so that the verdict does not depend on an optional package
+        else:
+            return _event_of(plain.status, plain.digest, plain.total, plain.completed)
     try:
         data = line.removeprefix(_BOM)
         return _to_event(decode_json(data)) if data.strip() else None
@@ -164,17 +180,16 @@ def _to_event(value: Any) -> PushEvent | ErrorLine:
     line: _WireLine = _structure_line(value, _WireLine)
     if line.status is None:
         raise _WrongType("neither status nor error")
-    status = _kept(line.status, SHOWN_CHARACTERS)
+    return _event_of(line.status, line.digest or "", line.total or 0, line.completed or 0)
+
+
+def _event_of(status: str, digest: str, total: int, completed: int) -> PushEvent:
+    status = _kept(status, SHOWN_CHARACTERS)
     if status == SUCCESS_STATUS:
         return PushSucceeded()
-    if not line.digest:
+    if not digest:
         return StatusChanged(status)
-    return LayerProgress(
-        _kept(line.digest, _DIGEST_CHARACTERS),
-        bounded_count(line.total or 0),
-        bounded_count(line.completed or 0),
-        status,
-    )
+    return LayerProgress(_kept(digest, _DIGEST_CHARACTERS), bounded_count(total), bounded_count(completed), status)
 
 
 def _kept(text: str, limit: int) -> str:

@@ -110,7 +110,7 @@ import json, sys
 
 class Hide:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "orjson":
+        if name.partition(".")[0] == "msgspec":
             raise ImportError("hidden")
 
 sys.meta_path.insert(0, Hide())
@@ -123,11 +123,11 @@ for line in json.load(sys.stdin):
         answers.append(repr(LineDecoder().decode(bytes.fromhex(line))))
     except MalformedLine as exc:
         answers.append(repr(exc))
-print(json.dumps([answers, "orjson" in sys.modules]))
+print(json.dumps([answers, "msgspec" in sys.modules]))
 """
 
 
-def _says_without_orjson(lines: tuple[bytes, ...]) -> list[str]:
+def _says_without_msgspec(lines: tuple[bytes, ...]) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_ORJSON],
         input=json.dumps([line.hex() for line in lines]),
@@ -142,17 +142,17 @@ def _says_without_orjson(lines: tuple[bytes, ...]) -> list[str]:
 
 
 def test_the_fast_decoder_changes_no_answer() -> None:
-    pytest.importorskip("orjson")
-    with_orjson = [_says(line) for line in ODD_LINES]
-    assert dict(zip(ODD_LINES, _says_without_orjson(ODD_LINES), strict=True)) == dict(
-        zip(ODD_LINES, with_orjson, strict=True)
+    pytest.importorskip("msgspec")
+    with_msgspec = [_says(line) for line in ODD_LINES]
+    assert dict(zip(ODD_LINES, _says_without_msgspec(ODD_LINES), strict=True)) == dict(
+        zip(ODD_LINES, with_msgspec, strict=True)
     )
 
 
 def test_the_fast_decoder_changes_no_error_text() -> None:
-    pytest.importorskip("orjson")
+    pytest.importorskip("msgspec")
     lines = (b'{"error":18446744073709551616}', b'{"error":{"code":123456789012345678901234567890}}')
-    assert [_says(line) for line in lines] == _says_without_orjson(lines)
+    assert [_says(line) for line in lines] == _says_without_msgspec(lines)
 
 
 _TICK: Final = b'{"status":"p","digest":"d","total":9,"completed":'
@@ -253,3 +253,27 @@ def test_a_presigned_url_in_a_status_is_hidden() -> None:
     event = LineDecoder().decode(b'{"status":"PUT https://s3.example.com/x?X-Amz-Signature=hush failed"}')
     assert "hush" not in repr(event)
     assert "https://s3.example.com/x" in repr(event)
+
+
+def test_layers_in_turn_are_read_exactly() -> None:
+    decoder = LineDecoder()
+    for completed in range(3):
+        for layer in "abc":
+            line = b'{"status":"p","digest":"%s","total":9,"completed":%d}' % (layer.encode(), completed)
+            assert decoder.decode(line) == LayerProgress(layer, 9, completed, "p")
+
+
+def test_of_lines_no_more_is_remembered_than_a_megabyte() -> None:
+    decoder = LineDecoder()
+    for number in range(2 * decoder._MAX_BEGINNINGS + 1):
+        line = encode_json({"status": "p", "digest": str(number), "total": 9, "completed": 5})
+        assert decoder.decode(line) == LayerProgress(str(number), 9, 5, "p")
+    assert len(decoder._beginnings) == 1
+
+
+def test_a_long_line_is_not_remembered() -> None:
+    decoder = LineDecoder()
+    for completed in (5, 6):
+        line = encode_json({"status": "p" * 500, "digest": "d", "completed": completed})
+        assert decoder.decode(line) == LayerProgress("d", 0, completed, "p" * 500)
+    assert not decoder._beginnings
