@@ -4,6 +4,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,6 @@ from tests.support.command_direct import at_home
 from tests.support.terminals import BAR, HIDE, SHOW, terminal
 
 from ollama_push.cli.demo import NEXT
-from ollama_push.core.names import ModelName
-from ollama_push.testing.models import put_tiny_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
@@ -49,17 +48,18 @@ def test_it_pushes_three_times_verifies_and_leaves_nothing(tmp_path: Path) -> No
     assert said.count(" holds the local model: ") == 3
     assert len(re.findall(r"^PushReceipt\(model=\S+, layers=<4>, total_bytes=240\d+, ", said, re.MULTILINE)) == 3
     assert re.search(
-        r"^PushReceipt\(.*direct/my-llama.* verified=True, retries=0, read_refused=False, pullability=<.*False>\)$",
+        r"^PushReceipt\(.*direct/my-llama.* verified=True, retries=0, read_refused=False, pullability=<.*True>\)$",
         said,
         re.MULTILINE,
     )
-    assert len(commands_in(said)) == 3
+    assert len(commands_in(said)) == 4
     assert left_in(tmp_path) == []
 
 
 def commands_in(said: str) -> list[list[str]]:
-    """Return the arguments of what is to be tried next."""
-    return [shlex.split(line)[1:] for line in re.findall(r"^  (ollama-push .*)$", said, re.MULTILINE)]
+    """Return the arguments of what is to be tried next, however the command is called."""
+    called = re.escape(f"{sys.executable} -m ollama_push.cli")
+    return [shlex.split(line) for line in re.findall(rf"^  (?:\S*ollama-push|{called}) (.*)$", said, re.MULTILINE)]
 
 
 def test_a_terminal_sees_bars(tmp_path: Path) -> None:
@@ -72,6 +72,20 @@ def test_a_terminal_sees_bars(tmp_path: Path) -> None:
         assert BAR in part
         assert part.rindex(SHOW) > part.rindex(HIDE)
     assert left_in(tmp_path) == []
+
+
+def test_what_is_to_be_tried_next_is_called_as_it_is_here(tmp_path: Path) -> None:
+    """After `make demo` nothing is on the PATH: the hints name the script that ran."""
+    script = tmp_path / "bin" / "ollama-push"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nfrom ollama_push.cli import main\nmain()\n")
+    script.chmod(0o755)
+    for path, called in (("/nowhere", str(script)), (str(script.parent), "ollama-push")):
+        done = subprocess.run(
+            [script, "demo"], capture_output=True, text=True, timeout=60, check=True,
+            env=environment(**surroundings(tmp_path), PATH=path),
+        )  # fmt: skip
+        assert f"\n  {called} registry\n" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -110,9 +124,9 @@ def told(arguments: list[str], variables: dict[str, str]) -> Iterator[str]:
 
 
 def test_what_is_to_be_tried_next_works(tmp_path: Path) -> None:
-    registry, serve, push = commands_in(NEXT)
+    model, registry, serve, push = commands_in(NEXT.format(command="ollama-push"))
     with at_home(tmp_path) as home:
-        put_tiny_model(tmp_path / "models", [ModelName.parse("myuser/my-llama")], rows=1)
+        assert home.run(*model).returncode == 0
         variables = {**home.variables, "TMPDIR": str(tmp_path)}
         with told([*registry, "--listen", "0"], variables) as said:
             host = said.partition("http://")[2].partition(",")[0]

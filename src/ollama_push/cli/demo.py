@@ -7,6 +7,8 @@ temporary folders and on loopback, and gone at the end.
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -33,10 +35,12 @@ _SECOND: Final = "team/my-llama"
 _THIRD: Final = "direct/my-llama"
 _PART_BYTES: Final = 3_000_000
 NEXT: Final = """
-next, each in a terminal of its own, with a model that you have as myuser/my-llama:
-  ollama-push registry
-  ollama-push serve --listen 127.0.0.1:11435 --default-registry localhost:5000 --plain-http
-  ollama-push push myuser/my-llama --host http://127.0.0.1:11435"""
+next: a model, and in three terminals a registry, a gateway and a push
+  {command} testmodel myuser/my-llama
+  {command} registry
+  {command} serve --listen 127.0.0.1:11435 --default-registry localhost:5000 --plain-http
+  {command} push myuser/my-llama --host http://127.0.0.1:11435"""
+"""``command`` is how ``ollama-push`` is called where the demo ran."""
 
 
 @click.command()
@@ -46,7 +50,7 @@ def demo() -> None:
     Model, gateway and registry are made for the demo, in temporary folders and on loopback, and gone at the end.
     """
     from ollama_push.testing.models import put_tiny_model
-    from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
+    from ollama_push.testing.registry import EmbeddedRegistry, Fault, Quirks, Stall
 
     # On loopback a push is over before a bar is drawn: the registry pauses, as slow ones do.
     pauses = (
@@ -58,7 +62,10 @@ def demo() -> None:
         names = [ModelName.parse(name) for name in (_FIRST, _SECOND)]
         size = put_tiny_model(store.root, names).total_bytes
         with (
-            EmbeddedRegistry(Path(folder, "registry"), faults=pauses) as registry,
+            # As `ollama-push registry` does: a stock `ollama pull` would get the models.
+            EmbeddedRegistry(
+                Path(folder, "registry"), faults=pauses, quirks=Quirks(redirect_to_other_name=True)
+            ) as registry,
             _gateway_for(store, registry.host) as gateway,
         ):
             say(f"registry: {registry.url}", f"gateway:  {gateway}, names without a host go to the registry")
@@ -72,7 +79,15 @@ def demo() -> None:
             say("", "--- the receipts")
             for receipt in receipts:
                 say(_receipt_text(receipt))
-    say(*NEXT.split("\n"))
+    say(*NEXT.format(command=_command()).split("\n"))
+
+
+def _command() -> str:
+    """Return what calls this command from here: ``make demo`` installs it where the ``PATH`` does not lead."""
+    if shutil.which("ollama-push") is not None:
+        return "ollama-push"
+    script = Path(sys.argv[0])
+    return str(script) if script.stem == "ollama-push" else f"{sys.executable} -m ollama_push.cli"
 
 
 def _receipt_text(receipt: PushReceipt) -> str:

@@ -158,7 +158,7 @@ class PushProgress:
         elif total:
             # Short of 1.0 until the verdict: an error can follow the last byte.
             fraction = min(self._peak / total, math.nextafter(1.0, 0.0))
-        speed = self._speed
+        speed = self._speed_at(now)
         eta = None
         if self._succeeded:
             eta = 0.0
@@ -194,6 +194,13 @@ class PushProgress:
         self._succeeded = True
         if self._moved and seconds >= _MIN_SAMPLE_SECONDS:
             self._speed = self._moved / seconds
+
+    def _speed_at(self, now: float) -> float | None:
+        if self._speed is None or self._succeeded or self._sampled_at is None:
+            return self._speed
+        # What moved since the last sample counts at once: behind a silence it may be nearly all.
+        span = max(0.0, now - self._sampled_at)
+        return (self._window_bytes + self._moved - self._sampled_moved) / (self._window_seconds + span)
 
     def _total(self) -> int | None:
         if self._expected is not None:

@@ -184,6 +184,15 @@ def test_a_slow_beginning_is_soon_outweighed() -> None:
     assert speed == pytest.approx(24_000_000, rel=0.05)
 
 
+def test_what_moved_since_the_last_sample_counts() -> None:
+    """The demo showed it again where all but the beginning moved within half a second."""
+    progress = PushProgress()
+    progress.receive_event(_layer(0, 24_000_000), 0.0)
+    progress.receive_event(_layer(262_000, 24_000_000), 0.55)
+    progress.receive_event(_layer(24_000_000, 24_000_000), 0.8)
+    assert progress.snapshot(0.8).bytes_per_second == pytest.approx(24_000_000 / 0.8, rel=0.05)
+
+
 @pytest.mark.parametrize("samples", [2, 8, 16])
 def test_the_speed_does_not_depend_on_how_often_it_is_sampled(samples: int) -> None:
     progress = PushProgress()
