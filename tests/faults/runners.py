@@ -404,7 +404,8 @@ class _Puller:
                     location = response.getheader("Location", "")
                     if response.status != HTTPStatus.TEMPORARY_REDIRECT:
                         body = _body(response)
-                        if response.status >= HTTPStatus.BAD_REQUEST:
+                        # aiohttp quotes a request that it cannot read to who has sent it.
+                        if response.status > HTTPStatus.BAD_REQUEST:
                             self.seen.append(f"{response.headers}{body!r}")
                         return response.status, body
             parts = urlsplit(location)

@@ -15,12 +15,14 @@ import attrs
 import pytest
 import redis
 import trustme
+from tests.faults.link import FaultyLink
+from tests.faults.plans import Damage, WireFault
 from tests.support.clocks import Clock
 from tests.support.redis_server import RedisServer, needs_redis
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.resume import FinishedElsewhere, InUseElsewhere, ResumePoint, UploadKey
-from ollama_push.fleet import RedisResumeStore
+from ollama_push.fleet import RedisPushes, RedisResumeStore
 from ollama_push.fleet.connection import PASSWORD_VARIABLE
 
 pytestmark = [pytest.mark.process, needs_redis]
@@ -245,6 +247,41 @@ def test_a_claim_whose_response_was_lost_is_in_nobodys_way(server: RedisServer) 
     assert server.client().get(lease) != held
     store.release(_KEY)
     assert not server.client().exists(lease)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("offset", "1x"), ("offset", "-1"), ("parts", "[1]"), ("parts", "["), ("offset", "")]
+)
+def test_a_point_that_was_damaged_on_its_way_to_the_server_is_none(field: str, value: str, server: RedisServer) -> None:
+    """Found by the fault laboratory."""
+    store = RedisResumeStore(server.url)
+    store.claim(_KEY)
+    store.save(_KEY, _SAVED)
+    store.release(_KEY)
+    server.client().hset(f"ollama-push:{{{_KEY.id}}}:upload", field, value)
+    assert store.claim(_KEY) is None
+    store.save(_KEY, _SAVED)
+    store.release(_KEY)
+    assert store.claim(_KEY) == _SAVED
+    store.release(_KEY)
+
+
+@pytest.mark.parametrize("after", range(0, 800, 40))
+@pytest.mark.parametrize("mask", [0x10, 0x80])
+def test_damaged_responses_fail_nothing(after: int, mask: int, server: RedisServer) -> None:
+    """Found by the fault laboratory: the library raised ValueError, and the push failed."""
+    faults = [WireFault(Damage.FLIP, 1, upstream=False, after=after, mask=mask, count=8)]
+    with FaultyLink([f"127.0.0.1:{server.port}"], faults) as link:
+        store = RedisResumeStore(f"redis://{link.host}", timeout=0.1, pause=0.01)
+        pushes = RedisPushes(f"redis://{link.host}", timeout=0.1, pause=0.01)
+        store.claim(_KEY)
+        store.save(_KEY, _SAVED)
+        store.release(_KEY)
+        pushes.admit(1, 10)
+        pushes.exchange("{}")
+        pushes.leave(1)
+        pushes.close()
+        store.close()
 
 
 def test_no_key_stays_for_ever(server: RedisServer) -> None:

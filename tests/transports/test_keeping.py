@@ -12,6 +12,7 @@ from contextlib import closing
 
 import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 from tests.transports.conftest import Certificates, MakeTransport
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout
@@ -170,6 +171,33 @@ def test_closing_ends_a_connection_whose_tls_peer_does_not_close_it(certificates
         asyncio.run(fetch_once())
         gc.collect()  # an open transport warns here, and a warning fails the test
         left.set()
+
+
+def test_an_idle_connection_that_is_reset_is_no_message_to_anybody() -> None:
+    """Found by the fault laboratory: asyncio logged, to stderr, an exception that was never retrieved."""
+    opened, read, complaints = threading.Event(), threading.Event(), list[object]()
+
+    async def run(url: str) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        async with AiohttpTransport() as transport:
+            async with transport.open(HttpRequest("GET", url)) as response:
+                opened.set()
+                assert b"".join([data async for data in response.chunks()]) == b"{}"
+            (idle,) = (held for held in gc.get_objects() if isinstance(held, ResponseHandler) and held.is_connected())
+            read.set()
+            assert (closed := idle.closed) is not None
+            assert (await asyncio.wait([closed], timeout=PATIENCE))[0]  # which retrieves nothing
+            # Closing the session would retrieve it, of a connection that is still kept.
+            async with transport.open(HttpRequest("GET", url)) as response:
+                assert response.status == 204
+
+    # The body comes behind the head: a response that comes at once has no connection any more when it is looked at.
+    with ScriptedServer(
+        [head(200, {"Content-Length": "2"}), Await(opened), b"{}", Await(read), Reset()], [head(204)]
+    ) as server:
+        asyncio.run(run(server.url))
+    gc.collect()
+    assert complaints == []
 
 
 def test_closing_ends_idle_connections_while_somebody_keeps_an_error(make: MakeTransport) -> None:

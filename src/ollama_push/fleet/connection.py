@@ -87,6 +87,7 @@ class RedisProblem(enum.Enum):
     NO_DATABASE = "it has no database of that number"
     NO_SCRIPTS = "it runs no scripts; is it a sentinel?"
     OTHER_VERSION = "it holds keys of another version of ollama-push"
+    DAMAGED = "its responses are damaged on their way"
     OTHER = "it refused a command"
 
 
@@ -185,7 +186,7 @@ class RedisConnection:
         """Run a Lua *script*, which the server executes as one step, and return what it returns.
 
         Raises:
-            RedisUnusable: The server failed now, or a moment ago.
+            RedisUnusable: The server failed now, or a moment ago, or its response cannot be read.
         """
         with self._guard:
             if self._unusable is not None:
@@ -197,10 +198,11 @@ class RedisConnection:
             registered = self._scripts[script]
         try:
             result = registered(keys=list(keys), args=list(arguments))
-        except RedisError as exc:
+        except Exception as exc:  # noqa: BLE001 - redis-py (8.1) reads damaged responses without a check
             problem = _problem_of(exc)
-            if problem is RedisProblem.READ_ONLY:
-                # The name may lead to another server by now; connections that are kept lead to this one.
+            if problem in (RedisProblem.READ_ONLY, RedisProblem.DAMAGED):
+                # The name may lead to another server by now; connections that are kept lead to this one. And the
+                # library keeps a connection in the middle of a response, after an error that it does not know.
                 self._client.connection_pool.disconnect(inuse_connections=False)
             with self._guard:
                 if problem is not RedisProblem.OTHER_VERSION:
@@ -219,7 +221,9 @@ class RedisConnection:
         self._client.connection_pool.disconnect()
 
 
-def _problem_of(exc: RedisError) -> RedisProblem:
+def _problem_of(exc: Exception) -> RedisProblem:
+    if not isinstance(exc, RedisError):
+        return RedisProblem.DAMAGED
     cause = exc.__cause__ or exc.__context__
     if isinstance(cause, ssl.SSLError):
         return RedisProblem.NOT_TRUSTED

@@ -110,8 +110,10 @@ class RedisPushes:
         """Renew what this replica has, publish what it shows, and return what the others show, by their names."""
         with self._guard:
             held = sorted(self._held)
-        found = self._run(_EXCHANGE, self.name, shown, self._lease, *held) or []
-        by_name = dict(zip(found[::2], found[1::2], strict=True))
+        found = self._run(_EXCHANGE, self.name, shown, self._lease, *held)
+        # Pairs of texts, unless they were damaged on their way.
+        texts = [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+        by_name = dict(zip(texts[::2], texts[1::2], strict=False))
         by_name.pop(self.name, None)
         return by_name
 

@@ -296,19 +296,20 @@ class RedisResumeStore:
 
     def _try_claim(self, claim: _Claim) -> ResumePoint | InUseElsewhere | FinishedElsewhere | None:
         began = self._clock()
-        answer, *facts = self._connection.run(
-            _CLAIM, self._keys(claim.key), _VERSION, self._instance, self._lease, self._kept
-        )
-        if answer == "version":
-            raise RedisUnusable(RedisProblem.OTHER_VERSION)
-        if answer == "busy":
-            return InUseElsewhere(min(_POLL_SECONDS, int(facts[0]) / 1000))
-        fence, location, offset, parts, last = facts
-        if location:
-            claim.point = ResumePoint(location, int(offset), decode_parts(parts))
+        found = self._connection.run(_CLAIM, self._keys(claim.key), _VERSION, self._instance, self._lease, self._kept)
+        answer, facts = (found[0], found[1:]) if isinstance(found, list) and found else (None, [])
+        match answer, facts:
+            case "version", []:
+                raise RedisUnusable(RedisProblem.OTHER_VERSION)
+            case "busy", [int(left)]:
+                return InUseElsewhere(min(_POLL_SECONDS, left / 1000))
+            case "claimed", [int(fence), str(location), str(offset), str(parts), str(last)]:
+                claim.point = _point_of(location, offset, parts)
+            case _:
+                raise RedisUnusable(RedisProblem.DAMAGED)
         with self._changed:
             claim.sends_until = began + self._lease_seconds * _SAFE_SHARE
-            claim.fence = int(fence)
+            claim.fence = fence
             self._start_renewing()
         if claim.point is not None:
             return claim.point
@@ -330,9 +331,10 @@ class RedisResumeStore:
         facts = (point.location, point.offset, encode_parts(point.parts))
         kept = self._kept if claim.point else round(_DAY_SECONDS * 1000)
         try:
-            held = self._connection.run(
+            found = self._connection.run(
                 _KEEP, self._keys(claim.key), _VERSION, self._instance, fence, self._lease, kept, *facts
             )
+            held = found == 1
         except RedisUnusable as exc:
             self._warn(exc.problem)
             # While this machine runs, a server that is away changes nothing. After a stop nobody knows.
@@ -383,6 +385,15 @@ class RedisResumeStore:
     def _keys(self, key: UploadKey) -> tuple[str, str]:
         name = f"{self._connection.prefix}:{{{key.id}}}"
         return f"{name}:lease", f"{name}:upload"
+
+
+def _point_of(location: str, offset: str, parts: str) -> ResumePoint | None:
+    """Return what was kept; ``None`` when nothing was, or what can be none: it is a hint, and may have been damaged."""
+    try:
+        point = ResumePoint(location, int(offset), decode_parts(parts)) if location else None
+    except ValueError:
+        return None
+    return point if point is None or point.offset >= 0 else None
 
 
 def _milliseconds(setting: str, seconds: float) -> int:

@@ -29,6 +29,7 @@ _MALFORMED: Final = (
     AttributeError,
     BaseValidationError,
     KeyError,
+    OverflowError,
     StructureHandlerNotFoundError,
     TypeError,
     ValueError,

@@ -248,6 +248,9 @@ class ConnectionWatch:
         self._protocol = None if response.connection is None else response.connection.protocol
         self._closed = None if self._protocol is None else self._protocol.closed
         if self._closed is not None:
+            # Once a connection, for as long as it is kept.
+            self._closed.remove_done_callback(_retrieve)
+            self._closed.add_done_callback(_retrieve)
             self._closed.add_done_callback(self._end_body)
 
     def error(self) -> OSError | None:
@@ -260,11 +263,15 @@ class ConnectionWatch:
         if self._closed is not None:
             self._closed.remove_done_callback(self._end_body)
 
-    def _end_body(self, closed: asyncio.Future[None]) -> None:
-        if not closed.cancelled():
-            closed.exception()  # else asyncio logs an exception that was never retrieved
+    def _end_body(self, _closed: asyncio.Future[None]) -> None:
         if not self._content.is_eof() and self._content.exception() is None:
             self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Take note of how a connection ended, also one that was idle: else asyncio logs it as never retrieved."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 _TICK_SECONDS: Final = 0.01
