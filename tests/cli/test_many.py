@@ -13,7 +13,7 @@ from tests.support.command_direct import Home, at_home
 from tests.support.stores import put_models
 from tests.support.terminals import terminal
 
-from ollama_push.testing.registry import Fault, Stall
+from ollama_push.testing.registry import BasicAuth, Fault, Stall
 
 pytestmark = pytest.mark.process
 
@@ -83,6 +83,81 @@ def test_the_exit_code_is_that_of_the_first_failure_in_the_list(home: Home, tmp_
 
 
 @pytest.mark.slow
+def test_an_illegal_name_is_shown_with_its_line(home: Home, tmp_path: Path) -> None:
+    listed = tmp_path / "list"
+    # As an editor of Windows writes it.
+    listed.write_bytes(b"\xef\xbb\xbfm0\r\n\r\n# comment\r\nUpper!Name\r\nm1 m2\r\nm0\r\n")
+    done = home.run("push", "--list", str(listed), *_options(home))
+    assert done.returncode == 3
+    assert _held(home) == {"m0", "m1"}
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.endswith(f"(line 4 of {listed})")
+    assert "model 'Upper!Name' is not legal" in line
+    assert done.stderr.splitlines()[-1] == "2 of 3 models pushed"
+
+
+def test_names_without_a_registry_are_told_of_the_option(home: Home) -> None:
+    done = home.run("push", "--list", "-", "--direct", "--retries", "0", typed="m0\n")
+    assert done.returncode == 3
+    first, _count, last = done.stderr.splitlines()
+    assert first.endswith("(line 1 of stdin)")
+    assert last == "with --to HOST[/PATH], names without a registry or a namespace go there"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("m0\nm0 m1\n", "'library/m0:latest' and 'library/m1:latest': line 2 of stdin"),
+        ("HOST/team/library/m0 m1\nm0\n", "'library/m1:latest' and 'library/m0:latest': line 2 of stdin"),
+    ],
+)
+def test_two_models_for_one_name_are_refused(text: str, problem: str, home: Home) -> None:
+    typed = text.replace("HOST", home.registry.host)
+    done = home.run("push", "--list", "-", *_options(home), typed=typed)
+    assert done.returncode == 2
+    assert f"two models would be pushed there, {problem}" in done.stderr
+    assert not home.registry.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--list", "-"), "nothing to push"), (("--all", "--shard", "1999/2000"), "no model belongs to part 1999/2000")],
+)
+def test_no_models_are_no_failure_and_are_called_so(arguments: tuple[str, ...], said: str, home: Home) -> None:
+    done = home.run("push", *arguments, *_options(home), typed="\r\n# nothing\n")
+    assert (done.returncode, done.stderr) == (0, f"{said}\n")
+    assert home.run("push", *arguments, *_options(home), "--quiet").stderr == ""
+
+
+def test_a_login_that_is_wrong_is_not_tried_for_every_model(tmp_path: Path) -> None:
+    put_models(tmp_path / "models", _COUNT)
+    wrong = {"OLLAMA_USERNAME": "ann", "OLLAMA_PASSWORD": "wrong"}
+    with at_home(tmp_path, auth=BasicAuth({"ann": "right"})) as home:
+        report = tmp_path / "report"
+        done = home.run("push", "--all", *_options(home), "--report", str(report), **wrong)
+        tried = {seen.path.split("/")[4] for seen in home.registry.requests if seen.path.startswith("/v2/team/")}
+    assert done.returncode == 6
+    assert len(tried) == 3
+    said = "it wants a login, or does not accept the one there is, for 3 models in a row"
+    assert len(_reported(report)) == 3
+    assert done.stderr.splitlines()[-2:] == [
+        f"not begun: {_COUNT + 1 - 3} models of {home.registry.host}: {said}",
+        f"0 of {_COUNT + 1} models pushed",
+    ]
+
+
+def test_a_registry_that_is_not_there_is_not_asked_for_every_model(home: Home) -> None:
+    text = "".join(f"127.0.0.1:1/team/m{number} m{number}\n" for number in range(_COUNT)) + "m0\n"
+    done = home.run("push", "--list", "-", *_options(home), typed=text)
+    assert done.returncode == 4
+    assert done.stderr.count("error: ") == 3
+    assert _held(home) == {"m0"}, "another registry is asked"
+    assert done.stderr.splitlines()[-2:] == [
+        f"not begun: {_COUNT - 3} models of 127.0.0.1:1: it was not reached for 3 models in a row",
+        f"1 of {_COUNT + 1} models pushed",
+    ]
+
+
 def test_each_shard_pushes_its_part(home: Home) -> None:
     pushed = set[str]()
     for index in (1, 2, 3):
@@ -142,6 +217,36 @@ def test_ctrl_c_ends_what_runs_and_begins_no_more(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupting after the part under way" in said
     assert "not begun: " in said
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_leaves_a_report_of_what_it_cancelled(tmp_path: Path) -> None:
+    put_models(tmp_path / "models", _COUNT)
+    listed, report = tmp_path / "list", tmp_path / "report"
+    listed.write_text("m0\nm1\nm2\nm3\nm4\n")
+    stuck = Fault("PUT", path="library/m[1-9]/blobs/uploads/", times=None, action=Stall(_PATIENCE_SECONDS))
+    with (
+        at_home(tmp_path, faults=[stuck]) as home,
+        home.running("--list", str(listed), *_options(home)[4:], "--jobs", "2", "--report", str(report)) as process,
+    ):
+        put = {"m1", "m2"}
+        assert home.registry.wait_until(
+            lambda: put <= {seen.path.split("/")[4] for seen in home.registry.requests if seen.method == "PUT"},
+            _PATIENCE_SECONDS,
+        )
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "interrupting" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _out, said = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert "cancelled: " in said
+    # The one that is named by the command line, and the first of the list.
+    assert said.splitlines()[-2:] == ["not begun: 2 models", "2 of 6 models pushed"]
+    verdicts = {entry["source"]: entry["verdict"] for entry in _reported(report)}
+    assert verdicts["library/m1:latest"] == verdicts["library/m2:latest"] == "cancelled"
+    assert len(verdicts) == 4
 
 
 def test_json_names_the_model_in_each_object(home: Home) -> None:

@@ -18,7 +18,7 @@ from ollama_push.cli.connection import Settings, registry_options
 from ollama_push.cli.direct import TRANSFER_OPTIONS, DirectSettings, connect_directly, copy_options, warn_of_empty_login
 from ollama_push.cli.display import new_display
 from ollama_push.cli.display.streams import report, say
-from ollama_push.cli.many import lines_of
+from ollama_push.cli.many_items import lines_of
 from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
 from ollama_push.cli.push_runner import (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -14,20 +13,22 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.client_runner import ClientRunner
 from ollama_push.cli.direct import DirectSettings
-from ollama_push.cli.display.many import new_many_display
+from ollama_push.cli.display.many import ManyDisplay, new_many_display
 from ollama_push.cli.display.streams import say, tell
+from ollama_push.cli.given_up import GivenUp
+from ollama_push.cli.many_items import items_asked_for
 from ollama_push.cli.messages import MessageFormatter
 from ollama_push.cli.push_runner import exit_code_of
 from ollama_push.cli.report_file import ReportFile
 from ollama_push.client import RegistryClient
-from ollama_push.core.batch import PushItem, PushVerdict, Shard, read_list
-from ollama_push.core.errors import InvalidModelName, InvalidSetting, OllamaPushError, PushInterrupted
-from ollama_push.core.names import ModelName, NameParts, is_host_like
+from ollama_push.core.batch import PushItem, PushVerdict, Shard
+from ollama_push.core.errors import InvalidModelName, OllamaPushError, PushInterrupted
+from ollama_push.core.names import ModelName
+from ollama_push.core.observations import Observation, PushStarted
 from ollama_push.core.ports import Hook
-from ollama_push.core.registry.target import direct_name, name_below
 from ollama_push.local import ModelStore
 
-__all__ = ["ManySettings", "lines_of", "many_options", "push_all"]
+__all__ = ["ManySettings", "many_options", "push_all"]
 
 _MAX_JOBS: Final = 64
 
@@ -110,41 +111,111 @@ def push_all(
     if many.go_on and many.report is None:
         raise click.UsageError("--continue needs --report: the file says what was pushed")
     store = ModelStore(direct.models)
-    items = _unique(_items(many, names, direct, store))
+    asked = items_asked_for(
+        names,
+        source=direct.source,
+        listed=many.listed,
+        store=store if many.all_models else None,
+        place=many.to,
+        shard=None if many.shard is None else Shard.parse(many.shard),
+        plain_http=direct.plain_http,
+    )
     with ReportFile(many.report, words) as report:
+        run = _Run([each.item for each in asked], report, is_quiet=progress not in ("auto", "bar", "lines"))
         if many.go_on:
-            items, begun = [item for item in items if not _is_pushed(item, report, store)], len(items)
-            say(f"{begun - len(items)} of {begun} models were pushed already")
-        codes = dict.fromkeys(items, exit_codes.OK)
-        display = new_many_display(progress, len(items), words)
-        not_begun = 0
-
-        def take(verdict: PushVerdict) -> None:
-            nonlocal not_begun
-            codes[verdict.item] = exit_codes.verdict_code(verdict.error)
-            if isinstance(verdict.error, PushInterrupted) and not verdict.error.total_bytes:
-                not_begun += 1
-                return
-            display.add(verdict)
-            report.add(verdict)
-
-        jobs = many.jobs or 1
+            run.leave_out_what_is_pushed(store)
+        if not run.items:
+            run.tell("nothing to push" if asked or many.shard is None else f"no model belongs to part {many.shard}")
+            return exit_codes.OK
+        run.display = new_many_display(progress, len(run.items), words, {each.item: each.origin for each in asked})
+        jobs, hooks = many.jobs or 1, [run.display, run.begin, *hooks]
         try:
-            registry.run(lambda client: _drain(client.push_many(items, jobs=jobs), take), hooks=[display, *hooks])
+            registry.run(lambda client: _drain(client.push_many(run.offered(), jobs=jobs), run.take), hooks=hooks)
         except KeyboardInterrupt:
-            display.close()
+            run.display.close()
             tell(sys.stderr, words.cancelled)
-            return exit_codes.INTERRUPTED
-        display.close()
-    if not_begun:
-        say(f"not begun: {not_begun} models")
-    failed = [code for code in codes.values() if code]
-    if progress in ("auto", "bar", "lines"):
-        say(f"{len(items) - len(failed)} of {len(items)} models pushed")
-    if report.problem is not None:
-        say(f"error: the report cannot be written: {report.problem}; the pushes went on without it")
-        failed.append(exit_codes.USAGE)
-    return exit_code_of(failed)
+            run.cancel()
+        else:
+            run.display.close()
+    return run.end(has_place=many.to is not None)
+
+
+class _Run:
+    """One run: what has which verdict.
+
+    Args:
+        items: What is to be pushed.
+        report: Where verdicts are written to.
+        is_quiet: Whether only what went wrong is said.
+
+    Attributes:
+        items: What is left to be pushed.
+        display: Shows each verdict.
+    """
+
+    display: ManyDisplay
+
+    def __init__(self, items: Sequence[PushItem], report: ReportFile, *, is_quiet: bool) -> None:
+        self.items: Sequence[PushItem] = items
+        self._report = report
+        self._is_quiet = is_quiet
+        self._codes: dict[PushItem, int] = {}
+        self._given_up = GivenUp()
+        self._begun: set[str] = set()
+        self._needs_place = False
+
+    def leave_out_what_is_pushed(self, store: ModelStore) -> None:
+        """Leave out what the report says was pushed, if the local model is still that one."""
+        left = [item for item in self.items if not _is_pushed(item, self._report, store)]
+        say(f"{len(self.items) - len(left)} of {len(self.items)} models were pushed already")
+        self.items = left
+
+    def tell(self, text: str) -> None:
+        """Say *text* unless only what went wrong is asked for."""
+        if not self._is_quiet:
+            say(text)
+
+    def offered(self) -> Iterator[PushItem]:
+        """Yield the items, but for those of registries that need not be asked any more."""
+        return (item for item in self.items if not self._given_up.leaves_out(item.model))
+
+    def begin(self, seen: Observation, /) -> None:
+        """Note a push that has begun; this is a hook."""
+        if isinstance(seen, PushStarted):
+            self._begun.add(seen.push.model)
+
+    def take(self, verdict: PushVerdict) -> None:
+        """Take the verdict of a model."""
+        if isinstance(verdict.error, PushInterrupted) and not verdict.error.total_bytes:
+            return
+        self._codes[verdict.item] = exit_codes.verdict_code(verdict.error)
+        self._needs_place |= isinstance(verdict.error, InvalidModelName)
+        self._given_up.take(verdict)
+        self.display.add(verdict)
+        self._report.add(verdict)
+
+    def cancel(self) -> None:
+        """Note that what has begun and has no verdict was cancelled."""
+        for item in self.items:
+            if item.model in self._begun and item not in self._codes:
+                self._codes[item] = exit_codes.INTERRUPTED
+                self._report.add_cancelled(item)
+
+    def end(self, *, has_place: bool) -> int:
+        """Say what became of the models, and return the exit code."""
+        codes = [self._codes[item] for item in self.items if item in self._codes]
+        left_out = sum(map(len, self._given_up.left_out.values()))
+        say(*self._given_up.texts())
+        if not_begun := len(self.items) - len(codes) - left_out:
+            say(f"not begun: {not_begun} models")
+            codes.append(exit_codes.INTERRUPTED)
+        self.tell(f"{codes.count(exit_codes.OK)} of {len(self.items)} models pushed")
+        if self._needs_place and not has_place:
+            self.tell("with --to HOST[/PATH], names without a registry or a namespace go there")
+        if self._report.problem is not None:
+            say(f"error: the report cannot be written: {self._report.problem}; the pushes went on without it")
+            codes.append(exit_codes.USAGE)
+        return exit_code_of(codes)
 
 
 def _drain(verdicts: Iterable[PushVerdict] | AsyncIterator[PushVerdict], take: Callable[[PushVerdict], None]) -> Any:
@@ -161,36 +232,6 @@ async def _drain_async(verdicts: AsyncIterator[PushVerdict], take: Callable[[Pus
         take(verdict)
 
 
-def _items(many: ManySettings, names: Sequence[str], direct: DirectSettings, store: ModelStore) -> Iterator[PushItem]:
-    """Yield what is to be pushed, under canonical names where they are legal."""
-    shard = None if many.shard is None else Shard.parse(many.shard)
-    asked = [PushItem(name, direct.source) for name in names]
-    if many.listed is not None:
-        asked += read_list(lines_of(many.listed))
-    if many.all_models:
-        asked += [PushItem(name.shortest, name.shortest) for name in store.models()]
-    for item in asked:
-        placed = _placed(item, many.to, plain_http=direct.plain_http)
-        if shard is None or shard.has(placed.model):
-            yield placed
-
-
-def _placed(item: PushItem, place: str | None, *, plain_http: bool) -> PushItem:
-    try:
-        parts = NameParts.split(item.model)
-        if place is not None and parts.host is None and not is_host_like(parts.namespace or ""):
-            local = ModelName.parse_local(item.model)
-            return PushItem(str(name_below(place, local)), item.source or str(local))
-        return PushItem(str(direct_name(item.model, plain_http=plain_http)), item.source)
-    except InvalidModelName:
-        return item  # its push ends in that
-
-
-def _unique(items: Iterable[PushItem]) -> list[PushItem]:
-    """Return *items* without those that go to the same name as one before."""
-    return list({item.model: item for item in reversed(list(items))}.values())[::-1]
-
-
 def _is_pushed(item: PushItem, report: ReportFile, store: ModelStore) -> bool:
     """Say whether the local model is the one that was pushed."""
     digest = report.digest_of(item.model)
@@ -200,18 +241,3 @@ def _is_pushed(item: PushItem, report: ReportFile, store: ModelStore) -> bool:
         return store.load(ModelName.parse_local(item.source or item.model)).manifest.digest == digest
     except OllamaPushError:
         return False
-
-
-def lines_of(file: str) -> list[str]:
-    """Return the lines of a list; ``-`` is stdin.
-
-    Raises:
-        InvalidSetting: It cannot be read.
-    """
-    try:
-        if file == "-":
-            return sys.stdin.read().splitlines()
-        return Path(file).read_text("utf-8").splitlines()
-    except (OSError, ValueError) as exc:
-        words = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is no text in UTF-8"
-        raise InvalidSetting("--list", file, words.lower()) from exc

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from ollama_push.cli.display.json_lines import failure_fields
-from ollama_push.cli.exit_codes import BUG, OK
+from ollama_push.cli.exit_codes import BUG, INTERRUPTED, OK
 from ollama_push.cli.messages import MessageFormatter
-from ollama_push.core.batch import PushVerdict
+from ollama_push.core.batch import PushItem, PushVerdict
 from ollama_push.core.errors import InvalidSetting, OllamaPushError
 
 __all__ = ["ReportFile"]
@@ -54,10 +55,17 @@ class ReportFile:
 
     def add(self, verdict: PushVerdict) -> None:
         """Write *verdict*; if that fails, note the problem and write no more: the pushes matter more."""
+        self._write(self._fields(verdict))
+
+    def add_cancelled(self, item: PushItem) -> None:
+        """Write that the push of *item* was cancelled: it has no verdict."""
+        self._write({"model": item.model, "source": item.source, "verdict": "cancelled", "exit_code": INTERRUPTED})
+
+    def _write(self, fields: Mapping[str, Any]) -> None:
         if self._file is None or self.problem is not None:
             return
         try:
-            self._file.write(f"{json.dumps(self._fields(verdict), separators=(',', ':'))}\n")
+            self._file.write(f"{json.dumps(fields, separators=(',', ':'))}\n")
             self._file.flush()
         except OSError as exc:
             self.problem = (exc.strerror or str(exc)).lower()

@@ -85,8 +85,10 @@ class Shard:
         return number % self.count == self.index - 1
 
 
-def read_list(lines: Iterable[str]) -> Iterator[PushItem]:
-    """Yield the items of a list: a name a line, perhaps behind it the name of the local model, ``#`` for a comment.
+def read_list(lines: Iterable[str]) -> Iterator[tuple[int, PushItem]]:
+    """Yield the items of a list, each with the number of its line, from 1.
+
+    A line is a name, perhaps with the name of the local model behind it; ``#`` begins a comment.
 
     Raises:
         InvalidSetting: A line holds more than two names.
@@ -96,4 +98,4 @@ def read_list(lines: Iterable[str]) -> Iterator[PushItem]:
         if len(words) > _MOST_WORDS:
             raise InvalidSetting("list", line.strip(), f"line {number} holds more than two names")
         if words:
-            yield PushItem(*words)
+            yield number, PushItem(*words)

@@ -19,9 +19,9 @@ def test_a_list_holds_names_sources_and_comments() -> None:
     registry.example.com/team/c#no tag
     """
     assert list(read_list(text.splitlines())) == [
-        PushItem("registry.example.com/team/a"),
-        PushItem("registry.example.com/team/b:v1", "local-b"),
-        PushItem("registry.example.com/team/c"),
+        (3, PushItem("registry.example.com/team/a")),
+        (4, PushItem("registry.example.com/team/b:v1", "local-b")),
+        (6, PushItem("registry.example.com/team/c")),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Final, Protocol, TextIO
 
 import attrs
@@ -12,8 +13,8 @@ import attrs
 from ollama_push.cli.display import Display, is_capable_terminal, new_display
 from ollama_push.cli.display.streams import steady, write_line
 from ollama_push.cli.messages import MessageFormatter, failure_line
-from ollama_push.core.batch import PushVerdict
-from ollama_push.core.errors import OllamaPushError
+from ollama_push.core.batch import PushItem, PushVerdict
+from ollama_push.core.errors import InvalidModelName, OllamaPushError
 from ollama_push.core.messages import printable
 from ollama_push.core.observations import EventSeen, Observation, PushContext, PushFinished, PushStarted
 from ollama_push.core.progress import PushProgress
@@ -38,19 +39,41 @@ class ManyDisplay(Protocol):
         """End the bar."""
 
 
-def new_many_display(choice: str, total: int, words: MessageFormatter) -> ManyDisplay:
-    """Return the display for *total* pushes: JSON on stdout, everything else on stderr."""
+def new_many_display(choice: str, total: int, words: MessageFormatter, origins: Mapping[PushItem, str]) -> ManyDisplay:
+    """Return the display for *total* pushes: JSON on stdout, everything else on stderr.
+
+    A name that is illegal is shown with its origin, such as the line of a list.
+    """
+    lines = _VerdictLines(words, origins)
     if choice == "auto":
         choice = "bar" if is_capable_terminal() else "lines"
     match choice:
         case "bar":
-            return _Bar(sys.stderr, total, words)
+            return _Bar(sys.stderr, total, lines)
         case "lines":
-            return _Lines(sys.stderr, total, words)
+            return _Lines(sys.stderr, total, lines)
         case "json":
             return _Json(words)
         case _:
-            return _Errors(sys.stderr, words)
+            return _Errors(sys.stderr, lines)
+
+
+@attrs.frozen
+class _VerdictLines:
+    """Says each verdict in one line."""
+
+    _words: MessageFormatter
+    _origins: Mapping[PushItem, str]
+
+    def of(self, verdict: PushVerdict) -> str:
+        """Return the line of *verdict*."""
+        if verdict.receipt is not None:
+            return str(verdict.receipt)
+        if not isinstance(verdict.error, OllamaPushError):
+            return f"error: {verdict.item.model}: {verdict.error!r}"
+        line = failure_line(verdict.item.model, verdict.error, self._words)
+        origin = self._origins.get(verdict.item) if isinstance(verdict.error, InvalidModelName) else None
+        return f"{line} ({origin})" if origin else line
 
 
 @attrs.define
@@ -95,16 +118,16 @@ class _Tally:
 class _Errors:
     """Shows errors only."""
 
-    def __init__(self, stream: TextIO, words: MessageFormatter) -> None:
+    def __init__(self, stream: TextIO, lines: _VerdictLines) -> None:
         self._stream = stream
-        self._words = words
+        self._verdict_lines = lines
 
     def __call__(self, seen: Observation, /) -> None:
         """Ignore *seen*."""
 
     def add(self, verdict: PushVerdict) -> None:
         if verdict.error is not None:
-            write_line(self._stream, _verdict_text(verdict, self._words))
+            write_line(self._stream, self._verdict_lines.of(verdict))
 
     def close(self) -> None:
         """End nothing."""
@@ -113,9 +136,9 @@ class _Errors:
 class _Lines:
     """Writes a line for each verdict, and one for all every few seconds."""
 
-    def __init__(self, stream: TextIO, total: int, words: MessageFormatter) -> None:
+    def __init__(self, stream: TextIO, total: int, lines: _VerdictLines) -> None:
         self._stream = stream
-        self._words = words
+        self._verdict_lines = lines
         self._tally = _Tally(total)
         self._lock = threading.Lock()
         self._written_at = time.monotonic()
@@ -128,7 +151,7 @@ class _Lines:
     def add(self, verdict: PushVerdict) -> None:
         with self._lock:
             self._tally.done += 1
-            self._write(_verdict_text(verdict, self._words))
+            self._write(self._verdict_lines.of(verdict))
 
     def close(self) -> None:
         """End nothing."""
@@ -141,11 +164,11 @@ class _Lines:
 class _Bar:
     """Draws one bar for all models, with a line above it for each verdict."""
 
-    def __init__(self, stream: TextIO, total: int, words: MessageFormatter) -> None:
+    def __init__(self, stream: TextIO, total: int, lines: _VerdictLines) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        self._words = words
+        self._verdict_lines = lines
         self._tally = _Tally(total)
         self._lock = threading.Lock()
         self._drawn_at = 0.0
@@ -169,7 +192,7 @@ class _Bar:
         style = None if verdict.error is None else "red"
         with self._lock:
             self._tally.done += 1
-            text = printable(_verdict_text(verdict, self._words))
+            text = printable(self._verdict_lines.of(verdict))
             self._progress.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
             self._draw()
 
@@ -213,11 +236,3 @@ class _Json:
         if model not in self._displays:
             self._displays[model] = new_display("json", model, None, self._words)
         return self._displays[model]
-
-
-def _verdict_text(verdict: PushVerdict, words: MessageFormatter) -> str:
-    if verdict.receipt is not None:
-        return str(verdict.receipt)
-    if isinstance(verdict.error, OllamaPushError):
-        return failure_line(verdict.item.model, verdict.error, words)
-    return f"error: {verdict.item.model}: {verdict.error!r}"
