@@ -308,7 +308,14 @@ def figures_of(results: list[Figures], weather: Weather = Weather()) -> str:
         ("models that arrived", lambda each: f"{each.pushed:,} of {each.models:,}"),
         ("requests that the registry saw, to those needed", lambda each: f"{each.requests / each.needed:.2f}"),
         ("most requests in a second before the failure", lambda each: f"{each.most_between(0, down[0]):,}"),
-        ("most while it failed, after ten seconds", lambda each: f"{each.most_between(down[0] + 10, down[1]):,}"),
+        (
+            "in the first half minute of the failure, after two seconds",
+            lambda each: f"{sum(each.per_second[int(down[0]) + 2 : int(down[0]) + 30]):,}",
+        ),
+        (
+            "most in a second while it failed, after ten seconds",
+            lambda each: f"{each.most_between(down[0] + 10, down[1]):,}",
+        ),
         ("most in the minute after it", lambda each: f"{each.most_between(down[1], down[1] + 60):,}"),
         ("all done after", lambda each: f"{each.drained:.0f} s"),
     ]

@@ -100,7 +100,7 @@ def test_a_copy_goes_no_faster_wherever_it_goes(source: str, target: str, copier
     assert receipt.sent_bytes is not None
     assert receipt.sent_bytes >= total
     assert took >= total / rate - 0.2, "but for two bursts of a tenth of a second"
-    assert _pauses(seen)[PauseReason.RATE] > 0.2
+    assert _pauses(seen)[PauseReason.RATE] > 0
 
 
 def test_a_gateway_sends_all_pushes_no_faster(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 import pytest
-from bench.fleet import FIXED, OURS, Figures, Weather, figures_of, simulate
+from bench.fleet import FIXED, OURS, SHARING, Figures, Weather, figures_of, simulate
 
 from ollama_push.core.retry import RetryPolicy
 
@@ -40,6 +40,15 @@ def test_a_registry_that_fails_is_left_alone(ours: Figures, fixed: Figures) -> N
     assert fixed.most_between(_DOWN[0] + 10, _DOWN[1]) > 60
 
 
+def test_machines_that_share_what_they_know_leave_it_alone_from_the_first_failures_on(ours: Figures) -> None:
+    sharing = simulate(SHARING, machines=60, models=600, weather=_WEATHER)
+    first = slice(int(_DOWN[0]) + 2, int(_DOWN[0]) + 30)
+    assert sum(sharing.per_second[first]) < 0.3 * sum(ours.per_second[first])
+    assert sharing.pushed == sharing.models
+    assert sharing.requests <= ours.requests
+    assert sharing.most_between(_DOWN[1], _DOWN[1] + 60) < 100
+
+
 def test_machines_do_not_come_back_together(ours: Figures, fixed: Figures) -> None:
     """What the registry serves in a second is 50; all at once would be 120."""
     assert ours.most_between(_DOWN[1], _DOWN[1] + 60) < 100
@@ -57,9 +66,9 @@ def test_few_retries_end_with_verdicts() -> None:
     assert few.pushed < few.models
 
 
-def test_the_page_shows_a_table_of_both() -> None:
+def test_the_page_shows_a_table_of_all() -> None:
     page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text("utf-8")
     table = page.partition("<!-- simulated -->\n\n")[2].partition("\n\n<!-- end of the simulation -->")[0]
-    shape = figures_of([simulate(each, machines=2, models=4, weather=_WEATHER) for each in (FIXED, OURS)])
+    shape = figures_of([simulate(each, machines=2, models=4, weather=_WEATHER) for each in (FIXED, OURS, SHARING)])
     assert [line.split("|")[1] for line in table.splitlines()] == [line.split("|")[1] for line in shape.splitlines()]
-    assert "10,000 of 10,000 | 10,000 of 10,000" in table
+    assert " | ".join(["10,000 of 10,000"] * 3) in table

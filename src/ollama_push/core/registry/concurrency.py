@@ -25,8 +25,7 @@ _LATE_SECONDS: Final = 0.05
 """Less than this above the least time is not worth acting."""
 _LEAST_SECONDS: Final = 0.001
 _WINDOW: Final = 8
-"""Twice so many late responses in a row, or twice as many as ran beside each other: one that had to connect first, and
-was late for that, says nothing."""
+"""So many late responses in a row: one that had to connect first, and was late for that, says nothing."""
 _IMPROVED: Final = 0.75
 """Half the requests should halve the time; less than half of that is no improvement."""
 _COMPARED: Final = frozenset({"GET", "HEAD", "POST"})
@@ -71,13 +70,15 @@ class _Window:
 
     Attributes:
         least: The least time of all.
-        late: How many were late in a row.
-        ratio: The least time of the later half of them, as a multiple: in the earlier half a line may still grow.
+        since: When the first of them came; ``None`` when the last response was not late.
+        late: How many of them were asked for since: in those before, a line may still grow.
+        ratio: The least time of those, as a multiple.
         beside: The most requests that ran beside one of them.
         alone: Whether one of them was the only request that ran: then it is not their number.
     """
 
     least: float
+    since: float | None = None
     late: int = 0
     ratio: float = 0.0
     beside: int = 0
@@ -86,30 +87,27 @@ class _Window:
     def receive(self, time: ResponseTime) -> bool:
         """Take *time*; return whether it was late."""
         self.least = min(self.least, max(time.seconds, _LEAST_SECONDS))
-        is_late = time.seconds > _LATE_RATIO * self.least and time.seconds > self.least + _LATE_SECONDS
-        if not is_late:
+        if time.seconds <= _LATE_RATIO * self.least or time.seconds <= self.least + _LATE_SECONDS:
             self.clear()
             return False
-        ratio = time.seconds / self.least
-        self.ratio = min(self.ratio, ratio) if self.late > self._half else ratio
-        self.late += 1
-        self.beside = max(self.beside, time.beside)
-        self.alone = self.alone or time.beside == 1
+        if self.since is None:
+            self.since = time.began + time.seconds
+        if time.began >= self.since:
+            ratio = time.seconds / self.least
+            self.ratio = min(self.ratio, ratio) if self.late else ratio
+            self.late += 1
+            self.beside = max(self.beside, time.beside)
+            self.alone = self.alone or time.beside == 1
         return True
 
     @property
     def is_full(self) -> bool:
         """Whether that many cannot be chance."""
-        return self.late >= 2 * self._half
-
-    @property
-    def _half(self) -> int:
-        return max(_WINDOW, self.beside)
+        return self.late >= _WINDOW
 
     def clear(self) -> None:
         """Forget those that were late."""
-        self.late = self.beside = 0
-        self.alone = False
+        self.since, self.late, self.beside, self.alone = None, 0, 0, False
 
 
 @attrs.frozen

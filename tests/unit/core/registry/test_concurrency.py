@@ -173,9 +173,9 @@ def _took(limit: ConcurrencyLimit, clock: Clock, *seconds: float, beside: int = 
 def test_some_late_responses_say_nothing() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(8, clock)
-    _took(limit, clock, 0.1, *[1.0] * 15, 0.1, *[1.0] * 15, 0.1)
+    _took(limit, clock, 0.1, *[1.0] * 8, 0.1, *[1.0] * 8, 0.1)
     assert limit.limit == 8
-    _took(limit, clock, *[1.0] * 16)
+    _took(limit, clock, *[1.0] * 9)
     assert limit.limit == 4
 
 
@@ -185,6 +185,19 @@ def test_the_time_of_another_kind_is_no_measure() -> None:
     _took(limit, clock, 0.1, kind="fast")
     _took(limit, clock, *[1.0] * 50, kind="slow")
     assert limit.limit == 8
+
+
+def test_a_line_that_still_grows_is_not_judged() -> None:
+    """All were asked for at once: each is later than the one before."""
+    clock = Clock()
+    limit = ConcurrencyLimit(64, clock)
+    _took(limit, clock, 0.1)
+    sent = clock.now
+    for number in range(40):
+        assert limit.begin()
+        clock.now = sent + 1.0 + number / 10
+        limit.end(refused=False, time=ResponseTime("a", clock.now - sent, sent, 40))
+    assert limit.limit == 64
 
 
 def test_a_request_that_ran_alone_was_not_too_many() -> None:
@@ -197,7 +210,7 @@ def test_a_request_that_ran_alone_was_not_too_many() -> None:
 def test_what_was_sent_before_the_limit_fell_is_not_counted() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1, *[1.0] * 16)
+    _took(limit, clock, 0.1, *[1.0] * 9)
     assert limit.limit == 4
     for _ in range(16):
         assert not limit.has_room or limit.begin()
@@ -208,9 +221,9 @@ def test_what_was_sent_before_the_limit_fell_is_not_counted() -> None:
 def test_a_trial_that_helps_is_followed_by_the_next_one() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1, *[2.0] * 32, beside=16)
+    _took(limit, clock, 0.1, *[2.0] * 9, beside=16)
     assert limit.limit == 8
-    _took(limit, clock, *[1.0] * 16)
+    _took(limit, clock, *[1.0] * 9)
     assert limit.limit == 4
     _took(limit, clock, *[0.15] * 100)
     assert limit.limit > 8
@@ -219,9 +232,9 @@ def test_a_trial_that_helps_is_followed_by_the_next_one() -> None:
 def test_a_trial_that_helps_nothing_is_undone_for_good() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1, *[2.0] * 32, beside=16)
+    _took(limit, clock, 0.1, *[2.0] * 9, beside=16)
     assert limit.limit == 8
-    _took(limit, clock, *[2.0] * 16)
+    _took(limit, clock, *[2.0] * 9)
     assert limit.limit == 64
     _took(limit, clock, *[2.0] * 100)
     assert limit.limit == 64
