@@ -21,7 +21,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog dist sbom audit recipes release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog api dist sbom audit recipes release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ audit: dist  ## Look for known vulnerabilities of what the wheel installs; says 
 
 recipes: dist  ## Write a Homebrew formula and a conda recipe into dist (HOMEPAGE=URL)
 	$(BIN)/python -m release.recipes --homepage '$(HOMEPAGE)' dist/*.tar.gz
+
+api: $(VENV)/.dev  ## Write the list of public names anew; what breaks a release: python -m release.api --since TAG
+	$(BIN)/python -m release.api --write
 
 release: $(VENV)/.dev  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
 	$(BIN)/python -m release.prepare '$(VERSION)'

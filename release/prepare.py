@@ -1,7 +1,8 @@
 """Makes the changes that a release is: ``python -m release.prepare X.Y.Z`` (``make release VERSION=X.Y.Z``).
 
-The fragments of ``changelog.d`` become a section of ``CHANGELOG.md``, and the recipes of ``deploy`` name the new image.
-Nothing is committed or tagged: people look at it first.
+The fragments of ``changelog.d`` become a section of ``CHANGELOG.md``, the recipes of ``deploy`` name the new image, and
+the list of public names is written anew, if what vanished since the last release is announced. Nothing is committed or
+tagged: people look at it first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 from packaging.version import Version
 
+from release import api
 from release.facts import ROOT, fragment_kinds, is_fragment, released_versions
 
 __all__ = ["main"]
@@ -32,6 +34,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
     if problem is not None:
         sys.stderr.write(f"{problem}\n")
         return 1
+    api.main(["--write"], root)
     subprocess.run([sys.executable, "-m", "towncrier", "build", "--yes", "--version", version], cwd=root, check=True)
     for recipe in sorted((root / "deploy").iterdir()):
         before = recipe.read_text("utf-8")
@@ -55,7 +58,12 @@ def _problem(version: str, root: Path) -> str | None:
     unknown = [name for name in fragments if not is_fragment(name, fragment_kinds(root))]
     if unknown:
         return f"not named NAME.KIND.md, with a kind of changelog.d/README.md: {', '.join(unknown)}"
-    return None if fragments else "changelog.d has no fragments: nothing has changed for users"
+    if not fragments:
+        return "changelog.d has no fragments: nothing has changed for users"
+    gone = api.vanished(root)
+    if gone and not api.is_announced(root):
+        return "\n".join(["public names are gone, and no fragment of the kind breaking says so:", *gone])
+    return None
 
 
 if __name__ == "__main__":

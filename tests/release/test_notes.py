@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from release.api import LIST
 from release.facts import fragment_kinds, is_fragment, released_versions, section_of
-from tests.support.source_trees import ROOT, copied_tree
+from tests.support.source_trees import ROOT, copied_tree, small_package
 
 from release import notes, prepare
 
@@ -31,7 +32,8 @@ TWO: Final = """# Changelog
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Return the files that a release changes, and no git: towncrier would ask it to remove the fragments."""
-    return copied_tree(tmp_path / "tree", ("pyproject.toml", "CHANGELOG.md", "changelog.d", "deploy"))
+    tree = copied_tree(tmp_path / "tree", ("pyproject.toml", "CHANGELOG.md", "changelog.d", "deploy"))
+    return small_package(tree)
 
 
 def test_notes_are_the_section_of_that_version_alone() -> None:
@@ -101,6 +103,17 @@ def test_a_fragment_of_an_unknown_kind_stops_a_release(tree: Path, capfd: pytest
     (tree / "changelog.d" / "+lost.bugfix.md").write_text("Nobody would read this.\n", "utf-8")
     assert prepare.main(["7.8.9"], tree) == 1
     assert "+lost.bugfix.md" in capfd.readouterr().err
+
+
+def test_a_public_name_that_is_gone_must_be_announced(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for file in (tree / "changelog.d").glob("*.breaking.md"):
+        file.unlink()
+    (tree / LIST).write_text((tree / LIST).read_text("utf-8") + "ollama_push.RemovedClient\n", "utf-8")
+    assert prepare.main(["7.8.9"], tree) == 1
+    assert capfd.readouterr().err.splitlines()[1:] == ["ollama_push.RemovedClient"]
+    (tree / "changelog.d" / "+removed.breaking.md").write_text("`ollama_push.RemovedClient` is gone.\n", "utf-8")
+    assert prepare.main(["7.8.9"], tree) == 0
+    assert "RemovedClient" not in (tree / LIST).read_text("utf-8")
 
 
 def test_without_changes_there_is_no_release(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:

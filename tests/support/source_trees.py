@@ -48,6 +48,28 @@ def _walked(folder: Path) -> Iterator[Path]:
         yield from _walked(folder / name) if (folder / name).is_dir() else [folder / name]
 
 
+def small_package(tree: Path) -> Path:
+    """Put a package of one client into *tree*, with its page and its list of public names: quickly read."""
+    for name, text in {
+        "src/ollama_push/__init__.py": (
+            'from ollama_push.client import Client\n\n__all__ = ["Client"]\n\ndef _private(a: int) -> None: ...\n'
+        ),
+        "src/ollama_push/client.py": (
+            '__all__ = ["Client", "LIMIT"]\n\nLIMIT = 5\n\n\nclass Client:\n    limit: int = 1\n\n'
+            "    def push(self, model: str, *, insecure: bool = False) -> None: ...\n"
+        ),
+        "docs/reference.md": "::: ollama_push.client.Client\n::: ollama_push.client\n",
+        "tests/data/public_api.txt": (
+            "# Public names.\nollama_push.Client\nollama_push.client.Client\nollama_push.client.Client.limit\n"
+            "ollama_push.client.Client.push\nollama_push.client.Client.push(insecure)\n"
+            "ollama_push.client.Client.push(model)\nollama_push.client.LIMIT\n"
+        ),
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text, "utf-8")
+    return tree
+
+
 def git(tree: Path, *arguments: str) -> str:
     """Run git in *tree*, with nothing of the user's configuration, and return what it printed."""
     environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
