@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.copies import LAYERS, Copier, copy, either_client, places
+from tests.support.blobs import noise
+from tests.support.copies import Copier, copy, either_client, places
 from tests.support.gateway import Gateway, settings_for, store_of
 from tests.support.gateway_requests import order_for
 from tests.support.stores import put_model
@@ -17,7 +18,8 @@ from tests.support.stores import put_model
 from ollama_push import AsyncRegistryClient, NoResume, RegistryClient, RetryPolicy
 from ollama_push.core.batch import PushItem, PushVerdict
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.observations import Observation, PauseReason, RequestPaused
+from ollama_push.core.events import StatusChanged
+from ollama_push.core.observations import EventSeen, Observation, PauseReason, RequestPaused
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply
 
 _RATE: Final = 1_000_000
@@ -76,6 +78,8 @@ def test_a_registry_that_keeps_failing_is_left_alone_for_a_while(push_all: PushA
     paused = [each for each in seen if isinstance(each, RequestPaused)]
     assert [each.reason for each in paused] == [PauseReason.BREAKER]
     assert paused[0].seconds >= 0.4
+    told = [each.event for each in seen if isinstance(each, EventSeen)]
+    assert told.count(StatusChanged("waiting for the registry, which keeps failing")) == 1
 
 
 def _pauses(seen: list[Observation]) -> dict[PauseReason, float]:
@@ -87,8 +91,8 @@ def _pauses(seen: list[Observation]) -> dict[PauseReason, float]:
 @pytest.mark.parametrize("source", ["store", "registry"])
 @pytest.mark.parametrize("target", ["layout", "registry"])
 def test_a_copy_goes_no_faster_wherever_it_goes(source: str, target: str, copier: Copier, tmp_path: Path) -> None:
-    seen, rate = list[Observation](), 4_000_000
-    with places(tmp_path) as here:
+    seen, rate, layers = list[Observation](), 250_000, (noise(250_000, 7),)
+    with places(tmp_path, layers) as here:
         kept = f"{here.first.host}/team/from:v1"
         copy(here, "my-llama", kept)
         to = f"oci:{here.home / 'to'}:v1" if target == "layout" else f"{here.second.host}/team/to:v1"
@@ -96,7 +100,7 @@ def test_a_copy_goes_no_faster_wherever_it_goes(source: str, target: str, copier
         from_where = "my-llama" if source == "store" else kept
         receipt = copier(here, from_where, to, [seen.append], max_bytes_per_second=rate)
         took = time.monotonic() - began
-    total = sum(map(len, LAYERS))
+    total = len(layers[0])
     assert receipt.sent_bytes is not None
     assert receipt.sent_bytes >= total
     assert took >= total / rate - 0.2, "but for two bursts of a tenth of a second"

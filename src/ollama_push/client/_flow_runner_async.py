@@ -303,15 +303,16 @@ class AsyncFlowRunner(Generic[R]):
             return body
         return AsyncPacedBody(lambda: pieces_of(body), len(body), guest, asyncio.sleep)
 
-    def _tell_of(self, pauses: Iterable[ReportPause]) -> None:
-        for pause in pauses:
-            self._inbox.put_nowait(pause)
+    def _tell_of(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._inbox.put_nowait(notice)
 
     async def _begin(self, turn: Turn) -> None:
         """Wait until the registry bears one more request."""
         while (seconds := turn.begin()) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
+            self._tell_of(turn.take_news())
             await self._consult(turn)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)

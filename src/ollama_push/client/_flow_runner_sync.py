@@ -257,15 +257,16 @@ class FlowRunner(Generic[R]):
     def _paced(self, body: Any) -> Any:
         return paced(body, self._context.visit.guest, lambda: self._context.stop.cancelled)
 
-    def _tell_of(self, pauses: Iterable[ReportPause]) -> None:
-        for pause in pauses:
-            self._inbox.put(pause)
+    def _tell_of(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._inbox.put(notice)
 
     def _begin(self, turn: Turn) -> None:
         """Wait until the registry bears one more request."""
         while (seconds := turn.begin()) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
+            self._tell_of(turn.take_news())
             self._consult(turn)
             self._sleep(seconds)
         self._tell_of(turn.pauses)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -14,10 +13,11 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime, kind_of_response
-from ollama_push.core.registry.effects import ReportPause
+from ollama_push.core.registry.effects import EmitEvent, ReportPause
 from ollama_push.core.registry.guest import (
     ASK_AGAIN_SECONDS,
     CircuitBreaker,
@@ -38,6 +38,7 @@ from ollama_push.core.registry.illness import (
     take_try,
 )
 from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
+from ollama_push.transports._process import PerProcess
 
 __all__ = [
     "QUIET_SECONDS",
@@ -55,6 +56,7 @@ QUIET_SECONDS: Final = 30.0
 """The most that one push waits for registries to get well, all its requests together: then its verdict is due."""
 _POLL_SECONDS: Final = 0.1
 """How long a request that waits for its turn may take to notice that it has come, or that the push is to end."""
+_WAITING: Final = "waiting for the registry, which keeps failing"
 _LEAST_POLL_SECONDS: Final = 0.01
 _MOST: Final = 1024
 _TOO_MANY: Final = frozenset({429, 503})
@@ -108,6 +110,27 @@ class _Registry:
     in_doubt: bool = False
 
 
+@attrs.define(eq=False)
+class _State:
+    """What one process knows. A forked child has its own: a thread of its parent may hold these locks.
+
+    Attributes:
+        own: What it knows of registries.
+        bucket: Spreads the bytes; ``None`` without a limit of the rate.
+        name: Of the process, among those who share a board.
+        guard: Held for a moment.
+        asking: One question to the shared board at a time: what was seen later is adopted later.
+        registries: By host.
+    """
+
+    own: LocalIllnessBoard
+    bucket: TokenBucket | None
+    name: str = attrs.field(factory=lambda: uuid.uuid4().hex)
+    guard: threading.Lock = attrs.field(factory=threading.Lock)
+    asking: threading.Lock = attrs.field(factory=threading.Lock)
+    registries: dict[str, _Registry] = attrs.field(factory=dict)
+
+
 class Guest:
     """The rate, and for each registry how many requests it bears, and whether it is ill. Safe with several threads.
 
@@ -129,15 +152,13 @@ class Guest:
         self._rate = max_bytes_per_second
         self._clock = clock
         self._random = random
-        self._guard = threading.Lock()
-        self._bucket = None if max_bytes_per_second is None else TokenBucket(max_bytes_per_second, clock)
-        self._name = uuid.uuid4().hex
         self._shared = board
-        self._own = LocalIllnessBoard(clock)
-        # One question to the shared board at a time: what was seen later is adopted later.
-        self._asking = threading.Lock()
-        self._registries: dict[str, _Registry] = {}
-        self._limits: dict[str, ConcurrencyLimit] = {}
+        self._process = PerProcess(self._new_state)
+        self._limits = PerProcess[dict[str, ConcurrencyLimit]](dict)
+
+    def _new_state(self) -> _State:
+        bucket = None if self._rate is None else TokenBucket(self._rate, self._clock)
+        return _State(LocalIllnessBoard(self._clock), bucket)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process counts for itself.
@@ -146,20 +167,22 @@ class Guest:
     def beside(self) -> Guest:
         """Return one with the same knowledge, whose requests are not counted with those of this one."""
         twin = Guest.__new__(Guest)
-        vars(twin).update(vars(self), _limits={})
+        vars(twin).update(vars(self), _limits=PerProcess(dict))
         return twin
 
     @property
     def piece_bytes(self) -> int | None:
         """How much of a body is best sent at a time; ``None`` without a limit of the rate."""
-        return None if self._bucket is None else self._bucket.piece_bytes
+        bucket = self._process.get().bucket
+        return None if bucket is None else bucket.piece_bytes
 
     def take(self, count: int) -> float:
         """Announce *count* bytes; return the seconds to wait before they are sent."""
-        if self._bucket is None:
+        state = self._process.get()
+        if state.bucket is None:
             return 0.0
-        with self._guard:
-            return self._bucket.take(count)
+        with state.guard:
+            return state.bucket.take(count)
 
     def visit(self) -> Visit:
         """Return the turns of one push."""
@@ -167,7 +190,7 @@ class Guest:
 
     def begin(self, turn: Turn) -> float | None:
         """See :meth:`Turn.begin`."""
-        with self._guard:
+        with self._process.get().guard:
             registry, limit = self._registry(turn.host), self._limit(turn.host)
             if not limit.has_room:
                 turn.note_wait(PauseReason.CONCURRENCY)
@@ -184,7 +207,11 @@ class Guest:
         """Return for how long *turn* is to wait before it asks again; ``None`` when it is not to wait."""
         if (turn.visit.is_first(turn.host) or registry.in_doubt) and self._look_again(registry):
             return 0.0
-        seen, who, left = self._own.change(turn.host, look), registry.breaker.who, turn.visit.patience.left
+        seen, who, left = (
+            self._process.get().own.change(turn.host, look),
+            registry.breaker.who,
+            turn.visit.patience.left,
+        )
         has_asked = registry.trier is turn
         if not seen.illness.is_ill or left <= 0:
             registry.trier = None if has_asked else registry.trier
@@ -207,7 +234,7 @@ class Guest:
 
     def end(self, turn: Turn, result: object) -> None:
         """See :meth:`Turn.end`."""
-        with self._guard:
+        with self._process.get().guard:
             registry, began = self._registry(turn.host), turn.began_at
             turn.note_wait(None)
             tries = registry.trier is turn
@@ -222,7 +249,7 @@ class Guest:
                 registry.in_doubt = registry.in_doubt or refused or outcome is Outcome.FAILED
                 if isinstance(turn.request, OptionalRequest) and outcome is Outcome.FAILED:
                     outcome = Outcome.NOTHING
-            step = registry.breaker.ended(outcome, self._own.change(turn.host, look).illness, tries=tries)
+            step = registry.breaker.ended(outcome, self._process.get().own.change(turn.host, look).illness, tries=tries)
             if step is not None:
                 self._take(turn.host, registry, step)
 
@@ -232,17 +259,18 @@ class Guest:
 
     def consult(self, host: str) -> None:
         """Tell the shared board of what has happened, and adopt what it says. Waits for it."""
-        with self._asking:
-            with self._guard:
+        state = self._process.get()
+        with state.asking:
+            with state.guard:
                 registry = self._registry(host)
                 steps, registry.due = registry.due, []
             seen = None
             for step in steps:
                 seen = None if self._shared is None else self._shared.change(host, step)
-            with self._guard:
+            with state.guard:
                 # What has happened since is known here alone. A board that fails leaves what this process knows.
                 if seen is not None and not registry.due:
-                    self._own.adopt(host, seen)
+                    state.own.adopt(host, seen)
 
     def _look_again(self, registry: _Registry) -> bool:
         """Have the shared board asked, unless it was a moment ago; return whether it is to be."""
@@ -254,7 +282,7 @@ class Guest:
 
     def _take(self, host: str, registry: _Registry, step: Step) -> None:
         """Take *step* here, and have the shared board told. A step that is taken twice changes nothing more."""
-        self._own.change(host, step)
+        self._process.get().own.change(host, step)
         if self._shared is not None:
             registry.asked_at = self._clock()
             registry.due.append(step)
@@ -269,16 +297,16 @@ class Guest:
         threading.Thread(target=renew, name="ollama-push-try", daemon=True).start()
 
     def _registry(self, host: str) -> _Registry:
-        if host not in self._registries:
-            # A forked child is another process.
-            who = f"{self._name}-{os.getpid()}"
-            self._registries[host] = _Registry(CircuitBreaker(who, self._random))
-        return self._registries[host]
+        state = self._process.get()
+        if host not in state.registries:
+            state.registries[host] = _Registry(CircuitBreaker(state.name, self._random))
+        return state.registries[host]
 
     def _limit(self, host: str) -> ConcurrencyLimit:
-        if host not in self._limits:
-            self._limits[host] = ConcurrencyLimit(_MOST, self._clock)
-        return self._limits[host]
+        limits = self._limits.get()
+        if host not in limits:
+            limits[host] = ConcurrencyLimit(_MOST, self._clock)
+        return limits[host]
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -336,6 +364,7 @@ class Turn:
     began_at: float | None = attrs.field(default=None, init=False)
     ended: threading.Event = attrs.field(factory=threading.Event, init=False)
     waits: dict[PauseReason, float] = attrs.field(factory=dict, init=False)
+    _news: list[EmitEvent] = attrs.field(factory=list, init=False)
     _beside: int = attrs.field(default=1, init=False)
     _reason: PauseReason | None = attrs.field(default=None, init=False)
     _since: float = attrs.field(default=0.0, init=False)
@@ -373,6 +402,11 @@ class Turn:
         """What hooks are told of its waits."""
         return [ReportPause(reason, seconds) for reason, seconds in self.waits.items()]
 
+    def take_news(self) -> list[EmitEvent]:
+        """Return what is to be told now, and was not before: that the push has begun to wait for an ill registry."""
+        news, self._news = self._news, []
+        return news
+
     def note_wait(self, reason: PauseReason | None) -> None:
         """Note that it waits from now on, and why; ``None`` for no longer."""
         if reason is self._reason:
@@ -383,6 +417,8 @@ class Turn:
         if self._reason is PauseReason.BREAKER:
             self.visit.patience.end()
         if reason is PauseReason.BREAKER:
+            if not self.visit.patience.is_waiting:
+                self._news.append(EmitEvent(StatusChanged(_WAITING)))
             self.visit.patience.begin()
         self._reason, self._since = reason, now
 

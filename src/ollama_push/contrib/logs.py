@@ -24,6 +24,7 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestPaused,
     RequestRetried,
     RolledBack,
 )
@@ -45,12 +46,13 @@ class _Logged:
 
 @attrs.define
 class LogHook:
-    """Logs pushes. INFO: start, phases, finished layers, outcome; DEBUG: attempts and rollbacks.
+    """Logs pushes. INFO: start, phases, finished layers, outcome; DEBUG: attempts, rollbacks and waits.
 
     WARNING: retries; ERROR: a push that failed. Each record carries its facts as
     ``extra`` fields, all prefixed ``push_``: ``model, target, elapsed_seconds`` always; by kind ``attempt,
     status, digest, total_bytes, rolled_back_bytes, retry_in_seconds, error, reason, outcome``, and for pushes
-    straight to a registry ``sent_bytes, skipped_bytes, resumed_bytes, verified, manifest_digest``.
+    straight to a registry ``pause, paused_seconds, sent_bytes, skipped_bytes, resumed_bytes, verified,
+    manifest_digest``.
     Texts of a peer are redacted and put on one line, so that they neither leak a secret nor forge a line.
 
     Attributes:
@@ -83,6 +85,9 @@ class LogHook:
                 facts = {"retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
                 text = "a request failed: %s; retrying in %.1f s"
                 self._log(logging.WARNING, seen, text, _one_line(self.describe(error)), wait, **facts)
+            case RequestPaused(reason=paused, seconds=seconds):
+                facts = {"pause": paused.value, "paused_seconds": round(seconds, _SECONDS)}
+                self._log(logging.DEBUG, seen, "held back for %.1f s (%s)", seconds, paused.value, **facts)
             case AttemptFailed(attempt=attempt, error=error, retry_in=wait) if wait is not None:
                 facts = {"attempt": attempt, "retry_in_seconds": round(wait, _SECONDS), **_facts(error)}
                 text = "attempt %d failed: %s; retrying in %.1f s"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -12,9 +14,10 @@ from tests.support.clocks import Clock
 
 from ollama_push.client._guest import QUIET_SECONDS, Guest, LocalIllnessBoard, Turn, Visit
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
+from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.registry.effects import ReportPause
+from ollama_push.core.registry.effects import EmitEvent, ReportPause
 from ollama_push.core.registry.illness import Sighting, Step, look
 from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 
@@ -84,6 +87,10 @@ def test_a_registry_that_keeps_failing_is_left_alone(failure: object) -> None:
     _ask(visit, *[failure] * 5)
     waiting, other = visit.turn(_REQUEST), visit.turn(_REQUEST)
     assert 0 < _waits(waiting) <= 0.1
+    told = EmitEvent(StatusChanged("waiting for the registry, which keeps failing"))
+    assert [waiting.take_news(), waiting.take_news()] == [[told], []]
+    assert _waits(other) > 0
+    assert other.take_news() == [], "its push has told that"
     clock.now += 1.0
     assert waiting.begin() == 0.0
     assert waiting.begin() is None
@@ -370,3 +377,24 @@ def test_a_copy_in_another_process_has_the_same_rate() -> None:
     assert pickle.loads(pickle.dumps(Guest(1e6))).piece_bytes == 100_000
     assert pickle.loads(pickle.dumps(Guest())).piece_bytes is None
     assert Guest().take(10**9) == 0.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+def test_a_forked_child_needs_no_lock_that_a_thread_of_its_parent_held() -> None:
+    clock = Clock()
+    visit = Guest(1e6, clock=clock).visit()
+    _ask(visit, *[_response(502)] * 5)
+    assert visit.guest.take(500_000) == 0.0
+    with visit.guest._process.get().guard, visit.guest._process.get().asking:
+        child = os.fork()
+        if child == 0:
+            # Nothing of pytest may run here, and a child that waits for ever is ended.
+            signal.alarm(30)
+            try:
+                own = visit.guest.visit()
+                _ask(own, _response(200))
+                os._exit(0 if own.guest.take(1) == 0.0 else 1)
+            except BaseException:  # noqa: BLE001 - it ends here
+                os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert visit.turn(_REQUEST).begin() is not None

@@ -27,7 +27,7 @@ from tests.support.push_run import Driven, tick
 from ollama_push import PushClient
 from ollama_push.contrib.logs import LogHook
 from ollama_push.core.errors import OllamaPushError, PushInterrupted
-from ollama_push.core.observations import PushContext, PushFinished, PushOutcome
+from ollama_push.core.observations import PauseReason, PushContext, PushFinished, PushOutcome, RequestPaused
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.testing.recordings import Recording
@@ -73,6 +73,14 @@ def _push_slow(log: Log) -> int:
         for _ in events:
             ticks += 1
     return ticks
+
+
+def test_a_wait_for_a_registry_is_told_to_those_who_look_closely() -> None:
+    log = Log()
+    log.hook(RequestPaused(PushContext("m", "https://r"), 31.0, PauseReason.BREAKER, 29.96))
+    assert log.lines == [("DEBUG", "held back for 30.0 s (breaker)")]
+    fields = _fields(log.records[0])
+    assert (fields["push_pause"], fields["push_paused_seconds"]) == ("breaker", 29.96)
 
 
 def test_a_push_of_a_hundred_ticks_is_told_in_a_dozen_lines() -> None:

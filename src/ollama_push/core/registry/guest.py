@@ -139,6 +139,11 @@ class Patience:
     _since: float = attrs.field(default=0.0, init=False)
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether a request waits."""
+        return self._waiting > 0
+
+    @property
     def left(self) -> float:
         """Seconds; 0.0 when its verdict is due."""
         waiting = self._clock() - self._since if self._waiting else 0.0

@@ -166,8 +166,9 @@ def test_while_another_process_tries_one_looks_now_and_then() -> None:
 def test_patience_counts_requests_that_wait_side_by_side_once() -> None:
     clock = Clock()
     patience = Patience(30.0, clock)
-    assert patience.left == 30.0
+    assert (patience.left, patience.is_waiting) == (30.0, False)
     patience.begin()
+    assert patience.is_waiting
     clock.now += 4.0
     patience.begin()
     clock.now += 4.0
