@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _was_interrupted(screen: pyte.Screen) -> bool:
-    said = "\n".join(screen.display)
+    said = "".join(screen.display)  # lines of full width: what was wrapped is whole again
     return "; the registry has " in said and "resumed" in said
 
 

@@ -117,6 +117,24 @@ def test_wrong_usage_exits_with_2() -> None:
     assert done.stderr == "error: --host='ftp://x': the scheme must be http or https\n"
 
 
+def test_without_a_command_people_see_the_help_line_by_line() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert done.stderr.replace("\n", " ").split() == run("--help").stdout.replace("\n", " ").split()
+    assert done.stderr.splitlines()[0] == "Usage: ollama-push [OPTIONS] COMMAND [ARGS]..."
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("puhs", "push"), ("verfy", "verify"), ("test-model", "testmodel")])
+def test_a_command_that_is_misspelt_is_guessed(typed: str, meant: str) -> None:
+    done = run(typed, "x")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"Error: No such command '{typed}'. Did you mean '{meant}'?\n")
+
+
+def test_a_command_that_is_like_none_is_not_guessed() -> None:
+    assert run("quantize").stderr.endswith("Error: No such command 'quantize'.\n")
+
+
 def test_check_says_what_is_known_and_uploads_nothing() -> None:
     with ScriptedServer(answers=HERE) as server:
         done = run("check", NAME, "--host", server.url)

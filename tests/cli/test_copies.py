@@ -49,7 +49,7 @@ def test_a_dry_run_copies_nothing(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("already there: nothing; to send: ")
     assert not (tmp_path / "layout").exists()
     assert refused.returncode == 7
-    assert "there is no model 'library/no-llama" in refused.stderr
+    assert "there is no model 'no-llama" in refused.stderr
 
 
 def test_programs_read_the_same_as_of_a_push(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_list_is_copied_line_by_line_each_with_its_verdict(tmp_path: Path) -> 
             home.registry.manifest(name, tag) for name, tag in (("a/one", "v1"), ("a/two", "v1"), ("a/three", "latest"))
         ]
     assert done.returncode == 7
-    assert "there is no model 'library/no-llama" in done.stderr
+    assert "there is no model 'no-llama" in done.stderr
     assert again.returncode == 0, again.stderr
     assert pushed == [home.manifest] * 3
 

@@ -94,7 +94,7 @@ def test_one_model_goes_to_several_names_and_one_that_fails_does_not_stop_the_ot
         assert home.registry.manifest("a/b", "latest") == home.registry.manifest("a/c", "v2") == home.manifest
     assert done.returncode == 3
     assert [line.split(" ")[0] for line in done.stderr.splitlines() if line[:2] in ("pu", "er")][-1] == "pushed"
-    assert "registries take lower case only; use 'a/b'" in done.stderr
+    assert f"registries take lower case only; use '{host}/a/b'" in done.stderr
 
 
 def test_another_store_is_read_with_models(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_an_upper_case_name_exits_with_3_and_nothing_is_sent(tmp_path: Path) -> 
         check = home.run("check", f"{home.registry.host}/Team/x", *home.options)
         assert home.registry.requests == []
     assert done.returncode == check.returncode == 3
-    assert "registries take lower case only; use 'team/x'" in done.stderr
+    assert f"registries take lower case only; use '{home.registry.host}/team/x'" in done.stderr
 
 
 def test_a_model_that_is_not_in_the_store_exits_with_7(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_a_dead_proxy_is_named_and_its_password_is_not_shown(
         fetch(make, TARGET)
     assert caught.value.cause is ConnectCause.PROXY
     assert "check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or list the host in NO_PROXY" in str(caught.value)
+    assert str(caught.value).endswith(f"(127.0.0.1:{port}: connection refused)")
     assert "hush" not in f"{caught.value} {caught.value!r}"
 
 

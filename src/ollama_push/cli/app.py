@@ -44,6 +44,18 @@ _COMMANDS: Final[Mapping[str, str]] = {
 class _Commands(click.Group):
     """Imports a command when it is asked for: no command pays for the packages of another."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(args[0], _COMMANDS, n=1):
+                exc.message += f" Did you mean {near[0]!r}?"  # type: ignore[misc]  # final for others; `show` reads it
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [*_COMMANDS]
 
@@ -77,6 +89,10 @@ def run(arguments: Sequence[str]) -> int:
             code = app.main(list(arguments), prog_name="ollama-push", standalone_mode=False)
     except click.exceptions.Exit as exc:
         return exc.exit_code
+    except click.exceptions.NoArgsIsHelpError as exc:
+        with suppress(OSError):  # there is nowhere to show it
+            exc.show()
+        return exit_codes.USAGE
     except click.ClickException as exc:
         # It quotes arguments, which may be what somebody else chose.
         exc.message = printable(exc.message)  # type: ignore[misc]  # final for others; `show` reads it

@@ -222,7 +222,8 @@ class ModelName:
         if _OCI_REPOSITORY.fullmatch(self.repository):
             return None
         if self.repository != self.repository.lower():
-            return f"registries take lower case only; use {shorten(self.repository.lower())}"
+            host = "" if self.is_default_host else f"{self.host.lower()}/"
+            return f"registries take lower case only; use {shorten(f'{host}{self.repository.lower()}')}"
         return f"{shorten(self.repository)} is no repository name; expected a-z 0-9 with single . _ - or __ between"
 
     def __str__(self) -> str:

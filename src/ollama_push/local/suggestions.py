@@ -22,7 +22,7 @@ def missing_model(name: ModelName, models: Sequence[ModelName], root: Path) -> M
     near = near or difflib.get_close_matches(name.model, [model.model for model in models], 1)
     others = () if near or twin else tuple(model.shortest for model in models[:_NEAREST])
     return ModelMissing(
-        str(name), str(root), not models, twin.shortest if twin else "", tuple(near), others, len(models)
+        name.shortest, str(root), not models, twin.shortest if twin else "", tuple(near), others, len(models)
     )
 
 

@@ -32,7 +32,7 @@ from ollama_push.transports._aiohttp_internals import (
 )
 from ollama_push.transports._certificates import HostCertificates
 from ollama_push.transports._event_loop import SilenceLimit, running_loop
-from ollama_push.transports._failures import connect_failed, refused_certificate
+from ollama_push.transports._failures import connect_failed, refused_certificate, unreached_proxy
 from ollama_push.transports._framing import RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
 from ollama_push.transports._process import PerProcess
@@ -330,7 +330,9 @@ def _translated(
             return limits.exceeded("connect")
         case TimeoutError():
             return limits.exceeded("read")
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+        case aiohttp.ClientProxyConnectionError(host=host, port=port):
+            return limits.unreached(ConnectCause.PROXY, unreached_proxy(host, port, exc))
+        case aiohttp.ClientHttpProxyError():
             return limits.unreached(ConnectCause.PROXY, str(exc))
         case aiohttp.ClientConnectorError() if not responded:
             return connect_failed(limits.url, exc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from ollama_push.core.errors import ConnectCause, ConnectFailed
 from ollama_push.core.hosts import origin_of
 
-__all__ = ["ProxyFailed", "connect_failed", "refused_certificate"]
+__all__ = ["ProxyFailed", "connect_failed", "refused_certificate", "unreached_proxy"]
 
 # OpenSSL x509_vfy.h: X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH.
 _CERTIFICATES = {
@@ -43,6 +44,13 @@ def connect_failed(url: str, exc: BaseException) -> ConnectFailed:
         if cause is not None:
             return ConnectFailed(origin_of(url), cause, _words(link))
     return ConnectFailed(origin_of(url), ConnectCause.OTHER, _words(chain[-1]))
+
+
+def unreached_proxy(host: str, port: int | None, exc: BaseException) -> str:
+    """Return in words that *exc* kept a connection to the proxy at *host* and *port* from being made."""
+    reasons = [link for link in _chain(exc) if isinstance(link, OSError) and link.strerror]
+    address = f"[{host}]" if ":" in host else host
+    return f"{address}:{port}: {_words(reasons[-1] if reasons else exc)}"
 
 
 def refused_certificate(url: str, exc: BaseException) -> ConnectFailed | None:
@@ -105,6 +113,9 @@ def _tls_cause(exc: ssl.SSLError) -> ConnectCause:
 def _words(exc: BaseException) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return str(getattr(exc, "verify_message", exc))
+    # asyncio's own text is "Connect call failed" with the address (CPython 3.11 "sock_connect").
+    if isinstance(exc, ConnectionError) and exc.errno:
+        return os.strerror(exc.errno).lower()
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror.lower()
     return str(exc) or type(exc).__name__

@@ -20,7 +20,7 @@ from ollama_push.core.errors import ConnectCause, ConnectionLost, TransportError
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.raisers import raise_as_it_is, raised_by_signal
 from ollama_push.transports._certificates import HostCertificates
-from ollama_push.transports._failures import connect_failed, refused_certificate
+from ollama_push.transports._failures import connect_failed, refused_certificate, unreached_proxy
 from ollama_push.transports._framing import ChunkedBody, RequestLimits, response_headers
 from ollama_push.transports._machine import ClientCertificate, Proxy, proxy_for
 from ollama_push.transports._process import PerProcess
@@ -326,7 +326,7 @@ def _translated(exc: Exception, limits: RequestLimits, *, connected: bool, in_us
         case u3.ConnectTimeoutError():
             return limits.exceeded("connect")
         case u3.ProxyError() if not connected:  # urllib3 says so, too, when the proxy closes a connection later
-            return limits.unreached(ConnectCause.PROXY, str(exc.original_error))
+            return limits.unreached(ConnectCause.PROXY, _proxy_words(exc.original_error))
         case u3.LocationParseError() | u3.LocationValueError():
             return limits.unreached(ConnectCause.UNKNOWN_HOST, str(exc))
         case u3.ReadTimeoutError() | TimeoutError():
@@ -335,6 +335,10 @@ def _translated(exc: Exception, limits: RequestLimits, *, connected: bool, in_us
             return connect_failed(limits.url, exc)
         case _:
             return limits.lost(_words(exc))
+
+
+def _proxy_words(exc: Exception) -> str:
+    return unreached_proxy(exc.conn.host, exc.conn.port, exc) if isinstance(exc, u3.NewConnectionError) else str(exc)
 
 
 def _words(exc: Exception) -> str:

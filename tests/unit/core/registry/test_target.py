@@ -111,7 +111,7 @@ def test_any_repository_of_the_specification_is_a_target(text: str, host: str, r
     ("text", "problem"),
     [
         ("reg.test/a//c", "is no repository name"),
-        ("reg.test/a/b/C", "lower case only; use 'a/b/c'"),
+        ("reg.test/a/b/C", "lower case only; use 'reg.test/a/b/c'"),
         ("reg.test/a/../c", "is no repository name"),
         ("reg.test/a/-b/c", "is no repository name"),
         ("reg.test/a/b/c:", "tag '' is not legal"),
