@@ -124,7 +124,7 @@ def test_without_a_command_people_see_the_help_line_by_line() -> None:
     assert done.stderr.splitlines()[0] == "Usage: ollama-push [OPTIONS] COMMAND [ARGS]..."
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("puhs", "push"), ("verfy", "verify"), ("test-model", "testmodel")])
+@pytest.mark.parametrize(("typed", "meant"), [("puhs", "push"), ("logins", "login"), ("test-model", "testmodel")])
 def test_a_command_that_is_misspelt_is_guessed(typed: str, meant: str) -> None:
     done = run(typed, "x")
     assert done.returncode == 2
