@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,13 +16,15 @@ from ollama_push.cli.display.json_lines import failure_fields, json_line
 from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.reports import model_text, plan_lines, pullability_fields, readiness_lines
-from ollama_push.client import PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.hosts import is_ollama_cloud
 from ollama_push.core.registry.credentials import Signer
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.target import RegistryModel, direct_name
 from ollama_push.local import Credentials
+
+if TYPE_CHECKING:
+    from ollama_push.client import PushClient, RegistryClient
 
 __all__ = ["check"]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from ollama_push import client as clients
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["ClientRunner"]
 
@@ -19,19 +23,16 @@ class ClientRunner(Generic[_Client]):
 
     Args:
         transport: For all clients, and closed at the end of the block; an async one has ``aclose``.
-        sync_client: Builds the client of a sync transport.
-        async_client: Builds its async twin.
+        client: Name of the client of a sync transport; that of its async twin begins with ``Async``. Only one is
+            loaded, and asyncio for the async one alone: to load all takes as long as a small push.
         options: Passed to either.
     """
 
-    def __init__(
-        self, transport: Any, sync_client: Callable[..., _Client], async_client: Callable[..., Any], **options: Any
-    ) -> None:
+    def __init__(self, transport: Any, client: str, **options: Any) -> None:
         self._transport = transport
-        self._loop = asyncio.Runner() if hasattr(transport, "aclose") else None
-        self._new_client: Callable[..., Any] = partial(
-            sync_client if self._loop is None else async_client, transport=transport, **options
-        )
+        self._loop = _new_loop() if hasattr(transport, "aclose") else None
+        client_class = getattr(clients, client if self._loop is None else f"Async{client}")
+        self._new_client: Callable[..., Any] = partial(client_class, transport=transport, **options)
         self._client: Any = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -43,6 +44,8 @@ class ClientRunner(Generic[_Client]):
         if self._loop is None:
             with self._new_client(**options) as self._client:
                 return call(self._client)
+        import asyncio
+
         try:
             result: _Result = self._loop.run(self._awaited(call, options))
         except asyncio.CancelledError:
@@ -50,6 +53,8 @@ class ClientRunner(Generic[_Client]):
         return result
 
     async def _awaited(self, call: Callable[[Any], Any], options: dict[str, Any]) -> Any:
+        import asyncio
+
         async with self._new_client(**options) as self._client:
             self._task = asyncio.current_task()
             return await call(self._client)
@@ -81,3 +86,9 @@ class ClientRunner(Generic[_Client]):
         else:
             with self._loop:
                 self._loop.run(self._transport.aclose())
+
+
+def _new_loop() -> asyncio.Runner:
+    import asyncio
+
+    return asyncio.Runner()

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
 
+from ollama_push import transports
 from ollama_push.cli.client_runner import ClientRunner
-from ollama_push.client import AsyncPushClient, PushClient
 from ollama_push.core.arguments import YEAR_SECONDS, is_header_name
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.retry import RetryPolicy
 from ollama_push.core.server.address import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from ollama_push.client import PushClient
 
 __all__ = [
     "CERT_OPTION",
@@ -28,6 +31,8 @@ __all__ = [
 ]
 
 _GROUP: Final = "ollama_push.transports"
+# Those of this package are not looked up: to read what all packages offer takes a tenth of the command's start.
+_OWN: Final = {"aiohttp": "AiohttpTransport", "urllib3": "Urllib3Transport"}
 
 _ClientCertificate = str | tuple[str, str]
 """A PEM file with certificate and key, or the two files."""
@@ -126,9 +131,7 @@ def connect(settings: Settings) -> ClientRunner[PushClient]:
     if settings.key and not settings.cert:
         raise click.UsageError("--key needs --cert, or --direct: an Ollama server signs with its own key")
     transport = transport_for(settings)
-    return ClientRunner(
-        transport, PushClient, AsyncPushClient, host=settings.host, headers=settings.headers, **settings.limits
-    )
+    return ClientRunner(transport, "PushClient", host=settings.host, headers=settings.headers, **settings.limits)
 
 
 def transport_for(settings: Settings) -> Any:
@@ -143,19 +146,23 @@ def transport_for(settings: Settings) -> Any:
 
 
 def _build_transport(name: str, options: Mapping[str, Any]) -> Any:
-    found = {point.name: point for point in entry_points(group=_GROUP)}
-    if name not in found:
-        raise InvalidSetting("--transport", name, f"no such transport; installed are {', '.join(sorted(found))}")
-    try:
-        factory = found[name].load()
-    except (ImportError, AttributeError) as exc:
-        raise InvalidSetting("--transport", name, f"it cannot be loaded: {exc}") from exc
+    factory = getattr(transports, _OWN[name]) if name in _OWN else _load_transport(name)
     try:
         return factory(**options)
     except TypeError as exc:
         names = {"connect_timeout": "--timeout", "ca_file": "--ca", "client_cert": "--cert"}
         used = " and ".join(names[option] for option in options)
         raise InvalidSetting("--transport", name, f"it does not take {used or 'no arguments'}: {exc}") from exc
+
+
+def _load_transport(name: str) -> Any:
+    found = {point.name: point for point in entry_points(group=_GROUP)}
+    if name not in found:
+        raise InvalidSetting("--transport", name, f"no such transport; installed are {', '.join(sorted(found))}")
+    try:
+        return found[name].load()
+    except (ImportError, AttributeError) as exc:
+        raise InvalidSetting("--transport", name, f"it cannot be loaded: {exc}") from exc
 
 
 _OPTIONS: Final = {

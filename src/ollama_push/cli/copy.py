@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -34,7 +34,6 @@ from ollama_push.cli.push_runner import (
 from ollama_push.cli.reports import plan_lines
 from ollama_push.cli.resume import new_resume_store
 from ollama_push.cli.signals import Interrupter
-from ollama_push.client import RegistryClient
 from ollama_push.core.errors import InvalidSetting, OllamaPushError
 from ollama_push.core.names import ModelName
 from ollama_push.core.ports import Hook
@@ -42,6 +41,9 @@ from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.target import RegistryModel
 from ollama_push.local import ModelStore, OciArchive, OciArchiveWriter, OciLayout, StoreTarget
 from ollama_push.local.places import tags_of_text, with_tag
+
+if TYPE_CHECKING:
+    from ollama_push.client import RegistryClient
 
 __all__ = ["copy", "load", "save"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -16,10 +16,12 @@ from ollama_push.cli.connection import Settings, transport_for
 from ollama_push.cli.display.streams import say
 from ollama_push.cli.resume import RESUME_OPTION
 from ollama_push.cli.sizes import parse_size, rate_in_bytes
-from ollama_push.client import AsyncRegistryClient, RegistryClient
 from ollama_push.core.registry.blob_upload.part_sizes import SMALLEST_PART_BYTES, WHOLE, PartBytes
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.local import Credentials
+
+if TYPE_CHECKING:
+    from ollama_push.client import RegistryClient
 
 __all__ = [
     "TRANSFER_OPTIONS",
@@ -154,8 +156,7 @@ def connect_directly(
     """
     return ClientRunner(
         transport_for(settings),
-        RegistryClient,
-        AsyncRegistryClient,
+        "RegistryClient",
         credentials=credentials_of(settings),
         resume=resume,
         **settings.limits,

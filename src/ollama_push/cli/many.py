@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
@@ -20,13 +20,15 @@ from ollama_push.cli.many_items import items_asked_for
 from ollama_push.cli.messages import MessageFormatter
 from ollama_push.cli.push_runner import exit_code_of
 from ollama_push.cli.report_file import ReportFile
-from ollama_push.client import RegistryClient
 from ollama_push.core.batch import PushItem, PushVerdict, Shard
 from ollama_push.core.errors import InvalidModelName, OllamaPushError, PushInterrupted
 from ollama_push.core.names import ModelName
 from ollama_push.core.observations import Observation, PushStarted
 from ollama_push.core.ports import Hook
 from ollama_push.local import ModelStore
+
+if TYPE_CHECKING:
+    from ollama_push.client import RegistryClient
 
 __all__ = ["ManySettings", "many_options", "push_all"]
 

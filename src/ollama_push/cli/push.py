@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,7 +33,6 @@ from ollama_push.cli.push_runner import (
 )
 from ollama_push.cli.resume import new_resume_store
 from ollama_push.cli.signals import Interrupter
-from ollama_push.client import PushClient, RegistryClient
 from ollama_push.core.errors import (
     ConnectFailed,
     InvalidModelName,
@@ -46,6 +46,9 @@ from ollama_push.core.ports import Hook
 from ollama_push.core.receipts import PushReceipt
 from ollama_push.core.registry.target import RegistryModel, direct_name
 from ollama_push.local import ModelStore
+
+if TYPE_CHECKING:
+    from ollama_push.client import PushClient, RegistryClient
 
 __all__ = ["push"]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ollama_push.cli.messages import pullability_line
 from ollama_push.core.pullability import Pullability
 from ollama_push.core.receipts import PlannedBlob, PushPlan, PushReceipt, Verification
-from ollama_push.core.server.check import Readiness
 from ollama_push.core.units import bytes_text
+
+if TYPE_CHECKING:
+    from ollama_push.core.server.check import Readiness
 
 __all__ = [
     "model_text",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -17,10 +17,12 @@ from ollama_push.cli.display.json_lines import failure_fields, json_line
 from ollama_push.cli.display.streams import report, say
 from ollama_push.cli.messages import USUAL, failure_line
 from ollama_push.cli.reports import model_text, pullability_fields, verification_lines
-from ollama_push.client import RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.registry.endpoints import Endpoint
 from ollama_push.core.registry.target import direct_name
+
+if TYPE_CHECKING:
+    from ollama_push.client import RegistryClient
 
 __all__ = ["verify"]
 
