@@ -79,6 +79,7 @@ __all__ = ["run_plan"]
 _SIGNATURE: Final = re.compile(r"[?&]sig=[0-9a-f]{16}|[?&]signature=[\w-]{16}")
 _END_SECONDS: Final = 120.0
 """No push of a few hundred kB may take longer, however busy the machine is."""
+_COMPLAINTS: Final = ("never retrieved", "was destroyed but it is pending", "Unclosed", "was never awaited")
 _POLL_SECONDS: Final = 0.002
 _NO_SPACE: Final = Reply(
     500, {"Content-Type": "application/json"}, b'{"errors":[{"code":"UNKNOWN","detail":{"Err":28}}]}'
@@ -123,7 +124,8 @@ class _Laboratory:
         self._problems: list[str] = []
         self._disks: list[SmallDisk] = []
         self._threads = set(threading.enumerate())
-        self._records = stack.enter_context(_all_records())
+        self._records = stack.enter_context(_all_records("ollama_push"))
+        self._complaints = stack.enter_context(_all_records("asyncio"))
         for name in ("tmp", "state", "target"):
             (folder / name).mkdir(mode=0o700)
         self._fill_disks()
@@ -149,14 +151,18 @@ class _Laboratory:
             self._gateways = [self._new_gateway(number) for number in range(2 if plan.way is Way.REPLICAS else 1)]
             stack.callback(lambda: [_end(gateway) for gateway in self._gateways])
             self._add_link(Wire.GATEWAY, *map(_host_of, self._gateways))
-        self._runner = Runner(plan, self._models, self._places())
+        places = self._places()
+        self._runner = Runner(plan, self._models, places)
+        self._rival = Runner(plan, self._models, places, "rival") if plan.rival else None
 
     def run(self) -> list[str]:
-        first = self._run(IMPATIENT, while_it_runs=self._happen)
+        first, *rivals = self._run(IMPATIENT, while_it_runs=self._happen)
         self._check("the first run", first)
+        for rival in rivals:
+            self._check("the run beside the first", rival)
         received = self._received_bytes
         self._restore()
-        second = self._run(PATIENT)
+        (second,) = self._run(PATIENT)
         self._check("the next run", second)
         if not second.is_success:
             self._problems.append(f"the next run fails: {second.output[-1:]}")
@@ -164,8 +170,9 @@ class _Laboratory:
             self._problems.append("the next run is not verified")
         self._check_bytes(first, second, received)
         self._check_pages()
-        self._check_nothing_is_left(killed=self._plan.has(Act.KILL, Act.TERMINATE))
+        self._check_nothing_is_left()
         self._check_files()
+        self._check_complaints()
         return self._problems
 
     # The machines.
@@ -303,23 +310,22 @@ class _Laboratory:
 
     # What happens.
 
-    def _run(self, patience: float, while_it_runs: Callable[[], None] | None = None) -> Verdict:
+    def _run(self, patience: float, while_it_runs: Callable[[], None] | None = None) -> list[Verdict]:
+        """Run the task, and beside it what happens and who does the same; return the verdicts."""
         self._ended.clear()
+        runners = [self._runner]
         if while_it_runs is not None:
+            runners += [self._rival] if self._rival is not None else []
             for event in self._plan.events:
                 if event.after < 0 and not _needs_process(event):
                     self._act(event)
         happening = threading.Thread(target=while_it_runs or (lambda: None), name="what-happens", daemon=True)
-        ending: list[Verdict] = []
-        running = threading.Thread(
-            target=lambda: ending.append(self._runner.run(patience)), name="running", daemon=True
-        )
         happening.start()
-        running.start()
-        running.join(_END_SECONDS)
+        endings = [_Ending(runner, patience) for runner in runners]
+        verdicts = [ending.wait() for ending in endings]
         self._ended.set()
         happening.join(_END_SECONDS)
-        return ending[0] if ending else Verdict(problem=f"no end after {_END_SECONDS} s, or a foreign error")
+        return verdicts
 
     def _happen(self) -> None:
         due = [event for event in self._plan.events if event.after >= 0 or _needs_process(event)]
@@ -511,6 +517,7 @@ class _Laboratory:
             and plan.habit in (RegistryHabit.PLAIN, RegistryHabit.RELATIVE)
             and plan.policy is BrokenPartPolicy.KEEPS_BROKEN_PARTS
             and not plan.process
+            and not plan.rival
             and not plan.events
             and all(
                 fault.damage not in (Damage.FLIP, Damage.DOUBLE) and fault.wire is not Wire.REDIS for fault in plan.wire
@@ -536,13 +543,14 @@ class _Laboratory:
                     if late:
                         self._problems.append(f"tasks are left: {late}")
 
-    def _check_nothing_is_left(self, *, killed: bool) -> None:
+    def _check_nothing_is_left(self) -> None:
         gateways, self._gateways = self._gateways, []
         for gateway in gateways:
             if (code := _end(gateway)) not in (None, 0):
                 self._problems.append(f"a gateway ends with {code}")
-        if self._runner.late_tasks:
-            self._problems.append(f"tasks are left: {self._runner.late_tasks}")
+        for runner in (self._runner, self._rival):
+            if runner is not None and runner.late_tasks:
+                self._problems.append(f"tasks are left: {runner.late_tasks}")
         for wire, link in self._links.items():
             # Redis is asked over connections that are kept until the store is closed.
             if wire is not Wire.REDIS and not link.is_idle(PATIENT):
@@ -552,8 +560,13 @@ class _Laboratory:
                 thread.join(PATIENT)
                 if thread.is_alive():
                     self._problems.append(f"a thread is left: {thread.name}")
-        if not killed and (files := [*(self._folder / "tmp").iterdir()]):
-            self._problems.append(f"temporary files are left: {files}")
+
+    def _check_complaints(self) -> None:
+        """Nobody has let an exception, a task or a connection go unnoticed."""
+        gc.collect()
+        logs = [path.read_text("utf-8", "replace") for path in self._folder.glob("gateway-*.log")]
+        if found := [text for text in (*self._complaints, *logs) if any(each in text for each in _COMPLAINTS)]:
+            self._problems.append(f"Python complains: {found}")
 
     def _check_files(self) -> None:
         for path in (self._folder / "state").rglob("*"):
@@ -567,12 +580,27 @@ class _Laboratory:
         ):
             if path.is_file() and (found := [each for each in SECRETS if each.encode() in path.read_bytes()]):
                 self._problems.append(f"{path.name} holds a password: {found}")
-        target = self._folder / "target"
-        left = [
-            path.name for path in target.rglob("*") if path.is_file() and path.name.endswith((".part", ".tmp", ".new"))
-        ]
-        if left and not self._plan.has(Act.KILL, Act.TERMINATE):
-            self._problems.append(f"files are left: {left}")
+        if self._plan.has(Act.KILL, Act.TERMINATE):
+            return
+        files = [*(self._folder / "tmp").iterdir()]
+        files += [path for path in (self._folder / "target").rglob("*") if path.suffix in (".part", ".tmp", ".new")]
+        if files:
+            self._problems.append(f"files are left: {files}")
+
+
+class _Ending:
+    """A run in a thread of its own, which may hang."""
+
+    def __init__(self, runner: Runner, patience: float) -> None:
+        self._verdicts: list[Verdict] = []
+        work = lambda: self._verdicts.append(runner.run(patience))  # noqa: E731 - as short as its name
+        self._thread = threading.Thread(target=work, name="running", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> Verdict:
+        self._thread.join(_END_SECONDS)
+        problem = f"no end after {_END_SECONDS} s, or a foreign error"
+        return self._verdicts[0] if self._verdicts else Verdict(problem=problem)
 
 
 def _needs_process(event: Event) -> bool:
@@ -622,20 +650,22 @@ def _left_since(before: Counter[str]) -> list[str]:
 
 
 @contextmanager
-def _all_records() -> Iterator[list[str]]:
-    """Collect what is logged at any level."""
+def _all_records(name: str) -> Iterator[list[str]]:
+    """Collect what the logger *name* is told at any level, and let nobody else have it."""
     records: list[str] = []
 
     class Collecting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             records.append(self.format(record))
 
-    root, handler = logging.getLogger("ollama_push"), Collecting()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    logger, handler = logging.getLogger(name), Collecting()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
     try:
         yield records
     finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

@@ -208,6 +208,7 @@ class Plan:
         verify: Whether the registry is asked afterwards.
         redis: Whether unfinished uploads are kept there.
         process: Whether the registry is a process of its own.
+        rival: Whether another does the same at the same time, with the same folders.
     """
 
     seed: int
@@ -222,6 +223,7 @@ class Plan:
     habit: RegistryHabit = RegistryHabit.PLAIN
     redis: bool = False
     process: bool = False
+    rival: bool = False
     wire: tuple[WireFault, ...] = ()
     events: tuple[Event, ...] = ()
 
@@ -273,6 +275,7 @@ def plan_of(seed: int) -> Plan:
         habit=chance.choices([*RegistryHabit], habits)[0],
         redis=way is Way.REPLICAS or (task in (Task.PUSH, Task.LIST, Task.COPY) and chance.random() < 0.25),
         process=task is not Task.FETCH and task.has_registry and chance.random() < 0.12,
+        rival=chance.random() < 0.15,
     )
     # A list of events and one of damage; sometimes neither, more often much of both.
     wire = tuple(_wire_fault(chance, plan) for _ in range(chance.choices(range(5), [1, 4, 4, 3, 2])[0]) if plan.wires)
@@ -380,6 +383,8 @@ def smaller_plans(plan: Plan) -> Iterator[Plan]:
         yield attrs.evolve(plan, login=Login.NONE)
     if plan.habit is not RegistryHabit.PLAIN:
         yield attrs.evolve(plan, habit=RegistryHabit.PLAIN)
+    if plan.rival:
+        yield attrs.evolve(plan, rival=False)
     if plan.concurrency > 1:
         yield attrs.evolve(plan, concurrency=1)
 

@@ -102,14 +102,16 @@ class Runner:
         plan: What, and how.
         models: All of the plan.
         places: Where.
+        name: Of what no other runner writes.
 
     Attributes:
         process: The command that runs, or has run last.
         started: Set while there is one.
     """
 
-    def __init__(self, plan: Plan, models: tuple[Model, ...], places: Places) -> None:
+    def __init__(self, plan: Plan, models: tuple[Model, ...], places: Places, name: str = "first") -> None:
         self._plan = plan
+        self._name = name
         self._models = models
         self._places = places
         self.process: subprocess.Popen[bytes] | None = None
@@ -298,7 +300,7 @@ class Runner:
             case Task.PUSH:
                 return ["push", self._items[0].model, "--direct", "--from", "my-llama"]
             case Task.LIST:
-                names = folder / "names"
+                names = folder / f"names-{self._name}"
                 names.write_text("".join(f"{item.model}\n" for item in self._items))
                 return [
                     "push",
@@ -308,7 +310,7 @@ class Runner:
                     "--jobs",
                     str(_JOBS),
                     "--report",
-                    str(folder / "report"),
+                    str(folder / f"report-{self._name}"),
                 ]
             case Task.SAVE:
                 return ["save", "my-llama", "--output", places.target.removeprefix("oci-archive:")]

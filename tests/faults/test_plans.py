@@ -80,6 +80,12 @@ def test_a_quiet_pull_holds(folder: Path) -> None:
     assert run_plan(attrs.evolve(QUIET, way=Way.SYNC_GATEWAY, task=Task.PULL), folder) == []
 
 
+@pytest.mark.parametrize("task", Task)
+def test_a_quiet_plan_holds_while_another_does_the_same(task: Task, folder: Path) -> None:
+    way = Way.SYNC_GATEWAY if task is Task.PULL else Way.ASYNC
+    assert run_plan(attrs.evolve(QUIET, way=way, task=task, rival=True), folder) == []
+
+
 def test_a_success_without_the_model_is_found(folder: Path) -> None:
     """A registry loses a blob, and the push does not look: the laboratory does."""
     plan = attrs.evolve(QUIET, layers=(100_000,))
@@ -128,7 +134,12 @@ def test_everything_is_planned() -> None:
 
 def test_a_smaller_plan_has_one_thing_less() -> None:
     plan = attrs.evolve(
-        QUIET, login=Login.BASIC, habit=RegistryHabit.RELATIVE, wire=(CLOSED,), events=(Event(Act.EXPIRE, 7),)
+        QUIET,
+        login=Login.BASIC,
+        habit=RegistryHabit.RELATIVE,
+        rival=True,
+        wire=(CLOSED,),
+        events=(Event(Act.EXPIRE, 7),),
     )
     smaller = [*smaller_plans(plan)]
     assert attrs.evolve(plan, wire=()) in smaller
@@ -136,8 +147,9 @@ def test_a_smaller_plan_has_one_thing_less() -> None:
     assert attrs.evolve(plan, layers=(300_000,)) in smaller
     assert attrs.evolve(plan, login=Login.NONE) in smaller
     assert attrs.evolve(plan, habit=RegistryHabit.PLAIN) in smaller
+    assert attrs.evolve(plan, rival=False) in smaller
     assert attrs.evolve(plan, concurrency=1) in smaller
-    assert len(smaller) == 6
+    assert len(smaller) == 7
 
 
 @pytest.mark.skipif(not may_mount(), reason="this user may not mount disks")
