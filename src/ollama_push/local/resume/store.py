@@ -132,6 +132,7 @@ class FileResumeStore:
             max_age_seconds=max_age_seconds,
             max_kept=max_kept,
             lock_seconds=lock_seconds,
+            wait_seconds=wait_seconds,
         )
         self._given = directory
         self._clock = clock
@@ -255,7 +256,8 @@ class FileResumeStore:
         except FileNotFoundError:
             saved = 0
         wait = self._waits.get(name)
-        if wait is None or wait.saved != saved:
+        # A clock that was set back would make the wait longer by as much.
+        if wait is None or wait.saved != saved or now < wait.since:
             wait = self._waits[name] = _Wait(saved, now)
         return now - wait.since < self._wait_seconds
 

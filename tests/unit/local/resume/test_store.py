@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -15,12 +16,21 @@ import attrs
 import pytest
 from tests.support.command import without_coverage
 
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore, NoResume
 
 _KEY = UploadKey("https://registry.example.com", "team/my-llama", "sha256:" + "a" * 64)
 _OTHER = _KEY._replace(repository="team/other")
 _SAVED = ResumePoint("https://registry.example.com/v2/team/my-llama/blobs/uploads/1?_state=s3cret", 1 << 40)
+
+
+class _Settable:
+    """A clock of this process, also behind a pickle."""
+
+    now = 1e9
+
+    def __call__(self) -> float:
+        return _Settable.now
 
 
 @pytest.fixture
@@ -183,6 +193,22 @@ def test_what_is_no_file_is_dropped_unread(directory: Path, tmp_path: Path, kind
 
 
 @pytest.mark.skipif(os.name != "posix", reason="not everybody may make links elsewhere")
+@pytest.mark.parametrize("travels", [False, True], ids=["here", "elsewhere"])
+def test_a_clock_that_is_set_back_makes_no_wait_much_longer(directory: Path, travels: bool) -> None:  # noqa: FBT001
+    """Found with the fault laboratory, which lets clocks jump."""
+    holder, clock = FileResumeStore(directory), _Settable()
+    holder.claim(_KEY)
+    other = FileResumeStore(directory, clock=clock, wait_seconds=10.0)
+    other = pickle.loads(pickle.dumps(other)) if travels else other
+    for step in (0.0, 9.0, -1e7, 9.0):
+        _Settable.now += step
+        assert isinstance(other.claim(_KEY), InUseElsewhere)
+    _Settable.now += 2.0
+    assert other.claim(_KEY) is None
+    other.release(_KEY)
+    holder.release(_KEY)
+
+
 def test_a_link_in_the_place_of_a_lock_is_not_followed(directory: Path, tmp_path: Path) -> None:
     file = _keep(directory)
     for lock in (file.with_suffix(".lock"), directory / "directory.lock"):
@@ -262,7 +288,7 @@ def test_a_directory_that_cannot_be_used_means_that_nothing_is_kept(directory: P
     program = f"""
 import resource
 from pathlib import Path
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
@@ -337,7 +363,7 @@ def test_what_belongs_to_another_user_is_not_used(directory: Path) -> None:
 _ON_A_FULL_DISK = """
 import sys
 from pathlib import Path
-from ollama_push.core.registry.resume import ResumePoint, UploadKey
+from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, UploadKey
 from ollama_push.local import FileResumeStore
 
 store = FileResumeStore(Path(sys.argv[1]))
