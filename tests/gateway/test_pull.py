@@ -117,6 +117,18 @@ def test_another_manifest_than_the_digest_names_is_not_passed_on(tmp_path: Path)
     assert json.loads(found.body)["errors"][0]["code"] == "DIGEST_INVALID"
 
 
+def test_another_manifest_than_the_registry_announces_is_not_passed_on(tmp_path: Path) -> None:
+    """Found with the fault laboratory: the gateway would announce the digest of what was damaged on its way."""
+    with pulling(tmp_path) as place:
+        headers = {"Docker-Content-Digest": digest_of(place.manifest)}
+        place.registry.add_fault(Fault("GET", "/manifests/", action=Reply(200, headers, place.manifest + b" ")))
+        damaged = place.get(f"{MANIFESTS}/latest")
+        whole = place.get(f"{MANIFESTS}/latest")
+    assert damaged.status == 502
+    assert json.loads(damaged.body)["errors"][0]["code"] == "DIGEST_INVALID"
+    assert (whole.status, whole.body) == (200, place.manifest)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [

@@ -293,6 +293,16 @@ def test_a_registry_that_redirects_to_its_storage_is_read(copier: Copier, tmp_pa
         assert _TARGETS["layout"][1](machine) == (machine.manifest, BLOBS)
 
 
+@either_client
+def test_a_manifest_that_was_damaged_on_its_way_is_read_again(copier: Copier, machine: Places) -> None:
+    """Found by the fault laboratory: the copy of another manifest was a success."""
+    source = prepared(machine, "registry")
+    headers = {"Docker-Content-Digest": digest_of(machine.manifest)}
+    machine.first.add_fault(Fault("GET", "/manifests/", action=Reply(200, headers, machine.manifest + b" ")))
+    copier(machine, source, f"{machine.second.host}/team/arrived:v1")
+    assert machine.second.manifest("team/arrived", "v1") == machine.manifest
+
+
 def flipped(kept: Kept) -> None:
     kept.blobs[WEIGHTS] = b"!" + kept.blobs[WEIGHTS][1:]
 

@@ -24,6 +24,7 @@ __all__ = [
     "MANIFEST_MEDIA_TYPES",
     "Descriptor",
     "Manifest",
+    "announced_digest",
     "blob_path",
     "checked_digest",
     "digest_of",
@@ -138,6 +139,7 @@ def is_media_type(text: str) -> bool:
 _SHORT: Final = 12
 
 # Ollama takes both spellings and both cases; registries take a colon and lower case only.
+_SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST: Final = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
 
@@ -156,6 +158,16 @@ def checked_digest(text: str) -> str:
 def digest_of(data: bytes) -> str:
     """Return the digest of *data*."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def announced_digest(headers: Mapping[str, str], body: bytes) -> str:
+    """Return the digest that a response announces of its *body*, where the body has another; else an empty text.
+
+    Who reads by tag knows no digest, and has nothing else to find damage with (distribution-spec v1.1.1, "Pulling
+    manifests"). What is no sha256 digest is not judged.
+    """
+    said = headers.get("docker-content-digest", "")
+    return said if _SHA256.fullmatch(said) and said != digest_of(body) else ""
 
 
 def hex_of(digest: str) -> str:

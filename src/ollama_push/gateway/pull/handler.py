@@ -21,7 +21,7 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, digest_of
+from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, announced_digest, digest_of
 from ollama_push.gateway.connections import abort_unread
 from ollama_push.gateway.pull.cache import BlobCache, CachedReading, CacheUnusable
 from ollama_push.gateway.pull.direct_urls import DIRECT_PATH, DirectUrls
@@ -114,6 +114,10 @@ class PullHandler:
         digest = digest_of(given.body)
         if is_blob_digest(reference) and digest != reference:
             raise PullRefused(HTTPStatus.BAD_GATEWAY, "DIGEST_INVALID", "the registry sends another manifest than this")
+        if announced_digest(given.headers, given.body):
+            # Whoever pulls by tag checks it by our header alone.
+            text = "the registry sends another manifest than it announces"
+            raise PullRefused(HTTPStatus.BAD_GATEWAY, "DIGEST_INVALID", text)
         pull.finish(PushOutcome.SUCCEEDED)
         kind = given.headers.get("content-type") or _media_type(given.body)
         headers = {**API_VERSION, "Content-Type": kind, "Docker-Content-Digest": digest, "ETag": f'"{digest}"'}

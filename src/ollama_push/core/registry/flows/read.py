@@ -17,6 +17,7 @@ from ollama_push.core.registry.blob_upload.probe import accept_header
 from ollama_push.core.registry.effects import Flow
 from ollama_push.core.registry.error_responses import refusal
 from ollama_push.core.registry.exchange import Exchange
+from ollama_push.core.registry.manifests import announced_digest
 from ollama_push.core.registry.places import place_failed
 from ollama_push.core.responses import BlobRequest, BufferedResponse, StreamedResponse
 
@@ -29,18 +30,24 @@ _MOST_TAG_PAGES: Final = 1000
 
 
 def read_manifest_flow(exchange: Exchange, name: ModelName) -> Flow[bytes]:
-    """Return the manifest of *name* as the registry has it.
+    """Return the manifest of *name* as the registry has it; one that was damaged on its way is read again.
 
     Raises:
-        PushRejected: ``MODEL_NOT_FOUND``, or the registry does not let us read.
+        PushRejected: ``MODEL_NOT_FOUND``, or the registry does not let us read, or sends another manifest than it
+            announces again and again.
     """
     url = exchange.endpoint.manifest(name.tag)
-    response = yield from exchange.ask(
-        Operation.READ_MANIFEST, "GET", url, (200, _NOT_FOUND), headers=accept_header(None)
-    )
-    if response.status == _NOT_FOUND:
-        raise place_failed(Side.SOURCE, str(name), PlaceProblem.NO_MODEL)
-    return response.body
+    budget = exchange.retry_budget()
+    while True:
+        response = yield from exchange.ask(
+            Operation.READ_MANIFEST, "GET", url, (200, _NOT_FOUND), headers=accept_header(None)
+        )
+        if response.status == _NOT_FOUND:
+            raise place_failed(Side.SOURCE, str(name), PlaceProblem.NO_MODEL)
+        if not (announced := announced_digest(response.headers, response.body)):
+            return response.body
+        error = place_failed(Side.SOURCE, str(name), PlaceProblem.OTHER_BYTES, digest=announced)
+        yield from exchange.wait(budget.after_setback(error), error)
 
 
 def read_tags_flow(exchange: Exchange) -> Flow[tuple[str, ...]]:

@@ -27,7 +27,7 @@ from ollama_push.core.registry.blob_upload.responses import PRESENT
 from ollama_push.core.registry.effects import Flow, Gather, result_of
 from ollama_push.core.registry.exchange import Exchange, RetryBudget
 from ollama_push.core.registry.flows.pullability import PullObservations, told_pullability
-from ollama_push.core.registry.manifests import Descriptor, Manifest, digest_of
+from ollama_push.core.registry.manifests import Descriptor, Manifest, announced_digest, digest_of
 from ollama_push.core.responses import BufferedResponse, OptionalRequest
 
 __all__ = ["find_faults", "verify_flow"]
@@ -143,7 +143,8 @@ def _read_manifest(exchange: Exchange, name: ModelName, expected: Manifest | Non
     )
     if response.status == _NOT_FOUND:
         raise VerificationFailed(wanted, VerificationProblem.NO_MANIFEST, expected=str(name))
-    if expected is not None and response.body != expected.raw:
+    is_other = announced_digest(response.headers, response.body) if expected is None else response.body != expected.raw
+    if is_other:
         raise VerificationFailed(wanted, VerificationProblem.OTHER_MANIFEST, digest_of(response.body), str(name))
     try:
         return expected or Manifest.parse(response.body)

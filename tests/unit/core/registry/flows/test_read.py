@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
+from tests.support.blobs import digest_of
 from tests.support.memory_models import NAME
 from tests.support.scripted_flow import FlowPlayer, refuse, response, responses
 
 from ollama_push.core.errors import ConnectionLost, PushRejected, RejectionReason, ServerError
 from ollama_push.core.facts import PlaceFailed
 from ollama_push.core.registry.flows.read import RangeReading, read_manifest_flow, read_tags_flow
-from ollama_push.core.responses import BlobRequest, StreamedResponse
+from ollama_push.core.responses import BlobRequest, BufferedResponse, StreamedResponse
 from ollama_push.core.retry import RetryPolicy
 
 DIGEST: Final = f"sha256:{'a' * 64}"
@@ -28,6 +29,31 @@ def test_a_manifest_is_read_in_any_type_that_we_know() -> None:
     assert player.play(read_manifest_flow(player.exchange, NAME)) == b"{}"
     assert player.asked == [f"GET /v2/me/llama/manifests/{NAME.tag}"]
     assert "vnd.oci.image.manifest" in player.requests[0].headers["Accept"]
+
+
+def manifest_sent(body: bytes, announced: bytes) -> BufferedResponse:
+    return response(200, {"docker-content-digest": digest_of(announced)}, body)
+
+
+def test_a_manifest_that_was_damaged_on_its_way_is_read_again() -> None:
+    """Found by the fault laboratory: a bit of it was flipped, and the copy of another manifest was a success."""
+    player = FlowPlayer(responses(manifest_sent(b"{]", b"{}"), manifest_sent(b"{}", b"{}")))
+    assert player.play(read_manifest_flow(player.exchange, NAME)) == b"{}"
+    assert len(player.waits) == 1
+
+
+def test_a_registry_that_sends_another_manifest_than_it_announces_is_to_blame() -> None:
+    player = FlowPlayer(responses(*[manifest_sent(b"{]", b"{}")] * 2), retry=RetryPolicy(attempts=2))
+    with pytest.raises(PushRejected, match=f"gives as {digest_of(b'{}')} are other bytes") as caught:
+        player.play(read_manifest_flow(player.exchange, NAME))
+    assert caught.value.reason is RejectionReason.SOURCE_FAILED
+    assert caught.value.attempts == 2
+
+
+@pytest.mark.parametrize("announced", ["", "sha512:" + "a" * 128, "sha256:a", "nonsense"])
+def test_what_is_announced_in_another_form_is_not_judged(announced: str) -> None:
+    player = FlowPlayer(responses(response(200, {"docker-content-digest": announced}, b"{}")))
+    assert player.play(read_manifest_flow(player.exchange, NAME)) == b"{}"
 
 
 def test_a_model_that_is_not_there_is_no_model() -> None:

@@ -332,3 +332,13 @@ def test_a_blob_that_breaks_off_when_it_is_read_back_is_sent_again() -> None:
     player = MODEL.player(peer)
     assert push(player, MODEL).verified
     assert not lost, "it was sent"
+
+
+def test_another_manifest_than_is_announced_verifies_nothing() -> None:
+    """What is looked for would be the blobs of another model."""
+    raw = MODEL.manifest.raw
+    damaged = response(200, {"docker-content-digest": digest_of(raw)}, raw + b" ")
+    player = MODEL.player(responses(damaged))
+    with pytest.raises(VerificationFailed) as caught:
+        player.play(verify_flow(player.exchange, NAME, None, concurrency=1))
+    assert caught.value.problem is VerificationProblem.OTHER_MANIFEST
