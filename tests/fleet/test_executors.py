@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +14,10 @@ import pytest
 from tests.support.redis_server import RedisServer, needs_redis
 from tests.support.stores import put_models
 
-from ollama_push import RegistryClient
+from ollama_push import NoResume, RegistryClient
 from ollama_push.core.batch import PushItem
 from ollama_push.core.errors import OllamaPushError, PushRejected, RejectionReason
+from ollama_push.core.observations import PushStarted
 from ollama_push.fleet import RedisResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry
 
@@ -61,9 +64,12 @@ def test_models_are_pushed_by_worker_processes_that_share_a_redis(executor: Exec
 
 
 def _die(_seen: object) -> None:
-    import os  # noqa: PLC0415 - in the worker
-
     os._exit(9)
+
+
+def _die_of_one(seen: object) -> None:
+    if isinstance(seen, PushStarted) and "/m2:" in seen.push.model:
+        os._exit(9)
 
 
 def test_a_worker_that_dies_is_a_verdict(tmp_path: Path) -> None:
@@ -77,3 +83,21 @@ def test_a_worker_that_dies_is_a_verdict(tmp_path: Path) -> None:
     assert verdict.receipt is None
     assert verdict.error is not None
     assert not isinstance(verdict.error, OllamaPushError)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_that_died_are_the_verdict_of_every_model_that_is_left(method: str, tmp_path: Path) -> None:
+    """A pool of processes ends with its first worker, and takes no more work."""
+    put_models(tmp_path / "models", _COUNT)
+    with (
+        EmbeddedRegistry(tmp_path / "registry") as registry,
+        ProcessPoolExecutor(2, get_context(method)) as pool,
+        RegistryClient(
+            store=tmp_path / "models", plain_http=True, credentials=("a", "b"), hooks=[_die_of_one], resume=NoResume()
+        ) as client,
+    ):
+        items = [PushItem(f"{registry.host}/team/m{number}:v1", f"m{number}") for number in range(_COUNT)]
+        verdicts = {verdict.item: verdict for verdict in client.push_many(items, executor=pool, jobs=1)}
+        assert list(verdicts) == items
+    assert all(verdicts[item].receipt for item in items[:2])
+    assert all(isinstance(verdicts[item].error, BrokenProcessPool) for item in items[2:])

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -252,6 +252,54 @@ def test_threads_of_an_executor_use_the_client_itself(home: Path) -> None:
         assert all(verdict.receipt for verdict in verdicts)
         assert proxy.connections <= 4
         assert client.push(f"{proxy.host}/team/again", source="m0").verified, "it was not closed"
+
+
+def test_an_executor_that_is_shut_down_has_a_verdict_for_each_model_that_is_left(home: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(seen: Observation) -> None:
+        if isinstance(seen, PushStarted):
+            begun.set()
+            assert go_on.wait(_PATIENCE_SECONDS)
+
+    def shut_down(pool: ThreadPoolExecutor) -> None:
+        assert begun.wait(_PATIENCE_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+        go_on.set()
+
+    pool = ThreadPoolExecutor(1)
+    with (
+        EmbeddedRegistry(home / "registry") as registry,
+        RegistryClient(**_settings(home, hooks=[hold])) as client,
+    ):
+        killer = threading.Thread(target=shut_down, args=(pool,))
+        killer.start()
+        verdicts = list(client.push_many(_items(registry.host), executor=pool, jobs=4))
+        killer.join()
+    pool.shutdown()
+    assert {verdict.item for verdict in verdicts} == set(_items(registry.host))
+    assert sum(verdict.receipt is not None for verdict in verdicts) == 1, "the one that ran"
+    kinds = [type(verdict.error) for verdict in verdicts if verdict.error is not None]
+    assert kinds.count(CancelledError) == 3, "those that it had and had not begun"
+    assert kinds.count(RuntimeError) == _COUNT - 4, "it took no more"
+
+
+@either_colour
+def test_names_are_taken_as_pushes_end(push_many: PushMany, home: Path) -> None:
+    """Ten thousand names are not read at once."""
+    taken = 0
+
+    def names(host: str) -> Iterator[PushItem]:
+        nonlocal taken
+        for number in range(10_000):
+            taken += 1
+            yield PushItem(f"{host}/team/m{number}", f"m{number % _COUNT}")
+
+    with EmbeddedRegistry(home / "registry") as registry:
+        told = iter([False, False, True])
+        verdicts = push_many(home, names(registry.host), jobs=3, told=lambda _client, _verdict: next(told))
+    assert len(verdicts) == 3
+    assert taken <= 3 + 3
 
 
 @pytest.mark.slow

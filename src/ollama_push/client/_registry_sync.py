@@ -357,8 +357,9 @@ class RegistryClient(OwnsTransport):
             models: Names, or items with the name of another local model; taken one by one, as pushes end.
             jobs: Pushes at the same time, 1 to 1024; with an executor, as many are handed to it at the same time.
             executor: Runs the pushes elsewhere, in threads of this process or on other machines. There, each push
-                builds this client again from its arguments, which must pickle; credentials and a store that were
-                not given are looked for there.
+                builds this client again from its arguments, which must pickle, hooks too; credentials and a store
+                that were not given are looked for there. What it raises is the verdict of the model: that a worker
+                died, or that it was shut down. A push that runs there is not cancelled with the loop.
 
         Raises:
             InvalidSetting: *jobs* is out of range.
