@@ -21,8 +21,10 @@ from tests.support.stores import put_model
 from ollama_push import AsyncRegistryClient, RegistryClient, RetryPolicy
 from ollama_push.core.observations import Observation, PauseReason, RequestPaused, RequestRetried
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.illness import Illness, Sighting, look
+from ollama_push.core.registry.illness import Illness, Sighting, fall_ill, look
 from ollama_push.fleet import RedisResumeStore
+from ollama_push.fleet.connection import RedisProblem
+from ollama_push.fleet.illness import RedisIllnessBoard
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 from ollama_push.testing.registry.seen import Seen
 
@@ -220,7 +222,8 @@ _PROBLEMS: Final[dict[str, tuple[Callable[[RedisServer, str], object], str]]] = 
     ),
     "version": (lambda server, key: server.client().set(key, '[2,"x"]'), "it holds keys of another version"),
     "type": (lambda server, key: server.client().hset(key, "a", "b"), "it holds keys of another version"),
-    "text": (lambda server, key: server.client().set(key, b"\xff"), "it holds keys of another version"),
+    "text": (lambda server, key: server.client().set(key, "1, a text"), "it holds keys of another version"),
+    "bytes": (lambda server, key: server.client().set(key, b"\xff"), "its responses are damaged"),
 }
 
 
@@ -266,3 +269,53 @@ def test_a_redis_that_is_killed_and_comes_back_while_a_registry_is_ill(
         assert not _known(server, registry).illness.is_ill
     assert failures == 5
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 1
+
+
+@pytest.mark.parametrize("said", [[], ["", ""], ["", 1, 2], "text", 7, [7, "text"], {}])
+def test_a_response_that_cannot_be_one_is_damaged(said: object) -> None:
+    told: list[RedisProblem] = []
+    board = RedisIllnessBoard(lambda *_: said, told.append, "prefix")
+    assert board.change("registry", look) is None
+    assert told == [RedisProblem.DAMAGED]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[1]",
+        "[1,2,3,4.0,5,6.0]",
+        '[2,"x",1,1.0,"",0.0]',
+        '[1,"x",0,1.0,"",0.0]',
+        '[1,"x",1,1e999,"",0.0]',
+        "null",
+        "[",
+        '[1,"x"]',
+    ],
+)
+def test_a_text_of_another_version_is_left_alone(text: str) -> None:
+    told: list[RedisProblem] = []
+    board = RedisIllnessBoard(lambda *_: [text, 1000], told.append, "prefix")
+    assert board.change("registry", fall_ill(1.0)) is None
+    assert told == [RedisProblem.OTHER_VERSION]
+
+
+def test_who_is_never_first_goes_on_with_what_was_seen() -> None:
+    """Every other one has changed something: it is no more than a moment old."""
+    answers: list[object] = []
+
+    def run(script: str, *_: object) -> object:
+        answers.append(script)
+        return 0 if "SET" in script else ["", -2]
+
+    seen = RedisIllnessBoard(run, lambda _problem: None, "prefix").change("registry", fall_ill(1.0))
+    assert seen is not None
+    assert not seen.illness.is_ill
+    assert len(answers) == 40
+
+
+def test_a_server_that_fails_between_both_scripts_is_away() -> None:
+    def run(script: str, *_: object) -> object:
+        return None if "SET" in script else ["", -2]
+
+    assert RedisIllnessBoard(run, lambda _problem: None, "prefix").change("registry", fall_ill(1.0)) is None

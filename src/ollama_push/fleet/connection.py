@@ -209,8 +209,6 @@ class RedisConnection:
                     self._unusable = time.monotonic() + self._pause, problem
             # Not chained: the library's text may quote the URL, and with it the password.
             raise RedisUnusable(problem) from None
-        except UnicodeDecodeError:  # no text of ours
-            raise RedisUnusable(RedisProblem.OTHER_VERSION) from None
         with self._guard:
             self._unusable = None
         return result

@@ -24,6 +24,7 @@ _VERSION: Final = 1
 _KEPT_MS: Final = 3_600_000
 """An hour: longer than every pause, and the time after which an illness that nobody looked at is forgotten."""
 _FACTS: Final = (int, float, str, float)
+_ROW: Final = (str, int)
 _RACES: Final = 20
 """So many others may be faster. Each of them has changed something, and after most changes there is nothing to do."""
 
@@ -57,10 +58,13 @@ class RedisIllnessBoard:
         for _ in range(_RACES):
             if (found := self._run(_READ, [key])) is None:
                 return None
+            if not isinstance(found, list) or tuple(map(type, found)) != _ROW:
+                self._warn(RedisProblem.DAMAGED)
+                return None
             text, left_ms = found
             try:
                 known = _decoded(text)
-            except (TypeError, ValueError):
+            except ValueError:
                 self._warn(RedisProblem.OTHER_VERSION)
                 return None
             now = max(0, _KEPT_MS - left_ms) / 1000 if text else 0.0
@@ -87,11 +91,13 @@ def _decoded(text: str) -> Illness:
 
     Raises:
         ValueError: It is of another version.
-        TypeError: Likewise.
     """
     if not text:
         return WELL
-    version, _, *facts = decode_json(text.encode())
-    if version != _VERSION or tuple(map(type, facts)) != _FACTS:
+    value = decode_json(text.encode("utf-8", "replace"))
+    if not isinstance(value, list) or value[:1] != [_VERSION] or tuple(map(type, value[2:])) != _FACTS:
         raise ValueError("it is of another version")
-    return Illness(*facts)
+    known = Illness(*value[2:])
+    if not known.is_ill or max(known.until, known.tries_until) > _KEPT_MS / 1000:
+        raise ValueError("nobody has written that")
+    return known
