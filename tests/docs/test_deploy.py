@@ -178,7 +178,7 @@ def test_a_service_of_compose_uses_what_is_declared_or_there(name: str) -> None:
 
 
 def _images() -> Iterator[str]:
-    yield from (line for line in instructions("ARG") if line.partition("=")[0].endswith("_IMAGE"))
+    yield from (line for line in instructions("ARG") if "_IMAGE=" in line)
     yield from (service["image"] for service in COMPOSE["services"].values() if "build" not in service)
     yield from (container["image"] for name in WORKLOADS for container in pod(name)["containers"])
 

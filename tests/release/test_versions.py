@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
-from tests.support.source_trees import committed, copied_tree, git, needs_git, python, version_built
+from tests.support.source_trees import ROOT, committed, copied_tree, git, needs_git, python, version_built
 
 MADE = Path("src/ollama_push/core/_version.py")
 NEEDED = (
@@ -89,6 +90,11 @@ def test_an_archive_of_a_later_commit_says_after_which_tag(tree: Path, tmp_path:
 @needs_git
 def test_a_clone_on_a_machine_without_git_builds(tree: Path) -> None:
     assert version_built(committed(tree, "v7.8.9"), path="") == "0.0.0"
+
+
+def test_a_builder_without_git_may_say_the_version(tree: Path) -> None:
+    [name] = re.findall(r"^ENV (\w+)=\$\{VERSION\}$", (ROOT / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert version_built(tree, path="", more={name: "7.8.9"}) == "7.8.9"
 
 
 def test_a_tree_that_nobody_can_date_builds(tree: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -89,9 +89,11 @@ def committed(tree: Path, tag: str = "") -> Path:
     return tree
 
 
-def python(tree: Path, *arguments: str, path: str | None = None, epoch: int = 1_700_000_000) -> str:
-    """Run this Python in *tree* with little of the environment; *path* is where it looks for programs."""
-    environment = {"PATH": os.environ["PATH"] if path is None else path, "SOURCE_DATE_EPOCH": str(epoch)}
+def python(
+    tree: Path, *arguments: str, path: str | None = None, epoch: int = 1_700_000_000, more: Mapping[str, str] = {}
+) -> str:
+    """Run this Python in *tree* with little of the environment, and *more*; *path* is where it looks for programs."""
+    environment = {"PATH": os.environ["PATH"] if path is None else path, "SOURCE_DATE_EPOCH": str(epoch), **more}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False
     )
@@ -99,6 +101,6 @@ def python(tree: Path, *arguments: str, path: str | None = None, epoch: int = 1_
     return done.stdout
 
 
-def version_built(tree: Path, path: str | None = None) -> str:
+def version_built(tree: Path, path: str | None = None, more: Mapping[str, str] = {}) -> str:
     """Return the version that a build of *tree* gets."""
-    return python(tree, "-m", "hatchling", "version", path=path).strip()
+    return python(tree, "-m", "hatchling", "version", path=path, more=more).strip()
