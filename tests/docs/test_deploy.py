@@ -18,12 +18,15 @@ import click
 import kubernetes_validate  # type: ignore[import-untyped] # it has no types
 import pytest
 import yaml  # type: ignore[import-untyped] # its types are a package of their own, for this one file
+from hera.workflows.models import Workflow
 from tests.support.haproxy import needs_haproxy
 from tests.support.promtool import needs_promtool, promtool
 
 from ollama_push.cli.app import app
+from ollama_push.cli.exit_codes import exit_code
 from ollama_push.cli.resume import RESUME_VARIABLE
 from ollama_push.cli.serve import serve_command
+from ollama_push.core.errors import InvalidModelName, InvalidSetting
 from ollama_push.fleet.connection import PASSWORD_VARIABLE
 from ollama_push.testing.server import ScriptedServer, json_answer
 
@@ -50,6 +53,19 @@ def gateway() -> dict[str, Any]:
 def workload(name: str) -> dict[str, Any]:
     [found] = [each for each in CLUSTER if "template" in each["spec"] and each["metadata"]["name"] == name]
     return found
+
+
+JOB: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "job.yml").read_text("utf-8"))
+ARGO: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "argo.yml").read_text("utf-8"))
+JOB_LABELS: Final = [JOB["spec"]["template"]["metadata"]["labels"], ARGO["spec"]["podMetadata"]["labels"]]
+
+
+def job_pod(name: str) -> dict[str, Any]:
+    """Return the pod of a job; Argo makes it of the workflow and one of its templates."""
+    if name == "job.yml":
+        return dict(JOB["spec"]["template"]["spec"])
+    [script] = [each["script"] for each in ARGO["spec"]["templates"] if "script" in each]
+    return {**ARGO["spec"], "containers": [script]}
 
 
 WORKLOADS: Final = [each["metadata"]["name"] for each in CLUSTER if "template" in each["spec"]]
@@ -249,7 +265,8 @@ def test_the_cluster_finds_the_ports(name: str) -> None:
     [service] = [each for each in CLUSTER if each["kind"] == "Service" and each["metadata"]["name"] == name]
     assert {port["targetPort"] for port in service["spec"]["ports"]} == ports.keys()
     labels = workload(name)["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"] == workload(name)["spec"]["selector"]["matchLabels"] == labels
+    assert service["spec"]["selector"] == workload(name)["spec"]["selector"]["matchLabels"]
+    assert service["spec"]["selector"].items() <= labels.items()
 
 
 def test_the_cluster_probes_the_gateway() -> None:
@@ -282,7 +299,77 @@ def test_the_replicas_of_the_cluster_meet_in_a_redis_that_only_they_reach() -> N
     [policy] = [each["spec"] for each in CLUSTER if each["kind"] == "NetworkPolicy"]
     assert policy["podSelector"] == workload("ollama-push-redis")["spec"]["selector"]
     [rule] = policy["ingress"]
-    assert [each["podSelector"] for each in rule["from"]] == [workload("ollama-push")["spec"]["selector"]]
+    [admitted] = [each["podSelector"]["matchLabels"] for each in rule["from"]]
+    clients = [workload("ollama-push")["spec"]["template"]["metadata"]["labels"], *JOB_LABELS]
+    assert all(admitted.items() <= labels.items() for labels in clients)
+    assert not admitted.items() <= workload("ollama")["spec"]["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("labels", JOB_LABELS, ids=["job", "argo"])
+def test_pods_of_jobs_are_none_of_the_gateway_s(labels: dict[str, str]) -> None:
+    """Its Service would send them requests; its budget would count them, and let both replicas go."""
+    selectors = [each["spec"].get("selector", {}) for each in CLUSTER if each["kind"] != "PersistentVolumeClaim"]
+    chosen = [selector.get("matchLabels", selector) for selector in selectors if selector]
+    assert len(chosen) >= 7
+    assert not [selector for selector in chosen if selector.items() <= labels.items()]
+
+
+@pytest.mark.parametrize("name", ["job.yml", "argo.yml"])
+def test_jobs_use_what_the_cluster_has(name: str) -> None:
+    spec = job_pod(name)
+    [container] = spec["containers"]
+    variables = {each["name"]: each for each in container["env"]}
+    gateways = {each["name"]: each for each in gateway_container()["env"]}
+    for variable in ("DOCKER_CONFIG", RESUME_VARIABLE, PASSWORD_VARIABLE):
+        assert variables[variable] == gateways[variable]
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    assert volumes.keys() == {mount["name"] for mount in container["volumeMounts"]}
+    theirs = {each["name"]: each for each in pod()["volumes"]}
+    assert all(volumes[name] == theirs[name] for name in volumes)
+    assert container["image"] == gateway_container()["image"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+
+
+def test_argo_takes_the_workflow() -> None:
+    """Its types drop what they do not know: what comes back is what was given."""
+    text = (DEPLOY / "argo.yml").read_text("utf-8")
+    given = yaml.safe_load(text)
+    assert taken_by_argo(given) == given
+    misspelt = yaml.safe_load(text.replace("retryStrategy", "retryStratgy"))
+    assert taken_by_argo(misspelt) != misspelt
+
+
+def taken_by_argo(workflow: dict[str, Any]) -> Any:
+    return Workflow.model_validate(workflow).model_dump(by_alias=True, exclude_none=True)
+
+
+def test_the_schema_of_compose_takes_the_recipe(tmp_path: Path) -> None:
+    text = (DEPLOY / "compose.yml").read_text("utf-8")
+    wrong = tmp_path / "compose.yml"
+    wrong.write_text(text.replace("stop_grace_period", "stop_grace_time"))
+    codes = [
+        subprocess.run(
+            [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)],
+            capture_output=True, timeout=60, check=False,
+        ).returncode
+        for file in (DEPLOY / "compose.yml", wrong)
+    ]  # fmt: skip
+    assert codes == [0, 1]
+
+
+def test_an_indexed_job_counts_from_one() -> None:
+    """Kubernetes counts from 0, and the command does not."""
+    [container] = job_pod("job.yml")["containers"]
+    assert '--shard "$((JOB_COMPLETION_INDEX + 1))/' in container["args"][0]
+
+
+def test_a_drained_node_is_no_failure_of_a_job() -> None:
+    rules = JOB["spec"]["podFailurePolicy"]["rules"]
+    assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    permanent = [exit_code(error) for error in (InvalidSetting("x", 1, "y"), InvalidModelName("x", "y"))]
+    assert set(permanent) <= set(rules[1]["onExitCodes"]["values"])
 
 
 @pytest.mark.parametrize("version", ["1.29", "1.32", "1.34"])
