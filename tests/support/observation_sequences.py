@@ -11,9 +11,9 @@ from tests.support.push_run import Driven, tick
 from ollama_push.core.errors import ConnectionLost, PushRejected, PushStalled
 from ollama_push.core.events import LayerProgress, PushPlanned
 from ollama_push.core.hooks import HookSet
-from ollama_push.core.observations import PushContext
+from ollama_push.core.observations import PauseReason, PushContext
 from ollama_push.core.ports import Hook
-from ollama_push.core.registry.effects import ReportRetry
+from ollama_push.core.registry.effects import ReportPause, ReportRetry
 from ollama_push.core.registry.flows.push import Delivery
 from ollama_push.core.registry.manifests import Descriptor, Manifest
 from ollama_push.core.registry.run import RegistryRun
@@ -130,7 +130,10 @@ def rolled_back(hook: Hook) -> None:
 
 
 def direct(hook: Hook) -> None:
-    """Push 100 bytes straight to a registry in 5 s: 40 were there, 10 left by an earlier push; one request fails."""
+    """Push 100 bytes straight to a registry in 5 s: 40 were there, 10 left by an earlier push; one request fails.
+
+    Three requests are held back, for 1.75 s together.
+    """
     clock = Clock()
     there, missing = Descriptor(f"sha256:{'a' * 64}", 40, "x/y"), Descriptor(f"sha256:{'b' * 64}", 60, "x/y")
     manifest = Manifest(b"{}", "x/y", (there, missing))
@@ -140,6 +143,9 @@ def direct(hook: Hook) -> None:
     run.receive_event(LayerProgress(there.digest, 40, 40, "pushing aaaaaaaaaaaa"))
     run.receive_event(LayerProgress(missing.digest, 60, 10, "pushing bbbbbbbbbbbb"))
     run.receive(ReportRetry(ConnectionLost("http://r:5000"), 2.0))
+    run.receive(ReportPause(PauseReason.BREAKER, 0.5))
+    run.receive(ReportPause(PauseReason.RATE, 0.25))
+    run.receive(ReportPause(PauseReason.BREAKER, 1.0))
     run.counter(BlobSpan(missing.digest, 10, 50), run.receive_event)(50)
     clock.now += 5.0
     run.succeed(Delivery(skipped_bytes=40, resumed_bytes=10, verified=True))

@@ -44,6 +44,8 @@ _EXPECTED: _Sums = {
     ("ollama_push_attempts_total", ()): 13,
     ("ollama_push_retries_total", (("cause", "ConnectionLost"),)): 2,
     ("ollama_push_retries_total", (("cause", "PushStalled"),)): 1,
+    ("ollama_push_paused_seconds_total", (("reason", "breaker"),)): 1.5,
+    ("ollama_push_paused_seconds_total", (("reason", "rate"),)): 0.25,
     ("ollama_push_stalls_total", ()): 2,
     ("ollama_push_rollbacks_total", ()): 1,
     ("ollama_push_rolled_back_bytes_total", ()): 40,

@@ -16,6 +16,7 @@ __all__ = [
     "FETCHED",
     "IN_PROGRESS",
     "METRICS",
+    "PAUSED",
     "PULLED",
     "PULLS",
     "PULLS_IN_PROGRESS",
@@ -113,6 +114,13 @@ RETRIES: Final = Metric(
     "{retry}",
     "Attempts and single requests tried again, by the exception that caused it.",
     ("cause",),
+)
+PAUSED: Final = Metric(
+    "ollama_push.paused",
+    Kind.COUNTER,
+    "s",
+    "Seconds for which requests and bodies were held back, by why: rate, concurrency, or breaker for an ill registry.",
+    ("reason",),
 )
 STALLS: Final = Metric("ollama_push.stalls", Kind.COUNTER, "{stall}", "Attempts that ended because no bytes moved.")
 ROLLBACKS: Final = Metric("ollama_push.rollbacks", Kind.COUNTER, "{rollback}", "Times a layer's counter fell.")

@@ -18,6 +18,7 @@ from ollama_push.core.observations import (
     PushFinished,
     PushOutcome,
     PushStarted,
+    RequestPaused,
     RequestRetried,
     RolledBack,
 )
@@ -64,6 +65,15 @@ class MetricsHook:
                 sink.count(catalogue.ATTEMPTS, 1, {})
                 if attempt > 1:
                     self._moved.setdefault(push, _Moved()).progress.restart()
+            case PushFinished():
+                self._finish(seen)
+            case _:
+                self._count(seen)
+
+    def _count(self, seen: Observation) -> None:
+        """Count what says nothing more than that it happened."""
+        sink = self.sink
+        match seen:
             case RolledBack(rolled_back_bytes=count):
                 sink.count(catalogue.ROLLBACKS, 1, {})
                 sink.count(catalogue.ROLLED_BACK_BYTES, count, {})
@@ -72,8 +82,8 @@ class MetricsHook:
                     sink.count(catalogue.STALLS, 1, {})
                 if retry_in is not None:
                     sink.count(catalogue.RETRIES, 1, {"cause": type(error).__name__})
-            case PushFinished():
-                self._finish(seen)
+            case RequestPaused(reason=reason, seconds=seconds):
+                sink.count(catalogue.PAUSED, seconds, {"reason": reason.value})
             case _:
                 pass
 
