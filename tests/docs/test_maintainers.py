@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,6 +97,24 @@ def test_there_are_modules_and_paths_to_check() -> None:
 def test_every_target_exists(page: Path) -> None:
     asked = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
     assert sorted(set(asked) - set(TARGETS)) == []
+
+
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_an_old_python_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\ntest "$1" = --version && echo "Python 3.9.2" || exit 1\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        f"Python 3.11 or later is needed, and {old} is Python 3.9.2; with another one: make demo PYTHON=python3.12"
+    )
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_hooks_for_git_call_targets_and_download_nothing() -> None:
