@@ -22,23 +22,36 @@ from ollama_push.core.version import __version__
 __all__ = ["app", "run"]
 
 
-_COMMANDS: Final[Mapping[str, str]] = {
-    "attach": "attach:attach",
-    "check": "check:check",
-    "completion": "completion:completion",
-    "copy": "copy:copy",
-    "demo": "demo:demo",
-    "load": "copy:load",
-    "login": "login:login",
-    "logout": "login:logout",
-    "push": "push:push",
-    "registry": "registry:registry",
-    "save": "copy:save",
-    "serve": "serve:serve_command",
-    "testmodel": "testmodel:testmodel",
-    "verify": "verify:verify",
+_SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Push": {
+        "check": "check:check",
+        "push": "push:push",
+        "verify": "verify:verify",
+        "attach": "attach:attach",
+    },
+    "Copy": {
+        "copy": "copy:copy",
+        "save": "copy:save",
+        "load": "copy:load",
+    },
+    "Logins": {
+        "login": "login:login",
+        "logout": "login:logout",
+    },
+    "Serve": {
+        "serve": "serve:serve_command",
+    },
+    "Try": {
+        "demo": "demo:demo",
+        "testmodel": "testmodel:testmodel",
+        "registry": "registry:registry",
+    },
+    "Shell": {
+        "completion": "completion:completion",
+    },
 }
 """Where each command is, in the order of the help."""
+_COMMANDS: Final = {name: home for commands in _SECTIONS.values() for name, home in commands.items()}
 
 
 class _Commands(click.Group):
@@ -55,6 +68,13 @@ class _Commands(click.Group):
             if near := get_close_matches(args[0], _COMMANDS, n=1):
                 exc.message += f" Did you mean {near[0]!r}?"  # type: ignore[misc]  # final for others; `show` reads it
             raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        names = max(map(len, _COMMANDS))
+        for heading, homes in _SECTIONS.items():
+            commands = [(name, command) for name in homes if (command := self.get_command(ctx, name)) is not None]
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(names), command.short_help or "") for name, command in commands])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [*_COMMANDS]

@@ -9,6 +9,7 @@ import click
 from ollama_push.cli.connection import Settings, registry_options
 from ollama_push.cli.direct import DirectSettings, connect_directly, copy_options, warn_of_empty_login
 from ollama_push.cli.display import new_display
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.messages import MessageFormatter
 from ollama_push.cli.push_runner import PushTarget, display_options, log_hooks, show_push
 from ollama_push.cli.resume import new_resume_store
@@ -18,7 +19,11 @@ from ollama_push.core.receipts import PushReceipt
 __all__ = ["attach"]
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Attach a file to a model of a registry.",
+    examples=["ollama-push attach localhost:5000/a/b sbom.json --type application/spdx+json"],
+)
 @click.argument("name")
 @click.argument("file")
 @click.option("--type", "media_type", required=True, metavar="MEDIA_TYPE", help="What it is: application/spdx+json.")

@@ -14,6 +14,7 @@ from ollama_push.cli.direct import DirectSettings, connect_directly, credentials
 from ollama_push.cli.display import CHOICES
 from ollama_push.cli.display.json_lines import failure_fields, json_line
 from ollama_push.cli.display.streams import report, say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.messages import USUAL
 from ollama_push.cli.reports import model_text, plan_lines, pullability_fields, readiness_lines
 from ollama_push.core.errors import OllamaPushError
@@ -42,7 +43,14 @@ _FACTS: Final = (
 )
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Ask whether a push is going to work.",
+    examples=[
+        "ollama-push check myuser/my-llama",
+        "ollama-push check registry.example.com/team/my-llama --direct --from my-llama",
+    ],
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @direct_options("source", "models", "plain_http", "concurrency")
 @click.option(

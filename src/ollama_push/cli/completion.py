@@ -6,18 +6,24 @@ import click
 from click.shell_completion import get_completion_class
 
 from ollama_push.cli.display.streams import report
+from ollama_push.cli.help_text import HelpedCommand
 
 __all__ = ["completion"]
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Print a completion script for a shell.",
+    examples=[
+        "source <(ollama-push completion bash)",
+        "ollama-push completion zsh > ~/.zfunc/_ollama-push",
+        "ollama-push completion fish > ~/.config/fish/completions/ollama-push.fish",
+    ],
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a completion script for SHELL.
-
-    For bash: ollama-push completion bash > ~/.local/share/bash-completion/completions/ollama-push
-    """
+    """Print a completion script for SHELL."""
     kind = get_completion_class(shell)
     root = context.find_root()
     name = root.info_name or "ollama-push"

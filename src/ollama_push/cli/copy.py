@@ -18,6 +18,7 @@ from ollama_push.cli.connection import Settings, registry_options
 from ollama_push.cli.direct import TRANSFER_OPTIONS, DirectSettings, connect_directly, copy_options, warn_of_empty_login
 from ollama_push.cli.display import new_display
 from ollama_push.cli.display.streams import report, say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.many_items import lines_of
 from ollama_push.cli.messages import USUAL, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
@@ -106,7 +107,15 @@ class _Way:
         return ModelStore(self.direct.models)
 
 
-@click.command(epilog="Sources and targets:\n" + _FORMS)
+@click.command(
+    epilog="Sources and targets:\n" + _FORMS,
+    cls=HelpedCommand,
+    short_help="Copy a model from anywhere to anywhere.",
+    examples=[
+        "ollama-push copy my-llama oci:models:my-llama",
+        "ollama-push copy registry.ollama.ai/library/all-minilm ollama:all-minilm",
+    ],
+)
 @click.argument("source", required=False)
 @click.argument("target", required=False)
 @click.option("--all-tags", is_flag=True, help="Copy every tag of SOURCE to the same tag of TARGET.")
@@ -163,7 +172,11 @@ def _listed(path: str) -> list[_Copy]:
     return copies
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Save models in one file.",
+    examples=["ollama-push save my-llama team/other:v1 -o models.tar"],
+)
 @click.argument("names", nargs=-1, required=True, metavar="MODEL...")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The archive; one that is there is replaced.")
 @_options
@@ -181,7 +194,11 @@ def save(names: Sequence[str], output: str, way: _Way) -> int:
     return code
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Load the models of such a file.",
+    examples=["ollama-push load models.tar"],
+)
 @click.argument("file")
 @_options
 def load(file: str, way: _Way) -> int:

@@ -22,6 +22,7 @@ import click
 
 from ollama_push.cli.display import Display, new_display
 from ollama_push.cli.display.streams import say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.client import AsyncPushClient, PushClient, RegistryClient
 from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.names import ModelName
@@ -43,7 +44,11 @@ next: a model, and in three terminals a registry, a gateway and a push
 """``command`` is how ``ollama-push`` is called where the demo ran."""
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Watch pushes to a registry made for it.",
+    examples=["ollama-push demo"],
+)
 def demo() -> None:
     """Push a small model to a registry, through a gateway and straight, sync and async.
 

@@ -14,6 +14,7 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.client import RegistryClient
 from ollama_push.core.errors import InvalidSetting, PushRejected
 from ollama_push.core.names import is_registry_host
@@ -26,7 +27,14 @@ _READABLE_BY_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Log in to a registry.",
+    examples=[
+        "ollama-push login registry.example.com",
+        "cat token.txt | ollama-push login ghcr.io --user octocat --password-stdin",
+    ],
+)
 @click.argument("registry", metavar="REGISTRY")
 @click.option("-u", "--user", metavar="USER", help="User name; default: ask on the terminal.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
@@ -80,7 +88,11 @@ def login(
     return exit_codes.OK
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Remove a login.",
+    examples=["ollama-push logout registry.example.com"],
+)
 @click.argument("registry", metavar="REGISTRY")
 def logout(registry: str) -> int:
     """Remove the login for REGISTRY."""

@@ -18,6 +18,7 @@ from ollama_push.cli.direct import (
     warn_of_empty_login,
 )
 from ollama_push.cli.display import new_display
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.many import ManySettings, many_options, push_all
 from ollama_push.cli.messages import SERVER_STOPS, MessageFormatter
 from ollama_push.cli.metrics import metrics_hooks
@@ -53,7 +54,16 @@ if TYPE_CHECKING:
 __all__ = ["push"]
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Push models.",
+    examples=[
+        "ollama-push push myuser/my-llama",
+        "ollama-push push registry.example.com/team/my-llama --direct --from my-llama",
+        "ollama-push push registry.example.com/team/my-llama --from ./Modelfile",
+        "ollama-push push --all --to registry.example.com/team --direct --jobs 4",
+    ],
+)
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--insecure", is_flag=True, help="Plain HTTP between the server and the registry.")
 @click.option("--private", is_flag=True, help="Nobody reads the model without a login; in Ollama's registry alone.")

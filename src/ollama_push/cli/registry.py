@@ -12,13 +12,18 @@ import click
 
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.display.streams import say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.secret_files import first_line
 from ollama_push.core.errors import InvalidSetting
 
 __all__ = ["registry"]
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Run a small registry, until Ctrl-C.",
+    examples=["ollama-push registry", "ollama-push registry --data ./registry --user me:password.txt"],
+)
 @click.option(
     "--listen",
     default="127.0.0.1:5000",

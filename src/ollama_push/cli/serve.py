@@ -19,6 +19,7 @@ import click
 from ollama_push.cli.addresses import parse_address, system_message
 from ollama_push.cli.connection import CERT_OPTION, client_cert
 from ollama_push.cli.display.streams import log_handler, say, tell
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.resume import RESUME_OPTION, new_resume_store, new_shared_pushes, unkept_text
 from ollama_push.cli.secret_files import first_line
 from ollama_push.cli.sizes import rate_in_bytes, size_in_bytes
@@ -38,7 +39,15 @@ _KEY_CHARACTERS: Final = 32
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - as they are shown, not listened on
 
 
-@click.command("serve")
+@click.command(
+    "serve",
+    cls=HelpedCommand,
+    short_help="Push and pull for any client of Ollama.",
+    examples=[
+        "ollama-push serve --default-registry registry.example.com",
+        "ollama-push serve --listen 127.0.0.1:11435 --allow ghcr.io",
+    ],
+)
 @click.option(
     "--listen",
     default=f"127.0.0.1:{DEFAULT_PORT}",

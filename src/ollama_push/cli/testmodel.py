@@ -7,6 +7,7 @@ import click
 from ollama_push.cli import exit_codes
 from ollama_push.cli.addresses import system_message
 from ollama_push.cli.display.streams import say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.core.errors import InvalidSetting, PushRejected, RejectionReason
 from ollama_push.core.names import ModelName
 from ollama_push.core.units import bytes_text
@@ -15,7 +16,11 @@ from ollama_push.local import ModelStore
 __all__ = ["testmodel"]
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Make a small model, to try pushes with.",
+    examples=["ollama-push testmodel my-llama"],
+)
 @click.argument("name", metavar="NAME")
 @click.option(
     "--models",

@@ -15,6 +15,7 @@ from ollama_push.cli.direct import DirectSettings, connect_directly, warn_of_emp
 from ollama_push.cli.display import CHOICES
 from ollama_push.cli.display.json_lines import failure_fields, json_line
 from ollama_push.cli.display.streams import report, say
+from ollama_push.cli.help_text import HelpedCommand
 from ollama_push.cli.messages import USUAL, failure_line
 from ollama_push.cli.reports import model_text, pullability_fields, verification_lines
 from ollama_push.core.errors import OllamaPushError
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 
-@click.command()
+@click.command(
+    cls=HelpedCommand,
+    short_help="Ask whether a model is there, whole.",
+    examples=["ollama-push verify registry.example.com/team/my-llama --from my-llama"],
+)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--from", "source", metavar="MODEL", help="Name of the local model to compare with; default: NAME.")
 @click.option("--models", metavar="DIR", help="Ollama's model store; default: OLLAMA_MODELS, else Ollama's default.")
