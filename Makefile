@@ -21,7 +21,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs pictures changelog api dist sbom audit recipes release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs docs-version pictures changelog api dist sbom audit recipes release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,8 +115,13 @@ coverage: $(VENV)/.dev $(VENV)/.go  ## Run every test; fail below 100 % branch c
 	$(BIN)/coverage json --quiet --data-file=.coverage.all -o .coverage.json
 	$(BIN)/python -m tests.coverage_gate .coverage.json
 
+# Not --quiet: mkdocs 1.6 then counts no warnings, and --strict lets broken links through.
 docs: $(VENV)/.dev  ## Build the documentation
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# mike looks for mkdocs on the PATH, and commits to the branch; nothing is pushed.
+docs-version: docs  ## Put the documentation as VERSION (X.Y) and ALIAS (latest) on the branch gh-pages
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases '$(VERSION)' '$(ALIAS)'
 
 # They differ from run to run: look at them, and commit them by hand.
 pictures: $(VENV)/.dev  ## Draw the pictures of docs/pictures again, from real runs

@@ -1,26 +1,15 @@
-"""What mkdocs does with our pages beyond their Markdown.
-
-It drops reStructuredText roles (``:class:`` and others) from rendered docstrings, since Markdown would print them, and
-puts the changes that are not released yet on top of the changelog.
-"""
+"""Puts the changes that are not released yet on top of the changelog, when mkdocs builds the pages."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-_ROLE: Final = re.compile(r":(?:mod|class|meth|func|attr|data|exc):(?=<)")
 _ROOT: Final = Path(__file__).parents[1]
 _DRAFT: Final = (sys.executable, "-m", "towncrier", "build", "--draft", "--version", "Unreleased", "--date", "draft")
 _RELEASES: Final = "<!-- releases -->"
-
-
-def on_page_content(html: str, **_unused: Any) -> str:
-    """Called by mkdocs with each page."""
-    return _ROLE.sub("", html)
 
 
 def on_page_markdown(markdown: str, page: Any, **_unused: Any) -> str:

@@ -102,19 +102,29 @@ def test_each_job_may_do_the_one_thing_it_is_for() -> None:
         "publish": {"id-token": "write"},
         "image": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
         "announce": {"contents": "write"},
+        "pages": {"contents": "write"},
     }
 
 
 def test_what_is_published_is_what_was_tested_and_attested() -> None:
     assert (job("attest")["needs"], job("publish")["needs"]) == ("build", "attest")
-    assert (job("image")["needs"], job("announce")["needs"]) == ("publish", "publish")
-    # No code of the repository runs where the index believes the identity.
+    assert {job(name)["needs"] for name in ("image", "announce", "pages")} == {"publish"}
+    # No code of the repository runs where the index believes the identity, or where its branches can be written.
     assert [step for step in job("publish")["steps"] if "run" in step] == []
+    for name in ("attest", "publish", "announce", "pages"):
+        assert "checkout" not in str(job(name))
     assert job("publish")["environment"] == "pypi"
     assert job("publish")["steps"][0]["with"]["name"] == "packages"
     assert "password" not in str(job("publish")), "a trusted publisher has no token"
     runs = "\n".join(step.get("run", "") for step in job("build")["steps"])
-    order = ["release-notes", "make sbom", "make test-pythons", "release.audit --strict", "release.recipes"]
+    order = [
+        "release-notes",
+        "make sbom",
+        "make test-pythons",
+        "release.audit --strict",
+        "release.recipes",
+        "make docs-version",
+    ]
     assert sorted(order, key=runs.index) == order
 
 
