@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pyte
 import pytest
 from tests.support.command_direct import Home, at_home
+from tests.support.redis_server import RedisServer, needs_redis
 from tests.support.stores import put_models
-from tests.support.terminals import terminal
+from tests.support.terminals import BAR, terminal
 
+from ollama_push.core.registry.resume import UploadKey
 from ollama_push.testing.registry import BasicAuth, Fault, Stall
 
 pytestmark = pytest.mark.process
@@ -275,6 +278,26 @@ def test_a_terminal_has_one_bar_for_all(home: Home) -> None:
 
 
 @pytest.mark.slow
+@needs_redis
+def test_what_is_logged_stands_above_the_bar(home: Home, tmp_path: Path) -> None:
+    """Here the warning of a Redis, in the middle of the pushes."""
+    blob = json.loads((tmp_path / "models/manifests/registry.ollama.ai/library/m0/latest").read_bytes())["layers"][0][
+        "digest"
+    ]
+    key = UploadKey(f"http://{home.registry.host}", "team/library/m0", blob)
+    with RedisServer(tmp_path / "redis") as redis:
+        redis.client().hset(f"ollama-push:{{{key.id}}}:upload", "version", "2")
+        options = (*_options(home), "--resume", redis.url, "--progress", "bar")
+        with terminal(200, "push", "--all", *options, **home.variables) as shown:
+            assert shown.read_all() == 0
+    screen = pyte.Screen(200, 24)
+    pyte.Stream(screen).feed(shown.screen)
+    rows = [row.rstrip() for row in screen.display if row.strip()]
+    assert [row for row in rows if row.endswith("it holds keys of another version of ollama-push; the push goes on")]
+    assert len([row for row in rows if BAR in row]) == 1, rows
+    assert not screen.cursor.hidden
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -132,13 +133,11 @@ def push_all(
         run.display = new_many_display(progress, len(run.items), words, {each.item: each.origin for each in asked})
         jobs, hooks = many.jobs or 1, [run.display, run.begin, *hooks]
         try:
-            registry.run(lambda client: _drain(client.push_many(run.offered(), jobs=jobs), run.take), hooks=hooks)
+            with closing(run.display):
+                registry.run(lambda client: _drain(client.push_many(run.offered(), jobs=jobs), run.take), hooks=hooks)
         except KeyboardInterrupt:
-            run.display.close()
             tell(sys.stderr, words.cancelled)
             run.cancel()
-        else:
-            run.display.close()
     return run.end(has_place=many.to is not None)
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Protocol, TextIO
 
 import attrs
@@ -168,20 +169,25 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
+        from ollama_push.contrib.progress.rich_screen import Screen
+
         self._verdict_lines = lines
         self._tally = _Tally(total)
         self._lock = threading.Lock()
         self._drawn_at = 0.0
-        # No automatic refresh, so that rich starts no thread.
-        self._progress = Progress(
+        self._console = Console(file=steady(stream))
+        self._screen = Screen.of(self._console)
+        # It is never started: the screen draws it, below what others write.
+        self._picture = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.fields[text]}", markup=False),
-            console=Console(file=steady(stream)),
+            console=self._console,
             auto_refresh=False,
             expand=True,
         )
-        self._task = self._progress.add_task("", total=total, text=self._tally.text)
-        self._progress.start()
+        self._task = self._picture.add_task("", total=total, text=self._tally.text)
+        self._screen.add(self._console, self._picture)
+        self._draw()
 
     def __call__(self, seen: Observation, /) -> None:
         with self._lock:
@@ -189,23 +195,26 @@ class _Bar:
                 self._draw()
 
     def add(self, verdict: PushVerdict) -> None:
+        text = printable(self._verdict_lines.of(verdict))
         style = None if verdict.error is None else "red"
         with self._lock:
             self._tally.done += 1
-            text = printable(self._verdict_lines.of(verdict))
-            self._progress.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+            # soft_wrap: the terminal wraps lines instead of rich, so that a copied address has no line break in it.
+            write = partial(self._console.print, text, style=style, markup=False, highlight=False, soft_wrap=True)
+            self._screen.write_above(self._console, write)
             self._draw()
 
     def close(self) -> None:
         with self._lock:
             self._draw()
-            self._progress.stop()
+            self._screen.remove(self._console, self._picture)
 
     def _draw(self) -> None:
         self._drawn_at = time.monotonic()
         shares = sum(progress.snapshot(0.0).fraction or 0.0 for progress in self._tally.running.values())
         completed = min(self._tally.total, self._tally.done + shares)
-        self._progress.update(self._task, completed=completed, text=self._tally.text, refresh=True)
+        self._picture.update(self._task, completed=completed, text=self._tally.text)
+        self._screen.draw(self._console, self._picture)
 
 
 class _Json:
