@@ -18,10 +18,12 @@ import gc
 import json
 import logging
 import os
+import random
 import re
 import signal
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -79,7 +81,7 @@ __all__ = ["run_plan"]
 _SIGNATURE: Final = re.compile(r"[?&]sig=[0-9a-f]{16}|[?&]signature=[\w-]{16}")
 _END_SECONDS: Final = 120.0
 """No push of a few hundred kB may take longer, however busy the machine is."""
-_COMPLAINTS: Final = ("never retrieved", "was destroyed but it is pending", "Unclosed", "was never awaited")
+_COMPLAINTS: Final = ("never retrieved", "was destroyed but it is pending", "nclosed", "was never awaited")
 _LOOKS: Final = 30
 _POLL_SECONDS: Final = 0.002
 _NO_SPACE: Final = Reply(
@@ -127,6 +129,8 @@ class _Laboratory:
         self._threads = set(threading.enumerate())
         self._records = stack.enter_context(_all_records("ollama_push"))
         self._complaints = stack.enter_context(_all_records("asyncio"))
+        self._warnings = stack.enter_context(warnings.catch_warnings(record=True))
+        warnings.simplefilter("always", ResourceWarning)
         for name in ("tmp", "state", "target"):
             (folder / name).mkdir(mode=0o700)
         self._fill_disks()
@@ -161,6 +165,7 @@ class _Laboratory:
         self._check("the first run", first)
         for rival in rivals:
             self._check("the run beside the first", rival)
+        self._check_modes()
         received = self._received_bytes
         self._restore()
         (second,) = self._run(PATIENT)
@@ -172,6 +177,7 @@ class _Laboratory:
         self._check_bytes(first, second, received)
         self._check_pages()
         self._check_nothing_is_left()
+        self._check_modes()
         self._check_files()
         self._check_complaints()
         return self._problems
@@ -462,11 +468,24 @@ class _Laboratory:
             link.heal()
         for disk in self._disks:
             disk.grow()
+        if self._plan.has(Act.DAMAGE_KEPT):
+            self._damage_kept()
         for model in self._models:
             for data in model.blobs:
                 self._blob_path(data).write_bytes(data)
         if self._registry is not None and self._plan.task is not Task.FETCH:
             self._replace_registry()
+
+    def _damage_kept(self) -> None:
+        """Change some bytes of each resume point, lesson and unfinished file, or cut it."""
+        chance = random.Random(self._plan.seed)
+        unfinished = (each for each in (self._folder / "target").rglob("*") if each.suffix in (".part", ".partial"))
+        for path in sorted((*(self._folder / "state").rglob("*.json"), *unfinished)):
+            if not (data := bytearray(path.read_bytes())):
+                continue
+            for _ in range(chance.randrange(1, 4)):
+                data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+            path.write_bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data))))])
 
     def _blob_path(self, data: bytes) -> Path:
         return self._folder / "models" / "blobs" / digest_of(data).replace(":", "-")
@@ -566,14 +585,18 @@ class _Laboratory:
         """Nobody has let an exception, a task or a connection go unnoticed."""
         gc.collect()
         logs = [path.read_text("utf-8", "replace") for path in self._folder.glob("gateway-*.log")]
-        if found := [text for text in (*self._complaints, *logs) if any(each in text for each in _COMPLAINTS)]:
+        # A registry of ours that restarts leaves connections that it is just accepting.
+        warned = [] if self._plan.has(Act.RESTART) else [str(each.message) for each in self._warnings]
+        if found := [text for text in (*self._complaints, *logs, *warned) if any(each in text for each in _COMPLAINTS)]:
             self._problems.append(f"Python complains: {found}")
 
-    def _check_files(self) -> None:
+    def _check_modes(self) -> None:
         for path in (self._folder / "state").rglob("*"):
-            mode = path.stat().st_mode & 0o777
-            if path.is_file() and mode & 0o077 and path.parent.stat().st_mode & 0o077:
-                self._problems.append(f"others may read {path.name}: {mode:o}")
+            with suppress(FileNotFoundError):  # of another run that ends
+                if path.is_file() and (mode := path.stat().st_mode & 0o777) & 0o077:
+                    self._problems.append(f"others may read {path.name}: {mode:o}")
+
+    def _check_files(self) -> None:
         for path in (
             *(self._folder / "state").rglob("*"),
             *self._folder.glob("gateway-*.log"),

@@ -135,6 +135,7 @@ class Act(Enum):
     SHORTEN_BLOB = "shorten a blob on disk"
     REPLACE_BLOB = "put another file in the place of a blob on disk"
     CHANGE_CACHE = "change what the gateway keeps on disk"
+    DAMAGE_KEPT = "damage what was kept to be resumed, once the run is over"
     JUMP = "let the clock jump"
     FULL_DISK = "a disk is full from the start"
     KILL = "kill the process that pushes, or a gateway"
@@ -350,6 +351,8 @@ def _possible_acts(plan: Plan) -> Iterator[Act]:
         yield from (Act.CHANGE_BLOB, Act.SHORTEN_BLOB, Act.REPLACE_BLOB)
     if plan.task is Task.PULL:
         yield from (Act.CHANGE_CACHE, Act.CHANGE_CACHE)
+    else:
+        yield Act.DAMAGE_KEPT
     yield Act.FULL_DISK
     if plan.way is not Way.REPLICAS:
         yield Act.JUMP
