@@ -21,6 +21,7 @@ import os
 import random
 import re
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -669,7 +670,7 @@ def _size_of(folder: Path) -> int:
 
 def _descriptors() -> Counter[str]:
     found = Counter[str]()
-    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - they vanish while one looks
+    for number in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():  # noqa: PTH208 - they vanish while one looks
         with suppress(OSError):
             found[str(Path(f"/proc/self/fd/{number}").readlink())] += 1
     return found

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,9 +59,7 @@ def _mount(source: bytes, folder: bytes, kind: bytes | None, flags: int, options
 
 def own_mounts() -> None:
     """Let what this process mounts end with it, where that is permitted. It has one thread yet."""
-    if not hasattr(_libc, "unshare"):
-        return
-    if not _libc.unshare(_CLONE_NEWNS):
+    if sys.platform == "linux" and not _libc.unshare(_CLONE_NEWNS):
         with suppress(OSError):
             _mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
 
@@ -87,7 +86,7 @@ class SmallDisk:
 @functools.cache
 def may_mount() -> bool:
     """Say whether this process may mount disks."""
-    if not hasattr(_libc, "mount") or not hasattr(_libc, "umount2"):
+    if sys.platform != "linux":
         return False
     with tempfile.TemporaryDirectory() as folder:
         try:
