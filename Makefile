@@ -39,6 +39,10 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev --group docs
 	@touch $@
 
+$(VENV)/.release: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --group release
+	@touch $@
+
 # Never fails: without these programs the tests that need them say so and are skipped.
 $(VENV)/.go: Makefile | $(VENV)/.run
 	@missing=; if ! command -v go >/dev/null; then \
@@ -56,7 +60,7 @@ demo: $(VENV)/.run  ## Watch real pushes: through the gateway, sync and async, a
 test: $(VENV)/.dev  ## Run the quick tests, in under two minutes
 	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q -m 'not slow'
 
-test-all: $(VENV)/.dev $(VENV)/.go  ## Run every test
+test-all: $(VENV)/.release $(VENV)/.go  ## Run every test
 	$(BARE) $(BIN)/python -m pytest -n $(WORKERS) -q
 
 # What it saw goes into the page docs/registries.md with: python -m tests.registries.table --write
@@ -94,7 +98,7 @@ lint: $(VENV)/.dev
 	$(BIN)/codespell src tests/*/*.py docs examples bench release README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md changelog.d
 
 # pyright asks the python of the PATH where packages are; node comes with it as a wheel, and nothing is downloaded.
-types: $(VENV)/.dev
+types: $(VENV)/.release
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=src $(BIN)/pyright --verifytypes ollama_push --ignoreexternal
 
@@ -104,7 +108,7 @@ contracts: $(VENV)/.dev
 # Every test runs once: first those of the core, which must cover it alone, then all others.
 CORE_TESTS := tests/unit/core src/ollama_push/core
 
-coverage: $(VENV)/.dev $(VENV)/.go  ## Run every test; fail below 100 % branch coverage of core, 95 % of the others
+coverage: $(VENV)/.release $(VENV)/.go  ## Run every test; fail below 100 % branch coverage of core, 95 % of the others
 	rm -f .coverage .coverage.*
 	$(BARE) $(BIN)/coverage run --data-file=.coverage.core -m pytest -n $(WORKERS) -q $(CORE_TESTS)
 	$(BIN)/coverage combine --quiet --data-file=.coverage.core
@@ -131,7 +135,7 @@ changelog: $(VENV)/.dev  ## Print what changed since the last release, from chan
 	@$(BIN)/towncrier build --draft --version next 2>/dev/null
 
 # The tests that make test-pythons runs go to the very wheel: make test-pythons PYTHONS="--wheel dist/NAME.whl".
-dist: $(VENV)/.dev  ## Build the sdist and the wheel into dist, and check that they may be published
+dist: $(VENV)/.release  ## Build the sdist and the wheel into dist, and check that they may be published
 	$(BIN)/python -m release.dist
 
 # What they list is what pip installs today for the built wheel with every extra.
@@ -144,10 +148,10 @@ audit: dist  ## Look for known vulnerabilities of what the wheel installs; says 
 recipes: dist  ## Write a Homebrew formula and a conda recipe into dist (HOMEPAGE=URL)
 	$(BIN)/python -m release.recipes --homepage '$(HOMEPAGE)' dist/*.tar.gz
 
-api: $(VENV)/.dev  ## Write the list of public names anew; what breaks a release: python -m release.api --since TAG
+api: $(VENV)/.release  ## Write the list of public names anew; what breaks a release: python -m release.api --since TAG
 	$(BIN)/python -m release.api --write
 
-release: $(VENV)/.dev  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
+release: $(VENV)/.release  ## Prepare a release: its section of the changelog, its image in deploy (VERSION=X.Y.Z)
 	$(BIN)/python -m release.prepare '$(VERSION)'
 
 release-notes: $(VENV)/.dev  ## Print what the changelog says of a release (TAG=vX.Y.Z)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -12,9 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import griffe
 import pytest
-from docs.docstring_roles import DocstringRoles
 from tests.support.source_trees import ROOT, committed, copied_tree, git, needs_git
 
 MAKEFILE: Final = (ROOT / "Makefile").read_text("utf-8")
@@ -29,6 +28,9 @@ extra:
   version:
     provider: mike
 """
+
+
+needs_mkdocs = pytest.mark.skipif(importlib.util.find_spec("mike") is None, reason="mike is not installed: group docs")
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +55,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@needs_mkdocs
 @pytest.mark.process
 @pytest.mark.parametrize("link", ["[x](nowhere.md)", "![x](nowhere.png)", "[x](other.md#nowhere)"])
 def test_a_broken_link_stops_the_build(small: Path, link: str) -> None:
@@ -75,6 +78,7 @@ def test_our_pages_are_checked_for_anchors() -> None:
 @pytest.mark.slow
 @pytest.mark.process
 @needs_git
+@needs_mkdocs
 def test_a_version_of_the_pages_joins_those_before(small: Path) -> None:
     committed(small)
     for version, alias in (("0.1", "latest"), ("0.2", "latest"), ("0.3", "next")):
@@ -89,9 +93,11 @@ def test_a_version_of_the_pages_joins_those_before(small: Path) -> None:
 
 
 def test_roles_are_no_part_of_the_pages(tmp_path: Path) -> None:
+    griffe = pytest.importorskip("griffe", reason="griffe is not installed: group docs")
+    roles = importlib.import_module("docs.docstring_roles")
     code = 'def some():\n    """See :class:`~a.B` and :meth:`c`; a :ref:`kept` one, and ``:class:`` as text."""\n'
     (tmp_path / "some.py").write_text(code, "utf-8")
-    extensions = griffe.load_extensions(DocstringRoles)
+    extensions = griffe.load_extensions(roles.DocstringRoles)
     docstring = griffe.load("some", search_paths=[tmp_path], extensions=extensions)["some"].docstring
     assert docstring is not None
     assert docstring.value == "See `~a.B` and `c`; a :ref:`kept` one, and ``:class:`` as text."

@@ -49,7 +49,7 @@ def release_job() -> str:
     return "\n".join(step.get("run", "") for step in yaml.safe_load(text)["jobs"]["image"]["steps"])
 
 
-@needs("hadolint", "the group dev")
+@needs("hadolint", "the group release")
 @pytest.mark.process
 def test_hadolint_accepts_the_recipe(tmp_path: Path) -> None:
     assert complaints("hadolint", "--no-color", "deploy/Dockerfile") == ""

@@ -46,13 +46,13 @@ def test_actionlint_is_asked_in_a_way_that_can_fail(tmp_path: Path) -> None:
     assert "bild" in complaints("actionlint", str(broken))
 
 
-@needs("zizmor", "the group dev")
+@needs("zizmor", "the group release")
 @pytest.mark.process
 def test_zizmor_finds_nothing() -> None:
     assert complaints("zizmor", "--offline", "--no-progress", ".github", str(EXAMPLE)) == ""
 
 
-@needs("shellcheck", "the group dev")
+@needs("shellcheck", "the group release")
 @pytest.mark.process
 def test_shellcheck_accepts_the_script_that_ci_runs() -> None:
     assert complaints("shellcheck", ".ci/run") == ""
