@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from tests.support.blobs import MIB
 from tests.support.command_direct import at_home
-from tests.support.redis_server import RedisServer, needs_redis
+from tests.support.redis_server import UNUSABLE, RedisServer, needs_redis
 
 from ollama_push.cli.resume import new_resume_store, unkept_text
 from ollama_push.local import FileResumeStore, NoResume
@@ -56,6 +56,23 @@ def test_without_its_redis_a_push_goes_on_and_says_so_once(how: str, tmp_path: P
     assert done.stderr.splitlines()[0] == warning
     assert done.stderr.count("redis") == 1
     assert "s3cret" not in done.stderr
+
+
+@needs_redis
+@pytest.mark.parametrize(("settings", "words"), UNUSABLE)
+def test_a_redis_that_cannot_be_used_has_its_word_on_the_screen(
+    settings: dict[str, str] | None, words: str, tmp_path: Path
+) -> None:
+    with at_home(tmp_path) as home, RedisServer(tmp_path / "redis", settings) as server:
+        if settings is None:
+            server.stop()
+        done = home.direct("push", "--resume", server.url)
+        assert done.returncode == 0, done.stderr
+        assert home.pushed()
+    assert done.stderr.splitlines()[0].startswith(
+        f"warning: unfinished uploads cannot be kept in {server.url}: {words}; "
+    )
+    assert done.stderr.count(words) == 1
 
 
 def test_a_url_of_something_else_is_refused(tmp_path: Path) -> None:

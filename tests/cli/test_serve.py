@@ -16,6 +16,7 @@ from tests.support.blobs import digest_of
 from tests.support.command import command, run
 from tests.support.command_direct import Home, at_home
 from tests.support.gateway_process import wait_until
+from tests.support.redis_server import UNUSABLE, RedisServer, needs_redis
 from tests.support.stock_pull import StockPull
 from tests.support.stores import CONFIG, put_model
 from tests.support.terminals import terminal
@@ -256,6 +257,23 @@ def test_each_request_is_logged_without_what_may_be_secret(tmp_path: Path) -> No
     ]
     assert len(pushes_in(said)) == 1
     assert "hidden" not in said
+
+
+@needs_redis
+@pytest.mark.parametrize(("settings", "words"), UNUSABLE)
+def test_a_redis_that_cannot_be_used_has_its_word_in_the_log_of_a_gateway(
+    settings: dict[str, str] | None, words: str, tmp_path: Path
+) -> None:
+    with at_home(tmp_path) as home, RedisServer(tmp_path / "redis", settings) as server:
+        if settings is None:
+            server.stop()
+        with serving(home, "--resume", server.url) as gateway:
+            status, answer = gateway.ask("POST", "/api/push", {"model": NAME})
+            said = gateway.said + gateway.end()[1]
+    assert (status, b'"status":"success"' in answer) == (200, True)
+    assert f"warning: unfinished uploads cannot be kept in {server.url}: {words}; " in said
+    assert f"replicas are not known by {server.url}: {words}; each has its own limit of pushes" in said
+    assert said.count(words) == 2
 
 
 def test_options_reach_the_gateway(tmp_path: Path) -> None:

@@ -14,12 +14,21 @@ from typing import Any, Final, Self
 import pytest
 import redis
 
-__all__ = ["RedisServer", "needs_redis"]
+__all__ = ["UNUSABLE", "RedisServer", "needs_redis"]
 
 _PROGRAM: Final = shutil.which("redis-server") or shutil.which("valkey-server")
 _PATIENCE_SECONDS: Final = 30.0
 
 needs_redis = pytest.mark.skipif(_PROGRAM is None, reason="Redis is not installed: apt-get install redis-server")
+
+
+UNUSABLE: Final = [
+    pytest.param({"requirepass": "correct-horse"}, "it does not accept the user name or password", id="password"),
+    pytest.param({"maxmemory": "1"}, "it has no room left (maxmemory)", id="full"),
+    pytest.param({"replicaof": "127.0.0.1 1"}, "it is a read-only replica", id="replica"),
+    pytest.param(None, "it does not respond in time", id="slow"),
+]
+"""Settings of servers that cannot be used, ``None`` for one that is stopped, and what is said of them."""
 
 
 class RedisServer:
