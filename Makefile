@@ -160,8 +160,9 @@ release-notes: $(VENV)/.dev  ## Print what the changelog says of a release (TAG=
 verdicts: $(VENV)/.dev  ## Print every misbehaviour with our verdict beside the official client's
 	$(BIN)/python -m tests.verdicts
 
-bench: $(VENV)/.dev  ## Print ratios against peers measured in the same run
-	$(BIN)/python -m bench $(BENCH_ARGS)
+# A quick run, as in CI, measures everything once and leaves the history alone.
+bench: $(VENV)/.dev  ## Print ratios against peers measured in the same run, and keep them in bench/history.jsonl
+	$(BIN)/python -m bench --history $(BENCH_ARGS)
 
 fuzz: $(VENV)/.dev  ## Fuzz all that reads bytes of others (FUZZ_SECONDS each, default 600)
 	$(BIN)/python -m tests.fuzz

@@ -7,10 +7,17 @@ import platform
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import Final
 
-from bench import cpu, gateway, imports, longline, many, pulls, signed, uploads
+from bench import cpu, gateway, history, imports, longline, many, pulls, signed, start, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "msgspec")
+
+
+_PARTS: Final = ("events", "start", "many", "pulls", "uploads", "signed")
+
+# The ratios of this run that the history keeps, by name: ours to what it is compared with, and less is better.
+_kept: Final[dict[str, float]] = {}
 
 
 def _arguments() -> argparse.Namespace:
@@ -21,7 +28,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--blob-mib", type=int, default=1024, help="size of the uploaded blob (default %(default)s)")
     parser.add_argument("--huge-mib", type=int, default=0, help="size of a sparse blob that is uploaded once, too")
     parser.add_argument("--models", type=int, default=500, help="small models of one store (default %(default)s)")
-    parser.add_argument("--only", choices=("events", "many", "pulls", "uploads", "signed"), help="measure only these")
+    parser.add_argument("--only", choices=_PARTS, help="measure only these")
+    parser.add_argument(
+        "--history", action="store_true", help="append the ratios to bench/history.jsonl; not with --quick"
+    )
     return parser.parse_args()
 
 
@@ -39,6 +49,9 @@ def _measure_events(arguments: argparse.Namespace, rounds: int, processes: int) 
     for title, rows in cpu.rows_by_table(results):
         _print_rows(title, rows, "µs")
         wrong += sum(row.verdict != "success" for row in rows)
+        if title.startswith(("realistic mix, one", "distinct mix, one")):
+            ours = [row for row in rows if "PushClient" in row.label]
+            _kept.update({f"events, {title.partition(' ')[0]}: {row.label}": row.ratio for row in ours})
 
     print("\n== Peak memory of the client's process, against the official client of the same colour ==")
     _print_rows("realistic mix, one event a chunk", cpu.memory_rows(results), "MiB")
@@ -55,10 +68,22 @@ def _measure_events(arguments: argparse.Namespace, rounds: int, processes: int) 
     return wrong
 
 
-def _print_uploads(title: str, rows: Iterable[uploads.Upload]) -> None:
+def _measure_start(processes: int) -> None:
+    print(f"\n== CPU time of whole processes, a bare interpreter is 1.0: median of {processes} ==\n")
+    for one in start.measure(processes):
+        print(f"  {one.label:<36} {one.seconds * 1e3:7.1f} ms more  {one.ratio:5.1f} x")
+        _kept[f"start, CPU: {one.label}"] = one.ratio
+    del _kept["start, CPU: a bare interpreter"]
+
+
+def _print_uploads(title: str, rows: Iterable[uploads.Upload], keep: str = "", *, cpu_time: bool = False) -> None:
+    """Print rows, and keep the ratios to the first one under a name that begins with *keep*, if it is given."""
     print(f"\n== {title} ==\n")
     first: uploads.Run | None = None
     for row in rows:
+        if keep and first is not None:
+            ratio = row.cost.cpu / first.cpu if cpu_time else row.cost.wall / first.wall
+            _kept[f"{keep}, {'CPU' if cpu_time else 'wall'}: {row.label}"] = ratio
         first = first or row.cost
         wall = f"wall {row.cost.wall:6.2f} s {row.cost.wall / first.wall:5.2f} x"
         processor = f"CPU {row.cost.cpu:5.2f} s {row.cost.cpu / first.cpu:5.2f} x"
@@ -75,14 +100,24 @@ def _measure_uploads(arguments: argparse.Namespace, rounds: int) -> None:
     _print_uploads(
         f"One blob of {arguments.blob_mib:,} MiB to docker-registry: median of {rounds}, curl is 1.0",
         uploads.measure(size, rounds, huge=arguments.huge_mib * uploads.MIB),
+        "upload",
+        cpu_time=True,
+    )
+    _print_uploads(
+        f"One blob of {arguments.blob_mib:,} MiB to docker-registry over TLS: median of {rounds}, curl is 1.0",
+        uploads.over_tls(size, rounds),
+        "upload",
+        cpu_time=True,
     )
     _print_uploads(
         f"Four blobs of {arguments.blob_mib // 4:,} MiB: median of {rounds}, one after the other is 1.0",
         uploads.side_by_side(size // 4, 4, rounds),
+        "four blobs",
     )
     _print_uploads(
         f"One blob of {arguments.blob_mib:,} MiB through the gateway: median of {rounds}, the direct push is 1.0",
         gateway.measure(size, rounds),
+        "push",
     )
 
 
@@ -95,6 +130,7 @@ def _measure_pulls(arguments: argparse.Namespace, rounds: int) -> None:
     _print_uploads(
         f"A pull of one blob of {arguments.blob_mib:,} MiB from docker-registry: median of {rounds}, straight is 1.0",
         pulls.measure(size, rounds),
+        "pull",
     )
     _print_uploads(
         f"A pull of {arguments.blob_mib // 4:,} MiB over a link of 1 Gbit/s: median of {rounds}, straight is 1.0",
@@ -120,6 +156,7 @@ def _measure_signed(part_mib: int) -> None:
             f"  {way.label:<40} wall {way.seconds:6.2f} s  {first / way.seconds:5.2f} x as fast"
             f"   {way.at_once} connections sent at the same time"
         )
+        _kept[f"signed upload, wall: {way.label}"] = way.seconds / first
 
 
 def _measure_many(count: int) -> None:
@@ -129,6 +166,7 @@ def _measure_many(count: int) -> None:
             f"  {way.label:<28} wall {way.wall:7.2f} s {way.ratio:5.2f} x   {way.connections} connections for"
             f" {way.requests:,} requests   the second half grew the process by {way.grown_mib:.1f} MiB"
         )
+        _kept[f"small models, wall: {way.label}"] = way.ratio
 
 
 def main() -> int:
@@ -139,6 +177,8 @@ def main() -> int:
     wrong = 0
     if arguments.only in (None, "events"):
         wrong = _measure_events(arguments, rounds, processes)
+    if arguments.only in (None, "start"):
+        _measure_start(processes)
     if arguments.only in (None, "uploads"):
         _measure_uploads(arguments, rounds)
     if arguments.only in (None, "pulls"):
@@ -147,6 +187,8 @@ def main() -> int:
         _measure_signed(1 if arguments.quick else 8)
     if arguments.only in (None, "many"):
         _measure_many(20 if arguments.quick else arguments.models)
+    if arguments.history and not arguments.quick:
+        history.append(history.ratios_now({name: ratio for name, ratio in _kept.items() if ratio != 1.0}))
     return 1 if wrong else 0
 
 

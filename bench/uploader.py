@@ -8,25 +8,34 @@ import sys
 from pathlib import Path
 
 
-def main(colour: str, host: str, store: str, concurrency: str) -> None:
-    """Push the model ``bench`` of *store* to *host*."""
+def main(colour: str, host: str, store: str, concurrency: str, ca_file: str = "") -> None:
+    """Push the model ``bench`` of *store* to *host*, over TLS with a CA."""
     from ollama_push import NoResume
 
     name = f"{host}/b/c"
+    plain_http = not ca_file
     if colour == "sync":
-        from ollama_push import RegistryClient
+        from ollama_push import RegistryClient, Urllib3Transport
 
-        with RegistryClient(store=store, plain_http=True, concurrency=int(concurrency), resume=NoResume()) as client:
+        with (
+            Urllib3Transport(ca_file=ca_file or None) as sender,
+            RegistryClient(
+                store=store, plain_http=plain_http, concurrency=int(concurrency), resume=NoResume(), transport=sender
+            ) as client,
+        ):
             client.push(name, source="bench")
         return
     import asyncio
 
-    from ollama_push import AsyncRegistryClient
+    from ollama_push import AiohttpTransport, AsyncRegistryClient
 
     async def push() -> None:
-        async with AsyncRegistryClient(
-            store=store, plain_http=True, concurrency=int(concurrency), resume=NoResume()
-        ) as client:
+        async with (
+            AiohttpTransport(ca_file=ca_file or None) as sender,
+            AsyncRegistryClient(
+                store=store, plain_http=plain_http, concurrency=int(concurrency), resume=NoResume(), transport=sender
+            ) as client,
+        ):
             await client.push(name, source="bench")
 
     asyncio.run(push())

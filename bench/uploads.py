@@ -1,5 +1,7 @@
 """Uploads of large blobs to a real registry, against ``curl -T`` and ``skopeo copy``, in alternate runs."""
 
+# ruff: noqa: PLC0415 - what makes certificates is only needed for TLS
+
 from __future__ import annotations
 
 import json
@@ -20,12 +22,14 @@ from typing import Final
 import attrs
 
 __all__ = [
+    "Certificate",
     "Run",
     "Upload",
     "measure",
     "missing_programs",
     "new_store",
     "ours",
+    "over_tls",
     "random_file",
     "registry",
     "run",
@@ -62,6 +66,29 @@ class Upload:
 
     label: str
     cost: Run
+
+
+@attrs.frozen
+class Certificate:
+    """Files of a CA and of what it has signed for 127.0.0.1."""
+
+    ca: Path
+    chain: Path
+    key: Path
+
+    @classmethod
+    def new(cls, folder: Path) -> Certificate:
+        """Write all of them into *folder*."""
+        import trustme
+
+        authority = trustme.CA()
+        made = cls(folder / "ca.pem", folder / "chain.pem", folder / "key.pem")
+        signed = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(made.ca)
+        signed.private_key_pem.write_to_path(made.key)
+        for part in signed.cert_chain_pems:
+            part.write_to_path(made.chain, append=True)
+        return made
 
 
 def missing_programs() -> list[str]:
@@ -103,6 +130,26 @@ def measure(size: int, rounds: int, *, huge: int = 0) -> Iterator[Upload]:
                     yield Upload(f"{label}, {huge // MIB:,} MiB", ours(colour, host, store))
 
 
+def over_tls(size: int, rounds: int) -> Iterator[Upload]:
+    """Upload one blob of *size* random bytes over TLS, *rounds* times in turn."""
+    with tempfile.TemporaryDirectory(prefix="ollama-push-bench-") as scratch:
+        folder = Path(scratch)
+        store = new_store(folder / "models", [random_file(folder / "random", size)])
+        certificate = Certificate.new(folder)
+        contenders: dict[str, Callable[[str], Run]] = {
+            "curl -T": lambda host: _curl(host, store, certificate),
+            "RegistryClient": lambda host: ours("sync", host, store, certificate=certificate),
+            "AsyncRegistryClient": lambda host: ours("async", host, store, certificate=certificate),
+        }
+        runs: dict[str, list[Run]] = {label: [] for label in contenders}
+        for _ in range(rounds):
+            for label, upload in contenders.items():
+                with registry(folder / "registry", certificate) as host:
+                    runs[label].append(upload(host))
+        for label, costs in runs.items():
+            yield Upload(f"{label}, TLS", Run.median(costs))
+
+
 def side_by_side(size: int, layers: int, rounds: int) -> Iterator[Upload]:
     """Upload *layers* blobs of *size* bytes each, one after the other and side by side, in turn."""
     with tempfile.TemporaryDirectory(prefix="ollama-push-bench-") as scratch:
@@ -118,14 +165,15 @@ def side_by_side(size: int, layers: int, rounds: int) -> Iterator[Upload]:
 
 
 @contextmanager
-def registry(data: Path) -> Iterator[str]:
+def registry(data: Path, certificate: Certificate | None = None) -> Iterator[str]:
     """Run Debian's docker-registry (distribution 2.8) on an empty *data*; yield its ``host:port``."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         host = f"127.0.0.1:{free.getsockname()[1]}"
     data.mkdir()
     config = data / "config.yml"
     storage = f"storage: {{filesystem: {{rootdirectory: {data}}}}}"
-    config.write_text(f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: {host}}}\n")
+    tls = "" if certificate is None else f", tls: {{certificate: {certificate.chain}, key: {certificate.key}}}"
+    config.write_text(f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: {host}{tls}}}\n")
     command = ["docker-registry", "serve", str(config)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -162,24 +210,27 @@ def run(*command: str) -> Run:
     return Run(time.perf_counter() - began, used.ru_utime + used.ru_stime, float(told or 0) / 1024)
 
 
-def ours(colour: str, host: str, store: Path, concurrency: int = 4) -> Run:
-    return run(sys.executable, "-m", "bench.uploader", colour, host, str(store), str(concurrency))
+def ours(colour: str, host: str, store: Path, concurrency: int = 4, certificate: Certificate | None = None) -> Run:
+    ca_file = () if certificate is None else (str(certificate.ca),)
+    return run(sys.executable, "-m", "bench.uploader", colour, host, str(store), str(concurrency), *ca_file)
 
 
-def _curl(host: str, store: Path) -> Run:
+def _curl(host: str, store: Path, certificate: Certificate | None = None) -> Run:
+    scheme, options = ("http", ()) if certificate is None else ("https", ("--cacert", str(certificate.ca)))
     [blob] = [path for path in (store / "blobs").iterdir() if path.stat().st_size > MIB]
     began = time.perf_counter()
     opened = subprocess.run(
         [
             "curl",
             "-sSf",
+            *options,
             "-o",
             "/dev/null",
             "-X",
             "POST",
             "-w",
             "%header{location}",
-            f"http://{host}/v2/b/c/blobs/uploads/",
+            f"{scheme}://{host}/v2/b/c/blobs/uploads/",
         ],
         capture_output=True,
         text=True,
@@ -187,7 +238,7 @@ def _curl(host: str, store: Path) -> Run:
     )
     url = f"{opened.stdout.strip()}&digest={blob.name.replace('-', ':')}"
     # Expect: is what curl does with large bodies by itself; without it, it is not kept waiting for a second.
-    sent = run("curl", "-sSf", "-H", "Expect:", "-o", "/dev/null", "-T", str(blob), url)
+    sent = run("curl", "-sSf", *options, "-H", "Expect:", "-o", "/dev/null", "-T", str(blob), url)
     return attrs.evolve(sent, wall=time.perf_counter() - began)
 
 

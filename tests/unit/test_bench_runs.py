@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench.history import HISTORY
 from bench.uploads import missing_programs
 from tests.support.command import without_coverage
 
@@ -44,12 +45,25 @@ def test_every_row_is_printed_and_every_push_succeeds() -> None:
     ).stdout
 
     cpu, _, rest = printed.partition("== Peak memory")
-    # Three mixes, two sizes of chunks; the libraries of others get the realistic mix only.
-    assert sorted(ROW.findall(cpu)) == sorted((label, "success") for label in (OURS + BARE) * 6 + PEERS * 2)
+    # Four mixes, two sizes of chunks; the libraries of others get the realistic mix only.
+    assert sorted(ROW.findall(cpu)) == sorted((label, "success") for label in (OURS + BARE) * 8 + PEERS * 2)
     assert sorted(ROW.findall(rest)) == sorted((label, "success") for label in OURS + BARE + PEERS)
     for statement, loaded in LOADED.items():
         assert re.search(rf"^  {re.escape(statement)} +-?\d+\.\d ms  loads {loaded}$", rest, re.MULTILINE)
     assert re.search(r"^  PushProtocol, 1,000,000 -> 4,000,000 bytes .* ns/byte +\d+\.\d\d x$", rest, re.MULTILINE)
+
+
+def test_the_start_of_the_command_is_measured() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--history", "--only", "start"]
+    before = HISTORY.read_bytes()
+    printed = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300, env=UNMEASURED
+    ).stdout
+
+    assert re.findall(r"^  (.+?) +-?\d+\.\d ms more +\d+\.\d x$", printed, re.MULTILINE) == [
+        *("a bare interpreter", "ollama-push --version", "a direct push of nothing", "the same, aiohttp")
+    ]
+    assert HISTORY.read_bytes() == before, "a quick run is not kept"
 
 
 @pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
@@ -64,6 +78,7 @@ def test_every_upload_is_measured() -> None:
     assert row.findall(printed) == [
         *("curl -T", "skopeo copy", *ours),
         *(f"{client}, {size}" for size in ("1 kB", "8 MiB") for client in ours),
+        *(f"{contender}, TLS" for contender in ("curl -T", *ours)),
         *(f"RegistryClient, concurrency {count}" for count in (1, 4)),
         *("AsyncRegistryClient, direct", "PushClient, through the gateway"),
     ]
