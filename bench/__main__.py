@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Final
 
-from bench import cpu, gateway, history, imports, longline, many, pulls, signed, start, uploads
+from bench import cpu, gateway, history, imports, load, longline, many, pulls, signed, start, uploads
 
 _LIBRARIES = ("ollama-push", "urllib3", "aiohttp", "requests", "ollama", "httpx", "attrs", "cattrs", "msgspec")
 
 
-_PARTS: Final = ("events", "start", "many", "pulls", "uploads", "signed")
+_PARTS: Final = ("events", "start", "load", "many", "pulls", "uploads", "signed")
 
 # The ratios of this run that the history keeps, by name: ours to what it is compared with, and less is better.
 _kept: Final[dict[str, float]] = {}
@@ -144,6 +144,24 @@ def _measure_pulls(arguments: argparse.Namespace, rounds: int) -> None:
     )
 
 
+def _measure_load(pushes: int) -> None:
+    if uploads.missing_programs():
+        return
+    print(f"\n== {pushes} pushes at once of models of 512 KiB to docker-registry ==\n")
+    first: load.Load | None = None
+    for one in load.measure(pushes):
+        print(
+            f"  {one.label:<28} wall {one.wall:6.2f} s   CPU {one.cpu * 1e3:6.1f} ms a push"
+            f"   the slowest first event after {one.first_event:5.2f} s   {one.succeeded} succeeded  {one.said[:200]}"
+        )
+        if first is not None:
+            _kept["200 pushes at once, CPU of ours to a real Ollama's"] = first.cpu / one.cpu
+            _kept["200 pushes at once, slowest first event of ours to a real Ollama's"] = (
+                first.first_event / one.first_event
+            )
+        first = first or one
+
+
 def _measure_signed(part_mib: int) -> None:
     print(
         f"\n== Two layers of 16 parts of {part_mib} MiB over a link of 100 ms whose connections carry 100 Mbit/s each:"
@@ -179,6 +197,8 @@ def main() -> int:
         wrong = _measure_events(arguments, rounds, processes)
     if arguments.only in (None, "start"):
         _measure_start(processes)
+    if arguments.only in (None, "load"):
+        _measure_load(10 if arguments.quick else 200)
     if arguments.only in (None, "uploads"):
         _measure_uploads(arguments, rounds)
     if arguments.only in (None, "pulls"):

@@ -92,6 +92,12 @@ class ServerProcess(abc.ABC):
         """``"127.0.0.1:PORT"``, as in the name of a model; the same one after a restart."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process, which runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """What it said so far."""
         return (self._folder / "log").read_text("utf-8", "replace")

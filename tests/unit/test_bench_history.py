@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from bench.history import HISTORY, Ratio, append, picture, ratios_now, read
 
@@ -32,7 +32,7 @@ def test_a_figure_says_when_on_what_and_of_which_commit() -> None:
 
 
 def test_the_picture_has_a_row_for_each_figure_and_a_point_for_each_run() -> None:
-    drawn = ElementTree.fromstring(picture([_ratio("a < b", 0.5), _ratio("c", 0.0), _ratio("a < b", 0.25)]))
+    drawn = ET.fromstring(picture([_ratio("a < b", 0.5), _ratio("c", 0.0), _ratio("a < b", 0.25)]))
     svg = "{http://www.w3.org/2000/svg}"
     texts = ["".join(text.itertext()) for text in drawn.iter(f"{svg}text")][1:]
     assert texts == ["a < b", "0.25 x", "c", "0.00 x"]
