@@ -159,7 +159,8 @@ def _decode_line(line: bytes) -> PushEvent | ErrorLine | None:
     if _decode_plain_line is not None:
         try:
             plain = _decode_plain_line(line)
-        except (ValueError, RecursionError):
+        # The first is no ValueError before msgspec 0.22; the second is that of a text that is not UTF-8.
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             pass  # json decides, so that the verdict does not depend on an optional package
         else:
             return _event_of(plain.status, plain.digest, plain.total, plain.completed)
