@@ -500,7 +500,7 @@ class _Laboratory:
             missing = self._missing(model)
             if model.tag in verdict.succeeded and missing and not self._may_be_unseen(verdict):
                 self._problems.append(f"{which} is a success, but {missing}")
-            elif "lacks a blob" in missing and not self._plan.task.has_target_registry:
+            elif missing and not missing.startswith("there is no") and not self._plan.task.has_target_registry:
                 self._problems.append(f"{which} is no success, but {missing}")
         self._check_secrets(which, verdict.output)
 

@@ -84,10 +84,10 @@ def in_registry(folder: Path, model: Model) -> str:
 
 
 def in_store(root: Path, model: Model) -> str:
-    """Say what of *model* the store does not hold."""
+    """Say what of *model* the store does not hold; "there is no …" says that nothing of it is visible."""
     manifests = [path.read_bytes() for path in root.glob("manifests/**/*") if path.is_file()]
     if model.raw not in manifests:
-        return "the store has no such manifest" if not manifests else "the store has another manifest"
+        return "there is no manifest in the store" if not manifests else "the store has another manifest"
     for data in model.blobs:
         blob = root / "blobs" / f"sha256-{_hex(data)}"
         if not blob.exists() or blob.read_bytes() != data:
@@ -96,11 +96,14 @@ def in_store(root: Path, model: Model) -> str:
 
 
 def in_archive(path: Path, model: Model) -> str:
-    """Say what of *model* the archive does not hold."""
+    """Say what of *model* the archive does not hold; likewise."""
     if not path.exists():
         return "there is no archive"
-    with tarfile.open(path) as archive:
-        held = {member.name: file.read() for member in archive if (file := archive.extractfile(member)) is not None}
+    try:
+        with tarfile.open(path) as archive:
+            held = {member.name: file.read() for member in archive if (file := archive.extractfile(member)) is not None}
+    except (tarfile.TarError, EOFError):
+        return "the archive is there, and is none"
     index = json.loads(held.get("index.json", b"{}"))
     if [each["digest"] for each in index.get("manifests", [])] != [f"sha256:{_hex(model.raw)}"]:
         return "the archive is there, and lists no such manifest"

@@ -261,7 +261,9 @@ def plan_of(seed: int) -> Plan:
         chance.choice((0, 1, chance.randrange(2, 4 * _KIB), chance.randrange(4 * _KIB, 600 * _KIB)))
         for _ in range(chance.randrange(1, 4))
     )
-    layers = (*layers, chance.randrange(200 * _KIB, 900 * _KIB))
+    # Larger where nothing but disks takes time, so that something may happen in the middle.
+    largest = 900 * _KIB if task.has_registry else 16_000 * _KIB
+    layers = (*layers, chance.randrange(200 * _KIB, largest))
     habits = [6, 2, 2, 1, 1, 1] if task.has_target_registry else [1, 0, 0, 0, 0, 0]
     plan = Plan(
         seed=seed,
