@@ -1,0 +1,138 @@
+"""Mutates the core and runs its tests: ``python -m tests.mutants [--changed] [--minutes N] [PATH ...]``.
+
+Fails when fewer than 92 % of the mutants are noticed, by a test or by mypy, and for each survivor that is not listed in
+``tests/data/surviving_mutants.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.mutants import changes, runs, survivors
+from tests.mutants.mutations import CORE, ROOT, Mutant, mutants_of
+from tests.mutants.type_check import TypeChecker
+
+SHARE: Final = 0.92
+
+# Of the time that is given; the rest is for what is computed at import, which takes longer, and for mypy.
+_IN_PLACE: Final = 0.6
+_TESTS: Final = 0.9
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def modules(given: Sequence[Path]) -> list[Path]:
+    found = [path.resolve() for path in given] or [CORE]
+    return [file for path in found for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+
+
+def of_the_change() -> list[Mutant]:
+    """Return the mutants of the modules that the change touches, those of the changed lines first."""
+    since = changes.base()
+    if since is None:
+        say(
+            "No earlier commit to compare with: mutates modules in an order drawn by the commit, while there is time."
+        )
+        files = modules([])
+        random.Random(changes.head()).shuffle(files)
+        return [mutant for file in files for mutant in mutants_of(file)]
+    lines = changes.changed_lines(since)
+    say(f"Modules of the core that changed since {since[:12]}: {len(lines)}.")
+    mutants = [mutant for file in sorted(lines) for mutant in mutants_of(file)]
+    return sorted(mutants, key=lambda mutant: mutant.number not in lines[ROOT / mutant.path])
+
+
+def run_all(mutants: Sequence[Mutant], jobs: int, until: float) -> dict[Mutant, str]:
+    """Return for each mutant that there was time for whether it was killed, refused by mypy, or survived."""
+    ended: dict[Mutant, str] = {}
+    begun = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        tests = runs.touched(Path(folder, "coverage"))
+    in_place = [mutant for mutant in mutants if not mutant.at_import]
+    runs.run_in_place(
+        in_place, tests, jobs, begun + _IN_PLACE * (until - begun), lambda at, how: ended.update({in_place[at]: how})
+    )
+    # What is computed at import does not change with a function that is exchanged later.
+    imported = [mutant for mutant in mutants if mutant.at_import]
+    imported += [
+        mutant for mutant in in_place if ended.get(mutant) == "survived" and tests.is_executed_at_import(mutant)
+    ]
+    runs.run_imported(
+        imported, tests, jobs, begun + _TESTS * (until - begun), lambda at, how: ended.update({imported[at]: how})
+    )
+    left = [mutant for mutant in mutants if ended.get(mutant) == "survived"]
+    if left:
+        with TypeChecker() as checker:
+            ended.update({mutant: "refused" for mutant in left if checker.refuses(mutant)})
+    return ended
+
+
+def report(mutants: Sequence[Mutant], ended: dict[Mutant, str]) -> bool:
+    """Print a line for each module and each problem, and say whether there is none."""
+    say(f"\n{'module':<46}{'mutants':>8}{'killed':>8}{'by mypy':>8}{'survived':>9}{'share':>9}")
+    total: Counter[str] = Counter()
+    for path in dict.fromkeys(mutant.path for mutant in mutants):
+        counts = Counter(how for mutant, how in ended.items() if mutant.path == path)
+        total.update(counts)
+        if counts:
+            say(_row(path.removeprefix("src/ollama_push/"), counts))
+    say(_row("all", total))
+    if left_over := len(mutants) - total.total():
+        say(f"{left_over} mutants were not run: the time was over.")
+    known = survivors.listed()
+    problems = [f"listed, and no mutant any more: {key}" for key in survivors.stale(_of(known, mutants), mutants)]
+    for mutant, how in sorted(ended.items(), key=lambda item: (item[0].path, item[0].number)):
+        if how == "survived" and mutant.key not in known:
+            problems.append(f"{mutant.path}:{mutant.number}: {mutant.scope}\n  - {mutant.line}\n  + {mutant.becomes}")
+        elif how != "survived" and mutant.key in known:
+            problems.append(f"listed as a survivor, and noticed now: {mutant.key}")
+    if total and _share(total) < SHARE:
+        problems.append(f"fewer than {SHARE:.0%} of the mutants were noticed")
+    for problem in problems:
+        say(problem)
+    return not problems
+
+
+def _of(known: dict[tuple[str, str, str, str], str], mutants: Sequence[Mutant]) -> list[tuple[str, str, str, str]]:
+    paths = {mutant.path for mutant in mutants}
+    return [key for key in known if key[0] in paths]
+
+
+def _row(name: str, counts: Counter[str]) -> str:
+    parts = counts.total(), counts["killed"], counts["refused"], counts["survived"]
+    return f"{name:<46}{parts[0]:>8}{parts[1]:>8}{parts[2]:>8}{parts[3]:>9}{_share(counts):>9.1%}"
+
+
+def _share(counts: Counter[str]) -> float:
+    return 1 - counts["survived"] / counts.total() if counts else 1.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("paths", nargs="*", type=Path, help="modules or folders of the core; default: all of it")
+    parser.add_argument("--changed", action="store_true", help="only the modules that the last commits changed")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; default: never")
+    parser.add_argument("--jobs", type=int, default=2, help="at the same time; default: 2")
+    given = parser.parse_args()
+    begun = time.time()
+    mutants = of_the_change() if given.changed else [each for file in modules(given.paths) for each in mutants_of(file)]
+    ended = run_all(mutants, given.jobs, begun + given.minutes * 60) if mutants else {}
+    held = report(mutants, ended)
+    say(f"{time.time() - begun:.0f} s")
+    return not held
+
+
+if __name__ == "__main__":
+    sys.exit(main())
