@@ -19,13 +19,14 @@ from typing import Final
 
 from tests.mutants import changes, runs, survivors
 from tests.mutants.mutations import CORE, ROOT, Mutant, mutants_of
+from tests.mutants.runs import Part, Pool, Tell
 from tests.mutants.type_check import TypeChecker
 
 SHARE: Final = 0.92
 
-# Of the time that is given; the rest is for what is computed at import, which takes longer, and for mypy.
-_IN_PLACE: Final = 0.6
-_TESTS: Final = 0.9
+# Of the time that is given, when each step has to be over: functions exchanged in place, then what is imported anew.
+_FIRST: Final = (0.4, 0.6)
+_REST: Final = (0.8, 0.9)
 
 
 def say(text: str) -> None:
@@ -42,9 +43,7 @@ def of_the_change() -> list[Mutant]:
     """Return the mutants of the modules that the change touches, those of the changed lines first."""
     since = changes.base()
     if since is None:
-        say(
-            "No earlier commit to compare with: mutates modules in an order drawn by the commit, while there is time."
-        )
+        say("No earlier commit to compare with: mutates modules in an order drawn by the commit, while there is time.")
         files = modules([])
         random.Random(changes.head()).shuffle(files)
         return [mutant for file in files for mutant in mutants_of(file)]
@@ -58,25 +57,39 @@ def run_all(mutants: Sequence[Mutant], jobs: int, until: float) -> dict[Mutant, 
     """Return for each mutant that there was time for whether it was killed, refused by mypy, or survived."""
     ended: dict[Mutant, str] = {}
     begun = time.time()
+
+    def pool(share: float) -> Pool:
+        return Pool(jobs, begun + share * (until - begun))
+
+    def recorded(run: Sequence[Mutant]) -> Tell:
+        return lambda index, how: ended.update({run[index]: how})
+
     with tempfile.TemporaryDirectory() as folder:
         tests = runs.touched(Path(folder, "coverage"))
     in_place = [mutant for mutant in mutants if not mutant.at_import]
-    runs.run_in_place(
-        in_place, tests, jobs, begun + _IN_PLACE * (until - begun), lambda at, how: ended.update({in_place[at]: how})
-    )
-    # What is computed at import does not change with a function that is exchanged later.
     imported = [mutant for mutant in mutants if mutant.at_import]
-    imported += [
-        mutant for mutant in in_place if ended.get(mutant) == "survived" and tests.is_executed_at_import(mutant)
-    ]
-    runs.run_imported(
-        imported, tests, jobs, begun + _TESTS * (until - begun), lambda at, how: ended.update({imported[at]: how})
-    )
-    left = [mutant for mutant in mutants if ended.get(mutant) == "survived"]
-    if left:
-        with TypeChecker() as checker:
-            ended.update({mutant: "refused" for mutant in left if checker.refuses(mutant)})
+    runs.run_in_place(in_place, tests, Part.FIRST, pool(_FIRST[0]), recorded(in_place))
+    runs.run_imported(imported, tests, Part.FIRST, pool(_FIRST[1]), recorded(imported))
+    refuse(ended)
+    left = [mutant for mutant, how in ended.items() if how == "survived"]
+    for mutant in left:
+        del ended[mutant]
+    in_place = [mutant for mutant in left if not mutant.at_import]
+    runs.run_in_place(in_place, tests, Part.REST, pool(_REST[0]), recorded(in_place))
+    imported = [mutant for mutant in left if mutant.at_import]
+    # A table does not change when the function that made it is exchanged later.
+    again = [mutant for mutant in in_place if ended.get(mutant) == "survived" and tests.is_executed_at_import(mutant)]
+    runs.run_imported(again, tests, Part.FIRST, pool(_REST[1]), recorded(again))
+    runs.run_imported(imported, tests, Part.REST, pool(1), recorded(imported))
     return ended
+
+
+def refuse(ended: dict[Mutant, str]) -> None:
+    """Let mypy look at what survived."""
+    survived = [mutant for mutant, how in ended.items() if how == "survived"]
+    if survived:
+        with TypeChecker() as checker:
+            ended.update({mutant: "refused" for mutant in survived if checker.refuses(mutant)})
 
 
 def report(mutants: Sequence[Mutant], ended: dict[Mutant, str]) -> bool:

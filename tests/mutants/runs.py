@@ -8,6 +8,7 @@ imported only libraries, and imports the package anew.
 
 from __future__ import annotations
 
+import enum
 import gc
 import importlib.abc
 import importlib.util
@@ -17,9 +18,11 @@ import resource
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Final
@@ -50,8 +53,28 @@ _OPTIONS: Final = (
     "-p",
     "no:unraisableexception",
 )
+# Told the index of a mutant, and how it ended.
+Tell = Callable[[int, str], None]
+
 _MIB: Final = 1 << 20
 _MEMORY: Final = 4096 * _MIB
+_FIRST_SECONDS: Final = 0.3
+_FEW: Final = 50
+
+
+class Part(enum.Enum):
+    """Which of the tests that touch a mutant: the first kill most, and mypy looks at it before the rest run."""
+
+    FIRST = enum.auto()
+    REST = enum.auto()
+
+
+@attrs.frozen
+class Pool:
+    """How many processes run at a time, and the time of the system's clock after which none is started."""
+
+    jobs: int
+    until: float
 
 
 @attrs.frozen
@@ -65,15 +88,26 @@ class Touched:
     at_import: Mapping[str, frozenset[int]]
     seconds: Mapping[str, float]
 
-    def by(self, mutant: Mutant) -> list[str]:
-        """Return the tests that touch the mutant, those first that are quick and of its own module."""
+    def by(self, mutant: Mutant, part: Part) -> list[str]:
+        """Return the tests that touch the mutant, those first that are quick and of its own module.
+
+        For what is computed at import these are the tests that touch the module, or all if few do: such as hold only
+        tables and values.
+        """
         lines = self.tests.get(mutant.path, {})
+        own = Path(mutant.path).stem
         if mutant.at_import:
             found = {test for tests in lines.values() for test in tests}
+            chosen = found if len(found) > _FEW else self.seconds.keys()
+            files = Counter(_file_of(test) for test in chosen)
+            ordered = sorted(chosen, key=lambda test: (own not in _file_of(test), -files[_file_of(test)], test))
+            # Other files need not even be collected.
+            first = sum(own in _file_of(test) for test in ordered)
         else:
-            found = {test for number in mutant.lines for test in lines.get(number, ())}
-        own = Path(mutant.path).stem
-        return sorted(found, key=lambda test: (own not in test, self.seconds[test], test))
+            chosen = {test for number in mutant.lines for test in lines.get(number, ())}
+            ordered = sorted(chosen, key=lambda test: (own not in _file_of(test), self.seconds[test], test))
+            first = sum(spent <= _FIRST_SECONDS for spent in accumulate(self.seconds[test] for test in ordered))
+        return ordered[:first] if part is Part.FIRST else ordered[first:]
 
     def is_executed_at_import(self, mutant: Mutant) -> bool:
         return mutant.at_import or not self.at_import[mutant.path].isdisjoint(mutant.lines)
@@ -142,8 +176,10 @@ class _Steady:
 class _Loop:
     """Plugin: instead of running all tests once, runs those that touch a mutant, for each of many."""
 
-    def __init__(self, mutants: Sequence[Mutant], tests: Touched, jobs: int, until: float, told: int) -> None:
-        self._mutants, self._tests, self._jobs, self._until, self._told = mutants, tests, jobs, until, told
+    def __init__(
+        self, each: Sequence[tuple[Mutant, list[str]]], limits: Sequence[float], pool: Pool, told: int
+    ) -> None:
+        self._each, self._limits, self._pool, self._told = each, limits, pool, told
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -154,19 +190,14 @@ class _Loop:
                 functions[each.__code__.co_filename].append(each)
         gc.freeze()
 
-        def run(mutant: Mutant) -> int:
+        def run(mutant: Mutant, tests: Sequence[str]) -> int:
             file = ROOT / mutant.path
             _exchange(functions[str(file)], compile(mutant.applied_to(file.read_text()), str(file), "exec"))
-            chosen = [items[test] for test in self._tests.by(mutant)]
-            return _fails(session, chosen)
+            return _fails(session, [items[test] for test in tests])
 
-        each = [(index, lambda mutant=mutant: run(mutant)) for index, mutant in enumerate(self._mutants)]
-        limits = [self._limit(mutant) for mutant in self._mutants]
-        _in_forks(each, limits, self._jobs, self._until, self._told)
+        calls = [partial(run, mutant, tests) for mutant, tests in self._each]
+        _in_forks(calls, self._limits, self._pool, self._told)
         return True
-
-    def _limit(self, mutant: Mutant) -> float:
-        return 2 + 4 * sum(self._tests.seconds[test] for test in self._tests.by(mutant))
 
 
 def _fails(session: pytest.Session, items: Sequence[pytest.Item]) -> int:
@@ -195,40 +226,39 @@ def _exchange(functions: Sequence[FunctionType], module: CodeType) -> None:
             function.__code__ = found[0]
 
 
-def run_in_place(
-    mutants: Sequence[Mutant], tests: Touched, jobs: int, until: float, tell: Callable[[int, str], None]
-) -> None:
-    """Run the tests that touch each mutant, with the function exchanged; tell its index and "killed" or "survived"."""
+def run_in_place(mutants: Sequence[Mutant], tests: Touched, part: Part, pool: Pool, tell: Tell) -> None:
+    """Run tests that touch each mutant, with the function exchanged; tell its index and "killed" or "survived"."""
+    each = [(mutant, tests.by(mutant, part)) for mutant in mutants]
+    limits = [2 + 4 * sum(tests.seconds[test] for test in chosen) for _, chosen in each]
 
     def loop(told: int) -> int:
-        return pytest.main([*_OPTIONS, *TESTS], plugins=[_Loop(mutants, tests, jobs, until, told), _Steady()])
+        return pytest.main([*_OPTIONS, *TESTS], plugins=[_Loop(each, limits, pool, told), _Steady()])
 
     _listen(loop, tell)
 
 
-def run_imported(
-    mutants: Sequence[Mutant], tests: Touched, jobs: int, until: float, tell: Callable[[int, str], None]
-) -> None:
-    """The same with the mutated module imported anew, and those of its tests collected that touch the module."""
+def run_imported(mutants: Sequence[Mutant], tests: Touched, part: Part, pool: Pool, tell: Tell) -> None:
+    """The same with the mutated module imported anew, and only the files collected that have chosen tests."""
     _preload()
-
-    def run(mutant: Mutant) -> int:
-        sys.meta_path.insert(0, _Finder(mutant))
-        chosen = tests.by(mutant)
-        own = [test for test in chosen if Path(mutant.path).stem in test]
-        # Most fail in the tests of their own module, and others need not be collected.
-        return (own and _pytest(own)) or _pytest([test for test in chosen if test not in own])
-
-    each = [(index, lambda mutant=mutant: run(mutant)) for index, mutant in enumerate(mutants)]
-    limits = [15 + 4 * sum(tests.seconds[test] for test in tests.by(mutant)) for mutant in mutants]
-    _listen(lambda told: _in_forks(each, limits, jobs, until, told), tell)
+    gc.freeze()
+    each = [(mutant, tests.by(mutant, part)) for mutant in mutants]
+    limits = [20 + 4 * sum(tests.seconds[test] for test in chosen) for _, chosen in each]
+    calls = [partial(_import_and_run, mutant, chosen) for mutant, chosen in each]
+    _listen(lambda told: _in_forks(calls, limits, pool, told), tell)
 
 
-def _pytest(chosen: Sequence[str]) -> int:
+def _import_and_run(mutant: Mutant, chosen: Sequence[str]) -> int:
     if not chosen:
         return 0
-    files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
+    sys.meta_path.insert(0, _Finder(mutant))
+    # Plugins of other packages take longer to find than most tests to run.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    files = dict.fromkeys(map(_file_of, chosen))
     return pytest.main([*_OPTIONS, "-x", *files], plugins=[_Chosen(frozenset(chosen)), _Steady()])
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 class _Chosen:
@@ -268,24 +298,24 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 def _preload() -> None:
     """Import the libraries of the core and its tests, which every fork would import again, and nothing of ours."""
+    import _pytest.junitxml  # noqa: PLC0415
+    import _pytest.pytester  # noqa: F401, PLC0415
     import cattrs  # noqa: F401, PLC0415
     import hypothesis.strategies  # noqa: F401, PLC0415
     import yarl  # noqa: F401, PLC0415
 
 
-def _in_forks(
-    each: Sequence[tuple[int, Callable[[], int]]], limits: Sequence[float], jobs: int, until: float, told: int
-) -> int:
-    """Call all functions, each in a fork, *jobs* at a time, and write how each ended to the pipe *told*.
+def _in_forks(calls: Sequence[Callable[[], int]], limits: Sequence[float], pool: Pool, told: int) -> int:
+    """Make each call in a fork, and write its index and how it ended to *told*.
 
     A mutant that runs in circles is stopped after so much time of the processor, not of a clock, which other work on
     the machine would move; or after five minutes in which it does not even use the processor.
     """
     running: dict[int, int] = {}
-    waiting = iter(zip(each, limits, strict=True))
+    waiting = enumerate(zip(calls, limits, strict=True))
     while True:
-        while len(running) < jobs and time.time() < until and (following := next(waiting, None)) is not None:
-            (index, call), limit = following
+        while len(running) < pool.jobs and time.time() < pool.until and (following := next(waiting, None)) is not None:
+            index, (call, limit) = following
             child = os.fork()
             if not child:
                 resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
@@ -312,7 +342,7 @@ def _quietly(call: Callable[[], int]) -> None:
         os._exit(code)
 
 
-def _listen(run: Callable[[int], int], tell: Callable[[int, str], None]) -> None:
+def _listen(run: Callable[[int], int], tell: Tell) -> None:
     """Call *run* in a fork with a pipe, and tell each line that it writes there."""
     reading, writing = os.pipe()
     child = os.fork()

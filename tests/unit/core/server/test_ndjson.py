@@ -114,6 +114,13 @@ def test_a_body_is_one_piece() -> None:
     assert buffer.next_body() is None
 
 
+def test_a_body_may_be_as_long_as_the_limit() -> None:
+    buffer = LineBuffer(4)
+    buffer.receive_data(b"1234")
+    buffer.receive_eof()
+    assert buffer.next_body() == b"1234"
+
+
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_body_has_the_same_limit(ended: bool) -> None:  # noqa: FBT001 - a parametrised case
     buffer = LineBuffer(4)
@@ -175,17 +182,35 @@ def test_eight_times_the_line_costs_about_eight_times_the_work() -> None:
     assert min(cost(8_000_000) for _ in range(7)) < 40 * min(cost(1_000_000) for _ in range(7))
 
 
-@pytest.mark.parametrize("end", [b"", b"rest"])
-@pytest.mark.parametrize("pieces", [[b"a\nb\n"], [b"a\r\n\nb\n"], [b"a", b"\nb\n"], [b"a\n", b"b\n"], [b"a"], []])
-def test_all_lines_at_once_are_the_lines_one_by_one(pieces: list[bytes], end: bytes) -> None:
+@pytest.mark.parametrize("end", [[], [b""], [b"rest"]])
+@pytest.mark.parametrize(
+    "pieces", [[b"a\nb\n"], [b"abc\r\n\nb\n"], [b"a", b"\nb\n"], [b"a\n", b"b\n"], [b"a"], [b"a\nb"], []]
+)
+def test_all_lines_at_once_are_the_lines_one_by_one(pieces: list[bytes], end: list[bytes]) -> None:
     at_once, one_by_one = LineBuffer(), LineBuffer()
-    for piece in [*pieces, end]:
+    for piece in [*pieces, *end]:
         at_once.receive_data(piece)
         one_by_one.receive_data(piece)
     lines = at_once.next_lines()
     assert lines == list(iter(one_by_one.next_line, NEED_DATA))
     assert at_once.next_line() is NEED_DATA
-    assert at_once.idle is not any(b"".join([*pieces, end]).rpartition(b"\n")[2:])
+    assert at_once.idle is not any(b"".join([*pieces, *end]).rpartition(b"\n")[2:])
+
+
+def test_lines_that_were_cut_before_come_before_a_fresh_piece() -> None:
+    buffer = LineBuffer()
+    buffer.receive_data(b"a\nb\n")
+    assert buffer.next_line() == b"a"
+    buffer.receive_data(b"c\n")
+    assert buffer.next_lines() == [b"b", b"c"]
+
+
+def test_the_rest_of_a_line_belongs_to_what_was_left_over() -> None:
+    buffer = LineBuffer()
+    buffer.receive_data(b"a\nb")
+    assert buffer.next_lines() == [b"a"]
+    buffer.receive_data(b"c\n")
+    assert buffer.next_lines() == [b"bc"]
 
 
 def test_a_line_that_is_too_long_is_left_for_next_line_to_refuse() -> None:

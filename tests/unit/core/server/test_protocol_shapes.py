@@ -86,6 +86,7 @@ SHAPES: Final[dict[str, Shape]] = {
     "line too long": Shape(b'{"status":"a"}\n' + b"x" * 301 + b"\n", (_A,), LineTooLong),
     "html": Shape(_PAGE, (), UnexpectedContent, "It says: '502 Bad Gateway: nginx'", headers=_HTML),
     "html as ndjson": Shape(_PAGE, (), MalformedLine, "not JSON"),
+    "accepted as text": Shape(b"ok", (), UnexpectedContent, "text/x-odd", 202, {"content-type": "text/x-odd"}),
     "gzip": Shape(
         b"\x1f\x8b\x08", (), UnexpectedContent, "content-encoding gzip", headers={**NDJSON, "content-encoding": "gzip"}
     ),
@@ -106,6 +107,17 @@ SHAPES: Final[dict[str, Shape]] = {
     "object too long": Shape(b" " * 301, (), LineTooLong, headers=_JSON, stream=False),
     # Servers before v0.1.2 stream whatever was asked for.
     "stream for an object": Shape(b'{"status":"a"}\n' + _OK, (_A, _DONE), stream=False),
+    "object with a bare type": Shape(
+        b'{\n "status": "success"\n}\n', (_DONE,), headers={"content-type": "application/json"}, stream=False
+    ),
+    "object with two parameters": Shape(
+        b'{\n "status": "success"\n}\n',
+        (_DONE,),
+        headers={"content-type": "application/json; charset=utf-8; profile=x"},
+        stream=False,
+    ),
+    "not quite a redirect": Shape(_OK, (), UnexpectedContent, "HTTP 299", 299),
+    "choices": Shape(b"", (), ServerError, "HTTP 300", 300),
     "redirect": Shape(b"", (), ServerError, "redirected to /x", 307, {"location": "/x"}),
     "400 json": Shape(b'{"error":"model is required"}', (), ServerError, "HTTP 400: model is required", 400, _JSON),
     "404 text": Shape(b"404 page not found", (), ServerError, "HTTP 404: 404 page not found", 404),

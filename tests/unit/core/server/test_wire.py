@@ -231,6 +231,18 @@ def test_the_same_line_gives_the_same_object() -> None:
     assert decoder.decode(_TICK + b"1}") is event
 
 
+@pytest.mark.parametrize("digits", [b"2", b"9" * 18])
+def test_a_tick_in_which_the_counter_alone_moved_is_not_decoded_in_full(digits: bytes) -> None:
+    decoder = LineDecoder()
+    tick = b'{"status":"pushing it","digest":"%s","total":9,"completed":' % _DIGEST.encode()
+    first, second = decoder.decode(tick + b"1}"), decoder.decode(tick + digits + b"}")
+    assert isinstance(first, LayerProgress)
+    assert isinstance(second, LayerProgress)
+    # Decoded in full, each event has texts of its own.
+    assert second.digest is first.digest
+    assert second == LayerProgress(_DIGEST, 9, int(digits), "pushing it")
+
+
 @pytest.mark.parametrize("data", [b"NaN", b"[Infinity]", b"", b"\xef\xbb\xbf1", b"\xff", b"[" * 100_000])
 def test_json_is_strict(data: bytes) -> None:
     with pytest.raises(ValueError):
