@@ -63,7 +63,7 @@ def test_whoever_signs_is_a_signer() -> None:
 def test_a_token_no_header_can_hold_is_refused_without_showing_it(token: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
         AccessToken(token)
-    assert caught.value.setting == "token"
+    assert (caught.value.setting, caught.value.value) == ("token", "<hidden>")
     assert "pa55" not in "".join((repr(caught.value), *traceback.format_exception(caught.value)))
 
 
@@ -72,7 +72,7 @@ def test_a_token_may_hold_all_that_is_visible() -> None:
     assert AccessToken(visible).token == visible
 
 
-@pytest.mark.parametrize("username", ["me:hunter2", ":", "me:", ":hunter2"])
+@pytest.mark.parametrize("username", ["me:hunter2", "me:hunter2:x", ":", "me:", ":hunter2"])
 def test_a_user_name_with_a_colon_is_refused_and_what_follows_it_is_not_shown(username: str) -> None:
     password = "pa55"  # not in the line that a traceback quotes
     with pytest.raises(InvalidSetting, match="a user name has no colon") as caught:
@@ -81,11 +81,13 @@ def test_a_user_name_with_a_colon_is_refused_and_what_follows_it_is_not_shown(us
     shown = "".join((repr(caught.value), *traceback.format_exception(caught.value)))
     assert "pa55" not in shown
     assert "hunter2" not in shown
+    assert caught.value.value == f"{username.partition(':')[0]}:<hidden>"
 
 
 def test_a_user_name_is_text() -> None:
-    with pytest.raises(InvalidSetting, match="expected text"):
+    with pytest.raises(InvalidSetting, match="expected text") as caught:
         Login(b"me", "x")  # type: ignore[arg-type]  # what is tested
+    assert caught.value.value == "<hidden>"
 
 
 def test_a_password_may_hold_a_colon() -> None:

@@ -6,13 +6,15 @@ import pytest
 from tests.support.blobs import MIB, digest_of
 from tests.support.memory_registry import Deviations, MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory, refuse, response, responses
-from tests.support.upload_machine import DATA, DIGEST, HELD, KEY, SIZE, SMALL, Upload, reason_of
+from tests.support.upload_machine import DATA, DIGEST, HELD, KEY, OPENED, SIZE, SMALL, Upload, reason_of
 
 from ollama_push.core.errors import (
     PushInterrupted,
+    PushRejected,
     RejectionReason,
     TransportError,
 )
+from ollama_push.core.facts import Operation, RefusedRequest
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.effects import ForgetResumePoint, ReleaseUpload
 from ollama_push.core.registry.resume import ResumePoint
@@ -47,7 +49,34 @@ def test_a_small_blob_goes_in_one_request(data: bytes) -> None:
 
 
 def test_one_byte_more_goes_in_parts() -> None:
-    assert Upload(MemoryRegistry(), DATA[: MIB + 1]).run() == ["POST", f"PATCH 0+{MIB}", f"PUT {MIB}+1"]
+    upload = Upload(MemoryRegistry(), DATA[: MIB + 1])
+    assert upload.run() == ["POST", f"PATCH 0+{MIB}", f"PUT {MIB}+1"]
+    assert upload.player.requests[-1].headers["Content-Range"] == f"{MIB}-{MIB}"
+
+
+@pytest.mark.parametrize("data", [SMALL, b""], ids=["small", "empty"])
+def test_a_blob_that_goes_whole_is_no_part(data: bytes) -> None:
+    upload = Upload(MemoryRegistry(), data)
+    upload.run()
+    assert "Content-Range" not in upload.player.requests[-1].headers
+
+
+@pytest.mark.parametrize("part", [False, True], ids=["whole", "last part"])
+def test_a_refusal_at_the_end_names_what_was_refused(*, part: bool) -> None:
+    """Who is told that a blob could not be stored is to look for another cause than who could not send it."""
+    data = DATA[: MIB + 1] if part else SMALL
+    taken = [response(202, {"location": "/u", "range": f"0-{MIB - 1}"})] if part else []
+    error = Upload(responses(OPENED, *taken, refuse(403, "DENIED")), data).fail()
+    assert isinstance(error, PushRejected)
+    assert isinstance(error.facts, RefusedRequest)
+    assert error.facts.operation is (Operation.COMMIT_BLOB if part else Operation.SEND_BLOB)
+
+
+def test_an_empty_blob_that_is_refused_was_committed() -> None:
+    error = Upload(responses(OPENED, refuse(403, "DENIED")), b"").fail()
+    assert isinstance(error, PushRejected)
+    assert isinstance(error.facts, RefusedRequest)
+    assert error.facts.operation is Operation.COMMIT_BLOB
 
 
 def test_a_session_is_kept_as_soon_as_it_is_open() -> None:
@@ -124,8 +153,27 @@ def test_a_session_that_is_complete_is_only_committed() -> None:
     registry = MemoryRegistry()
     registry.sessions["old"] = bytearray(DATA)
     memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/v2/me/llama/blobs/uploads/old", 9)})
-    assert Upload(registry, memory=memory).run() == ["GET", "PUT"]
+    upload = Upload(registry, memory=memory)
+    assert upload.run() == ["GET", "PUT"]
     assert registry.blobs[HELD] == DATA
+    assert "Content-Range" not in upload.player.requests[-1].headers, "nothing is sent that would have one"
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_session_is_resumed_where_its_status_says(status: int) -> None:
+    memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/u", 5)})
+    said = response(status, {"location": "/u", "range": f"0-{2 * MIB - 1}"})
+    upload = Upload(responses(said, response(201)), memory=memory, part=2 * MIB)
+    assert upload.run() == ["GET", f"PUT {2 * MIB}+{SIZE - 2 * MIB}"]
+
+
+@pytest.mark.parametrize("status", [201, 203, 404])
+def test_a_range_in_another_response_is_not_the_status_of_a_session(status: int) -> None:
+    memory = DictMemory({KEY: ResumePoint(f"{ORIGIN}/u", 5)})
+    said = response(status, {"location": "/u", "range": f"0-{2 * MIB - 1}"})
+    upload = Upload(responses(said, refuse(403, "DENIED")), memory=memory, part=2 * MIB)
+    upload.fail()
+    assert upload.methods == ["GET", "POST"]
 
 
 def test_a_blob_of_another_repository_is_mounted() -> None:
