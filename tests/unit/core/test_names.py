@@ -208,3 +208,7 @@ def test_names_registries_take(text: str) -> None:
 )
 def test_names_registries_refuse(text: str, problem: str) -> None:
     assert problem in str(ModelName.parse(text).oci_problem())
+
+
+def test_a_colon_before_the_last_slash_belongs_to_what_stands_there() -> None:
+    assert NameParts.split("a/b:c/d") == NameParts(None, "a", "b:c", "d", None)

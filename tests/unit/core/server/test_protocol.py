@@ -199,3 +199,25 @@ def test_a_broken_body_of_a_refusal_is_the_refusal(head: Head, verdict: type[Oll
     assert "half a p" in str(error)
     assert machine.state is PushState.BROKEN
     assert machine.verdict_without_the_rest() is None
+
+
+def test_a_stream_that_is_read_in_one_step_remembers_its_last_event_too() -> None:
+    machine = PushProtocol()
+    machine.receive_head(200, NDJSON)
+    machine.receive_data(b'{"status":"a"}\n{"status":"b"}\n')
+    assert machine.next_events() == [StatusChanged("a"), StatusChanged("b")]
+    assert machine.last_event == StatusChanged("b")
+    machine.receive_eof()
+    with pytest.raises(StreamTruncated, match="after 'b'"):
+        machine.next_event()
+
+
+def test_a_step_that_leaves_half_a_line_says_that_more_is_needed_only_when_all_was_read() -> None:
+    machine = PushProtocol()
+    machine.receive_head(200, NDJSON)
+    machine.receive_data(b'{"status":"a"}\n')
+    machine.next_events()
+    assert machine.idle
+    machine.receive_data(b'{"status":"b"}\n{"sta')
+    machine.next_events()
+    assert not machine.idle

@@ -232,3 +232,21 @@ def test_a_blob_that_another_push_did_not_bring_is_sent() -> None:
 def test_a_session_whose_place_is_none_is_begun_anew(location: str) -> None:
     memory = DictMemory({KEY: ResumePoint(location, 5)})
     assert Upload(MemoryRegistry(), memory=memory).run()[0] == "POST"
+
+
+def test_an_offer_of_another_place_is_not_taken_where_none_was_asked_for() -> None:
+    opened = response(202, {"location": "/u", "x-direct-upload-url": "https://storage.test/x"})
+    upload = Upload(responses(opened, response(201)), SMALL)
+    upload.redirects.whole = False
+    upload.run()
+    assert upload.player.requests[-1].url.startswith(ORIGIN)
+
+
+@pytest.mark.parametrize("said", [MIB, 2 * MIB], ids=["the first part again", "all of it"])
+def test_a_count_that_stays_where_it_was_is_not_believed(said: int) -> None:
+    """Some registries count the last part alone. The part was accepted, and the digest of the whole is the proof."""
+    kept = DictMemory({KEY: ResumePoint(f"{ORIGIN}/u", MIB)})
+    at = response(204, {"location": "/u", "range": f"0-{MIB - 1}"})
+    taken = response(202, {"location": "/u", "range": f"0-{said - 1}"})
+    upload = Upload(responses(at, taken, response(201)), memory=kept)
+    assert upload.run() == ["GET", f"PATCH {MIB}+{MIB}", f"PUT {2 * MIB}+{SIZE - 2 * MIB}"]
