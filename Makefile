@@ -21,7 +21,7 @@ GO_PROGRAMS := \
 	oras.land/oras/cmd/oras@v1.3.6
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs docs-version pictures changelog api dist sbom audit recipes release release-notes verdicts fuzz faults soak format lint types contracts coverage clean
+.PHONY: help demo test test-all test-anywhere test-lowest test-pythons test-registries check bench docs docs-version pictures changelog api dist sbom audit recipes release release-notes verdicts fuzz faults soak mutants format lint types contracts coverage clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -173,6 +173,10 @@ faults: $(VENV)/.dev  ## Push while 500 random plans of faults happen
 
 soak: $(VENV)/.dev  ## The same with 10,000 plans
 	$(BARE) $(BIN)/python -m tests.faults --plans 10000 --jobs $(WORKERS)
+
+# Sets have an order that the hash seed decides: the same one each time, or a mutant could survive now and then.
+mutants: $(VENV)/.dev  ## Mutate the core and see which mutants no test notices (MUTANTS=PATH, or --changed; default: all)
+	$(BARE) PYTHONHASHSEED=0 $(BIN)/python -m tests.mutants $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-3.* $(LOWEST) site dist

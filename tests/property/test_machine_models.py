@@ -21,7 +21,14 @@ from tests.support.memory_registry import Deviations, Fault, MemoryRegistry
 from tests.support.scripted_flow import ORIGIN, DictMemory
 from tests.support.upload_machine import Upload
 
-from ollama_push.core.errors import OllamaPushError, PushRejected, ServerError, StreamTruncated, TransportError
+from ollama_push.core.errors import (
+    OllamaPushError,
+    PushInterrupted,
+    PushRejected,
+    ServerError,
+    StreamTruncated,
+    TransportError,
+)
 from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.ports import HttpRequest
@@ -154,6 +161,25 @@ class UploadMachine(RuleBasedStateMachine):
             assert self.memory.kept == {}
         assert self.memory.claimed == set()
 
+    @rule(number=st.integers(0, 6), part=st.sampled_from([100_000, 500_000]))
+    def interrupt(self, number: int, part: int) -> None:
+        """Upload, and be told to stop after so many requests: what is said to be kept is what the next push finds."""
+        self.registry.faults = {}
+        stop_at = self.asked + number
+        upload = Upload(self._count, self.DATA, part=part, memory=self.memory)
+        upload.player.exchange._interrupted = lambda: self.asked >= stop_at
+        try:
+            upload.run()
+        except PushInterrupted:
+            held = 0 if upload.upload.lost_bytes else upload.upload.held_bytes
+            point = next(iter(self.memory.kept.values()), None)
+            assert held == (0 if point is None else point.offset)
+            following = Upload(self._count, self.DATA, part=part, memory=self.memory)
+            following.run()
+            assert following.upload.resumed_bytes == held
+        assert self._held() == self.DATA
+        assert self.memory.claimed == set()
+
     @rule()
     def forget_sessions(self) -> None:
         self.registry.sessions.clear()
@@ -256,6 +282,16 @@ class ResumeStoreMachine(RuleBasedStateMachine):
         self.claims[who, key] = max(left, 0)
         if left == 0 and self.holder.get(key) == who:
             del self.holder[key]
+
+    @rule(who=who)
+    def die(self, who: int) -> None:
+        """The process is killed and started again: the system releases its locks, and what it saved stays."""
+        for claim in self.stores[who]._claims.values():
+            if claim.lock is not None:
+                claim.lock.release(force=True)
+        self.stores[who] = self._new_store()
+        self.holder = {key: holder for key, holder in self.holder.items() if holder != who}
+        self.claims = {claim: count for claim, count in self.claims.items() if claim[0] != who}
 
     @rule()
     def grow_old(self) -> None:
