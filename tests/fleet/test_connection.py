@@ -22,6 +22,7 @@ from tests.support.redis_server import RedisServer, needs_redis
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.fleet import RedisPushes, RedisResumeStore
+from ollama_push.fleet.connection import RedisProblem
 from ollama_push.testing.registry import EmbeddedRegistry
 
 pytestmark = [pytest.mark.process, needs_redis]
@@ -37,6 +38,12 @@ _PATIENCE_SECONDS: Final = 30.0
 def own(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path / "redis") as server:
         yield server
+
+
+def test_the_page_explains_each_word() -> None:
+    page = _PAGE.read_text("utf-8")
+    unexplained = [each for each in RedisProblem if each is not RedisProblem.OTHER and f"| {each.value} |" not in page]
+    assert unexplained == []
 
 
 def _without(command: str) -> Callable[[RedisServer], object]:
