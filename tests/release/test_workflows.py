@@ -86,7 +86,7 @@ def test_a_workflow_may_do_nothing_but_what_its_jobs_say(name: str) -> None:
 def test_ci_runs_the_one_script() -> None:
     [check] = workflow("ci")["jobs"].values()
     assert check["permissions"] == {"contents": "read"}
-    assert check["steps"][-1]["run"].endswith("bash .ci/run")
+    assert check["steps"][-1]["run"].rstrip().endswith("bash .ci/run")
     assert check["steps"][0]["with"]["fetch-depth"] == "0", "the version is that of the last tag"
 
 

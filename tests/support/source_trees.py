@@ -31,15 +31,23 @@ def copied_tree(target: Path, starts: tuple[str, ...] = ("",)) -> Path:
 
 def source_files() -> list[str]:
     """Return the names of the files that git tracks, or would; in an unpacked sdist, of all that it brought."""
-    if GIT is None or not (ROOT / ".git").exists():
+    listed = _listed()
+    if listed is None:
         names = (file.relative_to(ROOT).as_posix() for file in _walked(ROOT))
         # It says what was built, not what is in the tree.
         return sorted(name for name in names if name != "PKG-INFO")
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _listed() -> str | None:
+    """Return what git lists; ``None`` without it, and in a tree that is none of its repositories or another user's."""
+    if GIT is None or not (ROOT / ".git").exists():
+        return None
     done = subprocess.run(
         [GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+    return None if done.returncode else done.stdout
 
 
 def _walked(folder: Path) -> Iterator[Path]:
