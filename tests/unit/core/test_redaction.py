@@ -83,3 +83,16 @@ def test_an_origin_has_no_credentials(url: str, origin: str) -> None:
 def test_prose_about_authentication_stays_readable() -> None:
     assert redact("basic authentication failed") == "basic authentication failed"
     assert redact("bearer abcdEFGH1 refused") == f"bearer {HIDDEN} refused"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h.test/a?x=1?X-Amz-Signature=5ecret", "https://h.test/a?"),
+        ("https://h.test/a#X-Amz-Signature=5ecret", "https://h.test/a#"),
+        ("https://h.test/a#x#X-Amz-Signature=5ecret", "https://h.test/a#"),
+        ("https://h.test/a?x#X-Amz-Signature=5ecret", "https://h.test/a?"),
+    ],
+)
+def test_all_behind_the_path_of_a_signed_url_is_hidden(url: str, shown: str) -> None:
+    assert redact(url) == f"{shown}{HIDDEN}"

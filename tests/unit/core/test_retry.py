@@ -191,3 +191,20 @@ def test_every_failure_of_a_server_may_pass_but_those_that_cannot(status: int) -
     error = ServerError(status, "", reason=RejectionReason.REGISTRY_FAILED)
     wait = RetryPolicy().wait_after(error, 1, reached=True, random=1.0)
     assert (wait is not None) == (status >= 520)
+
+
+def test_a_server_that_asks_for_a_wait_gets_no_attempt_more_for_it() -> None:
+    policy, error = RetryPolicy(attempts=3), ServerError(503, "", retry_after=2.0)
+    assert policy.wait_after(error, 2, reached=True, random=0.5) == 2.0
+    assert policy.wait_after(error, 3, reached=True, random=0.5) is None
+
+
+def test_a_request_that_was_put_off_is_sent_again_sooner_than_one_that_failed() -> None:
+    policy = RetryPolicy(base=2.0)
+    assert 0 < policy.shortest_put_off < policy.growing_wait(1, 0.0)
+
+
+def test_a_setting_that_is_refused_is_shown() -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        RetryPolicy(attempts=0)
+    assert (caught.value.setting, caught.value.value) == ("attempts", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from ollama_push.core.registry.resume import ResumePoint, SentPart, UploadKey, decode_parts, encode_parts
@@ -51,3 +53,13 @@ def test_parts_are_kept_as_a_line_of_text() -> None:
 def test_other_texts_are_no_parts(text: str) -> None:
     with pytest.raises(ValueError):
         decode_parts(text)
+
+
+def test_nothing_behind_the_first_question_mark_is_shown() -> None:
+    assert "5ecret" not in repr(ResumePoint("https://reg.test/u?a=5ecret?b=1", 7))
+
+
+def test_an_upload_is_called_the_same_by_every_version() -> None:
+    """It names files on disk and keys in Redis: an upload that an older version left is to be found."""
+    key = UploadKey("https://h", "a/b", "sha256:a")
+    assert key.id == hashlib.sha256(b"https://h\na/b\nsha256:a").hexdigest()

@@ -112,3 +112,21 @@ def test_a_token_is_not_shown() -> None:
 @pytest.mark.parametrize(("realm", "host", "same"), [("https://h:1/t", "h:1", True), ("https://h/t", "h:443", False)])
 def test_a_signature_goes_to_the_very_same_host_and_port(realm: str, host: str, same: bool) -> None:  # noqa: FBT001 - a table's column
     assert signed_realm(realm, host) is same
+
+
+@pytest.mark.parametrize("credential", [None, Login("ann", "pw"), IdentityToken("t"), Key()])
+def test_a_realm_is_waited_for_as_long_as_was_said(credential: Credential | None) -> None:
+    request = token_request(
+        CHALLENGE, SCOPES, credential, nonce=lambda size: b"x" * size, now=lambda: 5.9, headers={}, read_timeout=7.5
+    )
+    assert request.read_timeout == 7.5
+
+
+def test_what_the_realm_has_in_its_query_stays_there_be_it_empty() -> None:
+    challenge = Challenge("bearer", {"realm": "https://auth.test/token?x=1&empty=", "service": "reg.test"})
+    assert _ask(None, challenge).url.startswith("https://auth.test/token?x=1&empty=&service=reg.test&")
+
+
+def test_a_nonce_goes_without_padding() -> None:
+    request = token_request(CHALLENGE, SCOPES, Key(), nonce=lambda _size: b"\xfb", now=lambda: 5.9, headers={})
+    assert parse_qs(urlsplit(request.url).query)["nonce"] == ["-w"]

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from ollama_push.core.facts import RejectionReason
+from ollama_push.core.peer_text import INSPECTED_CHARACTERS
 from ollama_push.core.server.reasons import REASONS, reason_for
 
 _R: Final = RejectionReason
@@ -110,3 +111,11 @@ def test_only_what_may_pass_is_transient() -> None:
         _R.REGISTRY_FAILED,
         _R.REGISTRY_UNREACHABLE,
     }
+
+
+def test_of_a_long_text_the_beginning_and_the_end_are_read() -> None:
+    words, half = "push access denied", INSPECTED_CHARACTERS // 2
+    gap = "." * INSPECTED_CHARACTERS
+    assert reason_for("." * (half - len(words)) + words + gap) is _R.UNAUTHORIZED
+    assert reason_for(gap + words + "." * (half - len(words))) is _R.UNAUTHORIZED
+    assert reason_for(gap + words + gap) is _R.UNKNOWN

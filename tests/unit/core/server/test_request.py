@@ -90,3 +90,13 @@ def test_a_private_push_says_so_and_only_to_ollamas_registry() -> None:
     assert "private" not in json.loads(PushRequest("myuser/my-llama").body())
     with pytest.raises(InvalidSetting, match=r"registry\.example\.com decides itself who may read"):
         PushRequest("registry.example.com/team/my-llama", private=True)
+
+
+@pytest.mark.parametrize(("stream", "accept"), [(True, "application/x-ndjson"), (False, "application/json")])
+def test_the_headers_say_what_is_sent_and_what_is_read(*, stream: bool, accept: str) -> None:
+    assert PushRequest("a/b", stream=stream).headers() == {
+        "Content-Type": "application/json",
+        "Accept": accept,
+        "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
+    }

@@ -13,7 +13,7 @@ from tests.support.odd_lines import ODD_LINES
 
 from ollama_push.core.errors import MalformedLine
 from ollama_push.core.events import LayerProgress, PushSucceeded, StatusChanged
-from ollama_push.core.json_text import decode_json, encode_json
+from ollama_push.core.json_text import MAX_COUNT, bounded_count, decode_json, encode_json
 from ollama_push.core.server.wire import ErrorLine, LineDecoder
 
 _DIGEST: Final = "sha256:" + "a" * 64
@@ -289,3 +289,10 @@ def test_a_long_line_is_not_remembered() -> None:
         line = encode_json({"status": "p" * 500, "digest": "d", "completed": completed})
         assert decoder.decode(line) == LayerProgress("d", 0, completed, "p" * 500)
     assert not decoder._beginnings
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(-1, 0), (0, 0), (1, 1), (MAX_COUNT, MAX_COUNT), (MAX_COUNT + 1, MAX_COUNT), (10**40, MAX_COUNT)]
+)
+def test_a_count_is_kept_within_what_can_be_added_and_drawn(said: int, kept: int) -> None:
+    assert bounded_count(said) == kept
