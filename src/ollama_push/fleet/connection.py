@@ -118,6 +118,9 @@ _MEANINGS: Final[tuple[tuple[type[RedisError], str, RedisProblem], ...]] = (
     (RedisConnectionError, "", RedisProblem.AWAY),
     (ClusterDownError, "", RedisProblem.CLUSTER),
     (MovedError, "", RedisProblem.CLUSTER),
+    # redis-py 5 raises those two in its cluster client alone.
+    (ResponseError, "CLUSTERDOWN", RedisProblem.CLUSTER),
+    (ResponseError, "MOVED", RedisProblem.CLUSTER),
     (OutOfMemoryError, "", RedisProblem.FULL),
     (ReadOnlyError, "", RedisProblem.READ_ONLY),
     (NoPermissionError, "", RedisProblem.NOT_PERMITTED),
