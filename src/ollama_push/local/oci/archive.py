@@ -126,6 +126,7 @@ class OciArchiveWriter:
         self.label: str = f"oci-archive:{self.path}"
         self._index = Index()
         self._file: FileIO | None = None
+        self._begun = False
         self._kept: list[TarMember] = []
         self._held: dict[str, int] = {}
         self._closed = False
@@ -147,7 +148,7 @@ class OciArchiveWriter:
             and (self._kept[0].name, self._kept[0].size) == (name, blob.size)
         ):
             member = self._kept.pop(0)
-            if self._is_sound(member, blob.digest):
+            if self._file is not None and self._is_sound(self._file, member, blob.digest):
                 self._held[blob.digest] = member.end
             else:
                 self._kept = []
@@ -157,7 +158,7 @@ class OciArchiveWriter:
         """Append *blob*."""
         if self.has(blob):
             return
-        file = self._begun()
+        file = self._ready()
         start = file.seek(0, os.SEEK_END)
         try:
             with failing_as(self.label):
@@ -182,7 +183,7 @@ class OciArchiveWriter:
 
     def finish(self) -> None:
         """End the archive and give it its name."""
-        file, listing = self._begun(), self._index.to_json()
+        file, listing = self._ready(), self._index.to_json()
         with failing_as(self.label):
             file.seek(0, os.SEEK_END)
             write_all(file, file_header(INDEX, len(listing)) + listing + padding(len(listing)) + END)
@@ -207,46 +208,60 @@ class OciArchiveWriter:
             raise UsedAfterClose(type(self).__name__)
 
     def _look(self) -> None:
-        """Find out, once and without writing, what an earlier run has left."""
+        """Find out, once and without writing, what an earlier run has left; nobody else may write it from then on."""
         if self._looked:
             return
         self._looked = True
         try:
-            with FileIO(open_regular(self._part), "rb") as file:
-                members = whole_members(file)
+            os.close(open_regular(self._part))
+            self._file = self._locked()
+            members = [] if self._file is None else whole_members(self._file)
         except (OSError, ValueError):
             return
         if members and members[0].name == LAYOUT and members[0].size == len(LAYOUT_CONTENT):
             self._kept = [member for member in members[1:] if member.name.startswith(_BLOBS)]
 
-    def _is_sound(self, member: TarMember, digest: str) -> bool:
+    def _is_sound(self, file: FileIO, member: TarMember, digest: str) -> bool:
         hasher = hashlib.sha256()
         try:
-            with FileIO(open_regular(self._part), "rb") as file:
-                file.seek(member.start)
-                hash_range(file, member.size, hasher)
+            file.seek(member.start)
+            hash_range(file, member.size, hasher)
         except (OSError, ValueError):
             return False
         return hasher.hexdigest() == hex_of(digest)
 
-    def _begun(self) -> FileIO:
+    def _ready(self) -> FileIO:
         """Return the unfinished archive, ready for what comes behind what is held."""
         self._require_open()
-        if self._file is not None:
-            return self._file
         self._look()
         with failing_as(self.label):
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+            file = self._file = self._file or self._locked(os.O_CREAT)
+            if file is None:
+                raise place_failed(Side.TARGET, self.label, PlaceProblem.BROKEN, words="another process is writing it")
+            if self._begun:
+                return file
+            file.truncate(max(self._held.values(), default=0))
+            if not self._held:
+                file.seek(0)
+                write_all(file, file_header(LAYOUT, len(LAYOUT_CONTENT)) + LAYOUT_CONTENT)
+                write_all(file, padding(len(LAYOUT_CONTENT)) + folder_header("blobs") + folder_header("blobs/sha256"))
+        self._kept, self._begun = [], True
+        return file
+
+    def _locked(self, flags: int = 0) -> FileIO | None:
+        """Open the unfinished archive, and lock it until it is closed; ``None`` while another process has it.
+
+        Who had the lock may have finished meanwhile: then the file is the archive itself, and not unfinished any more.
+        """
+        flags |= os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        while True:
             file = FileIO(os.open(self._part, flags, 0o644), "r+b")
             if not lock_file(file.fileno()):
                 file.close()
-                raise place_failed(Side.TARGET, self.label, PlaceProblem.BROKEN, words="another process is writing it")
-            file.truncate(max(self._held.values(), default=0))
-            if not self._held:
-                write_all(file, file_header(LAYOUT, len(LAYOUT_CONTENT)) + LAYOUT_CONTENT)
-                write_all(file, padding(len(LAYOUT_CONTENT)) + folder_header("blobs") + folder_header("blobs/sha256"))
-        self._kept, self._file = [], file
-        return file
+                return None
+            if self._part.exists() and os.path.samestat(self._part.stat(), os.fstat(file.fileno())):
+                return file
+            file.close()
 
 
 class ArchiveModelTarget:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -133,7 +134,8 @@ def test_an_unfinished_archive_of_another_model_is_not_used(tmp_path: Path) -> N
     blob = Manifest.parse(put_model(tmp_path / "other", layers=(other,))).blobs[0]
     left.put(blob, lambda offset, size: iter([other[offset : offset + size]]))
     left.close()
-    assert not any(map(OciArchiveTarget(tmp_path / "models.tar").has, manifest.blobs))
+    with closing(OciArchiveTarget(tmp_path / "models.tar")) as target:
+        assert not any(map(target.has, manifest.blobs))
     assert written(tmp_path).read_bytes() == written(tmp_path, name="fresh").read_bytes()
 
 
@@ -145,7 +147,8 @@ def test_a_damaged_beginning_is_written_again(tmp_path: Path) -> None:
     raw = bytearray(part.read_bytes())
     raw[-1000] ^= 1
     part.write_bytes(raw)
-    assert not OciArchiveTarget(tmp_path / "models.tar").has(manifest.blobs[0])
+    with closing(OciArchiveTarget(tmp_path / "models.tar")) as again:
+        assert not again.has(manifest.blobs[0])
     assert written(tmp_path).read_bytes() == written(tmp_path, name="fresh").read_bytes()
 
 
@@ -175,6 +178,65 @@ def test_two_do_not_write_one_archive(tmp_path: Path) -> None:
     first.put_blob(manifest.blobs[0], reader(WEIGHTS))
     with closing(first), pytest.raises(PushRejected, match="another process is writing it"):
         second.put_blob(manifest.blobs[1], reader(manifest.blobs[1].digest))
+
+
+@pytest.mark.parametrize("looks_when", ["nothing is there", "it is half", "it is whole"])
+def test_who_comes_while_another_finishes_destroys_nothing(looks_when: str, tmp_path: Path) -> None:
+    """Found by the fault laboratory: two saved one archive, both with success, and it held nothing but zeros."""
+    path, manifest = tmp_path / "models.tar", manifest_in(tmp_path)
+    first, second = OciArchiveTarget(path), OciArchiveTarget(path)
+    if looks_when == "nothing is there":
+        assert not second.has(manifest.blobs[0])
+    first.put_blob(manifest.blobs[0], reader(manifest.blobs[0].digest))
+    if looks_when == "it is half":
+        assert not second.has(manifest.blobs[0])
+    for blob in manifest.blobs[1:]:
+        first.put_blob(blob, reader(blob.digest))
+    if looks_when == "it is whole":
+        assert not second.has(manifest.blobs[0])
+    first.put_manifest(manifest)
+    first.close()
+    whole = path.read_bytes()
+    # It has seen nothing that is still there, and makes an archive of its own.
+    for blob in manifest.blobs:
+        assert not second.has(blob)
+        second.put_blob(blob, reader(blob.digest))
+        assert path.read_bytes() == whole
+    second.put_manifest(manifest)
+    second.close()
+    assert path.read_bytes() == whole
+
+
+def test_who_waited_with_an_open_file_does_not_write_into_the_finished_archive(tmp_path: Path) -> None:
+    """The lock is of a file that may have become the archive before it was given."""
+    path, manifest = tmp_path / "models.tar", manifest_in(tmp_path)
+    stop, lies = threading.Event(), list[str]()
+    whole = {blob.digest for blob in manifest.blobs}
+
+    def save() -> None:
+        while not stop.is_set():
+            target = OciArchiveTarget(path)
+            with closing(target):
+                try:
+                    for blob in manifest.blobs:
+                        if not target.has(blob):
+                            target.put_blob(blob, reader(blob.digest))
+                    target.put_manifest(manifest)
+                except PushRejected:
+                    continue  # the other one writes
+            with tarfile.open(path) as archive:
+                names = {member.name.rpartition("/")[2] for member in archive if member.isfile()}
+            if not names >= {digest.partition(":")[2] for digest in whole}:
+                lies.append(f"it holds {names}")
+
+    writers = [threading.Thread(target=save) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    stop.wait(1.5)
+    stop.set()
+    for writer in writers:
+        writer.join()
+    assert lies == []
 
 
 def test_after_close_nothing_is_written(tmp_path: Path) -> None:
