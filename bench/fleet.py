@@ -23,7 +23,7 @@ import attrs
 from ollama_push.core.errors import ServerError
 from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime
 from ollama_push.core.registry.guest import ASK_AGAIN_SECONDS, CircuitBreaker, Patience, health_told_by
-from ollama_push.core.registry.illness import WELL, Illness, Step, look, take_try
+from ollama_push.core.registry.illness import WELL, Illness, IllnessStep, look, take_try
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
@@ -215,7 +215,7 @@ class _Machine:
             self._look_again()
             self._send(_Push(_REQUESTS, Patience(_PATIENCE_SECONDS, self._clock)))
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: IllnessStep) -> None:
         """Take a step on what is known, here or for all machines."""
         if self._fleet.client.shares:
             self._asked_at, self._in_doubt = self._fleet.now, False

@@ -14,7 +14,7 @@ import pytest
 from tests.support.redis_server import RedisServer, needs_redis
 
 from ollama_push.client._guest import LocalIllnessBoard
-from ollama_push.core.registry.illness import WELL, Illness, IllnessBoard, Sighting, Step
+from ollama_push.core.registry.illness import WELL, Illness, IllnessBoard, IllnessStep, Sighting
 from ollama_push.fleet import RedisResumeStore
 from ollama_push.testing.contract import ILLNESS_CLAUSES, IllnessBoards, PlaceClause, run_illness_contract
 
@@ -28,7 +28,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class _Away:
     """A board without a place."""
 
-    def change(self, _registry: str, _step: Step, /) -> Sighting | None:
+    def change(self, _registry: str, _step: IllnessStep, /) -> Sighting | None:
         return None
 
 
@@ -55,7 +55,7 @@ class _Sound(LocalIllnessBoard):
 
 
 class _ForgetsEverything(_Sound):
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         seen = super().change(registry, step)
         super().change(registry, lambda _known, _now: WELL)
         return seen
@@ -67,12 +67,12 @@ class _Hurries(_Sound):
 
 
 class _CutsNames(_Sound):
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         return super().change(registry, lambda known, now: attrs.evolve(step(known, now), trier=""))
 
 
 class _MixesRegistries(_Sound):
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         return super().change(registry.lower(), step)
 
 
@@ -83,7 +83,7 @@ class _TakesNoTurns(_Sound):
         super().__init__()
         self._everybody = threading.Barrier(8)
 
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         seen = super().change(registry, lambda known, _now: known)
         then = step(seen.illness, seen.now)
         if seen.illness.is_ill and then != seen.illness:
@@ -92,7 +92,7 @@ class _TakesNoTurns(_Sound):
 
 
 class _BeginsAgain(_Sound):
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         def again(known: Illness, now: float) -> Illness:
             then = step(known, now)
             return attrs.evolve(then, pauses=then.pauses + 1) if then == known and then.is_ill else then
@@ -101,12 +101,12 @@ class _BeginsAgain(_Sound):
 
 
 class _Raises(_Sound):
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         raise OSError("no route")
 
 
 class _Shows(_Sound):
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         logging.getLogger("board").info("changing %s", registry)
         return super().change(registry, step)
 

@@ -31,8 +31,8 @@ from ollama_push.core.registry.illness import (
     WELL,
     Illness,
     IllnessBoard,
+    IllnessStep,
     Sighting,
-    Step,
     look,
     renew_try,
     take_try,
@@ -76,7 +76,7 @@ class LocalIllnessBoard:
         self._guard = threading.Lock()
         self._known: dict[str, Illness] = {}
 
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         with self._guard:
             now = self._clock()
             known = step(self._known.get(registry, WELL), now)
@@ -105,7 +105,7 @@ class _Registry:
 
     breaker: CircuitBreaker
     trier: Turn | None = None
-    due: list[Step] = attrs.field(factory=list)
+    due: list[IllnessStep] = attrs.field(factory=list)
     asked_at: float = -ASK_AGAIN_SECONDS
     in_doubt: bool = False
 
@@ -280,7 +280,7 @@ class Guest:
         registry.due.append(look)
         return True
 
-    def _take(self, host: str, registry: _Registry, step: Step) -> None:
+    def _take(self, host: str, registry: _Registry, step: IllnessStep) -> None:
         """Take *step* here, and have the shared board told. A step that is taken twice changes nothing more."""
         self._process.get().own.change(host, step)
         if self._shared is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from ollama_push.core.json_text import decode_json, encode_json
-from ollama_push.core.registry.illness import WELL, Illness, Sighting, Step
+from ollama_push.core.registry.illness import WELL, Illness, IllnessStep, Sighting
 from ollama_push.fleet.connection import RedisProblem
 
 __all__ = ["RedisIllnessBoard"]
@@ -52,7 +52,7 @@ class RedisIllnessBoard:
     _warn: Callable[[RedisProblem], None]
     _prefix: str = attrs.field(repr=False)
 
-    def change(self, registry: str, step: Step, /) -> Sighting | None:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting | None:
         # Names of registries are not in the names of keys.
         key = f"{self._prefix}:{{{hashlib.sha256(registry.encode()).hexdigest()}}}:illness"
         for _ in range(_RACES):

@@ -18,7 +18,7 @@ from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.effects import EmitEvent, ReportPause
-from ollama_push.core.registry.illness import Sighting, Step, look
+from ollama_push.core.registry.illness import IllnessStep, Sighting, look
 from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 
 _HOST: Final = "registry.example.com"
@@ -243,11 +243,11 @@ class _Counting(LocalIllnessBoard):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.steps: list[Step] = []
+        self.steps: list[IllnessStep] = []
         self.is_away = False
         self.renewed = threading.Event()
 
-    def change(self, registry: str, step: Step, /) -> Sighting:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
         if self.is_away:
             return None  # type: ignore[return-value]  # as the port says
         self.steps.append(step)
@@ -360,7 +360,7 @@ def test_what_has_happened_since_the_others_were_asked_is_not_forgotten() -> Non
     first = visit.turn(_REQUEST)
     assert first.begin() == 0.0
 
-    def meanwhile(registry: str, step: Step) -> Sighting:
+    def meanwhile(registry: str, step: IllnessStep) -> Sighting:
         seen = LocalIllnessBoard.change(board, registry, step)
         for _ in range(5):
             begun = visit.turn(_REQUEST)

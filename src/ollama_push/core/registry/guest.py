@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import ConnectFailed, TransportError
-from ollama_push.core.registry.illness import Illness, Step, fail_try, fall_ill, get_well, leave_try
+from ollama_push.core.registry.illness import Illness, IllnessStep, fail_try, fall_ill, get_well, leave_try
 from ollama_push.core.responses import BufferedResponse, NotAsked, is_unread
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
@@ -100,7 +100,7 @@ class CircuitBreaker:
             return illness.until - now
         return ASK_AGAIN_SECONDS if illness.is_tried(now) and illness.trier != self.who else 0.0
 
-    def ended(self, outcome: Outcome, illness: Illness, *, tries: bool) -> Step | None:
+    def ended(self, outcome: Outcome, illness: Illness, *, tries: bool) -> IllnessStep | None:
         """Return the step that follows from the end of a request; ``None`` for none.
 
         Args:

@@ -16,9 +16,9 @@ __all__ = [
     "WELL",
     "Illness",
     "IllnessBoard",
+    "IllnessStep",
     "KeepsIllness",
     "Sighting",
-    "Step",
     "board_of",
     "fail_try",
     "fall_ill",
@@ -69,7 +69,7 @@ class Illness:
 WELL: Final = Illness()
 """Nothing is known against it."""
 
-Step = Callable[[Illness, float], Illness]
+IllnessStep = Callable[[Illness, float], Illness]
 """Returns what is known next, from what is known and the time. It may be called several times for one step."""
 
 
@@ -81,21 +81,21 @@ def _paused(illness: Illness, now: float, random: float) -> Illness:
 
 
 def look(illness: Illness, _now: float) -> Illness:
-    """Change nothing (a :data:`Step`)."""
+    """Change nothing (a :data:`IllnessStep`)."""
     return illness
 
 
 def get_well(_illness: Illness, _now: float) -> Illness:
-    """Take note that it responds (a :data:`Step`)."""
+    """Take note that it responds (a :data:`IllnessStep`)."""
     return WELL
 
 
-def fall_ill(random: float) -> Step:
+def fall_ill(random: float) -> IllnessStep:
     """Return the step of whoever finds it ill; what was sent before a pause does not prolong it."""
     return lambda illness, now: illness if illness.is_ill else _paused(illness, now, random)
 
 
-def take_try(who: str) -> Step:
+def take_try(who: str) -> IllnessStep:
     """Return the step by which *who* takes the turn to try, after the pause, if nobody else has it."""
 
     def step(illness: Illness, now: float) -> Illness:
@@ -105,7 +105,7 @@ def take_try(who: str) -> Step:
     return step
 
 
-def renew_try(who: str) -> Step:
+def renew_try(who: str) -> IllnessStep:
     """Return the step by which *who* keeps the turn for longer, if it has it."""
 
     def step(illness: Illness, now: float) -> Illness:
@@ -115,12 +115,12 @@ def renew_try(who: str) -> Step:
     return step
 
 
-def fail_try(who: str, random: float) -> Step:
+def fail_try(who: str, random: float) -> IllnessStep:
     """Return the step of *who* has tried in vain: the next pause begins."""
     return lambda illness, now: _paused(illness, now, random) if illness.trier == who else illness
 
 
-def leave_try(who: str) -> Step:
+def leave_try(who: str) -> IllnessStep:
     """Return the step by which *who* leaves the turn to another one."""
     return lambda illness, _now: attrs.evolve(illness, trier="", tries_until=0.0) if illness.trier == who else illness
 
@@ -152,7 +152,7 @@ class IllnessBoard(Protocol):
     I6  Names of registries are not shown by the board, or logged.
     """
 
-    def change(self, registry: str, step: Step, /) -> Sighting | None:
+    def change(self, registry: str, step: IllnessStep, /) -> Sighting | None:
         """Apply *step* to what is known of *registry*; return what is known then, ``None`` when the place fails.
 
         It may wait for another machine; none of its failures may fail a push.

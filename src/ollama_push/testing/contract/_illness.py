@@ -14,8 +14,8 @@ from ollama_push.core.registry.illness import (
     WELL,
     Illness,
     IllnessBoard,
+    IllnessStep,
     Sighting,
-    Step,
     fail_try,
     fall_ill,
     get_well,
@@ -23,7 +23,7 @@ from ollama_push.core.registry.illness import (
     take_try,
 )
 from ollama_push.testing.contract._clauses import expect, fail
-from ollama_push.testing.contract._places import ClauseList, PlaceClause, run_place_clauses
+from ollama_push.testing.contract._places import PlaceClause, PlaceClauseList, run_place_clauses
 from ollama_push.testing.contract._resume import logged
 
 __all__ = ["ILLNESS_CLAUSES", "IllnessBoards", "run_illness_contract"]
@@ -47,7 +47,7 @@ class IllnessBoards:
     make_unusable: Callable[[], IllnessBoard] | None = None
 
 
-_CLAUSES: Final = ClauseList[IllnessBoards]()
+_CLAUSES: Final = PlaceClauseList[IllnessBoards]()
 
 
 def run_illness_contract(boards: IllnessBoards) -> dict[str, str | None]:
@@ -60,7 +60,7 @@ def _new_registry() -> str:
     return f"{uuid.uuid4().hex}.test:5000"
 
 
-def _seen(board: IllnessBoard, registry: str, step: Step = look) -> Sighting:
+def _seen(board: IllnessBoard, registry: str, step: IllnessStep = look) -> Sighting:
     seen = board.change(registry, step)
     if seen is None:
         fail("a board that can be used returned nothing")

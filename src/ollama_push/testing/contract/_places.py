@@ -20,10 +20,10 @@ from ollama_push.testing.contract._sample_models import LARGE, SAMPLE, SampleMod
 __all__ = [
     "SOURCE_CLAUSES",
     "TARGET_CLAUSES",
-    "ClauseList",
     "MakeSource",
     "MakeTargetPlace",
     "PlaceClause",
+    "PlaceClauseList",
     "TargetPlace",
     "run_place_clauses",
     "run_source_contract",
@@ -84,7 +84,7 @@ class PlaceClause(Generic[S]):
         prove(lambda: self.proof(make), "place", _LIMIT_SECONDS)
 
 
-class ClauseList(list[PlaceClause[S]]):
+class PlaceClauseList(list[PlaceClause[S]]):
     """Clauses, as their proofs are written."""
 
     def add(self, number: str, case: str, promise: str) -> Callable[[Callable[[S], None]], None]:
@@ -114,8 +114,8 @@ def run_place_clauses(clauses: Iterable[PlaceClause[S]], make: S) -> dict[str, s
     return results
 
 
-_SOURCE: Final = ClauseList[MakeSource]()
-_TARGET: Final = ClauseList[MakeTargetPlace]()
+_SOURCE: Final = PlaceClauseList[MakeSource]()
+_TARGET: Final = PlaceClauseList[MakeTargetPlace]()
 
 # --- sources
 

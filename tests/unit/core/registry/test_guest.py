@@ -16,7 +16,7 @@ from ollama_push.core.registry.guest import (
     TokenBucket,
     health_told_by,
 )
-from ollama_push.core.registry.illness import WELL, Illness, Step
+from ollama_push.core.registry.illness import WELL, Illness, IllnessStep
 from ollama_push.core.responses import BufferedResponse, NotAsked
 
 
@@ -98,7 +98,7 @@ class _Patient:
         self.illness = WELL
         self.now = 0.0
 
-    def end(self, outcome: Outcome, *, tries: bool = False) -> Step | None:
+    def end(self, outcome: Outcome, *, tries: bool = False) -> IllnessStep | None:
         step = self.breaker.ended(outcome, self.illness, tries=tries)
         if step is not None:
             self.illness = step(self.illness, self.now)

@@ -11,8 +11,8 @@ from ollama_push.core.registry.illness import (
     TRY_LEASE_SECONDS,
     WELL,
     Illness,
+    IllnessStep,
     Sighting,
-    Step,
     board_of,
     fail_try,
     fall_ill,
@@ -92,7 +92,9 @@ _STEPS = st.one_of(
 
 
 @given(st.lists(st.tuples(_STEPS, st.floats(0, 70)), max_size=40))
-def test_no_order_of_steps_leaves_it_alone_for_ever_or_gives_two_the_turn(steps: list[tuple[Step, float]]) -> None:
+def test_no_order_of_steps_leaves_it_alone_for_ever_or_gives_two_the_turn(
+    steps: list[tuple[IllnessStep, float]],
+) -> None:
     illness, now = WELL, 100.0
     for step, seconds in steps:
         now += seconds
@@ -109,7 +111,7 @@ def test_no_order_of_steps_leaves_it_alone_for_ever_or_gives_two_the_turn(steps:
 
 
 class _Board:
-    def change(self, _registry: str, step: Step, /) -> Sighting | None:
+    def change(self, _registry: str, step: IllnessStep, /) -> Sighting | None:
         return Sighting(step(WELL, 0.0), 0.0)
 
 
