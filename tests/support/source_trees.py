@@ -16,6 +16,11 @@ ROOT: Final = Path(__file__).parents[2]
 GIT: Final = shutil.which("git")
 needs_git: Final = pytest.mark.skipif(GIT is None, reason="git is not installed")
 _IDENTITY: Final = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+_ARCHIVAL: Final = {
+    "node": "$Format:%H$",
+    "node-date": "$Format:%cI$",
+    "describe-name": "$Format:%(describe:tags=true,match=v[0-9]*)$",
+}
 _LEFT_OUT: Final = shutil.ignore_patterns(
     ".git", ".venv*", "__pycache__", "_version.py", "site", "dist", ".*_cache", ".hypothesis", ".coverage*"
 )
@@ -26,6 +31,11 @@ def copied_tree(target: Path, starts: tuple[str, ...] = ("",)) -> Path:
     for name in (name for name in source_files() if name.startswith(starts)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
+    archival = target / ".git_archival.txt"
+    if archival.exists():
+        # In a tree that came as an archive, git has written into it which commit that was.
+        fields = dict(line.split(": ", 1) for line in archival.read_text("utf-8").splitlines())
+        archival.write_text("".join(f"{name}: {_ARCHIVAL.get(name, '')}\n" for name in fields), "utf-8")
     return target
 
 
