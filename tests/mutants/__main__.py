@@ -17,9 +17,10 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.mutants import changes, runs, survivors
+from tests.mutants import changes, runs
 from tests.mutants.mutations import CORE, ROOT, Mutant, mutants_of
 from tests.mutants.runs import Part, Pool, Tell
+from tests.mutants.survivors import Survivors, listed
 from tests.mutants.type_check import TypeChecker
 
 SHARE: Final = 0.92
@@ -102,32 +103,26 @@ def show(mutants: Sequence[Mutant], ended: dict[Mutant, str]) -> None:
         say(f"{left_over} mutants were not run: the time was over.")
 
 
-def problems_of(mutants: Sequence[Mutant], ended: dict[Mutant, str]) -> list[str]:
+def problems_of(mutants: Sequence[Mutant], ended: dict[Mutant, str], known: Survivors) -> list[str]:
     """Return what must not be, and print what may be looked at."""
-    settled, known = survivors.settled(), survivors.listed()
-    problems = [f"listed, and no mutant any more: {key}" for key in survivors.stale(_of(known, mutants), mutants)]
+    problems = [f"listed, and no mutant any more: {key}" for key in known.stale(mutants)]
     for mutant in sorted(ended, key=lambda mutant: (mutant.path, mutant.number)):
         shown = f"{mutant.path}:{mutant.number}: {mutant.scope}\n  - {mutant.line}\n  + {mutant.becomes}"
-        survived, is_listed = ended[mutant] == "survived", mutant.key in known
+        survived, is_listed = ended[mutant] == "survived", mutant.key in known.reasons
         if survived and not is_listed:
-            if mutant.path in settled:
+            if mutant.path in known.settled:
                 problems.append(f"survived, and not listed: {shown}")
             else:
                 say(f"survived, in a module that is not gone through yet: {shown}")
         elif is_listed and not survived:
             say(f"listed, and noticed by now: {shown}")
-    if _share(_counts(ended, settled)) < SHARE:
+    if _share(_counts(ended, known.settled)) < SHARE:
         problems.append(f"fewer than {SHARE:.0%} of the mutants were noticed in what has been gone through")
     return problems
 
 
 def _counts(ended: dict[Mutant, str], paths: Container[str]) -> Counter[str]:
     return Counter(how for mutant, how in ended.items() if mutant.path in paths)
-
-
-def _of(known: dict[tuple[str, str, str, str], str], mutants: Sequence[Mutant]) -> list[tuple[str, str, str, str]]:
-    paths = {mutant.path for mutant in mutants}
-    return [key for key in known if key[0] in paths]
 
 
 def _row(name: str, counts: Counter[str]) -> str:
@@ -150,7 +145,7 @@ def main() -> int:
     mutants = of_the_change() if given.changed else [each for file in modules(given.paths) for each in mutants_of(file)]
     ended = run_all(mutants, given.jobs, begun + given.minutes * 60) if mutants else {}
     show(mutants, ended)
-    problems = problems_of(mutants, ended)
+    problems = problems_of(mutants, ended, listed())
     for problem in problems:
         say(problem)
     say(f"{time.time() - begun:.0f} s")

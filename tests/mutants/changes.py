@@ -13,36 +13,40 @@ from tests.mutants.mutations import CORE, ROOT
 # Where there is neither a branch to compare with nor a tag. A shallow clone has fewer.
 _COMMITS: Final = 10
 
+_CORE: Final = CORE.relative_to(ROOT).as_posix()
 _HUNK: Final = re.compile(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@")
 
 
-def head() -> str:
+def head(root: Path = ROOT) -> str:
     """Return the commit that is checked out."""
-    return _git("rev-parse", "HEAD")
+    return _git(root, "rev-parse", "HEAD")
 
 
-def base() -> str | None:
+def base(root: Path = ROOT) -> str | None:
     """Return the commit to compare with: where we left ``origin/main``, else the last tag, else some commits ago.
 
     Returns:
         None when there is no earlier commit, as in a clone of depth 1.
     """
-    for found in (_git("merge-base", "HEAD", "origin/main"), _git("describe", "--tags", "--abbrev=0", "HEAD^")):
-        if found and found != head():
+    for found in (
+        _git(root, "merge-base", "HEAD", "origin/main"),
+        _git(root, "describe", "--tags", "--abbrev=0", "HEAD^"),
+    ):
+        if found and found != head(root):
             return found
     for commits in range(_COMMITS, 0, -1):
-        if found := _git("rev-parse", "--verify", "--quiet", f"HEAD~{commits}"):
+        if found := _git(root, "rev-parse", "--verify", "--quiet", f"HEAD~{commits}"):
             return found
     return None
 
 
-def changed_lines(since: str) -> dict[Path, set[int]]:
+def changed_lines(since: str, root: Path = ROOT) -> dict[Path, set[int]]:
     """Return the changed lines of each module of the core that is there, since a commit; uncommitted ones count."""
     found: dict[Path, set[int]] = defaultdict(set)
     file = None
-    for line in _git("diff", "--unified=0", "--no-color", "--no-ext-diff", since, "--", str(CORE)).splitlines():
+    for line in _git(root, "diff", "--unified=0", "--no-color", "--no-ext-diff", since, "--", _CORE).splitlines():
         if line.startswith("+++ "):
-            path = ROOT / line.removeprefix("+++ ").removeprefix("b/")
+            path = root / line.removeprefix("+++ ").removeprefix("b/")
             file = path if path.suffix == ".py" and path.exists() else None
         elif file and (hunk := _HUNK.match(line)):
             first, count = int(hunk[1]), int(hunk[2] or 1)
@@ -50,6 +54,6 @@ def changed_lines(since: str) -> dict[Path, set[int]]:
     return found
 
 
-def _git(*arguments: str) -> str:
+def _git(root: Path, *arguments: str) -> str:
     """Return what git says, or nothing where it has no answer."""
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False).stdout.strip()

@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from tests.mutants import survivors
-from tests.mutants.mutations import CORE, ROOT, Mutant, mutants_of
+from tests.mutants.mutations import CORE, ROOT, mutants_of
+from tests.mutants.survivors import listed
 
 _UNITS = CORE / "units.py"
 _OFFERS = CORE / "registry" / "blob_upload" / "offers.py"
@@ -46,18 +46,12 @@ def test_annotations_and_docstrings_and_imports_are_not() -> None:
         assert not mutant.line.startswith(("import ", "from ", '"""', "@", "__all__")), mutant
 
 
-def _listed_modules() -> list[str]:
-    return sorted({path for path, *_ in survivors.listed()})
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("path", _listed_modules())
+@pytest.mark.parametrize("path", sorted(listed().settled))
 def test_every_listed_survivor_is_still_a_mutant(path: str) -> None:
-    mutants: list[Mutant] = mutants_of(ROOT / path)
-    known = [key for key in survivors.listed() if key[0] == path]
-    assert survivors.stale(known, mutants) == []
+    assert listed().stale(mutants_of(ROOT / path)) == []
 
 
 def test_every_listed_survivor_has_a_reason() -> None:
-    for key, why in survivors.listed().items():
+    for key, why in listed().reasons.items():
         assert len(why) > 10, key
