@@ -69,6 +69,38 @@ def test_a_direct_offer_has_the_headers_that_were_signed_but_none_that_frame_a_r
     assert DirectOffer.of(response(202, {"location": "/u"})) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ],
+)
+def test_no_header_that_frames_a_request_or_says_whose_it_is_is_signed_for_us(name: str) -> None:
+    headers = {"x-direct-upload-url": "https://storage.test/x", f"x-signed-header-{name}": "1"}
+    assert DirectOffer.of(response(202, headers)) == DirectOffer("https://storage.test/x", {})
+
+
+def test_what_was_signed_is_not_shown() -> None:
+    headers = {"x-direct-upload-url": "https://storage.test/x", "x-signed-header-x-amz-security-token": "5ecret"}
+    offer = DirectOffer.of(response(202, headers))
+    assert offer is not None
+    assert offer.headers == {"x-amz-security-token": "5ecret"}
+    assert "5ecret" not in repr(offer)
+
+
+def test_what_only_ollamas_registry_knows_is_not_asked_for_unless_it_is_that() -> None:
+    assert not Redirects().asks_for_blobs
+
+
 def test_a_redirect_names_the_next_session_beside_the_signed_url() -> None:
     both = {"location": "https://storage.test/x", "docker-upload-location": "/u"}
     assert is_redirect(response(307, both))
@@ -88,7 +120,14 @@ def test_what_was_refused_is_not_asked_for_again() -> None:
 
 @pytest.mark.parametrize(
     ("parts", "do"),
-    [([(0, 5), (5, 5)], True), ([(0, 10)], True), ([(0, 5), (6, 4)], False), ([(0, 11)], False), ([(0, 0)], False)],
+    [
+        ([(0, 1), (1, 1)], True),
+        ([(0, 5), (5, 5)], True),
+        ([(0, 10)], True),
+        ([(0, 5), (6, 4)], False),
+        ([(0, 11)], False),
+        ([(0, 0)], False),
+    ],
 )
 def test_parts_that_were_kept_must_follow_each_other(parts: list[tuple[int, int]], *, do: bool) -> None:
     assert follow_each_other([SentPart("https://r.test/u", *part) for part in parts], 10) is do
