@@ -279,6 +279,14 @@ def test_a_signed_url_that_is_not_there_is_neither_a_server_nor_the_registry() -
     assert caught.value.peer is Peer.ELSEWHERE
 
 
+def test_a_signed_url_is_asked_as_ourselves_and_with_the_patience_of_a_body() -> None:
+    player = FlowPlayer(responses(response(200)), body_timeout=77.0)
+    player.play(player.exchange.once_signed("PUT", "https://storage.test/x?sig=1", {"X": "y"}, None))
+    (request,) = player.requests
+    assert request.headers == {"User-Agent": USER_AGENT, "X": "y"}
+    assert request.read_timeout == 77.0
+
+
 _THING: Final = f"{ORIGIN}/v2/me/llama/manifests/v1"
 
 

@@ -83,6 +83,8 @@ def test_a_model_that_anybody_can_read_is_not_pushed_at_all() -> None:
     with pytest.raises(VerificationFailed) as caught:
         push(registry)
     assert caught.value.problem is VerificationProblem.PUBLIC
+    assert "me/llama:v1" in str(caught.value), "which name anybody can read"
+    assert "manifest" in registry.requests[0].headers["Accept"]
     assert [request.method for request in registry.requests] == ["GET"]
 
 
