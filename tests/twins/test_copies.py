@@ -303,6 +303,46 @@ def test_a_manifest_that_was_damaged_on_its_way_is_read_again(copier: Copier, ma
     assert machine.second.manifest("team/arrived", "v1") == machine.manifest
 
 
+class Failing:
+    """A target whose disk is full after the first piece of a blob."""
+
+    label, at_once = "failing", 1
+
+    def has(self, _blob: Descriptor, /) -> bool:
+        return False
+
+    def put_blob(self, blob: Descriptor, read: ReadRange, /) -> None:
+        pieces = iter(read(0, blob.size))
+        next(pieces)
+        raise OSError("no space left")
+
+    def put_manifest(self, _manifest: Manifest, /) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        pass
+
+
+@either_client
+def test_a_target_that_fails_leaves_nothing_of_the_source_open(copier: Copier, machine: Places) -> None:
+    """Found by the fault laboratory: the connection to the source was left to the garbage collector."""
+    kept, ended = prepared(machine, "own"), list[str]()
+
+    def read(digest: str, offset: int, size: int) -> Iterator[bytes]:
+        try:
+            for place in range(offset, offset + size, 1000):
+                yield kept.blobs[digest][place : min(place + 1000, offset + size)]
+        finally:
+            ended.append(digest)
+
+    kept.read_blob = read
+    with pytest.raises(PushRejected, match="no space left") as caught:
+        copier(machine, kept, Failing())
+    # While somebody keeps the error, and with it all frames.
+    assert caught.value.__cause__ is not None
+    assert ended == [WEIGHTS]
+
+
 def flipped(kept: Kept) -> None:
     kept.blobs[WEIGHTS] = b"!" + kept.blobs[WEIGHTS][1:]
 

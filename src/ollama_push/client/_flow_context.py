@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from weakref import WeakSet
 
 import attrs
 
@@ -257,13 +258,22 @@ class FlowContext(Generic[T]):
     def put_blob(self, blob: Descriptor, read: ReadRange) -> int:
         """Have the target store *blob*; return the first byte that it asked for."""
         asked: list[int] = []
+        open_reads = WeakSet[Iterator[bytes | memoryview]]()
 
         def noted(offset: int, size: int) -> Iterator[bytes | memoryview]:
             asked.append(offset)
-            return read(offset, size)
+            pieces = read(offset, size)
+            open_reads.add(pieces)
+            return pieces
 
-        with self.blaming_target():
-            self.target.put_blob(blob, noted)
+        try:
+            with self.blaming_target():
+                self.target.put_blob(blob, noted)
+        finally:
+            # The traceback of a target that failed refers to what it was reading, which would stay open with it.
+            for pieces in list(open_reads):
+                if isinstance(pieces, Generator):
+                    pieces.close()
         return min(asked, default=0)
 
     async def put_blob_async(self, blob: Descriptor, read: AsyncReadRange) -> int:
