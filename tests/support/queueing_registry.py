@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 
@@ -29,7 +30,8 @@ class QueueingRegistry:
     def __init__(self, places: int, seconds: float) -> None:
         self.beside: list[int] = []
         self._seconds = seconds
-        self._places = threading.Semaphore(places)
+        self._free = places
+        self._line: deque[threading.Event] = deque()
         self._changed = threading.Lock()
         self._there = 0
         registry = self
@@ -65,13 +67,23 @@ class QueueingRegistry:
 
     def work(self) -> None:
         """Work at one request, when it has a place."""
+        turn = threading.Event()
         with self._changed:
             self._there += 1
             self.beside.append(self._there)
-        with self._places:
-            time.sleep(self._seconds)
+            self._line.append(turn)
+            self._call()
+        turn.wait()
+        time.sleep(self._seconds)
         with self._changed:
             self._there -= 1
+            self._free += 1
+            self._call()
+
+    def _call(self) -> None:
+        while self._line and self._free:
+            self._free -= 1
+            self._line.popleft().set()
 
     def __enter__(self) -> Self:
         self._thread.start()

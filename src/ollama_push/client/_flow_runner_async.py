@@ -280,10 +280,11 @@ class AsyncFlowRunner(Generic[R]):
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put_nowait)
             request = attrs.evolve(request, body=self._paced(body), hold_seconds=effect.span.hold_seconds)
-        turn = self._context.visit.turn(request)
+        called = asyncio.Event()
+        turn = self._context.visit.turn(request, partial(self._loop.call_soon_threadsafe, called.set))
         result: BufferedResponse | TransportError | None = None
         try:
-            await self._begin(turn)
+            await self._begin(turn, called)
             if isinstance(request, BlobRequest):
                 async with AsyncExitStack() as block:
                     result = await open_blob_async(self._transport, request, block)
@@ -307,7 +308,7 @@ class AsyncFlowRunner(Generic[R]):
         for notice in notices:
             self._inbox.put_nowait(notice)
 
-    async def _begin(self, turn: Turn) -> None:
+    async def _begin(self, turn: Turn, called: asyncio.Event) -> None:
         """Wait until the registry bears one more request."""
         while (seconds := turn.begin()) is not None:
             if self._context.stop.interrupted:
@@ -315,7 +316,8 @@ class AsyncFlowRunner(Generic[R]):
             self._tell_of(turn.take_news())
             await self._consult(turn)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds)
+                await asyncio.wait_for(called.wait(), seconds)
+            called.clear()
         self._tell_of(turn.pauses)
 
     async def _consult(self, turn: Turn) -> None:

@@ -236,10 +236,11 @@ class FlowRunner(Generic[R]):
         if effect.span is not None:
             body = self._context.body(effect.span, self._run, self._inbox.put)
             request = attrs.evolve(request, body=self._paced(body), hold_seconds=effect.span.hold_seconds)
-        turn = self._context.visit.turn(request)
+        called = threading.Event()
+        turn = self._context.visit.turn(request, called.set)
         result: BufferedResponse | TransportError | None = None
         try:
-            self._begin(turn)
+            self._begin(turn, called)
             with ExitStack() as block:
                 block.enter_context(self._cancellable(request))
                 if isinstance(request, BlobRequest):
@@ -261,14 +262,15 @@ class FlowRunner(Generic[R]):
         for notice in notices:
             self._inbox.put(notice)
 
-    def _begin(self, turn: Turn) -> None:
+    def _begin(self, turn: Turn, called: threading.Event) -> None:
         """Wait until the registry bears one more request."""
         while (seconds := turn.begin()) is not None:
             if self._context.stop.interrupted:
                 raise PushInterrupted
             self._tell_of(turn.take_news())
             self._consult(turn)
-            self._sleep(seconds)
+            called.wait(seconds)
+            called.clear()
         self._tell_of(turn.pauses)
 
     def _consult(self, turn: Turn) -> None:

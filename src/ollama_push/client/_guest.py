@@ -111,6 +111,22 @@ class _Registry:
 
 
 @attrs.define(eq=False)
+class _Room:
+    """How many requests a registry bears, and which turns wait until there is room, in their order."""
+
+    limit: ConcurrencyLimit
+    line: dict[Turn, None] = attrs.field(factory=dict)
+
+    def end(self, *, refused: bool, time: ResponseTime | None) -> None:
+        """End a request, and call those that there is room for now."""
+        self.limit.end(refused=refused, time=time)
+        for _ in range(min(len(self.line), self.limit.limit - self.limit.running)):
+            turn = next(iter(self.line))
+            del self.line[turn]
+            turn.call()
+
+
+@attrs.define(eq=False)
 class _State:
     """What one process knows. A forked child has its own: a thread of its parent may hold these locks.
 
@@ -154,7 +170,7 @@ class Guest:
         self._random = random
         self._shared = board
         self._process = PerProcess(self._new_state)
-        self._limits = PerProcess[dict[str, ConcurrencyLimit]](dict)
+        self._rooms = PerProcess[dict[str, _Room]](dict)
 
     def _new_state(self) -> _State:
         bucket = None if self._rate is None else TokenBucket(self._rate, self._clock)
@@ -167,7 +183,7 @@ class Guest:
     def beside(self) -> Guest:
         """Return one with the same knowledge, whose requests are not counted with those of this one."""
         twin = Guest.__new__(Guest)
-        vars(twin).update(vars(self), _limits=PerProcess(dict))
+        vars(twin).update(vars(self), _rooms=PerProcess(dict))
         return twin
 
     @property
@@ -191,14 +207,15 @@ class Guest:
     def begin(self, turn: Turn) -> float | None:
         """See :meth:`Turn.begin`."""
         with self._process.get().guard:
-            registry, limit = self._registry(turn.host), self._limit(turn.host)
-            if not limit.has_room:
+            registry, room = self._registry(turn.host), self._room(turn.host)
+            if not room.limit.has_room:
                 turn.note_wait(PauseReason.CONCURRENCY)
+                room.line[turn] = None
                 return _POLL_SECONDS
             seconds = self._seconds_left(turn, registry)
             if seconds is None:
-                limit.begin()
-                turn.note_begun(limit.running)
+                room.limit.begin()
+                turn.note_begun(room.limit.running)
                 if registry.trier is turn and self._shared is not None:
                     self._keep_try(self._shared, turn, registry.breaker.who)
             return seconds
@@ -236,6 +253,7 @@ class Guest:
         """See :meth:`Turn.end`."""
         with self._process.get().guard:
             registry, began = self._registry(turn.host), turn.began_at
+            self._room(turn.host).line.pop(turn, None)
             turn.note_wait(None)
             tries = registry.trier is turn
             if tries:
@@ -244,7 +262,7 @@ class Guest:
                 outcome = Outcome.NOTHING
             else:
                 refused = isinstance(result, BufferedResponse) and result.status in _TOO_MANY
-                self._limit(turn.host).end(refused=refused, time=turn.time_of(result))
+                self._room(turn.host).end(refused=refused, time=turn.time_of(result))
                 outcome = health_told_by(result, tries=tries)
                 registry.in_doubt = registry.in_doubt or refused or outcome is Outcome.FAILED
                 if isinstance(turn.request, OptionalRequest) and outcome is Outcome.FAILED:
@@ -302,11 +320,11 @@ class Guest:
             state.registries[host] = _Registry(CircuitBreaker(state.name, self._random))
         return state.registries[host]
 
-    def _limit(self, host: str) -> ConcurrencyLimit:
-        limits = self._limits.get()
-        if host not in limits:
-            limits[host] = ConcurrencyLimit(_MOST, self._clock)
-        return limits[host]
+    def _room(self, host: str) -> _Room:
+        rooms = self._rooms.get()
+        if host not in rooms:
+            rooms[host] = _Room(ConcurrencyLimit(_MOST, self._clock))
+        return rooms[host]
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -335,9 +353,14 @@ class Visit:
         """Return the visit of what reads for this push: a request that sends what it reads may have the last turn."""
         return Visit(self.guest.beside(), self.patience)
 
-    def turn(self, request: HttpRequest) -> Turn:
-        """Return the turn of *request*; ``begin`` begins it, and ``end`` must end it, whatever happens."""
-        return Turn(self, request)
+    def turn(self, request: HttpRequest, call: Callable[[], object] = lambda: None) -> Turn:
+        """Return the turn of *request*; ``begin`` begins it, and ``end`` must end it, whatever happens.
+
+        Args:
+            request: The request.
+            call: See :class:`Turn`.
+        """
+        return Turn(self, request, call)
 
     def is_first(self, host: str) -> bool:
         """Return whether nothing was asked before; then *host* is the registry of this push."""
@@ -356,10 +379,12 @@ class Turn:
         began_at: When it was sent; ``None`` before.
         ended: Set at its end.
         waits: Seconds that it waited, by reason.
+        call: Called when it may be worth to ask again before that is due; from any thread.
     """
 
     visit: Visit
     request: HttpRequest
+    call: Callable[[], object]
     host: str = attrs.field(init=False)
     began_at: float | None = attrs.field(default=None, init=False)
     ended: threading.Event = attrs.field(factory=threading.Event, init=False)

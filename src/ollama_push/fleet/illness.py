@@ -25,7 +25,7 @@ _KEPT_MS: Final = 3_600_000
 """An hour: longer than every pause, and the time after which an illness that nobody looked at is forgotten."""
 _FACTS: Final = (int, float, str, float)
 _ROW: Final = (str, int)
-_RACES: Final = 20
+_RACES: Final = 100
 """So many others may be faster. Each of them has changed something, and after most changes there is nothing to do."""
 
 _READ: Final = "return {redis.call('GET', KEYS[1]) or '', redis.call('PTTL', KEYS[1])}"

@@ -7,6 +7,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import pytest
@@ -74,6 +75,26 @@ def test_a_registry_that_has_too_many_gets_half_as_many(status: int) -> None:
     turns.pop().end(_response(200))
     assert waiting.begin() is None
     assert [pause.reason for pause in waiting.pauses] == [PauseReason.CONCURRENCY]
+
+
+def test_who_waits_for_room_is_called_in_order_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ollama_push.client._guest._MOST", 2)
+    visit = _guest(Clock()).visit()
+    running = [_begun(visit) for _ in range(2)]
+    called: list[str] = []
+    first, second, third = (visit.turn(_REQUEST, partial(called.append, name)) for name in "abc")
+    for turn in (first, second, third, first):
+        assert turn.begin() == pytest.approx(0.1)
+    second.end(None)
+    assert called == []
+    running.pop().end(_response(200))
+    assert called == ["a"]
+    assert first.begin() is None
+    running.pop().end(_response(200))
+    assert called == ["a", "c"], "the second one waits no longer"
+    first.end(_response(200))
+    assert called == ["a", "c"]
+    assert third.begin() is None
 
 
 def test_connections_that_are_closed_in_between_are_no_illness() -> None:

@@ -25,7 +25,9 @@ _LATE_SECONDS: Final = 0.05
 """Less than this above the least time is not worth acting."""
 _LEAST_SECONDS: Final = 0.001
 _WINDOW: Final = 8
-"""So many late responses in a row: one that had to connect first, and was late for that, says nothing."""
+"""So many responses are judged together, by their median."""
+_LATE_WINDOWS: Final = 2
+_TRIAL_RESPONSES: Final = 200
 _IMPROVED: Final = 0.75
 """Half the requests should halve the time; less than half of that is no improvement."""
 _COMPARED: Final = frozenset({"GET", "HEAD", "POST"})
@@ -64,73 +66,89 @@ class ResponseTime:
     beside: int
 
 
-@attrs.define
-class _Window:
-    """The last responses of one kind, all of them late.
+@attrs.frozen
+class _Judgement:
+    """What a full window says.
 
     Attributes:
-        least: The least time of all.
-        since: When the first of them came; ``None`` when the last response was not late.
-        late: How many of them were asked for since: in those before, a line may still grow.
-        ratio: The least time of those, as a multiple.
+        median: The median of its times: neither those that had to connect first count, nor those that passed a line.
+        ratio: It, as a multiple of the time to compare with.
+        is_late: Whether that is late.
         beside: The most requests that ran beside one of them.
-        alone: Whether one of them was the only request that ran: then it is not their number.
+        alone: Whether one of them was the only request that ran: then it was not their number.
+    """
+
+    median: float
+    ratio: float
+    is_late: bool
+    beside: int
+    alone: bool
+
+
+@attrs.define
+class _Window:
+    """The last responses of one kind.
+
+    Attributes:
+        least: The time to compare with: the least of all, or of the medians.
+        is_typical: Whether it is one of medians, because the least time of all has turned out to be an exception.
+        late: How many full windows in a row were late. In the first a line may still grow, or shrink.
     """
 
     least: float
-    since: float | None = None
+    is_typical: bool = False
     late: int = 0
-    ratio: float = 0.0
-    beside: int = 0
-    alone: bool = False
+    _times: list[ResponseTime] = attrs.field(factory=list)
 
-    def receive(self, time: ResponseTime) -> bool:
-        """Take *time*; return whether it was late."""
-        self.least = min(self.least, max(time.seconds, _LEAST_SECONDS))
-        if time.seconds <= _LATE_RATIO * self.least or time.seconds <= self.least + _LATE_SECONDS:
-            self.clear()
-            return False
-        if self.since is None:
-            self.since = time.began + time.seconds
-        if time.began >= self.since:
-            ratio = time.seconds / self.least
-            self.ratio = min(self.ratio, ratio) if self.late else ratio
-            self.late += 1
-            self.beside = max(self.beside, time.beside)
-            self.alone = self.alone or time.beside == 1
-        return True
+    def is_late(self, seconds: float) -> bool:
+        """Return whether so many seconds are late."""
+        return seconds > _LATE_RATIO * self.least and seconds > self.least + _LATE_SECONDS
 
-    @property
-    def is_full(self) -> bool:
-        """Whether that many cannot be chance."""
-        return self.late >= _WINDOW
+    def receive(self, time: ResponseTime) -> _Judgement | None:
+        """Take *time*; return what the window says when it is full, and begin the next one."""
+        if not self.is_typical:
+            self.least = min(self.least, max(time.seconds, _LEAST_SECONDS))
+        self._times.append(time)
+        if len(self._times) < _WINDOW:
+            return None
+        times, self._times = self._times, []
+        middle = sorted(each.seconds for each in times)[_WINDOW // 2]
+        if self.is_typical:
+            self.least = min(self.least, max(middle, _LEAST_SECONDS))
+        beside = [each.beside for each in times]
+        is_late = self.is_late(middle)
+        self.late = self.late + 1 if is_late else 0
+        return _Judgement(middle, middle / self.least, is_late, max(beside), min(beside) == 1)
 
     def clear(self) -> None:
-        """Forget those that were late."""
-        self.since, self.late, self.beside, self.alone = None, 0, 0, False
+        """Begin again."""
+        self._times, self.late = [], 0
 
 
-@attrs.frozen
+@attrs.define
 class _Trial:
-    """A limit that was lowered because responses were late, to see whether that helps.
+    """A limit that was lowered because responses were late, to see whether that helps; it does not grow meanwhile.
 
     Attributes:
         kind: Of the responses.
         ratio: How late they were.
         limit: What it was.
+        left: Responses of any kind until it ends.
     """
 
     kind: Hashable
     ratio: float
     limit: float
+    left: int = _TRIAL_RESPONSES
 
 
 @attrs.define(eq=False)
 class ConcurrencyLimit:
     """How many requests a registry bears at a time: one more for each round, half after a refusal or late responses.
 
-    Responses are late when many in a row take several times the least time of their kind. Where half as many requests
-    take as long, it was not their number: the limit is what it was, and that time is the least one from then on.
+    Responses are late when the median of many is several times the least time of their kind, twice in a row. Where half
+    as many requests take as long, it was not their number: the limit is what it was, and later medians are compared
+    with that one.
 
     Source: additive increase, multiplicative decrease, RFC 5681, 3.1; delay as the sign of a queue, Brakmo and
     Peterson, "TCP Vegas", IEEE JSAC 13 (8), 1995.
@@ -187,8 +205,16 @@ class ConcurrencyLimit:
             if self._clock() >= self._settled_at:
                 self._halve(self._running + 1)
                 self._settled_at = self._clock() + _SETTLE_SECONDS
-        elif time is None or not self._is_late(time):
+        elif not (time is not None and self._is_late(time)) and self._trial is None:
             self._limit = min(float(self.most), self._limit + 1.0 / self._limit)
+        self._pass_time_of_trial()
+
+    def _pass_time_of_trial(self) -> None:
+        """Count a response; a trial whose kind does not come any more ends without a result."""
+        if self._trial is not None:
+            self._trial.left -= 1
+            if not self._trial.left:
+                self._trial = None
 
     def _halve(self, ran: int) -> None:
         # Half of what ran: a limit that nobody had reached says nothing (RFC 5681, 3.1, FlightSize).
@@ -196,21 +222,34 @@ class ConcurrencyLimit:
 
     def _is_late(self, time: ResponseTime) -> bool:
         """Return whether *time* is late, and do what follows from many late ones."""
-        window = self._windows.setdefault(time.kind, _Window(max(time.seconds, _LEAST_SECONDS)))
         if time.began < self._lowered_at:
             return True  # sent under the limit before
-        was_late = window.receive(time)
+        window = self._windows.setdefault(time.kind, _Window(max(time.seconds, _LEAST_SECONDS)))
+        is_late = window.is_late(time.seconds)
+        said = window.receive(time)
+        if said is not None and not self._undo(time.kind, window, said):
+            self._lower(time.kind, window, said)
+        return is_late
+
+    def _undo(self, kind: Hashable, window: _Window, said: _Judgement) -> bool:
+        """End a trial with what *window* says; return whether it was in vain, and the limit is what it was."""
         trial = self._trial
-        if trial is not None and trial.kind == time.kind and (not was_late or window.is_full):
-            self._trial = None
-            if was_late and window.ratio > _IMPROVED * trial.ratio:
-                self._limit = max(self._limit, trial.limit)
-                self._windows.clear()
-                return True
-        if was_late and window.is_full and not window.alone:
-            self._trial = _Trial(time.kind, window.ratio, self._limit)
-            self._lowered_at = self._clock()
-            self._halve(window.beside)
-            for each in self._windows.values():
-                each.clear()
-        return was_late
+        if trial is None or trial.kind != kind or window.late == 1:
+            return False
+        self._trial = None
+        if not said.is_late or said.ratio <= _IMPROVED * trial.ratio:
+            return False
+        self._limit = max(self._limit, trial.limit)
+        # Others were measured before it became like that.
+        self._windows = {kind: _Window(max(said.median, _LEAST_SECONDS), is_typical=True)}
+        return True
+
+    def _lower(self, kind: Hashable, window: _Window, said: _Judgement) -> None:
+        """Halve the limit for a trial, if *window* was late twice."""
+        if window.late < _LATE_WINDOWS or said.alone:
+            return
+        self._trial = _Trial(kind, said.ratio, self._limit)
+        self._lowered_at = self._clock()
+        self._halve(said.beside)
+        for each in self._windows.values():
+            each.clear()

@@ -171,11 +171,20 @@ def _took(limit: ConcurrencyLimit, clock: Clock, *seconds: float, beside: int = 
 
 
 def test_some_late_responses_say_nothing() -> None:
+    """Three of eight had to connect first."""
     clock = Clock()
     limit = ConcurrencyLimit(8, clock)
-    _took(limit, clock, 0.1, *[1.0] * 8, 0.1, *[1.0] * 8, 0.1)
+    _took(limit, clock, *[0.1] * 5, *[1.0] * 3, *[0.1] * 5, *[1.0] * 3)
+    _took(limit, clock, *[1.0] * 8, *[0.1] * 8, *[1.0] * 8)
     assert limit.limit == 8
-    _took(limit, clock, *[1.0] * 9)
+    _took(limit, clock, *[1.0] * 8)
+    assert limit.limit == 4
+
+
+def test_some_that_pass_the_line_do_not_hide_it() -> None:
+    clock = Clock()
+    limit = ConcurrencyLimit(8, clock)
+    _took(limit, clock, *([0.1, *[1.0] * 7] * 2))
     assert limit.limit == 4
 
 
@@ -191,29 +200,25 @@ def test_a_line_that_still_grows_is_not_judged() -> None:
     """All were asked for at once: each is later than the one before."""
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1)
-    sent = clock.now
-    for number in range(40):
-        assert limit.begin()
-        clock.now = sent + 1.0 + number / 10
-        limit.end(refused=False, time=ResponseTime("a", clock.now - sent, sent, 40))
+    _took(limit, clock, *[0.1] * 8)
+    _took(limit, clock, *[0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6])
     assert limit.limit == 64
 
 
 def test_a_request_that_ran_alone_was_not_too_many() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(8, clock)
-    _took(limit, clock, 0.1, *[1.0] * 20, beside=1)
+    _took(limit, clock, 0.1, *[1.0] * 39, beside=1)
     assert limit.limit == 8
 
 
 def test_what_was_sent_before_the_limit_fell_is_not_counted() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1, *[1.0] * 9)
+    _took(limit, clock, 0.1, *[1.0] * 15)
     assert limit.limit == 4
-    for _ in range(16):
-        assert not limit.has_room or limit.begin()
+    for _ in range(40):
+        assert limit.begin()
         limit.end(refused=False, time=ResponseTime("a", 1.0, clock.now - 1.0, 8))
     assert limit.limit == 4
 
@@ -221,23 +226,51 @@ def test_what_was_sent_before_the_limit_fell_is_not_counted() -> None:
 def test_a_trial_that_helps_is_followed_by_the_next_one() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1, *[2.0] * 9, beside=16)
+    _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
     assert limit.limit == 8
-    _took(limit, clock, *[1.0] * 9)
+    _took(limit, clock, *[1.0] * 16)
     assert limit.limit == 4
     _took(limit, clock, *[0.15] * 100)
     assert limit.limit > 8
 
 
+def test_the_limit_does_not_grow_while_it_is_tried_whether_less_helps() -> None:
+    clock = Clock()
+    limit = ConcurrencyLimit(64, clock)
+    _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
+    assert limit.limit == 8
+    for _ in range(198):
+        limit.begin()
+        limit.end(refused=False)
+    assert limit.limit == 8
+    for _ in range(20):
+        limit.begin()
+        limit.end(refused=False)
+    assert limit.limit > 8, "its kind has not come any more"
+
+
+def test_a_trial_after_which_nothing_is_late_is_over() -> None:
+    clock = Clock()
+    limit = ConcurrencyLimit(64, clock)
+    _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
+    _took(limit, clock, *[0.1] * 8)
+    # Another line is another trial: the times of the first are no measure of it.
+    _took(limit, clock, *[2.0] * 16)
+    assert limit.limit <= 4
+
+
 def test_a_trial_that_helps_nothing_is_undone_for_good() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    _took(limit, clock, 0.1, *[2.0] * 9, beside=16)
+    _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
     assert limit.limit == 8
-    _took(limit, clock, *[2.0] * 9)
+    _took(limit, clock, *[2.0] * 16)
     assert limit.limit == 64
-    _took(limit, clock, *[2.0] * 100)
-    assert limit.limit == 64
+    _took(limit, clock, *([0.1, *[2.0] * 7] * 20))
+    assert limit.limit == 64, "one that is fast is an exception"
+    _took(limit, clock, *[0.1] * 8)
+    _took(limit, clock, *[2.0] * 16)
+    assert limit.limit == 4, "and eight are none"
 
 
 @given(
