@@ -174,6 +174,33 @@ def test_what_an_ill_registry_has_is_not_sent_again(push_all: PushAll, tmp_path:
     assert _pauses(seen)[PauseReason.BREAKER] > 0.3
 
 
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_the_times_of_responses_are_noted_by_kind(colour: str, tmp_path: Path) -> None:
+    put_model(tmp_path / "models", "registry.ollama.ai/library/m/latest", (b"weights" * 100,))
+
+    async def push_async(client: AsyncRegistryClient) -> None:
+        async with client:
+            await client.push(f"{registry.host}/team/m", source="m")
+
+    with EmbeddedRegistry(tmp_path / "registry") as registry:
+        client: RegistryClient | AsyncRegistryClient
+        if colour == "sync":
+            client = RegistryClient(**_settings(tmp_path))
+            client.push(f"{registry.host}/team/m", source="m")
+            client.close()
+        else:
+            client = AsyncRegistryClient(**_settings(tmp_path))
+            asyncio.run(push_async(client))
+        kinds = {
+            ("HEAD", "manifests", False, 404),
+            ("HEAD", "blobs", False, 404),
+            ("POST", "uploads", False, 202),
+            ("GET", "manifests", False, 200),
+            ("GET", "blobs", False, 206),
+        }
+        assert client._settings.guest.kinds_seen(registry.host) == kinds
+
+
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), True, "1MB"])
 def test_a_rate_that_cannot_be_used_is_refused(rate: Any) -> None:
     for kind in (RegistryClient, AsyncRegistryClient):

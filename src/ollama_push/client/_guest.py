@@ -6,7 +6,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -270,6 +270,10 @@ class Guest:
             step = registry.breaker.ended(outcome, self._process.get().own.change(turn.host, look).illness, tries=tries)
             if step is not None:
                 self._take(turn.host, registry, step)
+
+    def kinds_seen(self, host: str) -> frozenset[Hashable]:
+        """Return the kinds of responses of *host* whose times are compared."""
+        return self._room(host).limit.kinds
 
     def is_due(self, host: str) -> bool:
         """Return whether the shared board is to be asked."""

@@ -45,12 +45,13 @@ def _visited(registry: QueueingRegistry, requests: int) -> list[int]:
         thread.start()
     for thread in threads:
         thread.join()
-    return registry.beside[3 : -2 * _THREADS]
+    return registry.beside[3:-_THREADS]
 
 
 def test_a_line_is_kept_short_and_the_registry_busy() -> None:
-    with QueueingRegistry(places=4, seconds=0.05) as registry:
-        beside = _visited(registry, requests=25)
+    # So slow that a busy machine, which is slow to ask and to look, changes little.
+    with QueueingRegistry(places=4, seconds=0.2) as registry:
+        beside = _visited(registry, requests=9)
     late = beside[len(beside) // 2 :]
     assert max(beside) > _THREADS * 0.6, "they began all at once"
     assert statistics.median(late) <= 12, "about 2.5 times as many as it works at"
@@ -58,6 +59,6 @@ def test_a_line_is_kept_short_and_the_registry_busy() -> None:
 
 
 def test_a_slow_registry_without_a_line_is_asked_as_much_as_ever() -> None:
-    with QueueingRegistry(places=1000, seconds=0.3) as registry:
-        beside = _visited(registry, requests=12)
+    with QueueingRegistry(places=1000, seconds=0.5) as registry:
+        beside = _visited(registry, requests=8)
     assert statistics.median(beside[len(beside) // 2 :]) >= _THREADS * 0.6

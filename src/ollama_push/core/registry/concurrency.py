@@ -182,6 +182,11 @@ class ConcurrencyLimit:
         return self._running
 
     @property
+    def kinds(self) -> frozenset[Hashable]:
+        """The kinds of responses whose times are compared."""
+        return frozenset(self._windows)
+
+    @property
     def has_room(self) -> bool:
         """Whether one more may run."""
         return self._running < self.limit

@@ -194,6 +194,7 @@ def test_the_time_of_another_kind_is_no_measure() -> None:
     _took(limit, clock, 0.1, kind="fast")
     _took(limit, clock, *[1.0] * 50, kind="slow")
     assert limit.limit == 8
+    assert limit.kinds == {"fast", "slow"}
 
 
 def test_a_line_that_still_grows_is_not_judged() -> None:
