@@ -21,8 +21,8 @@ _SETTLE_SECONDS: Final = 1.0
 _LATE_RATIO: Final = 2.5
 """So many times the least time is late. A limit that is halved then still keeps the registry busy: at 2.5 times the
 least time, 2.5 times as many requests run as it works at (Little's law)."""
-_LATE_SECONDS: Final = 0.05
-"""Less than this above the least time is not worth acting."""
+_LATE_SECONDS: Final = 0.25
+"""Less than this above the least time is not worth acting: it may as well be this machine that is slow to look."""
 _LEAST_SECONDS: Final = 0.001
 _WINDOW: Final = 8
 """So many responses are judged together, by their median."""

@@ -121,7 +121,7 @@ class _Registry:
 def test_a_line_at_the_registry_is_kept_short_and_the_registry_busy(wanted: int) -> None:
     clock = Clock()
     limit = ConcurrencyLimit(1024, clock)
-    registry = _Registry(limit, clock, places=4, seconds=0.1)
+    registry = _Registry(limit, clock, places=4, seconds=0.2)
     registry.run(wanted=1, until=3)
     registry.run(wanted, until=20 * wanted)
     seen = []
@@ -130,7 +130,7 @@ def test_a_line_at_the_registry_is_kept_short_and_the_registry_busy(wanted: int)
         registry.run(wanted, until=10)
         seen.append(limit.running)
     assert max(seen) <= 12, "little more than 2.5 times as many as it works at"
-    assert 2000 / (clock.now - began) >= 0.97 * 4 / 0.1
+    assert 2000 / (clock.now - began) >= 0.97 * 4 / 0.2
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.5, 5.0])
@@ -156,7 +156,7 @@ def test_many_requests_at_a_line_that_is_very_fast_are_not_fewer() -> None:
     """Some milliseconds are nothing that anybody notices."""
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
-    registry = _Registry(limit, clock, places=4, seconds=0.001)
+    registry = _Registry(limit, clock, places=4, seconds=0.01)
     registry.run(wanted=1, until=3)
     registry.run(wanted=64, until=5000)
     assert limit.limit == 64
