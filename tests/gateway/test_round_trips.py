@@ -34,6 +34,7 @@ def asked(registry: EmbeddedRegistry, begin: int) -> list[str]:
     ],
 )
 def test_the_gateway_asks_what_a_direct_push_asks(tmp_path: Path, auth: Callable[[], Auth | None]) -> None:
+    """One blob at a time: how many requests side by side are challenged before the first has logged in is chance."""
     name = "team/demo"
     store = store_of(tmp_path, f"registry.ollama.ai/{name}/latest")
     credentials = Credentials(ME, environ={})
@@ -41,12 +42,14 @@ def test_the_gateway_asks_what_a_direct_push_asks(tmp_path: Path, auth: Callable
         EmbeddedRegistry(tmp_path / "direct", auth=auth()) as direct,
         EmbeddedRegistry(tmp_path / "through", auth=auth()) as through,
     ):
-        settings = settings_for(store, credentials=credentials, default_registry=through.host, plain_http=True)
+        settings = settings_for(
+            store, credentials=credentials, default_registry=through.host, plain_http=True, concurrency=1
+        )
         with Gateway(settings) as gateway:
             for _again in range(2):
                 before = len(direct.requests), len(through.requests)
                 with RegistryClient(
-                    store=store.root, credentials=credentials, plain_http=True, resume=NoResume()
+                    store=store.root, credentials=credentials, plain_http=True, resume=NoResume(), concurrency=1
                 ) as client:
                     client.push(f"{direct.host}/{name}", source=name)
                 assert gateway.push({"model": name}).lines[-1] == {"status": "success"}
