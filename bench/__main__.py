@@ -81,7 +81,8 @@ def _print_uploads(title: str, rows: Iterable[uploads.Upload], keep: str = "", *
     print(f"\n== {title} ==\n")
     first: uploads.Run | None = None
     for row in rows:
-        if keep and first is not None:
+        # Neither those of others nor those of other sizes.
+        if keep and first is not None and row.label != "skopeo copy" and not row.label.endswith("B"):
             ratio = row.cost.cpu / first.cpu if cpu_time else row.cost.wall / first.wall
             _kept[f"{keep}, {'CPU' if cpu_time else 'wall'}: {row.label}"] = ratio
         first = first or row.cost
