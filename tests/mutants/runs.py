@@ -98,6 +98,8 @@ class Touched:
         own = Path(mutant.path).stem
         if mutant.at_import:
             found = {test for tests in lines.values() for test in tests}
+            # A test of a default may execute no line of the module.
+            found |= {test for test in self.seconds if own in _file_of(test)}
             chosen = found if len(found) > _FEW else self.seconds.keys()
             files = Counter(_file_of(test) for test in chosen)
             ordered = sorted(chosen, key=lambda test: (own not in _file_of(test), -files[_file_of(test)], test))
