@@ -127,3 +127,13 @@ def test_every_pull_is_measured() -> None:
     assert found is not None
     asked, sent = (int(number.replace(",", "")) for number in found.groups())
     assert asked == 5 * sent
+
+
+@pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+def test_pushes_at_once_are_measured_and_all_succeed() -> None:
+    command = [sys.executable, "-m", "bench", "--quick", "--only", "load"]
+    printed = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300, env=UNMEASURED
+    ).stdout
+    row = r"^  (.+?) +wall .* CPU +\d+\.\d ms a push   the slowest first event after +\d+\.\d\d s   10 succeeded"
+    assert re.findall(row, printed, re.MULTILINE)[0] == "the gateway"
