@@ -208,3 +208,14 @@ def test_a_setting_that_is_refused_is_shown() -> None:
     with pytest.raises(InvalidSetting) as caught:
         RetryPolicy(attempts=0)
     assert (caught.value.setting, caught.value.value) == ("attempts", 0)
+
+
+def test_the_longest_wait_that_is_obeyed_is_no_negative_time() -> None:
+    with pytest.raises(InvalidSetting):
+        RetryPolicy(retry_after_cap=-1.0)
+
+
+def test_a_status_beyond_those_of_http_is_not_tried_again() -> None:
+    policy = RetryPolicy()
+    assert policy.wait_after(ServerError(599, ""), 1, reached=True, random=0.5) is not None
+    assert policy.wait_after(ServerError(600, ""), 1, reached=True, random=0.5) is None
