@@ -2,7 +2,7 @@
 
 ``python -m bench.fleet [--write]``. No clock runs and nothing is sent: events in a heap drive the very parts of the
 core that decide when a real client sends a request (``RetryPolicy``, ``ConcurrencyLimit``, ``CircuitBreaker``,
-``Patience``, and the steps of ``core.registry.illness``, for one machine alone or for all of them).
+``Patience``, and the steps of ``core.registry.breaker``, for one machine alone or for all of them).
 The same seed gives the same figures.
 """
 
@@ -21,9 +21,9 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import ServerError
+from ollama_push.core.registry.breaker import CLOSED, BreakerState, BreakerStep, look, take_probe
 from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime
 from ollama_push.core.registry.guest import ASK_AGAIN_SECONDS, CircuitBreaker, Patience, health_told_by
-from ollama_push.core.registry.illness import WELL, Illness, IllnessStep, look, take_try
 from ollama_push.core.responses import BufferedResponse
 from ollama_push.core.retry import RetryPolicy
 
@@ -124,7 +124,7 @@ class _Fleet:
         self.seen: Counter[int] = Counter()
         self.pushed = 0
         self.served = 0
-        self.known: Illness = WELL
+        self.known: BreakerState = CLOSED
         self.queue: list[Callable[[], None]] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -195,7 +195,7 @@ class _Machine:
         self._models = models
         self._limit = ConcurrencyLimit(1024, self._clock)
         self._breaker = CircuitBreaker(f"machine {number}", fleet.random.random)
-        self._known = WELL
+        self._known = CLOSED
         self._asked_at = -ASK_AGAIN_SECONDS
         self._in_doubt = False
         self._trier: _Push | None = None
@@ -215,7 +215,7 @@ class _Machine:
             self._look_again()
             self._send(_Push(_REQUESTS, Patience(_PATIENCE_SECONDS, self._clock)))
 
-    def _take(self, step: IllnessStep) -> None:
+    def _take(self, step: BreakerStep) -> None:
         """Take a step on what is known, here or for all machines."""
         if self._fleet.client.shares:
             self._asked_at, self._in_doubt = self._fleet.now, False
@@ -248,16 +248,16 @@ class _Machine:
     def _seconds_left(self, push: _Push) -> float:
         if self._in_doubt:
             self._look_again()
-        if not self._known.is_ill or push.patience.left <= 0:
+        if not self._known.is_open or push.patience.left <= 0:
             return 0.0
         seconds = self._breaker.seconds_left(self._known, self._fleet.now)
         if seconds <= 0 and self._trier is None:
-            self._take(take_try(self._breaker.who))
-            if self._known.trier == self._breaker.who:
+            self._take(take_probe(self._breaker.who))
+            if self._known.prober == self._breaker.who:
                 self._trier = push
                 return 0.0
             return self._seconds_left(push)
-        if self._known.is_tried(self._fleet.now):
+        if self._known.is_probed(self._fleet.now):
             self._look_again()
         return max(seconds, _POLL_SECONDS)
 

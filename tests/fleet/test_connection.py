@@ -20,7 +20,7 @@ from tests.support.haproxy import free_port
 from tests.support.redis_server import RedisServer, needs_redis
 
 from ollama_push.core.errors import InvalidSetting
-from ollama_push.core.registry.illness import fall_ill
+from ollama_push.core.registry.breaker import open_breaker
 from ollama_push.core.registry.resume import ResumePoint, UploadKey
 from ollama_push.fleet import RedisPushes, RedisResumeStore
 from ollama_push.fleet.connection import RedisProblem
@@ -283,7 +283,7 @@ def test_the_rights_that_the_page_names_are_enough(
     assert store.claim(_KEY) == _SAVED
     store.forget(_KEY)
     store.release(_KEY)
-    assert store.illness.change(_KEY.origin, fall_ill(0.5)) is not None
+    assert store.breakers.change(_KEY.origin, open_breaker(0.5)) is not None
     replica = RedisPushes(url)
     assert replica.admit(1, 1)
     assert not RedisPushes(url).admit(1, 1)

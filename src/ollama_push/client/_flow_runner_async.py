@@ -322,7 +322,7 @@ class AsyncFlowRunner(Generic[R]):
 
     async def _consult(self, turn: Turn) -> None:
         if turn.is_due:
-            await self._lanes.boards.run(turn.consult)
+            await self._lanes.breakers.run(turn.consult)
 
     async def _gather(self, effect: Gather[Any]) -> list[Any]:
         flows = GatheredFlows(effect, self._context.stop)

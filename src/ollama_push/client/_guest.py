@@ -16,6 +16,17 @@ import attrs
 from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.breaker import (
+    CLOSED,
+    PROBE_LEASE_SECONDS,
+    BreakerState,
+    BreakerStep,
+    BreakerStore,
+    Sighting,
+    look,
+    renew_probe,
+    take_probe,
+)
 from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime, kind_of_response
 from ollama_push.core.registry.effects import EmitEvent, ReportPause
 from ollama_push.core.registry.guest import (
@@ -26,17 +37,6 @@ from ollama_push.core.registry.guest import (
     TokenBucket,
     health_told_by,
 )
-from ollama_push.core.registry.illness import (
-    TRY_LEASE_SECONDS,
-    WELL,
-    Illness,
-    IllnessBoard,
-    IllnessStep,
-    Sighting,
-    look,
-    renew_try,
-    take_try,
-)
 from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 from ollama_push.transports._process import PerProcess
 
@@ -44,7 +44,7 @@ __all__ = [
     "QUIET_SECONDS",
     "AsyncPacedBody",
     "Guest",
-    "LocalIllnessBoard",
+    "LocalBreakerStore",
     "PacedBody",
     "Turn",
     "Visit",
@@ -64,8 +64,8 @@ _RENEWALS: Final = 3
 """In one lease: two of them may fail."""
 
 
-class LocalIllnessBoard:
-    """Keeps what this process knows of registries (``core.registry.illness.IllnessBoard``).
+class LocalBreakerStore:
+    """Keeps what this process knows of registries (``core.registry.breaker.BreakerStore``).
 
     Args:
         clock: Monotonic seconds.
@@ -74,21 +74,21 @@ class LocalIllnessBoard:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._guard = threading.Lock()
-        self._known: dict[str, Illness] = {}
+        self._known: dict[str, BreakerState] = {}
 
-    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
+    def change(self, registry: str, step: BreakerStep, /) -> Sighting:
         with self._guard:
             now = self._clock()
-            known = step(self._known.get(registry, WELL), now)
-            if known.is_ill:
+            known = step(self._known.get(registry, CLOSED), now)
+            if known.is_open:
                 self._known[registry] = known
             else:
                 self._known.pop(registry, None)
         return Sighting(known, now)
 
     def adopt(self, registry: str, seen: Sighting) -> None:
-        """Replace what is known of *registry* by what was seen on another board."""
-        self.change(registry, lambda _known, now: seen.illness.moved(now - seen.now))
+        """Replace what is known of *registry* by what was seen on another store."""
+        self.change(registry, lambda _known, now: seen.state.moved(now - seen.now))
 
 
 @attrs.define(eq=False)
@@ -97,15 +97,15 @@ class _Registry:
 
     Attributes:
         breaker: Whether it is to be left alone.
-        trier: Has the turn to try, or asks for it.
-        due: Steps that the shared board has not been told of.
+        prober: Has the turn to try, or asks for it.
+        due: Steps that the shared store has not been told of.
         asked_at: When that was asked last.
         in_doubt: Whether a request was refused or has failed since: others may know that it is ill.
     """
 
     breaker: CircuitBreaker
-    trier: Turn | None = None
-    due: list[IllnessStep] = attrs.field(factory=list)
+    prober: Turn | None = None
+    due: list[BreakerStep] = attrs.field(factory=list)
     asked_at: float = -ASK_AGAIN_SECONDS
     in_doubt: bool = False
 
@@ -133,13 +133,13 @@ class _State:
     Attributes:
         own: What it knows of registries.
         bucket: Spreads the bytes; ``None`` without a limit of the rate.
-        name: Of the process, among those who share a board.
+        name: Of the process, among those who share a store.
         guard: Held for a moment.
-        asking: One question to the shared board at a time: what was seen later is adopted later.
+        asking: One question to the shared store at a time: what was seen later is adopted later.
         registries: By host.
     """
 
-    own: LocalIllnessBoard
+    own: LocalBreakerStore
     bucket: TokenBucket | None
     name: str = attrs.field(factory=lambda: uuid.uuid4().hex)
     guard: threading.Lock = attrs.field(factory=threading.Lock)
@@ -152,7 +152,7 @@ class Guest:
 
     Args:
         max_bytes_per_second: Of all bodies together; ``None`` for no limit.
-        board: Where many machines share which registries are ill; ``None`` for this process alone. It is asked at the
+        store: Where many machines share which registries are ill; ``None`` for this process alone. It is asked at the
             beginning of a push, and after what has failed; while nothing does, no request waits for it.
         clock: Monotonic seconds.
         random: Random numbers, 0.0 to 1.0.
@@ -161,20 +161,20 @@ class Guest:
     def __init__(
         self,
         max_bytes_per_second: float | None = None,
-        board: IllnessBoard | None = None,
+        store: BreakerStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._rate = max_bytes_per_second
         self._clock = clock
         self._random = random
-        self._shared = board
+        self._shared = store
         self._process = PerProcess(self._new_state)
         self._rooms = PerProcess[dict[str, _Room]](dict)
 
     def _new_state(self) -> _State:
         bucket = None if self._rate is None else TokenBucket(self._rate, self._clock)
-        return _State(LocalIllnessBoard(self._clock), bucket)
+        return _State(LocalBreakerStore(self._clock), bucket)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process counts for itself.
@@ -216,7 +216,7 @@ class Guest:
             if seconds is None:
                 room.limit.begin()
                 turn.note_begun(room.limit.running)
-                if registry.trier is turn and self._shared is not None:
+                if registry.prober is turn and self._shared is not None:
                     self._keep_try(self._shared, turn, registry.breaker.who)
             return seconds
 
@@ -229,22 +229,22 @@ class Guest:
             registry.breaker.who,
             turn.visit.patience.left,
         )
-        has_asked = registry.trier is turn
-        if not seen.illness.is_ill or left <= 0:
-            registry.trier = None if has_asked else registry.trier
+        has_asked = registry.prober is turn
+        if not seen.state.is_open or left <= 0:
+            registry.prober = None if has_asked else registry.prober
             return None
         if isinstance(turn.request, OptionalRequest):
             raise NotAsked
-        seconds = registry.breaker.seconds_left(seen.illness, seen.now)
-        if seconds <= 0 and registry.trier is None:
-            registry.trier = turn
-            self._take(turn.host, registry, take_try(who))
+        seconds = registry.breaker.seconds_left(seen.state, seen.now)
+        if seconds <= 0 and registry.prober is None:
+            registry.prober = turn
+            self._take(turn.host, registry, take_probe(who))
             return 0.0
         if has_asked:
-            if seconds <= 0 and seen.illness.trier == who:
+            if seconds <= 0 and seen.state.prober == who:
                 return None
-            registry.trier = None  # another process was faster
-        if seen.illness.is_tried(seen.now) and seen.illness.trier != who:
+            registry.prober = None  # another process was faster
+        if seen.state.is_probed(seen.now) and seen.state.prober != who:
             self._look_again(registry)
         turn.note_wait(PauseReason.BREAKER)
         return min(max(seconds, _LEAST_POLL_SECONDS), _POLL_SECONDS, left)
@@ -255,9 +255,9 @@ class Guest:
             registry, began = self._registry(turn.host), turn.began_at
             self._room(turn.host).line.pop(turn, None)
             turn.note_wait(None)
-            tries = registry.trier is turn
+            tries = registry.prober is turn
             if tries:
-                registry.trier = None
+                registry.prober = None
             if began is None:
                 outcome = Outcome.NOTHING
             else:
@@ -267,7 +267,7 @@ class Guest:
                 registry.in_doubt = registry.in_doubt or refused or outcome is Outcome.FAILED
                 if isinstance(turn.request, OptionalRequest) and outcome is Outcome.FAILED:
                     outcome = Outcome.NOTHING
-            step = registry.breaker.ended(outcome, self._process.get().own.change(turn.host, look).illness, tries=tries)
+            step = registry.breaker.ended(outcome, self._process.get().own.change(turn.host, look).state, tries=tries)
             if step is not None:
                 self._take(turn.host, registry, step)
 
@@ -276,11 +276,11 @@ class Guest:
         return self._room(host).limit.kinds
 
     def is_due(self, host: str) -> bool:
-        """Return whether the shared board is to be asked."""
+        """Return whether the shared store is to be asked."""
         return bool(self._registry(host).due)
 
     def consult(self, host: str) -> None:
-        """Tell the shared board of what has happened, and adopt what it says. Waits for it."""
+        """Tell the shared store of what has happened, and adopt what it says. Waits for it."""
         state = self._process.get()
         with state.asking:
             with state.guard:
@@ -290,31 +290,31 @@ class Guest:
             for step in steps:
                 seen = None if self._shared is None else self._shared.change(host, step)
             with state.guard:
-                # What has happened since is known here alone. A board that fails leaves what this process knows.
+                # What has happened since is known here alone. A store that fails leaves what this process knows.
                 if seen is not None and not registry.due:
                     state.own.adopt(host, seen)
 
     def _look_again(self, registry: _Registry) -> bool:
-        """Have the shared board asked, unless it was a moment ago; return whether it is to be."""
+        """Have the shared store asked, unless it was a moment ago; return whether it is to be."""
         if self._shared is None or self._clock() - registry.asked_at < ASK_AGAIN_SECONDS:
             return False
         registry.asked_at, registry.in_doubt = self._clock(), False
         registry.due.append(look)
         return True
 
-    def _take(self, host: str, registry: _Registry, step: IllnessStep) -> None:
-        """Take *step* here, and have the shared board told. A step that is taken twice changes nothing more."""
+    def _take(self, host: str, registry: _Registry, step: BreakerStep) -> None:
+        """Take *step* here, and have the shared store told. A step that is taken twice changes nothing more."""
         self._process.get().own.change(host, step)
         if self._shared is not None:
             registry.asked_at = self._clock()
             registry.due.append(step)
 
-    def _keep_try(self, board: IllnessBoard, turn: Turn, who: str) -> None:
+    def _keep_try(self, store: BreakerStore, turn: Turn, who: str) -> None:
         """Renew the turn to try until *turn* ends."""
 
         def renew() -> None:
-            while not turn.ended.wait(TRY_LEASE_SECONDS / _RENEWALS):
-                board.change(turn.host, renew_try(who))
+            while not turn.ended.wait(PROBE_LEASE_SECONDS / _RENEWALS):
+                store.change(turn.host, renew_probe(who))
 
         threading.Thread(target=renew, name="ollama-push-try", daemon=True).start()
 

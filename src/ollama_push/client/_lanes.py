@@ -29,7 +29,7 @@ _PLACE_THREADS: Final = 64
 _RESUME_THREADS: Final = 1
 """One, so that what is asked later comes later: claims are released after the claims that still wait for a lock."""
 
-_BOARD_THREADS: Final = 1
+_BREAKER_THREADS: Final = 1
 """One, for the same reason: what happened to a registry is told in its order."""
 
 
@@ -91,7 +91,7 @@ class Lanes:
     Attributes:
         store: Reads the model store.
         resume: Keeps resume points; waits for the locks of other processes.
-        boards: Asks other machines which registries are ill.
+        breakers: Asks other machines which registries are ill.
         hashing: Reads blobs again.
         sources: Reads from sources that are not this machine's files.
         targets: Writes into targets, whose threads wait for those of sources.
@@ -100,7 +100,7 @@ class Lanes:
     def __init__(self) -> None:
         self.store: Lane = Lane("store", _STORE_THREADS)
         self.resume: Lane = Lane("resume", _RESUME_THREADS)
-        self.boards: Lane = Lane("boards", _BOARD_THREADS)
+        self.breakers: Lane = Lane("breakers", _BREAKER_THREADS)
         self.hashing: Lane = Lane("hashing", _HASHING_THREADS)
         self.sources: Lane = Lane("sources", _PLACE_THREADS)
         self.targets: Lane = Lane("targets", _PLACE_THREADS)
@@ -140,5 +140,13 @@ class Lanes:
         for lookup in lookups.values():
             # Nobody waits for it, and its thread must not report to a loop that may have ended by then.
             lookup.cancel()
-        for lane in (self.store, self.resume, self.boards, self.hashing, self.sources, self.targets, self._credentials):
+        for lane in (
+            self.store,
+            self.resume,
+            self.breakers,
+            self.hashing,
+            self.sources,
+            self.targets,
+            self._credentials,
+        ):
             lane.retire()

@@ -13,6 +13,7 @@ from ollama_push.core.arguments import checked_hooks, checked_stall_timeout
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.ports import Hook
 from ollama_push.core.registry.blob_upload.part_sizes import WHOLE, PartBytes
+from ollama_push.core.registry.breaker import breakers_of
 from ollama_push.core.registry.credentials import (
     AccessToken,
     Credential,
@@ -22,7 +23,6 @@ from ollama_push.core.registry.credentials import (
     Login,
     Signer,
 )
-from ollama_push.core.registry.illness import board_of
 from ollama_push.core.registry.resume import ResumeStore
 from ollama_push.core.registry.target import is_repository_path
 from ollama_push.core.retry import RetryPolicy
@@ -111,4 +111,4 @@ class RegistrySettings:
 
     @guest.default
     def _new_guest(self) -> Guest:
-        return Guest(self.max_bytes_per_second, board_of(self.resume))
+        return Guest(self.max_bytes_per_second, breakers_of(self.resume))

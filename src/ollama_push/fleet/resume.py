@@ -28,8 +28,8 @@ from ollama_push.core.registry.resume import (
     decode_parts,
     encode_parts,
 )
+from ollama_push.fleet.breakers import RedisBreakerStore
 from ollama_push.fleet.connection import RedisConnection, RedisProblem, RedisUnusable
-from ollama_push.fleet.illness import RedisIllnessBoard
 
 __all__ = ["RedisResumeStore"]
 
@@ -229,9 +229,9 @@ class RedisResumeStore:
         return self._connection.shown
 
     @property
-    def illness(self) -> RedisIllnessBoard:
-        """Where machines tell each other which registries are ill (``core.registry.illness.KeepsIllness``)."""
-        return RedisIllnessBoard(self._run_or_warn, self._warn, self._connection.prefix)
+    def breakers(self) -> RedisBreakerStore:
+        """Where machines tell each other which registries are ill (``core.registry.breaker.KeepsBreakers``)."""
+        return RedisBreakerStore(self._run_or_warn, self._warn, self._connection.prefix)
 
     def problem(self) -> str | None:
         """Return why nothing can be kept, after a try; ``None`` if the server can be used."""

@@ -13,13 +13,13 @@ from typing import Final
 import pytest
 from tests.support.clocks import Clock
 
-from ollama_push.client._guest import QUIET_SECONDS, Guest, LocalIllnessBoard, Turn, Visit
+from ollama_push.client._guest import QUIET_SECONDS, Guest, LocalBreakerStore, Turn, Visit
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost
 from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import HttpRequest
+from ollama_push.core.registry.breaker import BreakerStep, Sighting, look
 from ollama_push.core.registry.effects import EmitEvent, ReportPause
-from ollama_push.core.registry.illness import IllnessStep, Sighting, look
 from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 
 _HOST: Final = "registry.example.com"
@@ -33,8 +33,8 @@ def _response(status: int) -> BufferedResponse:
     return BufferedResponse(status, {}, b"")
 
 
-def _guest(clock: Clock, board: LocalIllnessBoard | None = None, random: Callable[[], float] = lambda: 1.0) -> Guest:
-    return Guest(board=board, clock=clock, random=random)
+def _guest(clock: Clock, store: LocalBreakerStore | None = None, random: Callable[[], float] = lambda: 1.0) -> Guest:
+    return Guest(store=store, clock=clock, random=random)
 
 
 def _begun(visit: Visit, request: HttpRequest = _REQUEST) -> Turn:
@@ -97,7 +97,7 @@ def test_who_waits_for_room_is_called_in_order_and_once(monkeypatch: pytest.Monk
     assert third.begin() is None
 
 
-def test_connections_that_are_closed_in_between_are_no_illness() -> None:
+def test_connections_that_are_closed_in_between_are_no_failure() -> None:
     _ask(_guest(Clock()).visit(), *[ConnectionLost(_URL, unread=True)] * 20)
 
 
@@ -124,7 +124,7 @@ def test_a_registry_that_keeps_failing_is_left_alone(failure: object) -> None:
 @pytest.mark.parametrize(
     "result", [_response(404), _response(429), _response(507), ConnectFailed(_URL, ConnectCause.REFUSED), None]
 )
-def test_what_is_no_illness_opens_nothing(result: object) -> None:
+def test_what_is_no_failure_opens_nothing(result: object) -> None:
     visit = _guest(Clock()).visit()
     for _ in range(20):
         _begun(visit).end(result)
@@ -199,7 +199,7 @@ def test_a_push_whose_patience_is_over_asks_its_questions() -> None:
     _ask(visit, _response(502), request=_QUESTION)
 
 
-def test_a_response_to_such_a_question_ends_an_illness() -> None:
+def test_a_response_to_such_a_question_closes_the_breaker() -> None:
     clock = Clock()
     visit = _guest(clock).visit()
     question = _begun(visit, _QUESTION)
@@ -259,16 +259,16 @@ def test_what_reads_for_a_push_has_turns_of_its_own_and_the_same_patience(monkey
     assert reading.patience is visit.patience
 
 
-class _Counting(LocalIllnessBoard):
-    """A board that many share, and that may be away."""
+class _Counting(LocalBreakerStore):
+    """A store that many share, and that may be away."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.steps: list[IllnessStep] = []
+        self.steps: list[BreakerStep] = []
         self.is_away = False
         self.renewed = threading.Event()
 
-    def change(self, registry: str, step: IllnessStep, /) -> Sighting:
+    def change(self, registry: str, step: BreakerStep, /) -> Sighting:
         if self.is_away:
             return None  # type: ignore[return-value]  # as the port says
         self.steps.append(step)
@@ -279,26 +279,26 @@ class _Counting(LocalIllnessBoard):
 
 def test_a_healthy_push_asks_the_others_once() -> None:
     clock = Clock()
-    board = _Counting(clock)
-    guest = _guest(clock, board)
+    store = _Counting(clock)
+    guest = _guest(clock, store)
     visit = guest.visit()
     _ask(visit, *[_response(200)] * 50)
     _ask(visit, *[_response(200)] * 50, request=HttpRequest("GET", "https://tokens.example.com/token"))
-    assert board.steps == [look]
+    assert store.steps == [look]
     _ask(guest.visit(), _response(200))
-    assert board.steps == [look], "many small pushes do not ask for each"
+    assert store.steps == [look], "many small pushes do not ask for each"
     clock.now += 1.0
     _ask(guest.visit(), _response(200))
-    assert board.steps == [look, look]
+    assert store.steps == [look, look]
 
 
 def test_others_learn_that_a_registry_is_ill_and_one_of_all_tries() -> None:
     clock, others_clock = Clock(), Clock(5000.0)
-    board = _Counting(Clock(9.0))
-    board._clock = lambda: clock.now + 9.0
-    mine = Guest(board=board, clock=clock, random=lambda: 1.0).visit()
+    store = _Counting(Clock(9.0))
+    store._clock = lambda: clock.now + 9.0
+    mine = Guest(store=store, clock=clock, random=lambda: 1.0).visit()
     _ask(mine, *[_response(502)] * 5)
-    theirs = Guest(board=board, clock=others_clock, random=lambda: 1.0).visit()
+    theirs = Guest(store=store, clock=others_clock, random=lambda: 1.0).visit()
     waiting = theirs.turn(_REQUEST)
     assert waiting.begin() == 0.0
     waiting.consult()
@@ -333,8 +333,8 @@ def test_others_learn_that_a_registry_is_ill_and_one_of_all_tries() -> None:
 @pytest.mark.parametrize("result", [_response(502), _response(503), _response(429), ConnectionLost(_URL)])
 def test_one_failure_is_enough_to_learn_it(result: object) -> None:
     clock = Clock()
-    board = _Counting(clock)
-    mine, theirs = _guest(clock, board).visit(), _guest(clock, board).visit()
+    store = _Counting(clock)
+    mine, theirs = _guest(clock, store).visit(), _guest(clock, store).visit()
     _ask(theirs, _response(200))
     clock.now += 1.0
     _ask(mine, *[_response(502)] * 5)
@@ -346,24 +346,24 @@ def test_one_failure_is_enough_to_learn_it(result: object) -> None:
 
 
 def test_the_lease_of_a_long_try_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ollama_push.client._guest.TRY_LEASE_SECONDS", 0.03)
+    monkeypatch.setattr("ollama_push.client._guest.PROBE_LEASE_SECONDS", 0.03)
     clock = Clock()
-    board = _Counting(clock)
-    visit = _guest(clock, board).visit()
+    store = _Counting(clock)
+    visit = _guest(clock, store).visit()
     _ask(visit, *[_response(502)] * 5)
     clock.now += 1.0
     turn = _begun(visit)
-    assert board.renewed.wait(_PATIENCE_SECONDS)
+    assert store.renewed.wait(_PATIENCE_SECONDS)
     turn.end(_response(200))
     turn.consult()
 
 
 def test_a_board_that_is_away_leaves_each_process_to_itself() -> None:
     clock = Clock()
-    board = _Counting(clock)
-    visit = _guest(clock, board).visit()
+    store = _Counting(clock)
+    visit = _guest(clock, store).visit()
     _ask(visit, *[_response(502)] * 4)
-    board.is_away = True
+    store.is_away = True
     _ask(visit, _response(502))
     assert _waits(visit.turn(_REQUEST)) > 0
     clock.now += 1.0
@@ -376,20 +376,20 @@ def test_a_board_that_is_away_leaves_each_process_to_itself() -> None:
 
 def test_what_has_happened_since_the_others_were_asked_is_not_forgotten() -> None:
     clock = Clock()
-    board = _Counting(clock)
-    visit = _guest(clock, board).visit()
+    store = _Counting(clock)
+    visit = _guest(clock, store).visit()
     first = visit.turn(_REQUEST)
     assert first.begin() == 0.0
 
-    def meanwhile(registry: str, step: IllnessStep) -> Sighting:
-        seen = LocalIllnessBoard.change(board, registry, step)
+    def meanwhile(registry: str, step: BreakerStep) -> Sighting:
+        seen = LocalBreakerStore.change(store, registry, step)
         for _ in range(5):
             begun = visit.turn(_REQUEST)
             assert begun.begin() is None
             begun.end(_response(502))
         return seen
 
-    board.change = meanwhile  # type: ignore[method-assign]
+    store.change = meanwhile  # type: ignore[method-assign]
     first.consult()
     assert _waits(visit.turn(_REQUEST)) > 0
 

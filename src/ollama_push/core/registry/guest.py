@@ -12,7 +12,14 @@ from typing import Final
 import attrs
 
 from ollama_push.core.errors import ConnectFailed, TransportError
-from ollama_push.core.registry.illness import Illness, IllnessStep, fail_try, fall_ill, get_well, leave_try
+from ollama_push.core.registry.breaker import (
+    BreakerState,
+    BreakerStep,
+    close_breaker,
+    fail_probe,
+    leave_probe,
+    open_breaker,
+)
 from ollama_push.core.responses import BufferedResponse, NotAsked, is_unread
 from ollama_push.core.retry import TRANSIENT_STATUSES
 
@@ -81,7 +88,7 @@ class CircuitBreaker:
 
     This is the part of one process: it counts failures, and says which steps are to be taken on what is known. After
     five failures in a row the registry is left alone for a pause, which doubles each time. Then one request may try,
-    and its success ends the illness.
+    and its success closes the breaker.
 
     Args:
         who: Name of the process, among those who share what is known.
@@ -92,35 +99,35 @@ class CircuitBreaker:
     _random: Callable[[], float]
     _failures: int = attrs.field(default=0, init=False)
 
-    def seconds_left(self, illness: Illness, now: float) -> float:
+    def seconds_left(self, state: BreakerState, now: float) -> float:
         """Return for how long nobody may send, 0.0 where that is over: then one may try who has taken the turn."""
-        if not illness.is_ill:
+        if not state.is_open:
             return 0.0
-        if illness.until > now:
-            return illness.until - now
-        return ASK_AGAIN_SECONDS if illness.is_tried(now) and illness.trier != self.who else 0.0
+        if state.until > now:
+            return state.until - now
+        return ASK_AGAIN_SECONDS if state.is_probed(now) and state.prober != self.who else 0.0
 
-    def ended(self, outcome: Outcome, illness: Illness, *, tries: bool) -> IllnessStep | None:
+    def ended(self, outcome: Outcome, state: BreakerState, *, tries: bool) -> BreakerStep | None:
         """Return the step that follows from the end of a request; ``None`` for none.
 
         Args:
             outcome: What it says.
-            illness: What is known.
+            state: What is known.
             tries: Whether it had the turn to try.
         """
         if outcome is Outcome.WELL:
             self._failures = 0
-            return get_well if illness.is_ill else None
+            return close_breaker if state.is_open else None
         if tries:
             is_failure = outcome is Outcome.FAILED
-            return fail_try(self.who, self._random()) if is_failure else leave_try(self.who)
-        if outcome is Outcome.NOTHING or illness.is_ill:  # it was sent before
+            return fail_probe(self.who, self._random()) if is_failure else leave_probe(self.who)
+        if outcome is Outcome.NOTHING or state.is_open:  # it was sent before
             return None
         self._failures += 1
         if self._failures < _FAILURES:
             return None
         self._failures = 0
-        return fall_ill(self._random())
+        return open_breaker(self._random())
 
 
 @attrs.define(eq=False)

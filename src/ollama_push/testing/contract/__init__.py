@@ -17,12 +17,12 @@ Resume stores have a contract of their own, the promises R1 to R8 of
     def test_my_store_keeps(clause: ResumeClause) -> None:
         clause.check(lambda: MyStore(SHARED_PLACE), lambda: MyStore(NO_PLACE))
 
-So have boards that keep which registries are ill, the promises I1 to I6 of
-:class:`ollama_push.core.registry.illness.IllnessBoard`::
+So have stores that keep which registries are ill, the promises B1 to B6 of
+:class:`ollama_push.core.registry.breaker.BreakerStore`::
 
-    @pytest.mark.parametrize("clause", ILLNESS_CLAUSES, ids=str)
-    def test_my_board_keeps(clause: PlaceClause[IllnessBoards]) -> None:
-        clause.check(IllnessBoards(lambda: MyBoard(SHARED_PLACE), lambda: MyBoard(NO_PLACE)))
+    @pytest.mark.parametrize("clause", BREAKER_CLAUSES, ids=str)
+    def test_my_store_keeps(clause: PlaceClause[BreakerStores]) -> None:
+        clause.check(BreakerStores(lambda: MyBreakers(SHARED_PLACE), lambda: MyBreakers(NO_PLACE)))
 
 And so have sources and targets of models, the promises S1 to S8 and D1 to D11 of
 :mod:`ollama_push.core.registry.places`::
@@ -36,8 +36,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ollama_push.testing.contract._breakers import BREAKER_CLAUSES, BreakerStores, run_breaker_contract
 from ollama_push.testing.contract._clauses import Clause, ClauseResult, MakeTransport, Rig, run_clauses
-from ollama_push.testing.contract._illness import ILLNESS_CLAUSES, IllnessBoards, run_illness_contract
 from ollama_push.testing.contract._lifetimes import LIFETIME_CLAUSES
 from ollama_push.testing.contract._places import (
     SOURCE_CLAUSES,
@@ -61,14 +61,14 @@ from ollama_push.testing.contract._sample_models import SampleModel
 from ollama_push.testing.contract._sending import SENDING_CLAUSES
 
 __all__ = [
+    "BREAKER_CLAUSES",
     "CLAUSES",
-    "ILLNESS_CLAUSES",
     "RESUME_CLAUSES",
     "SOURCE_CLAUSES",
     "TARGET_CLAUSES",
+    "BreakerStores",
     "Clause",
     "ClauseResult",
-    "IllnessBoards",
     "MakeResumeStore",
     "MakeSource",
     "MakeTargetPlace",
@@ -79,8 +79,8 @@ __all__ = [
     "Rig",
     "SampleModel",
     "TargetPlace",
+    "run_breaker_contract",
     "run_contract",
-    "run_illness_contract",
     "run_resume_contract",
     "run_source_contract",
     "run_target_contract",

@@ -57,11 +57,11 @@ MakeTargetPlace = Callable[[], TargetPlace]
 
 @attrs.frozen
 class PlaceClause(Generic[S]):
-    """One promise of sources, targets or boards, and the proof of it.
+    """One promise of sources, targets or breaker stores, and the proof of it.
 
     Attributes:
-        number: ``"S1"`` to ``"S8"`` or ``"D1"`` to ``"D11"``, as in :mod:`ollama_push.core.registry.places`; ``"I1"``
-            to ``"I6"``, as in :class:`~ollama_push.core.registry.illness.IllnessBoard`.
+        number: ``"S1"`` to ``"S8"`` or ``"D1"`` to ``"D11"``, as in :mod:`ollama_push.core.registry.places`; ``"B1"``
+            to ``"B6"``, as in :class:`~ollama_push.core.registry.breaker.BreakerStore`.
         case: Which case of the promise; empty when there is only one.
         promise: What must be done.
         proof: Raises ``AssertionError`` when the promise is broken.
@@ -76,7 +76,7 @@ class PlaceClause(Generic[S]):
         return f"{self.number} {self.case}".rstrip()
 
     def check(self, make: S) -> None:
-        """Check what *make* makes: a ``MakeSource``, a ``MakeTargetPlace`` or ``IllnessBoards``.
+        """Check what *make* makes: a ``MakeSource``, a ``MakeTargetPlace`` or ``BreakerStores``.
 
         Raises:
             AssertionError: The promise is broken; the text says what was seen.

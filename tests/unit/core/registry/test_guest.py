@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.support.clocks import Clock
 
 from ollama_push.core.errors import ConnectCause, ConnectFailed, ConnectionLost, TransportTimeout
+from ollama_push.core.registry.breaker import CLOSED, BreakerState, BreakerStep
 from ollama_push.core.registry.guest import (
     ASK_AGAIN_SECONDS,
     CircuitBreaker,
@@ -16,7 +17,6 @@ from ollama_push.core.registry.guest import (
     TokenBucket,
     health_told_by,
 )
-from ollama_push.core.registry.illness import WELL, Illness, IllnessStep
 from ollama_push.core.responses import BufferedResponse, NotAsked
 
 
@@ -95,18 +95,18 @@ class _Patient:
 
     def __init__(self, random: float = 1.0) -> None:
         self.breaker = CircuitBreaker("me", lambda: random)
-        self.illness = WELL
+        self.state = CLOSED
         self.now = 0.0
 
-    def end(self, outcome: Outcome, *, tries: bool = False) -> IllnessStep | None:
-        step = self.breaker.ended(outcome, self.illness, tries=tries)
+    def end(self, outcome: Outcome, *, tries: bool = False) -> BreakerStep | None:
+        step = self.breaker.ended(outcome, self.state, tries=tries)
         if step is not None:
-            self.illness = step(self.illness, self.now)
+            self.state = step(self.state, self.now)
         return step
 
     @property
     def seconds_left(self) -> float:
-        return self.breaker.seconds_left(self.illness, self.now)
+        return self.breaker.seconds_left(self.state, self.now)
 
 
 def test_after_five_failures_in_a_row_nobody_asks_for_a_while() -> None:
@@ -126,40 +126,40 @@ def test_successes_between_failures_keep_it_well() -> None:
     for _ in range(20):
         for outcome in (Outcome.FAILED, Outcome.FAILED, Outcome.WELL):
             patient.end(outcome)
-    assert patient.illness == WELL
+    assert patient.state == CLOSED
 
 
 def test_what_was_sent_before_counts_for_nothing_but_a_success() -> None:
     patient = _Patient()
-    patient.illness = Illness(1, 5.0)
+    patient.state = BreakerState(1, 5.0)
     for _ in range(10):
         assert patient.end(Outcome.FAILED) is None
         assert patient.end(Outcome.NOTHING) is None
     patient.end(Outcome.WELL)
-    assert patient.illness == WELL
+    assert patient.state == CLOSED
     assert patient.end(Outcome.WELL) is None
     assert [patient.end(Outcome.FAILED) for _ in range(4)] == [None] * 4, "none of them is counted afterwards"
 
 
 def test_pauses_grow_while_tries_fail_and_success_ends_them() -> None:
     patient = _Patient()
-    patient.illness = Illness(1, 0.0, "me", 5.0)
+    patient.state = BreakerState(1, 0.0, "me", 5.0)
     patient.end(Outcome.FAILED, tries=True)
-    assert patient.illness == Illness(2, 2.0)
-    patient.illness = Illness(2, 2.0, "me", 5.0)
+    assert patient.state == BreakerState(2, 2.0)
+    patient.state = BreakerState(2, 2.0, "me", 5.0)
     patient.end(Outcome.NOTHING, tries=True)
-    assert patient.illness == Illness(2, 2.0), "another one may try at once"
+    assert patient.state == BreakerState(2, 2.0), "another one may try at once"
     patient.end(Outcome.WELL, tries=True)
-    assert patient.illness == WELL
+    assert patient.state == CLOSED
 
 
 def test_while_another_process_tries_one_looks_now_and_then() -> None:
     patient = _Patient()
-    patient.illness = Illness(1, 0.0, "other", 5.0)
+    patient.state = BreakerState(1, 0.0, "other", 5.0)
     assert patient.seconds_left == ASK_AGAIN_SECONDS
     patient.now = 5.0
     assert patient.seconds_left == 0.0, "that process has died"
-    patient.illness, patient.now = Illness(1, 0.0, "me", 5.0), 1.0
+    patient.state, patient.now = BreakerState(1, 0.0, "me", 5.0), 1.0
     assert patient.seconds_left == 0.0
 
 

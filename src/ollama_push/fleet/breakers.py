@@ -15,14 +15,14 @@ from typing import Any, Final
 import attrs
 
 from ollama_push.core.json_text import decode_json, encode_json
-from ollama_push.core.registry.illness import WELL, Illness, IllnessStep, Sighting
+from ollama_push.core.registry.breaker import CLOSED, BreakerState, BreakerStep, Sighting
 from ollama_push.fleet.connection import RedisProblem
 
-__all__ = ["RedisIllnessBoard"]
+__all__ = ["RedisBreakerStore"]
 
 _VERSION: Final = 1
 _KEPT_MS: Final = 3_600_000
-"""An hour: longer than every pause, and the time after which an illness that nobody looked at is forgotten."""
+"""An hour: longer than every pause, and the time after which a breaker that nobody looked at is forgotten."""
 _FACTS: Final = (int, float, str, float)
 _ROW: Final = (str, int)
 _RACES: Final = 100
@@ -37,8 +37,8 @@ return 1
 
 
 @attrs.frozen
-class RedisIllnessBoard:
-    """Which registries are ill (``core.registry.illness.IllnessBoard``), for all machines with one Redis or Valkey.
+class RedisBreakerStore:
+    """Which registries are ill (``core.registry.breaker.BreakerStore``), for all machines with one Redis or Valkey.
 
     It belongs to a ``RedisResumeStore``, whose server, prefix and warnings it shares.
 
@@ -52,9 +52,9 @@ class RedisIllnessBoard:
     _warn: Callable[[RedisProblem], None]
     _prefix: str = attrs.field(repr=False)
 
-    def change(self, registry: str, step: IllnessStep, /) -> Sighting | None:
+    def change(self, registry: str, step: BreakerStep, /) -> Sighting | None:
         # Names of registries are not in the names of keys.
-        key = f"{self._prefix}:{{{hashlib.sha256(registry.encode()).hexdigest()}}}:illness"
+        key = f"{self._prefix}:{{{hashlib.sha256(registry.encode()).hexdigest()}}}:breaker"
         for _ in range(_RACES):
             if (found := self._run(_READ, [key])) is None:
                 return None
@@ -78,26 +78,26 @@ class RedisIllnessBoard:
         return Sighting(known, now)
 
 
-def _encoded(illness: Illness) -> str:
-    """Return the text for *illness*, whose times count from now; empty for one that is over."""
-    if not illness.is_ill:
+def _encoded(state: BreakerState) -> str:
+    """Return the text for *state*, whose times count from now; empty for one that is over."""
+    if not state.is_open:
         return ""
     # Two texts are never equal: each counts from its own moment.
-    return encode_json([_VERSION, uuid.uuid4().hex, *attrs.astuple(illness)]).decode()
+    return encode_json([_VERSION, uuid.uuid4().hex, *attrs.astuple(state)]).decode()
 
 
-def _decoded(text: str) -> Illness:
+def _decoded(text: str) -> BreakerState:
     """Return what is known by *text*.
 
     Raises:
         ValueError: It is of another version.
     """
     if not text:
-        return WELL
+        return CLOSED
     value = decode_json(text.encode("utf-8", "replace"))
     if not isinstance(value, list) or value[:1] != [_VERSION] or tuple(map(type, value[2:])) != _FACTS:
         raise ValueError("it is of another version")
-    known = Illness(*value[2:])
-    if not known.is_ill or max(known.until, known.tries_until) > _KEPT_MS / 1000:
+    known = BreakerState(*value[2:])
+    if not known.is_open or max(known.until, known.probed_until) > _KEPT_MS / 1000:
         raise ValueError("nobody has written that")
     return known

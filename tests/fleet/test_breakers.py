@@ -21,10 +21,10 @@ from tests.support.stores import put_model
 from ollama_push import AsyncRegistryClient, RegistryClient, RetryPolicy
 from ollama_push.core.observations import Observation, PauseReason, RequestPaused, RequestRetried
 from ollama_push.core.receipts import PushReceipt
-from ollama_push.core.registry.illness import Illness, Sighting, fall_ill, look
+from ollama_push.core.registry.breaker import BreakerState, Sighting, look, open_breaker
 from ollama_push.fleet import RedisResumeStore
+from ollama_push.fleet.breakers import RedisBreakerStore
 from ollama_push.fleet.connection import RedisProblem
-from ollama_push.fleet.illness import RedisIllnessBoard
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Stall
 from ollama_push.testing.registry.seen import Seen
 
@@ -79,14 +79,14 @@ class _Machine:
 
 
 def _known(server: RedisServer, registry: EmbeddedRegistry) -> Sighting:
-    seen = RedisResumeStore(server.url).illness.change(registry.host, look)
+    seen = RedisResumeStore(server.url).breakers.change(registry.host, look)
     assert seen is not None
     return seen
 
 
 def _pause(server: RedisServer, registry: EmbeddedRegistry, seconds: float) -> None:
     """Let the pause of *registry* end in so many seconds."""
-    RedisResumeStore(server.url).illness.change(registry.host, lambda _known, now: Illness(1, now + seconds))
+    RedisResumeStore(server.url).breakers.change(registry.host, lambda _known, now: BreakerState(1, now + seconds))
 
 
 def _until(registry: EmbeddedRegistry, number: int) -> list[Seen]:
@@ -107,13 +107,13 @@ def test_others_learn_that_a_registry_is_ill_and_one_of_all_tries(
         first, second, third = (stack.enter_context(_Machine(models, server)) for _ in range(3))
         first.ask(f"{registry.host}/team/first")
         assert first.said()["error"] == "ServerError"
-        assert _known(server, registry).illness.pauses == 1
+        assert _known(server, registry).state.pauses == 1
         _pause(server, registry, 2.0)
         registry.add_fault(Fault("GET", path="^/v2/$", action=Stall(2.0)))
         before = len(registry.requests)
         for machine in (second, third):
             machine.ask(f"{registry.host}/team/{machine.process.pid}")
-        while (seen := _known(server, registry)).illness.until > seen.now:
+        while (seen := _known(server, registry)).state.until > seen.now:
             assert len(registry.requests) == before, "the registry is left alone"
             time.sleep(0.05)
         # The request that tries takes two seconds: as long as it does, it is the only one.
@@ -125,7 +125,7 @@ def test_others_learn_that_a_registry_is_ill_and_one_of_all_tries(
             said = machine.said()
             assert said["verified"]
             assert "breaker" in said["paused"]
-        assert not _known(server, registry).illness.is_ill
+        assert not _known(server, registry).state.is_open
         assert server.client().dbsize() > 0, "the resume points"
 
 
@@ -143,9 +143,9 @@ def test_the_turn_of_a_machine_that_is_killed_while_it_tries_ends(
         second.ask(f"{registry.host}/team/second")
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
-        assert _known(server, registry).illness.trier, "it could not say that it ends"
+        assert _known(server, registry).state.prober, "it could not say that it ends"
         assert second.said() == {"verified": True, "paused": ["breaker"]}
-        assert not _known(server, registry).illness.is_ill
+        assert not _known(server, registry).state.is_open
 
 
 def _settings(models: Path, server: RedisServer, hook: Callable[[Observation], None]) -> dict[str, Any]:
@@ -177,10 +177,10 @@ either_colour = pytest.mark.parametrize("push", [_sync, _async], ids=["sync", "a
 Push = Callable[..., PushReceipt]
 
 
-def _asked_about_illness(server: RedisServer) -> int:
+def _asked_about_breakers(server: RedisServer) -> int:
     client = server.client()
     commands = [str(entry["command"]) for entry in client.slowlog_get(10_000)]
-    return sum("EVALSHA" in command and "illness" in command for command in commands)
+    return sum("EVALSHA" in command and "breaker" in command for command in commands)
 
 
 @either_colour
@@ -192,7 +192,7 @@ def test_a_healthy_push_asks_the_redis_once(push: Push, server: RedisServer, mod
         model = f"{registry.host}/team/m"
         assert push(model, **_settings(models, server, lambda _seen: None)).verified
         assert len(registry.requests) > 10
-    assert _asked_about_illness(server) == 1
+    assert _asked_about_breakers(server) == 1
 
 
 @either_colour
@@ -204,7 +204,7 @@ def test_what_one_client_has_found_another_one_is_spared(
     with EmbeddedRegistry(tmp_path / "registry", faults=[_FAILING]) as registry:
         assert push(f"{registry.host}/team/m", **_settings(models, server, seen.append)).verified
         assert sum(isinstance(each, RequestRetried) for each in seen) == 5
-        assert not _known(server, registry).illness.is_ill
+        assert not _known(server, registry).state.is_open
         _pause(server, registry, 0.5)
         seen.clear()
         assert push(f"{registry.host}/team/n", **_settings(models, server, seen.append)).verified
@@ -266,7 +266,7 @@ def test_a_redis_that_is_killed_and_comes_back_while_a_registry_is_ill(
 
     with EmbeddedRegistry(tmp_path / "registry", faults=[_FAILING]) as registry:
         assert push(f"{registry.host}/team/m", **_settings(models, server, hook)).verified
-        assert not _known(server, registry).illness.is_ill
+        assert not _known(server, registry).state.is_open
     assert failures == 5
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 1
 
@@ -274,8 +274,8 @@ def test_a_redis_that_is_killed_and_comes_back_while_a_registry_is_ill(
 @pytest.mark.parametrize("said", [[], ["", ""], ["", 1, 2], "text", 7, [7, "text"], {}])
 def test_a_response_that_cannot_be_one_is_damaged(said: object) -> None:
     told: list[RedisProblem] = []
-    board = RedisIllnessBoard(lambda *_: said, told.append, "prefix")
-    assert board.change("registry", look) is None
+    store = RedisBreakerStore(lambda *_: said, told.append, "prefix")
+    assert store.change("registry", look) is None
     assert told == [RedisProblem.DAMAGED]
 
 
@@ -295,8 +295,8 @@ def test_a_response_that_cannot_be_one_is_damaged(said: object) -> None:
 )
 def test_a_text_of_another_version_is_left_alone(text: str) -> None:
     told: list[RedisProblem] = []
-    board = RedisIllnessBoard(lambda *_: [text, 1000], told.append, "prefix")
-    assert board.change("registry", fall_ill(1.0)) is None
+    store = RedisBreakerStore(lambda *_: [text, 1000], told.append, "prefix")
+    assert store.change("registry", open_breaker(1.0)) is None
     assert told == [RedisProblem.OTHER_VERSION]
 
 
@@ -308,9 +308,9 @@ def test_who_is_never_first_goes_on_with_what_was_seen() -> None:
         answers.append(script)
         return 0 if "SET" in script else ["", -2]
 
-    seen = RedisIllnessBoard(run, lambda _problem: None, "prefix").change("registry", fall_ill(1.0))
+    seen = RedisBreakerStore(run, lambda _problem: None, "prefix").change("registry", open_breaker(1.0))
     assert seen is not None
-    assert not seen.illness.is_ill
+    assert not seen.state.is_open
     assert len(answers) == 200
 
 
@@ -318,4 +318,4 @@ def test_a_server_that_fails_between_both_scripts_is_away() -> None:
     def run(script: str, *_: object) -> object:
         return None if "SET" in script else ["", -2]
 
-    assert RedisIllnessBoard(run, lambda _problem: None, "prefix").change("registry", fall_ill(1.0)) is None
+    assert RedisBreakerStore(run, lambda _problem: None, "prefix").change("registry", open_breaker(1.0)) is None
