@@ -106,7 +106,8 @@ class Runner:
 
     Attributes:
         process: The command that runs, or has run last.
-        started: Set while there is one.
+        started: Set once there is one.
+        late_tasks: Names of tasks of ours that outlived their client.
     """
 
     def __init__(self, plan: Plan, models: tuple[Model, ...], places: Places, name: str = "first") -> None:
