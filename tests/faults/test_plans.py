@@ -113,6 +113,14 @@ def test_a_plan_that_fails_is_shrunk_to_what_it_fails_for() -> None:
     assert smallest == attrs.evolve(QUIET, layers=(100_000, 300_000), concurrency=1)
 
 
+@pytest.mark.skipif(not may_mount(), reason="this user may not mount disks")
+@pytest.mark.parametrize("habit", RegistryHabit)
+def test_a_registry_whose_disk_is_full_says_so(habit: RegistryHabit, folder: Path) -> None:
+    """Found by the fault laboratory: ours took a part of what went to signed URLs, and said that it had all."""
+    full = Event(Act.FULL_DISK, -1, 0.5, Disk.REGISTRY)
+    assert run_plan(attrs.evolve(QUIET, habit=habit, events=(full,)), folder) == []
+
+
 def test_a_seed_is_one_plan() -> None:
     assert [plan_of(seed) for seed in range(200)] == [plan_of(seed) for seed in range(200)]
     assert len({written(plan_of(seed)) for seed in range(200)}) == 200

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +70,7 @@ async def put_signed(context: RequestContext, session_id: str, part: str) -> web
     hasher = hashlib.md5(usedforsecurity=False)
     with signed.path.open("wb", buffering=0) as file:
         async for data in context.body():
-            file.write(data)
+            _write_all(file, data)
             hasher.update(data)
             context.state.log.took(len(data))
     signed.md5 = hasher.hexdigest()
@@ -118,8 +119,15 @@ def _join(parts: Sequence[SignedPart], path: Path) -> hashlib._Hash:
             with part.path.open("rb", buffering=0) as file:
                 while count := file.readinto(buffer):
                     hasher.update(buffer[:count])
-                    whole.write(buffer[:count])
+                    _write_all(whole, buffer[:count])
     return hasher
+
+
+def _write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write *data*; a disk that is full takes a part of it, and says so the next time alone."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _path(context: RequestContext, session: Session, name: str) -> Path:
