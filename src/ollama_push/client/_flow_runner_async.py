@@ -12,8 +12,9 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_async import open_blob_async, run_flow_async, send_request_async
-from ollama_push.client._guest import AsyncPacedBody, Turn, paced, pauses_of
+from ollama_push.client._guest import Turn
 from ollama_push.client._lanes import Lanes
+from ollama_push.client._paced_bodies import AsyncPacedBody, paced, pauses_of
 from ollama_push.client._streams_async import AsyncStreamedModel, awaited_pieces, pieces_of
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import AsyncSizedBody, AsyncTransport

@@ -14,7 +14,8 @@ import attrs
 
 from ollama_push.client._flow_context import FlowContext, GatheredFlows, RecentUploads
 from ollama_push.client._flows_sync import open_blob, run_flow, send_request
-from ollama_push.client._guest import Turn, paced, pauses_of
+from ollama_push.client._guest import Turn
+from ollama_push.client._paced_bodies import paced, pauses_of
 from ollama_push.client._streams_sync import StreamedModel
 from ollama_push.core.errors import PushInterrupted, TransportError
 from ollama_push.core.ports import CancelsRequests, HttpRequest, Transport
