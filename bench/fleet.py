@@ -233,7 +233,7 @@ class _Machine:
         """Send a request of *push*, or wait until the registry bears it."""
         fleet = self._fleet
         if fleet.client.is_guest:
-            if not self._limit.has_room:
+            if not self._limit.has_room():
                 fleet.at(_POLL_SECONDS, lambda: self._send(push))
                 return
             if (wait := self._seconds_left(push)) > 0:
@@ -242,7 +242,7 @@ class _Machine:
                 return
             push.wait(begins=False)
             self._limit.begin()
-        began, beside = fleet.now, self._limit.running
+        began, beside = fleet.now, self._limit.brief
         fleet.receive(lambda status: self._receive(status, push, began, beside))
 
     def _seconds_left(self, push: _Push) -> float:

@@ -26,7 +26,7 @@ from ollama_push.core.registry.breaker import (
     renew_probe,
     take_probe,
 )
-from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime, kind_of_response
+from ollama_push.core.registry.concurrency import ConcurrencyLimit, ResponseTime, is_brief, kind_of_response
 from ollama_push.core.registry.effects import EmitEvent, ReportPause
 from ollama_push.core.registry.guest import (
     ASK_AGAIN_SECONDS,
@@ -112,13 +112,17 @@ class _Room:
     limit: ConcurrencyLimit
     line: dict[Turn, None] = attrs.field(factory=dict)
 
-    def end(self, *, refused: bool, time: ResponseTime | None) -> None:
-        """End a request, and call those that there is room for now."""
-        self.limit.end(refused=refused, time=time)
-        for _ in range(min(len(self.line), self.limit.limit - self.limit.running)):
-            turn = next(iter(self.line))
-            del self.line[turn]
-            turn.call()
+    def end(self, turn: Turn, *, refused: bool, time: ResponseTime | None) -> None:
+        """End the request of *turn*, and call those that there is room for now."""
+        self.limit.end(refused=refused, brief=turn.is_brief, time=time)
+        called = brief = 0
+        for each in list(self.line):
+            if not self.limit.has_room(brief=False, beside=called):
+                break
+            if self.limit.has_room(brief=each.is_brief, beside=called, brief_beside=brief):
+                del self.line[each]
+                each.call()
+                called, brief = called + 1, brief + each.is_brief
 
 
 @attrs.define(eq=False)
@@ -203,14 +207,14 @@ class Guest:
         """See :meth:`Turn.begin`."""
         with self._process.get().guard:
             registry, room = self._registry(turn.host), self._room(turn.host)
-            if not room.limit.has_room:
+            if not room.limit.has_room(brief=turn.is_brief):
                 turn.note_wait(PauseReason.CONCURRENCY)
                 room.line[turn] = None
                 return _POLL_SECONDS
             seconds = self._seconds_left(turn, registry)
             if seconds is None:
-                room.limit.begin()
-                turn.note_begun(room.limit.running)
+                room.limit.begin(brief=turn.is_brief)
+                turn.note_begun(room.limit.brief)
                 if registry.prober is turn and self._shared is not None:
                     self._keep_try(self._shared, turn, registry.breaker.who)
             return seconds
@@ -257,7 +261,7 @@ class Guest:
                 outcome = Outcome.NOTHING
             else:
                 refused = isinstance(result, BufferedResponse) and result.status in _TOO_MANY
-                self._room(turn.host).end(refused=refused, time=turn.time_of(result))
+                self._room(turn.host).end(turn, refused=refused, time=turn.time_of(result))
                 outcome = health_told_by(result, tries=tries)
                 registry.in_doubt = registry.in_doubt or refused or outcome is Outcome.FAILED
                 if isinstance(turn.request, OptionalRequest) and outcome is Outcome.FAILED:
@@ -375,6 +379,7 @@ class Turn:
         visit: Whose request it is.
         request: The request.
         host: Host and port that it goes to.
+        is_brief: Whether it moves no blob.
         began_at: When it was sent; ``None`` before.
         ended: Set at its end.
         waits: Seconds that it waited, by reason.
@@ -385,6 +390,7 @@ class Turn:
     request: HttpRequest
     call: Callable[[], object]
     host: str = attrs.field(init=False)
+    is_brief: bool = attrs.field(init=False)
     began_at: float | None = attrs.field(default=None, init=False)
     ended: threading.Event = attrs.field(factory=threading.Event, init=False)
     waits: dict[PauseReason, float] = attrs.field(factory=dict, init=False)
@@ -396,6 +402,10 @@ class Turn:
     @host.default
     def _host_of_request(self) -> str:
         return urlsplit(self.request.url).netloc
+
+    @is_brief.default
+    def _is_brief_request(self) -> bool:
+        return is_brief(self.request)
 
     def begin(self) -> float | None:
         """Begin the request, and return ``None``; or return the seconds after which to ask again.
@@ -446,10 +456,10 @@ class Turn:
             self.visit.patience.begin()
         self._reason, self._since = reason, now
 
-    def note_begun(self, running: int) -> None:
-        """Note that it is sent now, as one of *running* requests."""
+    def note_begun(self, beside: int) -> None:
+        """Note that it is sent now, when so many brief requests run."""
         self.note_wait(None)
-        self.began_at, self._beside = self.visit.guest.clock(), running
+        self.began_at, self._beside = self.visit.guest.clock(), beside
 
     def time_of(self, result: object) -> ResponseTime | None:
         """Return how long it took to *result*; ``None`` where that says nothing of the registry."""

@@ -19,6 +19,7 @@ from ollama_push.core.events import StatusChanged
 from ollama_push.core.observations import PauseReason
 from ollama_push.core.ports import HttpRequest
 from ollama_push.core.registry.breaker import BreakerStep, Sighting, look
+from ollama_push.core.registry.concurrency import ConcurrencyLimit
 from ollama_push.core.registry.effects import EmitEvent, ReportPause
 from ollama_push.core.responses import BufferedResponse, NotAsked, OptionalRequest
 
@@ -95,6 +96,22 @@ def test_who_waits_for_room_is_called_in_order_and_once(monkeypatch: pytest.Monk
     first.end(_response(200))
     assert called == ["a", "c"]
     assert third.begin() is None
+
+
+def test_a_part_of_a_blob_passes_those_who_wait_for_room_of_brief_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConcurrencyLimit, "brief_limit", 1)
+    visit = _guest(Clock()).visit()
+    running = _begun(visit)
+    called: list[str] = []
+    asking, other = (visit.turn(_REQUEST, partial(called.append, name)) for name in "ab")
+    assert asking.begin() is not None
+    assert other.begin() is not None
+    part = visit.turn(HttpRequest("PATCH", _URL, body=b"x"))
+    assert part.begin() is None
+    part.end(_response(202))
+    assert called == []
+    running.end(_response(200))
+    assert called == ["a"]
 
 
 def test_connections_that_are_closed_in_between_are_no_failure() -> None:

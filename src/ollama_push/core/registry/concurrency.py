@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from ollama_push.core.ports import HttpRequest
-from ollama_push.core.responses import BufferedResponse, StreamedResponse
+from ollama_push.core.responses import BlobRequest, BufferedResponse
 
-__all__ = ["ConcurrencyLimit", "ResponseTime", "kind_of_response"]
+__all__ = ["ConcurrencyLimit", "ResponseTime", "is_brief", "kind_of_response"]
 
 _SETTLE_SECONDS: Final = 1.0
 """Refusals that come together are one: they answer requests that were sent before the limit fell."""
@@ -34,15 +34,18 @@ _COMPARED: Final = frozenset({"GET", "HEAD", "POST"})
 _KINDS: Final = ("manifests", "uploads", "blobs", "token")
 
 
+def is_brief(request: HttpRequest) -> bool:
+    """Return whether *request* takes no longer than the registry does: it moves no blob."""
+    return request.method in _COMPARED and not len(request.body) and not isinstance(request, BlobRequest)
+
+
 def kind_of_response(request: HttpRequest, response: object) -> Hashable | None:
     """Return what *response* may be compared with, by its time; ``None`` where its time says nothing.
 
-    Only requests without a body are compared: a body takes as long as it is large, and so does what a registry does
-    at the end of an upload. What was found takes another time than what is missing.
+    Only brief requests are compared: a body takes as long as it is large, and so does what a registry does at the end
+    of an upload. What was found takes another time than what is missing.
     """
-    if not isinstance(response, BufferedResponse) or isinstance(response, StreamedResponse):
-        return None
-    if request.method not in _COMPARED or len(request.body):
+    if not isinstance(response, BufferedResponse) or not is_brief(request):
         return None
     parts = urlsplit(request.url)
     kind = next((kind for kind in _KINDS if f"/{kind}" in parts.path), "")
@@ -57,7 +60,7 @@ class ResponseTime:
         kind: What it may be compared with.
         seconds: From the request to the end of the response.
         began: When the request was sent.
-        beside: How many requests ran then, this one included.
+        beside: How many brief requests ran then, this one included.
     """
 
     kind: Hashable
@@ -146,29 +149,32 @@ class _Trial:
 class ConcurrencyLimit:
     """How many requests a registry bears at a time: one more for each round, half after a refusal or late responses.
 
-    Responses are late when the median of many is several times the least time of their kind, twice in a row. Where half
-    as many requests take as long, it was not their number: the limit is what it was, and later medians are compared
-    with that one.
+    Refusals limit all requests. Late responses limit the brief ones: a part of a blob may take hours, and who waits
+    for its end would wait as long. Responses are late when the median of many is several times the least time of their
+    kind, twice in a row. Where half as many requests take as long, it was not their number: the limit is what it was,
+    and later medians are compared with that one.
 
     Source: additive increase, multiplicative decrease, RFC 5681, 3.1; delay as the sign of a queue, Brakmo and
     Peterson, "TCP Vegas", IEEE JSAC 13 (8), 1995.
 
     Args:
-        most: The limit to begin with, and never to exceed.
+        most: The limits to begin with, and never to exceed.
         clock: Monotonic seconds.
     """
 
     most: int
     _clock: Callable[[], float]
     _limit: float = attrs.field(init=False)
+    _brief_limit: float = attrs.field(init=False)
     _running: int = attrs.field(default=0, init=False)
+    _brief: int = attrs.field(default=0, init=False)
     _settled_at: float = attrs.field(default=0.0, init=False)
     _lowered_at: float = attrs.field(default=0.0, init=False)
     _windows: dict[Hashable, _Window] = attrs.field(factory=dict, init=False)
     _trial: _Trial | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._limit = float(self.most)
+        self._limit = self._brief_limit = float(self.most)
         self._settled_at = self._lowered_at = self._clock()
 
     @property
@@ -177,42 +183,57 @@ class ConcurrencyLimit:
         return int(self._limit)
 
     @property
+    def brief_limit(self) -> int:
+        """How many of them may be brief, at least one."""
+        return int(min(self._limit, self._brief_limit))
+
+    @property
     def running(self) -> int:
         """How many requests run."""
         return self._running
+
+    @property
+    def brief(self) -> int:
+        """How many of them are brief."""
+        return self._brief
 
     @property
     def kinds(self) -> frozenset[Hashable]:
         """The kinds of responses whose times are compared."""
         return frozenset(self._windows)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may run."""
-        return self._running < self.limit
+    def has_room(self, *, brief: bool = True, beside: int = 0, brief_beside: int = 0) -> bool:
+        """Whether one more may run, beside those that run and so many others, of which some are brief."""
+        return self._running + beside < self.limit and not (brief and self._brief + brief_beside >= self.brief_limit)
 
-    def begin(self) -> bool:
+    def begin(self, *, brief: bool = True) -> bool:
         """Begin a request, if one more may run."""
-        if not self.has_room:
+        if not self.has_room(brief=brief):
             return False
         self._running += 1
+        self._brief += brief
         return True
 
-    def end(self, *, refused: bool, time: ResponseTime | None = None) -> None:
+    def end(self, *, refused: bool, brief: bool = True, time: ResponseTime | None = None) -> None:
         """End a request.
 
         Args:
             refused: The registry says that it has too many (429, 503).
+            brief: As it was begun.
             time: How long its response took; ``None`` where that says nothing.
         """
         self._running -= 1
-        if refused:
-            if self._clock() >= self._settled_at:
-                self._halve(self._running + 1)
-                self._settled_at = self._clock() + _SETTLE_SECONDS
-        elif not (time is not None and self._is_late(time)) and self._trial is None:
-            self._limit = min(float(self.most), self._limit + 1.0 / self._limit)
-        self._pass_time_of_trial()
+        self._brief -= brief
+        if not refused:
+            self._limit = self._raised(self._limit)
+        elif self._clock() >= self._settled_at:
+            self._limit = self._halved(self._limit, self._running + 1)
+            self._settled_at = self._clock() + _SETTLE_SECONDS
+        if brief:
+            is_late = time is not None and self._is_late(time)
+            if not refused and not is_late and self._trial is None:
+                self._brief_limit = self._raised(self._brief_limit)
+            self._pass_time_of_trial()
 
     def _pass_time_of_trial(self) -> None:
         """Count a response; a trial whose kind does not come any more ends without a result."""
@@ -221,9 +242,13 @@ class ConcurrencyLimit:
             if not self._trial.left:
                 self._trial = None
 
-    def _halve(self, ran: int) -> None:
+    def _raised(self, limit: float) -> float:
+        return min(float(self.most), limit + 1.0 / limit)
+
+    @staticmethod
+    def _halved(limit: float, ran: int) -> float:
         # Half of what ran: a limit that nobody had reached says nothing (RFC 5681, 3.1, FlightSize).
-        self._limit = max(1.0, min(self._limit, float(ran)) / 2)
+        return max(1.0, min(limit, float(ran)) / 2)
 
     def _is_late(self, time: ResponseTime) -> bool:
         """Return whether *time* is late, and do what follows from many late ones."""
@@ -244,7 +269,7 @@ class ConcurrencyLimit:
         self._trial = None
         if not said.is_late or said.ratio <= _IMPROVED * trial.ratio:
             return False
-        self._limit = max(self._limit, trial.limit)
+        self._brief_limit = max(self._brief_limit, trial.limit)
         # Others were measured before it became like that.
         self._windows = {kind: _Window(max(said.median, _LEAST_SECONDS), is_typical=True)}
         return True
@@ -253,8 +278,8 @@ class ConcurrencyLimit:
         """Halve the limit for a trial, if *window* was late twice."""
         if window.late < _LATE_WINDOWS or said.alone:
             return
-        self._trial = _Trial(kind, said.ratio, self._limit)
+        self._trial = _Trial(kind, said.ratio, self._brief_limit)
         self._lowered_at = self._clock()
-        self._halve(said.beside)
+        self._brief_limit = self._halved(self._brief_limit, said.beside)
         for each in self._windows.values():
             each.clear()

@@ -20,17 +20,17 @@ def test_a_refusal_halves_the_limit_and_success_brings_it_back() -> None:
     limit = ConcurrencyLimit(8, clock)
     assert [limit.begin() for _ in range(9)] == [True] * 8 + [False]
     limit.end(refused=True)
-    assert (limit.limit, limit.running) == (4, 7)
+    assert (limit.brief_limit, limit.running) == (4, 7)
     limit.end(refused=True)
-    assert limit.limit == 4, "it answers what was sent before"
+    assert limit.brief_limit == 4, "it answers what was sent before"
     for _ in range(6):
         assert not limit.begin() or limit.running <= 4
         limit.end(refused=False)
-    assert 4 <= limit.limit <= 6
+    assert 4 <= limit.brief_limit <= 6
     for _ in range(100):
         if limit.begin():
             limit.end(refused=False)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
 
 
 def test_the_limit_falls_to_half_of_what_ran() -> None:
@@ -38,7 +38,7 @@ def test_the_limit_falls_to_half_of_what_ran() -> None:
     for _ in range(4):
         limit.begin()
     limit.end(refused=True)
-    assert limit.limit == 2
+    assert limit.brief_limit == 2
 
 
 def test_one_request_may_always_run() -> None:
@@ -48,7 +48,7 @@ def test_one_request_may_always_run() -> None:
         assert limit.begin()
         clock.now += 2.0
         limit.end(refused=True)
-    assert limit.limit == 1
+    assert limit.brief_limit == 1
     assert limit.begin()
     assert not limit.begin()
 
@@ -86,6 +86,36 @@ def test_responses_of_one_kind_are_compared(method: str, path: str, status: int,
 )
 def test_what_takes_as_long_as_it_is_large_is_not_compared(request_: HttpRequest, response: object) -> None:
     assert kind_of_response(request_, response) is None
+
+
+def test_a_blob_on_its_way_takes_no_room_of_brief_requests_and_waits_for_none() -> None:
+    """It may take hours. Late responses do not hold it up, and it holds up nobody who asks something."""
+    clock = Clock()
+    limit = ConcurrencyLimit(8, clock)
+    for seconds in [0.1, *[2.0] * 8]:
+        began, beside = clock.now, sum(limit.begin() for _ in range(8))
+        clock.now += seconds
+        for _ in range(beside):
+            limit.end(refused=False, time=ResponseTime("kind", seconds, began, beside))
+        if limit.brief_limit < limit.limit:
+            break
+    assert limit.brief_limit == 4
+    assert all(limit.begin(brief=False) for _ in range(7))
+    assert limit.begin(), "none of those on their way is brief"
+    assert not limit.has_room(brief=False)
+    limit.end(refused=False, brief=False)
+    assert all(limit.has_room(brief=brief) for brief in (True, False))
+    assert (limit.running, limit.brief) == (7, 1)
+
+
+def test_refusals_hold_up_all() -> None:
+    limit = ConcurrencyLimit(8, Clock())
+    for _ in range(4):
+        limit.begin(brief=False)
+    limit.end(refused=True, brief=False)
+    assert limit.limit == 2
+    assert not limit.has_room(brief=False)
+    assert not limit.has_room()
 
 
 class _Registry:
@@ -138,7 +168,7 @@ def test_a_registry_that_is_slow_at_any_number_is_not_asked_less(seconds: float)
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
     _Registry(limit, clock, places=64, seconds=seconds).run(wanted=64, until=2000)
-    assert limit.limit == 64
+    assert limit.brief_limit == 64
 
 
 def test_a_registry_that_becomes_slow_for_another_reason_is_asked_as_much_as_before() -> None:
@@ -149,7 +179,7 @@ def test_a_registry_that_becomes_slow_for_another_reason_is_asked_as_much_as_bef
     registry.seconds = 1.0
     registry.run(wanted=32, until=500)
     assert registry.run(wanted=32, until=320) == pytest.approx(10.0, rel=0.2)
-    assert limit.limit >= 32
+    assert limit.brief_limit >= 32
 
 
 def test_many_requests_at_a_line_that_is_very_fast_are_not_fewer() -> None:
@@ -159,7 +189,7 @@ def test_many_requests_at_a_line_that_is_very_fast_are_not_fewer() -> None:
     registry = _Registry(limit, clock, places=4, seconds=0.01)
     registry.run(wanted=1, until=3)
     registry.run(wanted=64, until=5000)
-    assert limit.limit == 64
+    assert limit.brief_limit == 64
 
 
 def _took(limit: ConcurrencyLimit, clock: Clock, *seconds: float, beside: int = 8, kind: Hashable = "a") -> None:
@@ -176,16 +206,16 @@ def test_some_late_responses_say_nothing() -> None:
     limit = ConcurrencyLimit(8, clock)
     _took(limit, clock, *[0.1] * 5, *[1.0] * 3, *[0.1] * 5, *[1.0] * 3)
     _took(limit, clock, *[1.0] * 8, *[0.1] * 8, *[1.0] * 8)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
     _took(limit, clock, *[1.0] * 8)
-    assert limit.limit == 4
+    assert limit.brief_limit == 4
 
 
 def test_some_that_pass_the_line_do_not_hide_it() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(8, clock)
     _took(limit, clock, *([0.1, *[1.0] * 7] * 2))
-    assert limit.limit == 4
+    assert limit.brief_limit == 4
 
 
 def test_the_time_of_another_kind_is_no_measure() -> None:
@@ -193,7 +223,7 @@ def test_the_time_of_another_kind_is_no_measure() -> None:
     limit = ConcurrencyLimit(8, clock)
     _took(limit, clock, 0.1, kind="fast")
     _took(limit, clock, *[1.0] * 50, kind="slow")
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
     assert limit.kinds == {"fast", "slow"}
 
 
@@ -203,51 +233,51 @@ def test_a_line_that_still_grows_is_not_judged() -> None:
     limit = ConcurrencyLimit(64, clock)
     _took(limit, clock, *[0.1] * 8)
     _took(limit, clock, *[0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6])
-    assert limit.limit == 64
+    assert limit.brief_limit == 64
 
 
 def test_a_request_that_ran_alone_was_not_too_many() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(8, clock)
     _took(limit, clock, 0.1, *[1.0] * 39, beside=1)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
 
 
 def test_what_was_sent_before_the_limit_fell_is_not_counted() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
     _took(limit, clock, 0.1, *[1.0] * 15)
-    assert limit.limit == 4
+    assert limit.brief_limit == 4
     for _ in range(40):
         assert limit.begin()
         limit.end(refused=False, time=ResponseTime("a", 1.0, clock.now - 1.0, 8))
-    assert limit.limit == 4
+    assert limit.brief_limit == 4
 
 
 def test_a_trial_that_helps_is_followed_by_the_next_one() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
     _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
     _took(limit, clock, *[1.0] * 16)
-    assert limit.limit == 4
+    assert limit.brief_limit == 4
     _took(limit, clock, *[0.15] * 100)
-    assert limit.limit > 8
+    assert limit.brief_limit > 8
 
 
 def test_the_limit_does_not_grow_while_it_is_tried_whether_less_helps() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
     _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
     for _ in range(198):
         limit.begin()
         limit.end(refused=False)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
     for _ in range(20):
         limit.begin()
         limit.end(refused=False)
-    assert limit.limit > 8, "its kind has not come any more"
+    assert limit.brief_limit > 8, "its kind has not come any more"
 
 
 def test_a_trial_after_which_nothing_is_late_is_over() -> None:
@@ -257,21 +287,21 @@ def test_a_trial_after_which_nothing_is_late_is_over() -> None:
     _took(limit, clock, *[0.1] * 8)
     # Another line is another trial: the times of the first are no measure of it.
     _took(limit, clock, *[2.0] * 16)
-    assert limit.limit <= 4
+    assert limit.brief_limit <= 4
 
 
 def test_a_trial_that_helps_nothing_is_undone_for_good() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(64, clock)
     _took(limit, clock, 0.1, *[2.0] * 15, beside=16)
-    assert limit.limit == 8
+    assert limit.brief_limit == 8
     _took(limit, clock, *[2.0] * 16)
-    assert limit.limit == 64
+    assert limit.brief_limit == 64
     _took(limit, clock, *([0.1, *[2.0] * 7] * 20))
-    assert limit.limit == 64, "one that is fast is an exception"
+    assert limit.brief_limit == 64, "one that is fast is an exception"
     _took(limit, clock, *[0.1] * 8)
     _took(limit, clock, *[2.0] * 16)
-    assert limit.limit == 4, "and eight are none"
+    assert limit.brief_limit == 4, "and eight are none"
 
 
 @given(
@@ -290,9 +320,9 @@ def test_the_limit_stays_within_its_bounds_and_comes_back(
         sent = clock.now
         clock.now += seconds or 0.5
         limit.end(refused=refused, time=None if seconds is None else ResponseTime(kind, seconds, sent, beside))
-        assert 1 <= limit.limit <= most
+        assert 1 <= limit.brief_limit <= most
     for _ in range(most * most + 1):
         assert limit.begin()
         clock.now += 1.0
         limit.end(refused=False, time=ResponseTime("c", 0.1, clock.now - 0.1, 2))
-    assert limit.limit == most
+    assert limit.brief_limit == most
