@@ -314,7 +314,6 @@ def test_a_port_in_use_is_wrong_usage(tmp_path: Path) -> None:
         (["--listen", "a..b:0"], "--listen='a..b:0': its address is neither one nor a host name"),
         (["--models", "/nowhere"], "--models='/nowhere': there is no such folder"),
         (["--models", "/dev"], "--models='/dev': this is no model store"),
-        (["--limit-rate", "fast"], "--limit-rate: expected a size above 0, such as 10MB or 512KiB"),
         (["--token-file", "/nowhere"], "--token-file='/nowhere': it cannot be read: no such file or directory"),
         (["--token-file", "/dev/null"], "--token-file='/dev/null': it holds no token on its first line"),
         (["--token-file", "/dev/zero"], "--token-file='/dev/zero': it has a first line of more than 65536 bytes"),
@@ -332,6 +331,13 @@ def test_wrong_options_say_what_was_expected(tmp_path: Path, options: list[str],
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {said}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_rate_that_is_no_size_is_wrong_usage(tmp_path: Path) -> None:
+    done = run("serve", "--listen", "0", "--models", str(tmp_path), "--limit-rate", "fast")
+    assert done.returncode == 2
+    said = "Error: Invalid value for '--limit-rate': expected a size above 0, such as 10MB or 512KiB"
+    assert done.stderr.splitlines()[-1] == said
 
 
 def test_wrong_origins_name_their_variable(tmp_path: Path) -> None:

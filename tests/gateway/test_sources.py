@@ -31,7 +31,7 @@ def test_a_source_that_is_no_name_or_not_there_is_told_of_by_its_own_name(tmp_pa
         absent = gateway.push({"model": "team/demo", "from": "nope"})
         number = gateway.push({"model": "team/demo", "from": 5})
     assert "a b" in illegal.error
-    assert "there is no model 'library/nope:latest'" in absent.error
+    assert "there is no model 'nope:latest'" in absent.error
     assert (number.status, number.error) == (
         400,
         "json: cannot unmarshal number into Go struct field PushRequest.from of type string",

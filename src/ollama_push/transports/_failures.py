@@ -113,9 +113,8 @@ def _tls_cause(exc: ssl.SSLError) -> ConnectCause:
 def _words(exc: BaseException) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         return str(getattr(exc, "verify_message", exc))
-    # asyncio's own text is "Connect call failed" with the address (CPython 3.11 "sock_connect").
-    if isinstance(exc, ConnectionError) and exc.errno:
-        return os.strerror(exc.errno).lower()
     if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
+        # asyncio's own text, with the address, stands for what the system says (CPython 3.11 "sock_connect").
+        is_of_asyncio = exc.errno and exc.strerror.startswith("Connect call failed")
+        return (os.strerror(exc.errno) if is_of_asyncio else exc.strerror).lower()
     return str(exc) or type(exc).__name__
