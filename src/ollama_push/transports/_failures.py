@@ -115,6 +115,7 @@ def _words(exc: BaseException) -> str:
         return str(getattr(exc, "verify_message", exc))
     if isinstance(exc, OSError) and exc.strerror:
         # asyncio's own text, with the address, stands for what the system says (CPython 3.11 "sock_connect").
-        is_of_asyncio = exc.errno and exc.strerror.startswith("Connect call failed")
-        return (os.strerror(exc.errno) if is_of_asyncio else exc.strerror).lower()
+        if exc.errno is not None and exc.strerror.startswith("Connect call failed"):
+            return os.strerror(exc.errno).lower()
+        return exc.strerror.lower()
     return str(exc) or type(exc).__name__
