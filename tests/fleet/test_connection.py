@@ -254,8 +254,9 @@ def test_teams_with_prefixes_of_their_own_share_nothing(own: RedisServer) -> Non
     assert all(gateway.admit(1, 1) for gateway in gateways)
     assert [gateway.exchange("shown") for gateway in gateways] == [{}, {}]
     assert {key.partition(":")[0] for key in map(str, own.client().scan_iter())} == {"team-a", "team-b"}
-    assert RedisResumeStore(one, prefix="team-c").claim(_KEY) is None, "the argument is stronger"
-    for store in (first, second):
+    third = RedisResumeStore(one, prefix="team-c")
+    assert third.claim(_KEY) is None, "the argument is stronger"
+    for store in (first, second, third):
         store.release(_KEY)
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -66,14 +67,17 @@ class RedisServer:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients = ExitStack()
 
     @property
     def url(self) -> str:
         return f"{self._scheme}://{self._login}127.0.0.1:{self.port}/0"
 
     def client(self, **options: Any) -> redis.Redis:
-        """Return a client of the library, which decodes texts."""
-        return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, **options)
+        """Return a client of the library, which decodes texts; it is closed with the server."""
+        client = redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, **options)
+        self._clients.callback(client.close)
+        return client
 
     def run(self, *words: str | int) -> Any:
         """Send a command that the library has no typed method for, and return the response."""
@@ -127,5 +131,6 @@ class RedisServer:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        self._clients.close()
         if self._process is not None:
             self.kill()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -256,12 +256,14 @@ class OciArchiveWriter:
         flags |= os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         while True:
             file = FileIO(os.open(self._part, flags, 0o644), "r+b")
-            if not lock_file(file.fileno()):
-                file.close()
-                return None
-            if self._part.exists() and os.path.samestat(self._part.stat(), os.fstat(file.fileno())):
-                return file
-            file.close()
+            with ExitStack() as stack:
+                stack.callback(file.close)
+                if not lock_file(file.fileno()):
+                    return None
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(self._part.stat(), os.fstat(file.fileno())):
+                        stack.pop_all()
+                        return file
 
 
 class ArchiveModelTarget:
