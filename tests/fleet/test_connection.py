@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 import trustme
 from tests.support.gateway_process import wait_until
-from tests.support.haproxy import free_port
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, needs_redis
 
 from ollama_push.core.errors import InvalidSetting

@@ -16,7 +16,8 @@ import attrs
 import pytest
 from tests.support.blobs import MIB
 from tests.support.gateway_process import GatewayProcess, wait_until
-from tests.support.haproxy import Haproxy, free_port, needs_haproxy
+from tests.support.haproxy import Haproxy, needs_haproxy
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, needs_redis
 from tests.support.stores import put_model
 

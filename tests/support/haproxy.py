@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
 import pytest
+from tests.support.ports import free_port
 
-__all__ = ["Haproxy", "free_port", "needs_haproxy"]
+__all__ = ["Haproxy", "needs_haproxy"]
 
 _PROGRAM: Final = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 _PATIENCE_SECONDS: Final = 30.0
@@ -36,13 +36,6 @@ backend replicas
   option httpchk GET /healthz
 {servers}
 """
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 class Haproxy:

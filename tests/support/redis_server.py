@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from typing import Any, Final, Self
 
 import pytest
 import redis
+from tests.support.ports import free_port
 
 __all__ = ["UNUSABLE", "RedisServer", "needs_redis"]
 
@@ -63,9 +63,7 @@ class RedisServer:
             "appendfsync": "always",
             **(settings or {}),
         }
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port: int = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._clients = ExitStack()
 
@@ -100,6 +98,7 @@ class RedisServer:
             if b"ready to accept connections" in line.lower():
                 break
         else:
+            self.kill()
             pytest.fail(f"redis-server ended: {b''.join(said).decode()}")
 
     def kill(self) -> None:
