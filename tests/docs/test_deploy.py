@@ -345,6 +345,7 @@ def taken_by_argo(workflow: dict[str, Any]) -> Any:
     return Workflow.model_validate(workflow).model_dump(by_alias=True, exclude_none=True)
 
 
+@pytest.mark.slow
 def test_the_schema_of_compose_takes_the_recipe(tmp_path: Path) -> None:
     text = (DEPLOY / "compose.yml").read_text("utf-8")
     wrong = tmp_path / "compose.yml"

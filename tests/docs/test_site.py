@@ -16,6 +16,8 @@ from typing import Final
 import pytest
 from tests.support.source_trees import ROOT, committed, copied_tree, git, needs_git
 
+pytestmark = pytest.mark.slow
+
 MAKEFILE: Final = (ROOT / "Makefile").read_text("utf-8")
 ROLE: Final = re.compile(r":(?:class|meth|func|attr|exc|mod|data):(?=[`<])")
 SMALL: Final = """site_name: small

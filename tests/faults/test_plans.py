@@ -32,6 +32,8 @@ from tests.support.blobs import digest_of
 
 from ollama_push.testing.registry import BrokenPartPolicy, Quirks
 
+pytestmark = pytest.mark.slow
+
 FEW = 10
 
 QUIET = Plan(

@@ -18,6 +18,8 @@ from ollama_push.core.server.check import Readiness, check_flow
 from ollama_push.core.server.error_body import server_error
 from ollama_push.core.server.protocol import PushState
 
+pytestmark = pytest.mark.slow
+
 _HEADER_NAMES = ["content-type", "content-encoding", "retry-after", "date", "location", "content-length"]
 headers = st.dictionaries(
     st.sampled_from(_HEADER_NAMES),

@@ -16,6 +16,8 @@ from ollama_push.core.json_text import decode_json, encode_json
 from ollama_push.core.server import wire
 from ollama_push.core.server.wire import LineDecoder
 
+pytestmark = pytest.mark.slow
+
 
 def _says(line: bytes, decoder: LineDecoder) -> str:
     try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import string
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_push.core.registry.challenges import Challenge, parse_challenges
+
+pytestmark = pytest.mark.slow
 
 _TOKEN_CHARACTERS = string.ascii_letters + string.digits + "!#$%&'*+.^_`|~-"
 _TOKEN68 = string.ascii_letters + string.digits + "-._~+/"

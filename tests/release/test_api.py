@@ -12,6 +12,8 @@ from tests.support.source_trees import GIT, ROOT, committed, copied_tree, needs_
 
 import ollama_push
 
+pytestmark = pytest.mark.slow
+
 CLIENT: Final = "src/ollama_push/client.py"
 
 

@@ -13,6 +13,8 @@ from tests.support.source_trees import ROOT, copied_tree, small_package
 
 from release import notes, prepare
 
+pytestmark = pytest.mark.slow
+
 TWO: Final = """# Changelog
 
 <!-- releases -->

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.support.source_trees import ROOT, committed, copied_tree, git, needs_git, python, version_built
 
+pytestmark = pytest.mark.slow
+
 MADE = Path("src/ollama_push/core/_version.py")
 NEEDED = (
     "pyproject.toml",

@@ -113,6 +113,7 @@ def test_ctrl_c_ends_a_sync_push_at_once_although_the_registry_is_silent(tmp_pat
     assert finished.elapsed < 2.0  # the limit for threads that do not end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["leave", "cancel"])
 def test_leaving_the_async_block_hangs_up(how: str, tmp_path: Path) -> None:
     seen: list[Observation] = []
@@ -146,6 +147,7 @@ def test_leaving_the_async_block_hangs_up(how: str, tmp_path: Path) -> None:
     assert outcomes(seen) == [PushOutcome.CANCELLED]
 
 
+@pytest.mark.slow
 @either_colour
 def test_a_push_leaves_nothing_behind(colour: Colour, tmp_path: Path) -> None:
     stored(tmp_path)

@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.support.blobs import MIB
 from tests.support.direct_push import BIG_DIGEST, PATIENCE, REPOSITORY, SMALL_DIGEST, Direct, settings, stored
 from tests.twins.test_direct_leaving import nothing_left, outcomes
@@ -19,6 +20,8 @@ from ollama_push.core.registry.resume import UploadKey
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Stall
 from ollama_push.transports import AiohttpTransport
+
+pytestmark = pytest.mark.slow
 
 STALLED: Final = (
     Fault("PATCH", after_bytes=MIB // 2, action=Stall(30.0)),
