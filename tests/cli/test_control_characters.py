@@ -99,6 +99,7 @@ LINES: Final = {
 EACH: Final = pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @EACH
 @pytest.mark.parametrize(
@@ -123,6 +124,7 @@ def test_bars_show_none_but_their_own(lines: list[bytes]) -> None:
         assert foreign not in screen.screen
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(
     "arguments",

@@ -100,6 +100,7 @@ def test_an_illegal_name_is_shown_with_its_line(home: Home, tmp_path: Path) -> N
     assert done.stderr.splitlines()[-1] == "2 of 3 models pushed"
 
 
+@pytest.mark.slow
 def test_names_without_a_registry_are_told_of_the_option(home: Home) -> None:
     done = home.run("push", "--list", "-", "--direct", "--retries", "0", typed="m0\n")
     assert done.returncode == 3
@@ -108,6 +109,7 @@ def test_names_without_a_registry_are_told_of_the_option(home: Home) -> None:
     assert last == "with --to HOST[/PATH], names without a registry or a namespace go there"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -123,6 +125,7 @@ def test_two_models_for_one_name_are_refused(text: str, problem: str, home: Home
     assert not home.registry.requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--list", "-"), ("--all", "--shard")])
 def test_no_models_are_no_failure_and_are_called_so(arguments: tuple[str, ...], home: Home) -> None:
     said = "nothing to push"
@@ -136,6 +139,7 @@ def test_no_models_are_no_failure_and_are_called_so(arguments: tuple[str, ...], 
     assert home.run("push", *arguments, *_options(home), "--quiet").stderr == ""
 
 
+@pytest.mark.slow
 def test_a_login_that_is_wrong_is_not_tried_for_every_model(tmp_path: Path) -> None:
     put_models(tmp_path / "models", _COUNT)
     wrong = {"OLLAMA_USERNAME": "ann", "OLLAMA_PASSWORD": "wrong"}
@@ -153,6 +157,7 @@ def test_a_login_that_is_wrong_is_not_tried_for_every_model(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_not_there_is_not_asked_for_every_model(home: Home) -> None:
     text = "".join(f"127.0.0.1:1/team/m{number} m{number}\n" for number in range(_COUNT)) + "m0\n"
     done = home.run("push", "--list", "-", *_options(home), typed=text)
@@ -205,6 +210,7 @@ def _reported_whole(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.endswith("}")]
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_ends_no_push(home: Home) -> None:
     """A device is not read, either: that would not end."""
     done = home.run("push", "--all", *_options(home), "--report", "/dev/full")
@@ -267,6 +273,7 @@ def test_json_names_the_model_in_each_object(home: Home) -> None:
     assert {each["model"] for each in objects} == set(succeeded)
 
 
+@pytest.mark.slow
 def test_quiet_says_failures_alone(home: Home, tmp_path: Path) -> None:
     (tmp_path / "list").write_text("m0\nnone\n")
     done = home.run("push", "--list", str(tmp_path / "list"), *_options(home), "--quiet")
@@ -283,6 +290,7 @@ def test_a_terminal_has_one_bar_for_all(home: Home) -> None:
     assert shown.screen.count("pushed ") >= _COUNT + 1
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @needs_redis
 def test_what_is_logged_stands_above_the_bar(home: Home, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from ollama_push.core.errors import PushRejected, RejectionReason
 from ollama_push.core.observations import RequestRetried
 from ollama_push.testing.registry import BasicAuth, BrokenPartPolicy, EmbeddedRegistry, Fault, LoseAnswer, Quirks, Reply
 
+pytestmark = pytest.mark.slow
+
 QUIET: Final = {"PATCH session": 3, "PUT commit": 3, "POST open": 3, "GET session": 0}
 BOTH_TEMPERS: Final = (BrokenPartPolicy.KEEPS_BROKEN_PARTS, BrokenPartPolicy.KILLS_SESSION)
 

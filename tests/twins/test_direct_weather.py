@@ -97,6 +97,7 @@ def test_the_quiet_push_that_the_others_are_measured_by(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @either_colour
 @each_step
 @pytest.mark.parametrize("action", [BUSY, SLOW_DOWN, Reset(), Hangup()], ids=["503", "429", "reset", "hangup"])

@@ -17,7 +17,7 @@ from tests.support.stores import put_model
 from ollama_push.testing.registry import EmbeddedRegistry
 from ollama_push.testing.server import Hold, NextRequest, Script, ScriptedServer, Step, chunk, head, lines_answer
 
-pytestmark = [pytest.mark.process, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")]
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")]
 
 WORKER: Final = Path(__file__).parents[1] / "support" / "fork_worker.py"
 PATIENCE: Final = 60.0

@@ -101,11 +101,13 @@ _WANTED: dict[str, Callable[[PushAnswer], bool]] = {
 _search = settings(_repeatable, max_examples=2000, phases=[Phase.generate])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", _WANTED)
 def test_answers_of_every_kind_are_drawn(kind: str) -> None:
     assert _WANTED[kind](find(push_answers(), _WANTED[kind], settings=_search))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["\u2028", "\x85", "\n", '"', "\\"])
 def test_texts_hold_what_trips_parsers(mark: str) -> None:
     def holds(event: StatusChanged) -> bool:
