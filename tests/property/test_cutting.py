@@ -11,6 +11,8 @@ from tests.support.strategies import bodies, cuts, damaged_bodies
 from ollama_push.core.server.ndjson import LineBuffer
 from ollama_push.core.server.sentinels import NEED_DATA
 
+pytestmark = pytest.mark.slow
+
 _SHORT = [recorded for recorded in recorded_answers() if len(recorded.body) < 20_000]
 
 

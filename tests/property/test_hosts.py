@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_push.core.errors import InvalidSetting
 from ollama_push.core.server.address import base_url
+
+pytestmark = pytest.mark.slow
 
 texts = st.text(st.sampled_from("ab.:/-_[]0169'\"@?# h"), max_size=16)
 addresses = st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str)

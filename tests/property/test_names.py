@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_push.core.errors import InvalidModelName
 from ollama_push.core.names import ModelName, NameParts, is_valid_part
+
+pytestmark = pytest.mark.slow
 
 _WORD = string.ascii_letters + string.digits + "_"
 _LONGEST = {"host": 350, "namespace": 80, "model": 80, "tag": 80}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.strategies import json_values
 
 from ollama_push.core.registry.manifests import Manifest, checked_digest, digest_of, hex_of
+
+pytestmark = pytest.mark.slow
 
 _hex = st.text(st.sampled_from("0123456789abcdef"), min_size=64, max_size=64)
 _digests = st.builds("sha256{}{}".format, st.sampled_from(":-"), _hex | _hex.map(str.upper))

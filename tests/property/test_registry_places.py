@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.blobs import noise
@@ -20,6 +21,8 @@ from ollama_push.core.registry.challenges import parse_challenges
 from ollama_push.core.registry.credentials import AccessToken, Credential, IdentityToken, Login
 from ollama_push.core.registry.endpoints import Endpoint, may_carry_secrets, origin_key
 from ollama_push.core.responses import BufferedResponse
+
+pytestmark = pytest.mark.slow
 
 MODEL = Model.of(noise(1_100_000, 1), noise(2_000, 2))
 

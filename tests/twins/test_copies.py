@@ -38,6 +38,8 @@ from ollama_push.local import FileModel, ModelStore, OciArchive, OciLayout, Stor
 from ollama_push.testing.registry import BasicAuth, EmbeddedRegistry, Fault, Quirks, Reply
 from ollama_push.transports import AiohttpTransport, Urllib3Transport
 
+pytestmark = pytest.mark.slow
+
 BLOBS: Final = {digest_of(data): data for data in (*LAYERS, CONFIG)}
 WEIGHTS: Final = digest_of(LAYERS[0])
 ARRIVED: Final = ModelName.parse("team/arrived:v1")

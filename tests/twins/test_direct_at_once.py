@@ -39,6 +39,8 @@ from ollama_push.core.registry.resume import InUseElsewhere, ResumePoint, Upload
 from ollama_push.local import FileResumeStore
 from ollama_push.testing.registry import EmbeddedRegistry, Fault, Reply, Reset, TokenAuth
 
+pytestmark = pytest.mark.slow
+
 MANY: Final = tuple(random.Random(seed).randbytes(1000 + seed) for seed in range(40))
 REPOSITORIES: Final = ("myuser/one", "myuser/two")
 

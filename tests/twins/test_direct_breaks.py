@@ -38,6 +38,8 @@ from ollama_push.testing.registry import (
     Stall,
 )
 
+pytestmark = pytest.mark.slow
+
 BUSY: Final = Reply(503, {"Retry-After": "0"})
 SLOW_DOWN: Final = Reply(429, {"Retry-After": "0"})
 
