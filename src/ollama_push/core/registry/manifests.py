@@ -30,6 +30,7 @@ __all__ = [
     "digest_of",
     "hex_of",
     "is_media_type",
+    "is_sha256_digest",
     "manifest_path",
     "short_digest",
 ]
@@ -160,6 +161,15 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def is_sha256_digest(text: str) -> bool:
+    """Return whether *text* is a digest as registries write it: sha256, lower case.
+
+    >>> is_sha256_digest(f"sha256:{'a' * 64}"), is_sha256_digest(f"sha256:{'A' * 64}")
+    (True, False)
+    """
+    return _SHA256.fullmatch(text) is not None
+
+
 def announced_digest(headers: Mapping[str, str], body: bytes) -> str:
     """Return the digest that a response announces of its *body*, where the body has another; else an empty text.
 
@@ -167,7 +177,7 @@ def announced_digest(headers: Mapping[str, str], body: bytes) -> str:
     manifests"). What is no sha256 digest is not judged.
     """
     said = headers.get("docker-content-digest", "")
-    return said if _SHA256.fullmatch(said) and said != digest_of(body) else ""
+    return said if is_sha256_digest(said) and said != digest_of(body) else ""
 
 
 def hex_of(digest: str) -> str:

@@ -21,11 +21,11 @@ from ollama_push.core.errors import OllamaPushError
 from ollama_push.core.observations import PushOutcome
 from ollama_push.core.registry.credentials import Login
 from ollama_push.core.registry.endpoints import Endpoint
-from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, announced_digest, digest_of
+from ollama_push.core.registry.manifests import MANIFEST_MEDIA_TYPES, announced_digest, digest_of, is_sha256_digest
 from ollama_push.gateway.connections import abort_unread
 from ollama_push.gateway.pull.cache import BlobCache, CachedReading, CacheUnusable
 from ollama_push.gateway.pull.direct_urls import DIRECT_PATH, DirectUrls
-from ollama_push.gateway.pull.paths import PullTarget, is_blob_digest, is_reference, target_for
+from ollama_push.gateway.pull.paths import PullTarget, is_reference, target_for
 from ollama_push.gateway.pull.ranges import RangeNotSatisfiable, WantedRange
 from ollama_push.gateway.pull.refusals import API_VERSION, PullRefused, refusal_of
 from ollama_push.gateway.pull.upstream import BlobReading, Upstream, UpstreamRefused
@@ -112,7 +112,7 @@ class PullHandler:
         endpoint = target.endpoint
         given = await self._registry().ask(endpoint, "GET", endpoint.manifest(reference), self._login(request), accept)
         digest = digest_of(given.body)
-        if is_blob_digest(reference) and digest != reference:
+        if is_sha256_digest(reference) and digest != reference:
             raise PullRefused(HTTPStatus.BAD_GATEWAY, "DIGEST_INVALID", "the registry sends another manifest than this")
         if announced_digest(given.headers, given.body):
             # Whoever pulls by tag checks it by our header alone.
@@ -294,7 +294,7 @@ class PullHandler:
 
     def _digest(self, request: web.Request) -> str:
         digest = request.match_info["digest"]
-        if not is_blob_digest(digest):
+        if not is_sha256_digest(digest):
             raise PullRefused(HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", "this is no sha256 digest")
         return digest
 

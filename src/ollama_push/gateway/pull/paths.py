@@ -12,12 +12,12 @@ import attrs
 
 from ollama_push.core.names import DEFAULT_HOST
 from ollama_push.core.registry.endpoints import Endpoint
+from ollama_push.core.registry.manifests import is_sha256_digest
 from ollama_push.core.registry.target import is_repository_path
 from ollama_push.gateway.settings import GatewaySettings
 
-__all__ = ["PullTarget", "is_blob_digest", "is_reference", "target_for"]
+__all__ = ["PullTarget", "is_reference", "target_for"]
 
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_CHARACTERS: Final = 255
 
@@ -35,14 +35,9 @@ class PullTarget:
     endpoint: Endpoint
 
 
-def is_blob_digest(text: str) -> bool:
-    """Return whether *text* is a digest that a blob can have here: sha256, lower case."""
-    return _DIGEST.fullmatch(text) is not None
-
-
 def is_reference(text: str) -> bool:
     """Return whether *text* is a tag or a digest."""
-    return is_blob_digest(text) or _TAG.fullmatch(text) is not None
+    return is_sha256_digest(text) or _TAG.fullmatch(text) is not None
 
 
 def target_for(name: str, settings: GatewaySettings) -> PullTarget | None:

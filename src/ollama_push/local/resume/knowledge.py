@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ import attrs
 
 from ollama_push.core.json_text import decode_json, encode_json
 from ollama_push.core.registry.knowledge import Lessons
+from ollama_push.core.registry.manifests import is_sha256_digest
 from ollama_push.core.registry.target import is_repository_path
 from ollama_push.local.files import is_own, make_own_directory, read_regular, write_private
 
@@ -32,7 +32,6 @@ _MAX_REPOSITORIES: Final = 4
 _STORED_SECONDS: Final = 90 * 24 * 3600.0
 _LOCK_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.005
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 # A disk raises OSError, filelock RuntimeError where the file system has no locks, and a damaged file ValueError.
 _UNUSABLE: Final = (OSError, RuntimeError, ValueError)
@@ -177,7 +176,7 @@ def _lessons_in(value: Any) -> Lessons:
 
 def _stored_in(value: Any, now: float) -> Iterator[tuple[str, dict[str, float]]]:
     for digest, repositories in value.items() if isinstance(value, dict) else ():
-        if _DIGEST.fullmatch(digest) and isinstance(repositories, dict):
+        if is_sha256_digest(digest) and isinstance(repositories, dict):
             times = {name: _time_in(time) for name, time in repositories.items() if is_repository_path(name)}
             found = {name: time for name, time in times.items() if abs(now - time) < _STORED_SECONDS}
             if found:
