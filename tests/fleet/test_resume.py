@@ -60,6 +60,15 @@ def _until(condition: Callable[[], object]) -> None:
         threading.Event().wait(0.01)
 
 
+def _require_held_until_released(holder: RedisResumeStore, other: RedisResumeStore) -> None:
+    """Whoever comes next finds what was saved, and not before *holder* releases it."""
+    assert holder.holds(_KEY)
+    assert isinstance(other.claim(_KEY), InUseElsewhere)
+    holder.release(_KEY)
+    assert other.claim(_KEY) == _SAVED
+    other.release(_KEY)
+
+
 def test_a_claim_outlives_its_lease_while_the_holder_lives(server: RedisServer) -> None:
     holder, other = RedisResumeStore(server.url, lease_seconds=2.0), RedisResumeStore(server.url)
     assert holder.claim(_KEY) is None
@@ -148,11 +157,7 @@ def test_a_server_that_has_lost_everything_is_told_again(server: RedisServer) ->
     holder.save(_KEY, _SAVED)
     server.client().flushall()
     _until(lambda: server.client().dbsize() == 2)
-    assert holder.holds(_KEY)
-    assert isinstance(other.claim(_KEY), InUseElsewhere)
-    holder.release(_KEY)
-    assert other.claim(_KEY) == _SAVED
-    other.release(_KEY)
+    _require_held_until_released(holder, other)
 
 
 def test_a_failover_that_loses_the_last_writes_gives_the_upload_to_one(server: RedisServer) -> None:
@@ -187,11 +192,7 @@ def test_keys_that_the_server_evicts_in_mid_push_are_kept_again(evicted: list[st
     holder.save(_KEY, attrs.evolve(_SAVED, offset=1))
     server.client().delete(*(f"ollama-push:{{{_KEY.id}}}:{kind}" for kind in evicted))
     holder.save(_KEY, _SAVED)
-    assert holder.holds(_KEY)
-    assert isinstance(other.claim(_KEY), InUseElsewhere)
-    holder.release(_KEY)
-    assert other.claim(_KEY) == _SAVED
-    other.release(_KEY)
+    _require_held_until_released(holder, other)
 
 
 def test_the_upload_of_who_lost_an_evicted_lease_is_the_next_one_s(server: RedisServer) -> None:
@@ -327,11 +328,7 @@ def test_a_forked_child_leaves_the_claims_of_its_parent_alone(server: RedisServe
         except BaseException:  # noqa: BLE001 - it ends here
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert store.holds(_KEY)
-    assert isinstance(other.claim(_KEY), InUseElsewhere)
-    store.release(_KEY)
-    assert other.claim(_KEY) == _SAVED
-    other.release(_KEY)
+    _require_held_until_released(store, other)
 
 
 def test_a_store_travels_to_other_processes(server: RedisServer) -> None:
